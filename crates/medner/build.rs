@@ -1,0 +1,13 @@
+//! Lets the program find libtorch without LD_LIBRARY_PATH: beside itself once it is deployed, else where it was linked
+//! against it.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    // What `cargo xtask dist` makes comes first, so that it can be tried on this machine, too.
+    for beside in ["$ORIGIN/lib", "$ORIGIN/../lib"] {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{beside}");
+    }
+    // torch-sys has `links = "tch"`, so cargo passes on what its build script found out. Only direct dependents get it.
+    let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names the library folder of libtorch");
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+}

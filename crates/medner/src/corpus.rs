@@ -1,0 +1,319 @@
+//! Finds a corpus, fetches it where it is nowhere, loads it, and decides what its faults mean.
+
+use anyhow::{Context, Result, bail};
+use ner_data::dataset::{CorpusFiles, CorpusFormat, DatasetError, LoadedSplit};
+use ner_data::{DatasetDescription, Diagnostics, Splits};
+use ner_hub::{Options, Progress, ZipMember};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use tracing::{Level, info, warn};
+
+/// Names a folder of corpora; each lies in the folder that its description names.
+pub const CORPORA_VARIABLE: &str = "MEDNER_CORPORA";
+
+/// Faults that an error lists; `medner data` lists more.
+const FAULTS_LISTED: usize = 20;
+
+/// Where to take a corpus from.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Place {
+    /// Folder that holds the corpus's files (else: $MEDNER_CORPORA, the checkout, the cache, a download)
+    #[arg(long, value_name = "DIR", conflicts_with = "sample")]
+    pub data_dir: Option<PathBuf>,
+    /// Take the synthetic sample that comes with medner; no score on it says anything about real text
+    #[arg(long)]
+    pub sample: bool,
+}
+
+/// What to do about faults of a corpus.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Go on without the parts of the input that are faulty
+    #[arg(long)]
+    pub lenient: bool,
+}
+
+/// Where a corpus was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// The folder of `--data-dir`.
+    #[serde(rename = "--data-dir")]
+    DataDir,
+    /// The folder of corpora that the environment names.
+    #[serde(rename = "MEDNER_CORPORA")]
+    Environment,
+    /// `datasets/NAME/data` of the checkout that the current folder lies in.
+    #[serde(rename = "checkout")]
+    Checkout,
+    /// medner's cache.
+    #[serde(rename = "cache")]
+    Cache,
+    /// The network, just now.
+    #[serde(rename = "download")]
+    Download,
+    /// Nowhere: it is compiled in.
+    #[serde(rename = "embedded synthetic sample")]
+    Sample,
+}
+
+/// Where a corpus came from, for the record of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// How it was found.
+    pub source: Source,
+    /// Its folder; none for the sample.
+    pub folder: Option<PathBuf>,
+    /// Format of its files.
+    pub format: CorpusFormat,
+    /// The files in the order of the splits; none for the sample.
+    pub files: Vec<OriginFile>,
+}
+
+/// One file of a corpus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Whether that is what the description says; none where it says nothing.
+    pub as_described: Option<bool>,
+}
+
+/// A corpus in memory.
+#[derive(Debug)]
+pub struct Corpus {
+    /// What is known of it.
+    pub description: DatasetDescription,
+    /// Its documents and their faults.
+    pub splits: Splits<LoadedSplit>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Corpus {
+    /// Whether it is the synthetic sample.
+    pub fn is_sample(&self) -> bool {
+        self.origin.source == Source::Sample
+    }
+
+    /// Stops at faults that lost something, unless the user wants to go on without it.
+    ///
+    /// # Errors
+    /// Where something was lost; names the first faults.
+    pub fn check_faults(&self, faults: Faults) -> Result<()> {
+        check_faults(self.splits.iter().map(|(_, split)| &split.diagnostics), faults)
+    }
+}
+
+/// Loads the corpus with this name.
+///
+/// # Errors
+/// Where there is no such corpus, or it can be neither found nor fetched; the error says every way to get on.
+pub fn load(dataset: &str, place: &Place) -> Result<Corpus> {
+    let description = DatasetDescription::builtin(dataset)?;
+    if place.sample {
+        let splits = description.load_sample()?;
+        let note = description.sample.as_ref().map_or("Synthetic.", |sample| sample.note.as_str());
+        warn!("{note}");
+        let origin = Origin { source: Source::Sample, folder: None, format: description.format, files: Vec::new() };
+        return Ok(Corpus { description, splits, origin });
+    }
+    let found = match &place.data_dir {
+        Some(folder) => Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? },
+        None => match look(&description)? {
+            Some(found) => found,
+            None => fetch(&description)?,
+        },
+    };
+    let (folder, format) = (found.folder.display(), found.files.format);
+    info!("{dataset}: {format} files in {folder} ({})", source_phrase(found.source));
+    let files = checksums(&description, &found)?;
+    let splits = found.files.load()?;
+    let origin = Origin { source: found.source, folder: Some(found.folder), format, files };
+    Ok(Corpus { description, splits, origin })
+}
+
+const fn source_phrase(source: Source) -> &'static str {
+    match source {
+        Source::DataDir => "as --data-dir says",
+        Source::Environment => "as MEDNER_CORPORA says",
+        Source::Checkout => "in this checkout",
+        Source::Cache => "in medner's cache",
+        Source::Download => "fetched just now",
+        Source::Sample => "compiled in",
+    }
+}
+
+/// The files of a corpus, and how they were found.
+pub struct Found {
+    /// How.
+    pub source: Source,
+    /// Where.
+    pub folder: PathBuf,
+    /// The files.
+    pub files: CorpusFiles,
+}
+
+fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<CorpusFiles> {
+    description.locate(folder).with_context(|| {
+        let names: Vec<&str> = description.splits.iter().map(|(_, split)| split.file.as_str()).collect();
+        let name = &description.name;
+        format!("--data-dir is no folder of {name}: wanted are {}, or train.tsv, devel.tsv and test.tsv", names.join(", "))
+    })
+}
+
+/// Looks for a corpus on this machine; opens no connection. A folder that holds some of the files only is named in a
+/// warning and passed over.
+///
+/// # Errors
+/// Where a folder cannot be read.
+pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
+    for (source, folder) in places(description) {
+        match description.locate(&folder) {
+            Ok(files) => return Ok(Some(Found { source, folder, files })),
+            Err(DatasetError::MissingFiles { missing, .. }) if missing.len() < 3 => {
+                warn!("{} holds only a part of {}: {} missing", folder.display(), description.name, missing.join(", "));
+            }
+            Err(DatasetError::MissingFiles { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// Where to look, in order.
+fn places(description: &DatasetDescription) -> Vec<(Source, PathBuf)> {
+    let mut places = Vec::new();
+    if let Some(corpora) = std::env::var_os(CORPORA_VARIABLE).filter(|value| !value.is_empty()) {
+        places.push((Source::Environment, Path::new(&corpora).join(&description.folder)));
+    }
+    if let Some(dataset) = checkout_folder(&description.name) {
+        places.push((Source::Checkout, dataset.join("data")));
+    }
+    if let Some(cache) = hub_options().env.medner_cache {
+        places.push((Source::Cache, cache.join("corpora").join(&description.folder)));
+    }
+    places
+}
+
+/// `datasets/NAME` of the checkout that the current folder lies in.
+pub fn checkout_folder(name: &str) -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let folders = here.ancestors().map(|folder| folder.join("datasets").join(name));
+    folders.into_iter().find(|folder| folder.join("dataset.toml").is_file())
+}
+
+/// How to look and fetch, with progress bars unless the user wants quiet.
+pub fn hub_options() -> Options {
+    let mut options = Options::from_process();
+    if !tracing::enabled!(Level::INFO) {
+        options.progress = Progress::Hidden;
+    }
+    options
+}
+
+/// Brings the files that are missing into the checkout, or into medner's cache where there is none.
+fn fetch(description: &DatasetDescription) -> Result<Found> {
+    let target = places(description).into_iter().find(|(source, _)| *source != Source::Environment);
+    let folder = target.map(|(_, folder)| folder);
+    fetch_into(description, folder.as_deref()).with_context(|| ways_to_get(description, folder.as_deref()))
+}
+
+fn fetch_into(description: &DatasetDescription, folder: Option<&Path>) -> Result<Found> {
+    let Some(download) = &description.download else { bail!("{} cannot be fetched by a program", description.title) };
+    let Some(folder) = folder else { bail!("no home folder is known, so there is no place for a download") };
+    info!("{} is not on this machine; fetching {}", description.name, download.url);
+    let mut members = Vec::new();
+    for (_, split) in description.splits.iter() {
+        let dest = folder.join(&split.file);
+        // A file that is there stays, even where its checksum is another: the user may have mended it.
+        if !dest.is_file() {
+            let suffix = format!("{}/{}", download.folder, split.file);
+            members.push(ZipMember { suffix, dest, sha256: split.sha256.clone() });
+        }
+    }
+    // Whoever has no connection should not wait for it for half a minute.
+    let options = Options { retries: 2, ..hub_options() };
+    ner_hub::fetch_zip_members(&download.url, None, &members, &options)?;
+    let files = description.locate(folder)?;
+    Ok(Found { source: Source::Download, folder: folder.into(), files })
+}
+
+/// Every way to get on without the corpus.
+pub fn ways_to_get(description: &DatasetDescription, folder: Option<&Path>) -> String {
+    let DatasetDescription { name, folder: own, homepage, .. } = description;
+    let names: Vec<&str> = description.splits.iter().map(|(_, split)| split.file.as_str()).collect();
+    let mut text = format!("the corpus {name} is not on this machine and could not be fetched. One of these helps:\n");
+    let mut way = |what: &str, how: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "    {what:<20} {how}");
+    };
+    way("--data-dir DIR", &format!("DIR holds {}", names.join(", ")));
+    way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds them"));
+    if let Some(folder) = folder {
+        way("a copy", &format!("put them into {}", folder.display()));
+    }
+    match &description.download {
+        Some(download) => way("the official address", &format!("{} ({homepage})", download.url)),
+        None => way("the official address", homepage),
+    }
+    if description.sample.is_some() {
+        way("--sample", "the synthetic sample that comes with medner");
+    }
+    text.trim_end().to_owned()
+}
+
+/// The checksums of the files; a file that is not the one described is warned of, and taken: the user may have mended
+/// it.
+fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<OriginFile>> {
+    let described = found.files.format == description.format;
+    let files = found.files.paths.try_map(|split, path| -> Result<OriginFile> {
+        let sha256 = ner_hub::sha256_file(path)?;
+        let expected = description.splits.get(split).sha256.as_ref().filter(|_| described);
+        let as_described = expected.map(|expected| *expected == sha256);
+        if as_described == Some(false) {
+            let name = &description.title;
+            warn!("{} is NOT the published file of {name}: its SHA-256 is {sha256}; results are not comparable", path.display());
+        }
+        Ok(OriginFile { path: path.clone(), sha256, as_described })
+    })?;
+    Ok(vec![files.train, files.dev, files.test])
+}
+
+/// Stops at faults that lost something, unless the user wants to go on without it.
+///
+/// # Errors
+/// Where something was lost; names the first faults with file, line and document.
+pub fn check_faults<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostics>, faults: Faults) -> Result<()> {
+    let all: Vec<&Diagnostics> = diagnostics.into_iter().collect();
+    let losses: Vec<_> = all.iter().flat_map(|diagnostics| diagnostics.losses()).collect();
+    let harmless = all.iter().map(|diagnostics| diagnostics.0.len()).sum::<usize>() - losses.len();
+    if harmless > 0 {
+        warn!("{harmless} faults of the input were mended (duplicates, tag sequences)");
+    }
+    if losses.is_empty() {
+        return Ok(());
+    }
+    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+    for loss in &losses {
+        *counts.entry(loss.kind).or_default() += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    let summary = format!("{} parts of the input are faulty ({})", losses.len(), counts.join(", "));
+    if faults.lenient {
+        warn!("{summary}; going on without them");
+        return Ok(());
+    }
+    let mut text = summary;
+    for loss in losses.iter().take(FAULTS_LISTED) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n  {loss}");
+    }
+    if let Some(more @ 1..) = losses.len().checked_sub(FAULTS_LISTED) {
+        let _ = write!(text, "\n  and {more} more");
+    }
+    bail!("{text}\nMend the input, or go on without the faulty parts: --lenient")
+}

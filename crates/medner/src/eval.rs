@@ -1,0 +1,103 @@
+//! `medner eval`: scores the model of a run on a split of its corpus.
+
+use crate::corpus::{self, Faults};
+use crate::predict::{EncodedSplit, predict};
+use crate::run_record::{RunRecord, runs_folder};
+use crate::{OutputFormat, score_table, stdout};
+use anyhow::Result;
+use ner_data::{Split, TextEncoder, WindowSize};
+use ner_eval::{Scores, score_documents};
+use ner_model::{Tagger, find_device, load_token_classifier};
+use ner_train::RunFolder;
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind};
+
+/// Score the model of a run on a split of its corpus
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  medner eval bc5cdr                              the newest run, test split
+  medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json")]
+pub struct Args {
+    /// Corpus: bc5cdr
+    dataset: String,
+    /// Run: its id, its folder, or latest
+    #[arg(long, default_value = "latest")]
+    run: String,
+    /// Split to score
+    #[arg(long, default_value = "test", value_parser = split)]
+    split: Split,
+    /// Form of the scores
+    #[arg(long, default_value = "table")]
+    format: OutputFormat,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Where runs are kept (default: experiments/runs of the checkout)
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+}
+
+fn split(text: &str) -> Result<Split, String> {
+    match text {
+        "dev" => Ok(Split::Dev),
+        "test" => Ok(Split::Test),
+        _ => Err("splits to score are dev and test".to_owned()),
+    }
+}
+
+/// Evaluates.
+///
+/// # Errors
+/// Where the run, its model or its corpus cannot be had.
+pub fn run(args: Args) -> Result<()> {
+    let folder = RunFolder::find(&runs_folder(args.runs.as_deref())?, &args.dataset, &args.run)?;
+    let record: RunRecord = folder.read_run()?;
+    let recipe = &record.plan.recipe;
+    let device = find_device(&args.device)?;
+    let tagger = load_tagger(&folder.model(), device, recipe.precision.resolve(device)?)?;
+    let window = WindowSize { max_tokens: recipe.max_tokens, overlap: recipe.overlap };
+    let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+    let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
+    corpus.check_faults(Faults { lenient: record.plan.lenient })?;
+    let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
+    let predicted = predict(&tagger, &encoder, &split, args.split.name());
+    let scores = score_documents(split.documents, &predicted)?.scores;
+    print(&args.dataset, args.split, &record.run, &scores, args.format)
+}
+
+/// Loads the model of a folder for prediction.
+///
+/// # Errors
+/// Where it cannot be loaded.
+pub fn load_tagger(folder: &Path, device: Device, kind: Kind) -> Result<Tagger> {
+    let (model, labels) = load_token_classifier(folder)?;
+    Ok(Tagger::new(&model.config, &labels, &model.parameters, device, kind)?)
+}
+
+/// Prints scores on stdout.
+///
+/// # Errors
+/// Where stdout cannot be written.
+pub fn print(dataset: &str, split: Split, run: &str, scores: &Scores, format: OutputFormat) -> Result<()> {
+    #[derive(Serialize)]
+    struct Report<'s> {
+        dataset: &'s str,
+        split: &'s str,
+        run: &'s str,
+        #[serde(flatten)]
+        scores: &'s Scores,
+    }
+    let split = split.name();
+    match format {
+        OutputFormat::Json => stdout::print_json(&Report { dataset, split, run, scores }),
+        OutputFormat::Table => {
+            let mut out = stdout::stdout();
+            writeln!(out, "{dataset}, {split} split, run {run}: strict spans, in percent\n")?;
+            score_table::print(scores, &mut out)?;
+            Ok(out.flush()?)
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Progress bars on stderr; they show only on a terminal.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::Level;
+
+fn bar(len: u64, template: &str) -> ProgressBar {
+    let target = if tracing::enabled!(Level::INFO) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(len), target);
+    // A template that does not parse would be a fault of this file; the default style is no reason to stop.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// A bar over the tokens of a split.
+pub fn tokens(what: &str, len: usize) -> ProgressBar {
+    let bar = bar(len as u64, "{msg} {bar:30} {human_pos}/{human_len} tokens, {per_sec}, {eta} left");
+    bar.set_message(what.to_owned());
+    bar
+}
+
+/// A bar over the tokens of a whole training.
+pub fn training(len: usize) -> ProgressBar {
+    bar(len as u64, "{msg} {bar:30} {percent:>3} %, {per_sec} tokens, {eta} left")
+}

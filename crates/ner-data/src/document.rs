@@ -1,0 +1,98 @@
+use crate::{CharIndex, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A text with its annotation.
+///
+/// Every [`Span`] in it points into `text`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Identifier, unique in its split (a PMID, a file stem, a running number).
+    pub id: String,
+    /// The whole text, exactly as the corpus gives it.
+    pub text: String,
+    /// Named parts of the text in their order (title, abstract); empty where the corpus names none.
+    #[serde(default)]
+    pub passages: Vec<Passage>,
+    /// Sentences, where the corpus marks them; empty where it does not.
+    #[serde(default)]
+    pub sentences: Vec<Span>,
+    /// Words, where the corpus comes tokenised (CoNLL); empty where the words are still to be found.
+    #[serde(default)]
+    pub words: Vec<Span>,
+    /// Annotated entities, in the order of the corpus.
+    #[serde(default)]
+    pub mentions: Vec<Mention>,
+    /// Relations between concepts or mentions, kept so that writing loses nothing.
+    #[serde(default)]
+    pub relations: Vec<Relation>,
+}
+
+/// A named part of a document (BioC's word): title, abstract, section.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// What the part is: `title`, `abstract`, a heading.
+    pub kind: String,
+    /// Where it is.
+    pub span: Span,
+}
+
+/// One annotated entity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mention {
+    /// Where it stands: one span, or several ascending ones where it is discontinuous. Never empty.
+    pub fragments: Vec<Span>,
+    /// Type of the entity, in the corpus's own words (`Disease`, `problem`).
+    pub entity_type: String,
+    /// Identifiers of the concept in a terminology; several for a composite mention, none where unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub concept_ids: Vec<String>,
+    /// What else the corpus says of it (assertion, individual parts of a composite).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A relation as the corpus states it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Relation {
+    /// Kind of relation (`CID`).
+    pub kind: String,
+    /// What it relates, in order: concept identifiers or mention identifiers, as in the source.
+    pub arguments: Vec<String>,
+}
+
+impl Mention {
+    /// A mention of one fragment without identifiers.
+    pub fn new(span: Span, entity_type: impl Into<String>) -> Self {
+        Self {
+            fragments: vec![span],
+            entity_type: entity_type.into(),
+            concept_ids: Vec::new(),
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// From the start of the first fragment to the end of the last.
+    pub fn span(&self) -> Span {
+        let start = self.fragments.iter().map(|part| part.start).min().unwrap_or(0);
+        let end = self.fragments.iter().map(|part| part.end).max().unwrap_or(0);
+        Span::new(start, end)
+    }
+
+    /// Whether the mention has several fragments.
+    pub fn is_discontinuous(&self) -> bool {
+        self.fragments.len() > 1
+    }
+}
+
+impl Document {
+    /// A document of plain text.
+    pub fn new(id: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { id: id.into(), text: text.into(), ..Self::default() }
+    }
+
+    /// Index between the characters and the bytes of the text.
+    pub fn char_index(&self) -> CharIndex {
+        CharIndex::new(&self.text)
+    }
+}

@@ -1,0 +1,29 @@
+//! Corpora of annotated medical text, and the way from character offsets to tags on word pieces and back.
+//!
+//! This crate knows nothing of libtorch, of models or of the network. Offsets count Unicode scalar values
+//! everywhere ([`Span`]); readers return what they read *and* what was wrong with it ([`Diagnostics`]).
+
+mod align;
+mod batches;
+pub mod conll;
+pub mod dataset;
+mod diagnostic;
+mod document;
+pub mod frames;
+mod lines;
+pub mod pubtator;
+mod span;
+mod statistics;
+pub mod synthetic;
+mod tags;
+mod tokenize;
+
+pub use align::{Alignment, Misfit, MisfitReason, align, mentions_of};
+pub use batches::{batches_by_length, shuffled_batches};
+pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
+pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
+pub use document::{Document, Mention, Passage, Relation};
+pub use span::{CharIndex, Span};
+pub use statistics::{AlignmentStatistics, SplitStatistics};
+pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};
+pub use tokenize::{EncodedDocument, TextEncoder, Token, TokenizeError, Window, WindowSize};

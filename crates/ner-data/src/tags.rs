@@ -1,0 +1,231 @@
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// How a sequence of tags says where entities begin and end.
+///
+/// Source: Ramshaw and Marcus (1995); Ratinov and Roth (2009) for BIOES (there BILOU).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagScheme {
+    /// `I-X` inside, `O` outside; two entities of one type that touch become one.
+    Io,
+    /// `B-X` on the first, `I-X` on the rest (IOB2).
+    #[default]
+    Bio,
+    /// `B-X`, `I-X`, `E-X` on the last, `S-X` on an entity of one.
+    Bioes,
+}
+
+impl TagScheme {
+    /// The positions that the scheme tells apart, in the order in which labels are numbered.
+    const fn positions(self) -> &'static [Position] {
+        match self {
+            Self::Io => &[Position::Inside],
+            Self::Bio => &[Position::Begin, Position::Inside],
+            Self::Bioes => &[Position::Begin, Position::Inside, Position::End, Position::Single],
+        }
+    }
+
+    /// Position of the unit `at` in an entity of `len` units.
+    const fn position(self, at: usize, len: usize) -> Position {
+        match self {
+            Self::Io => Position::Inside,
+            Self::Bio if at == 0 => Position::Begin,
+            Self::Bioes if len == 1 => Position::Single,
+            Self::Bioes if at == 0 => Position::Begin,
+            Self::Bioes if at + 1 == len => Position::End,
+            Self::Bio | Self::Bioes => Position::Inside,
+        }
+    }
+}
+
+/// Where in its entity a unit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Position {
+    /// First of several, or first in a scheme that does not mark the last.
+    Begin,
+    /// Neither first nor last, or anywhere in a scheme that marks neither.
+    Inside,
+    /// Last of several.
+    End,
+    /// The only one.
+    Single,
+}
+
+const LETTERS: [(Position, char); 4] =
+    [(Position::Begin, 'B'), (Position::Inside, 'I'), (Position::End, 'E'), (Position::Single, 'S')];
+
+impl Position {
+    fn letter(self) -> char {
+        LETTERS.iter().find(|(position, _)| *position == self).map_or('I', |(_, letter)| *letter)
+    }
+}
+
+/// One tag: outside, or a position in an entity of the type with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tag {
+    /// Outside every entity.
+    Outside,
+    /// Inside an entity.
+    Entity(Position, usize),
+}
+
+/// An entity found in, or written into, a sequence of tags.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaggedEntity {
+    /// The units that it covers.
+    pub units: Range<usize>,
+    /// Number of its type in the label set.
+    pub entity_type: usize,
+}
+
+/// The numbered labels of a tagger: `O`, then the positions of each type in turn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelSet {
+    /// Scheme of the labels.
+    pub scheme: TagScheme,
+    /// Entity types in their order.
+    pub types: Vec<String>,
+}
+
+impl LabelSet {
+    /// Labels of `types` in `scheme`.
+    pub fn new(scheme: TagScheme, types: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { scheme, types: types.into_iter().map(Into::into).collect() }
+    }
+
+    /// Reads a list of labels, or `None` where it is not `O` and then the tags of each type in one scheme's order.
+    pub fn from_names(names: &[&str]) -> Option<Self> {
+        [TagScheme::Io, TagScheme::Bio, TagScheme::Bioes].into_iter().find_map(|scheme| {
+            let firsts = names.get(1..)?.chunks(scheme.positions().len());
+            let types: Option<Vec<&str>> = firsts.map(|chunk| Some(chunk.first()?.split_once('-')?.1)).collect();
+            let labels = Self::new(scheme, types?);
+            (labels.names() == names).then_some(labels)
+        })
+    }
+
+    /// Number of labels, `O` included.
+    pub fn len(&self) -> usize {
+        1 + self.types.len() * self.scheme.positions().len()
+    }
+
+    /// A label set always holds `O`.
+    pub const fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The labels as text (`O`, `B-Chemical`, …) in the order of their numbers.
+    pub fn names(&self) -> Vec<String> {
+        (0..self.len()).map(|id| self.name(self.tag(id))).collect()
+    }
+
+    /// The tag as text.
+    pub fn name(&self, tag: Tag) -> String {
+        match tag {
+            Tag::Outside => "O".into(),
+            Tag::Entity(position, entity_type) => format!("{}-{}", position.letter(), self.types[entity_type]),
+        }
+    }
+
+    /// The tag with number `id`; panics where `id` is not below [`len`](Self::len).
+    pub fn tag(&self, id: usize) -> Tag {
+        let Some(at) = id.checked_sub(1) else { return Tag::Outside };
+        let positions = self.scheme.positions();
+        let entity_type = at / positions.len();
+        assert!(entity_type < self.types.len(), "label {id} of {}", self.len());
+        Tag::Entity(positions[at % positions.len()], entity_type)
+    }
+
+    /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).
+    pub fn id(&self, tag: Tag) -> usize {
+        let Tag::Entity(position, entity_type) = tag else { return 0 };
+        let positions = self.scheme.positions();
+        let inside = positions.iter().position(|&known| known == Position::Inside);
+        let at = positions.iter().position(|&known| known == position).or(inside).unwrap_or(0);
+        1 + entity_type * positions.len() + at
+    }
+
+    /// Number of the type named `name`.
+    pub fn type_id(&self, name: &str) -> Option<usize> {
+        self.types.iter().position(|known| known == name)
+    }
+
+    /// Label numbers of `units` units that hold `entities`, which must not overlap.
+    pub fn encode(&self, units: usize, entities: &[TaggedEntity]) -> Vec<usize> {
+        let mut ids = vec![0; units];
+        for entity in entities {
+            for (at, unit) in entity.units.clone().enumerate() {
+                ids[unit] = self.id(Tag::Entity(self.scheme.position(at, entity.units.len()), entity.entity_type));
+            }
+        }
+        ids
+    }
+
+    /// The entities that a sequence of label numbers says, in order.
+    ///
+    /// Any sequence is read: an entity starts at `B` and `S`, and wherever `I` or `E` does not continue an open entity
+    /// of its type; it ends after `E` and `S`, and where the next unit does not continue it. That is how conlleval and
+    /// seqeval's default mode read sequences.
+    pub fn decode(&self, ids: &[usize]) -> Vec<TaggedEntity> {
+        let mut entities: Vec<TaggedEntity> = Vec::new();
+        let mut open = false;
+        for (unit, &id) in ids.iter().enumerate() {
+            let Tag::Entity(position, entity_type) = self.tag(id) else {
+                open = false;
+                continue;
+            };
+            let continues = matches!(position, Position::Inside | Position::End);
+            match entities.last_mut() {
+                Some(last) if open && continues && last.entity_type == entity_type => last.units.end = unit + 1,
+                _ => entities.push(TaggedEntity { units: unit..unit + 1, entity_type }),
+            }
+            open = !matches!(position, Position::End | Position::Single);
+        }
+        entities
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SCHEMES: [TagScheme; 3] = [TagScheme::Io, TagScheme::Bio, TagScheme::Bioes];
+
+    #[test]
+    fn labels_are_numbered_as_the_checkpoint_lists_them() {
+        let labels = LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"]);
+        assert_eq!(labels.names(), ["O", "B-Chemical", "I-Chemical", "B-Disease", "I-Disease"]);
+        for scheme in SCHEMES {
+            let labels = LabelSet::new(scheme, ["a", "b"]);
+            assert!((0..labels.len()).all(|id| labels.id(labels.tag(id)) == id));
+            let names = labels.names();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            assert_eq!(LabelSet::from_names(&names), Some(labels));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entities_survive_the_tags(gaps in prop::collection::vec((0usize..3, 1usize..4, 0usize..2), 0..6)) {
+            let mut at = 0;
+            let mut entities = Vec::new();
+            for (gap, len, entity_type) in gaps {
+                entities.push(TaggedEntity { units: at + gap..at + gap + len, entity_type });
+                at += gap + len;
+            }
+            for scheme in [TagScheme::Bio, TagScheme::Bioes] {
+                let labels = LabelSet::new(scheme, ["a", "b"]);
+                prop_assert_eq!(labels.decode(&labels.encode(at + 1, &entities)), entities.clone());
+            }
+        }
+
+        #[test]
+        fn any_sequence_decodes_to_entities_apart(ids in prop::collection::vec(0usize..9, 0..12)) {
+            let entities = LabelSet::new(TagScheme::Bioes, ["a", "b"]).decode(&ids);
+            prop_assert!(entities.windows(2).all(|pair| pair[0].units.end <= pair[1].units.start));
+            let covered: usize = entities.iter().map(|entity| entity.units.len()).sum();
+            prop_assert_eq!(covered, ids.iter().filter(|&&id| id != 0).count());
+        }
+    }
+}

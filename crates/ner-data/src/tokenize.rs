@@ -1,0 +1,365 @@
+//! From text to windows of word pieces with exact offsets.
+
+use crate::{Document, Span};
+use serde::Deserialize;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, Tokenizer};
+use unicode_normalization::char::is_combining_mark;
+
+/// Why a text cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizeError {
+    /// The tokenizer's files do not say what is needed.
+    #[error("{}: {message}", path.display())]
+    Files {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The tokenizers library failed on a document.
+    #[error("document {document}: the tokenizer failed: {message}")]
+    Document {
+        /// The document's id.
+        document: String,
+        /// The library's words.
+        message: String,
+    },
+}
+
+/// Where the encoder's windows may be cut, and how long they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Most tokens of a window, special tokens included.
+    pub max_tokens: usize,
+    /// Tokens that two windows of one document share, at least.
+    pub overlap: usize,
+}
+
+impl Default for WindowSize {
+    /// 512 tokens, the positions that BERT was trained with; a quarter of them shared.
+    fn default() -> Self {
+        Self { max_tokens: 512, overlap: 128 }
+    }
+}
+
+/// One word piece of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Number in the vocabulary.
+    pub id: u32,
+    /// Where it stands in the document's text.
+    pub span: Span,
+    /// Number of the word (pre-token) that it is a piece of, ascending from 0.
+    pub word: u32,
+}
+
+/// A run of a document's tokens that the encoder sees at once.
+///
+/// The windows of a document overlap; their `core`s do not, and together are all its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Place of the document in the list that was encoded.
+    pub document: usize,
+    /// The document's tokens that it shows to the encoder.
+    pub tokens: Range<usize>,
+    /// The document's tokens that are predicted from it.
+    pub core: Range<usize>,
+}
+
+/// A document's tokens and the windows over them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedDocument {
+    /// All tokens, without special ones.
+    pub tokens: Vec<Token>,
+    /// The windows in order; none where there is no token.
+    pub windows: Vec<Window>,
+}
+
+impl EncodedDocument {
+    /// Spans of all tokens.
+    pub fn spans(&self) -> Vec<Span> {
+        self.tokens.iter().map(|token| token.span).collect()
+    }
+}
+
+/// A tokenizer with the special tokens that the encoder expects around a text.
+#[derive(Clone, Debug)]
+pub struct TextEncoder {
+    tokenizer: Tokenizer,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+    window: WindowSize,
+}
+
+/// Tokens encoded together, so that memory does not grow with the collection and all cores have work.
+const ENCODE_CHUNK: usize = 256;
+
+impl TextEncoder {
+    /// Wraps a tokenizer; truncation and padding that its file asks for are switched off.
+    ///
+    /// # Errors
+    /// Where the tokenizer's post-processor does not put its special tokens around one text.
+    pub fn new(mut tokenizer: Tokenizer, window: WindowSize) -> Result<Self, TokenizeError> {
+        let fault = |message: String| TokenizeError::Files { path: "tokenizer".into(), message };
+        tokenizer.with_truncation(None).map_err(|error| fault(error.to_string()))?;
+        tokenizer.with_padding(None);
+        let with_specials = |specials| tokenizer.encode_char_offsets("a", specials).map_err(|e| fault(e.to_string()));
+        let (bare, whole) = (with_specials(false)?, with_specials(true)?);
+        let at = whole.get_special_tokens_mask().iter().position(|&special| special == 0).unwrap_or(0);
+        let (prefix, rest) = whole.get_ids().split_at(at);
+        let suffix = rest.strip_prefix(bare.get_ids());
+        let suffix = suffix.ok_or_else(|| fault("its special tokens do not stand around the text".into()))?.to_vec();
+        let specials = prefix.len() + suffix.len();
+        if window.max_tokens <= specials + window.overlap {
+            let message = format!("windows of {} tokens are too short for {specials} special tokens and an overlap of {}",
+                window.max_tokens, window.overlap);
+            return Err(fault(message));
+        }
+        Ok(Self { prefix: prefix.to_vec(), suffix, tokenizer, window })
+    }
+
+    /// Loads `tokenizer.json` of an encoder's folder, or else builds the BERT tokenizer that its `vocab.txt` and
+    /// `tokenizer_config.json` describe.
+    ///
+    /// # Errors
+    /// Where neither can be read.
+    pub fn from_folder(folder: &Path, window: WindowSize) -> Result<Self, TokenizeError> {
+        let json = folder.join("tokenizer.json");
+        let tokenizer = if json.exists() {
+            Tokenizer::from_file(&json)
+                .map_err(|error| TokenizeError::Files { path: json, message: error.to_string() })?
+        } else {
+            bert_tokenizer(folder)?
+        };
+        Self::new(tokenizer, window)
+    }
+
+    /// Number of the mask token, where the vocabulary has one.
+    pub fn mask_id(&self) -> Option<u32> {
+        ["[MASK]", "<mask>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+    }
+
+    /// Special tokens around each window.
+    pub fn specials(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
+
+    /// Saves `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TokenizeError> {
+        let fault = |error: tokenizers::Error| TokenizeError::Files { path: path.into(), message: error.to_string() };
+        let json = self.tokenizer.to_string(true).map_err(fault)?;
+        Ok(fs_err::write(path, json)?)
+    }
+
+    /// `input_ids` of a window: the special tokens around its document's tokens.
+    pub fn input_ids(&self, document: &EncodedDocument, window: &Window) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(window.tokens.len() + self.specials());
+        ids.extend(&self.prefix);
+        ids.extend(document.tokens[window.tokens.clone()].iter().map(|token| token.id));
+        ids.extend(&self.suffix);
+        ids
+    }
+
+    /// Place of the first of the window's own tokens in its `input_ids`.
+    pub fn offset(&self) -> usize {
+        self.prefix.len()
+    }
+
+    /// Encodes documents on all cores.
+    ///
+    /// # Errors
+    /// Where the tokenizers library fails on one.
+    pub fn encode(&self, documents: &[Document]) -> Result<Vec<EncodedDocument>, TokenizeError> {
+        let mut encoded = Vec::with_capacity(documents.len());
+        for chunk in documents.chunks(ENCODE_CHUNK) {
+            let texts: Vec<&str> = chunk.iter().map(|document| document.text.as_str()).collect();
+            let encodings = self.tokenizer.encode_batch_char_offsets(texts, false).map_err(|error| {
+                TokenizeError::Document { document: format!("{} and after", chunk[0].id), message: error.to_string() }
+            })?;
+            for (document, encoding) in chunk.iter().zip(encodings) {
+                let tokens = tokens_of(&document.text, &encoding);
+                let room = self.window.max_tokens - self.specials();
+                let windows = windows(encoded.len(), &tokens, room, self.window.overlap);
+                encoded.push(EncodedDocument { tokens, windows });
+            }
+        }
+        Ok(encoded)
+    }
+}
+
+/// Tokens of one text. A combining mark that the normaliser took off belongs to the token before it, so that a token
+/// never ends inside a character as a reader sees it.
+fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
+    let ascii = text.is_ascii();
+    let chars: Vec<char> = if ascii { Vec::new() } else { text.chars().collect() };
+    let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
+    let (mut word, mut last) = (0, None);
+    let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
+    for ((&id, &(start, end)), &pre_token) in rows {
+        if last.is_some_and(|last| last != pre_token || pre_token.is_none()) {
+            word += 1;
+        }
+        last = Some(pre_token);
+        tokens.push(Token { id, span: Span::new(start, end), word });
+    }
+    if !ascii {
+        for at in 0..tokens.len() {
+            let limit = tokens.get(at + 1).map_or(chars.len(), |next| next.span.start);
+            let end = &mut tokens[at].span.end;
+            while *end < limit && is_combining_mark(chars[*end]) {
+                *end += 1;
+            }
+        }
+    }
+    tokens
+}
+
+/// Cuts `tokens` into windows of at most `room` tokens that share at least `overlap`, which is less than `room`; evenly
+/// spread, cut between words where there is a word boundary near; cores meet in the middle of what two windows share.
+fn windows(document: usize, tokens: &[Token], room: usize, overlap: usize) -> Vec<Window> {
+    let len = tokens.len();
+    if len == 0 {
+        return Vec::new();
+    }
+    let search = CUT_SEARCH.min(room - overlap - 1);
+    // A start may move back to a word's first piece; planning with less room keeps the overlap, and the last window
+    // reaching the end.
+    let planned = if len <= room { room } else { room - search };
+    let count = if len <= room { 1 } else { (len - overlap).div_ceil(planned - overlap) };
+    let mut starts: Vec<usize> = (0..count)
+        .map(|at| if at == 0 { 0 } else { word_start_before(tokens, at * (len - planned) / (count - 1), search) })
+        .collect();
+    // Moving back may leave a window that its neighbours make needless, even one that starts where another does.
+    let mut at = 1;
+    while at < starts.len() {
+        let end_before = starts[at - 1] + room;
+        let needless = starts.get(at + 1).map_or(end_before >= len, |next| end_before >= next + overlap);
+        if needless {
+            starts.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+    let mut core_start = 0;
+    let mut windows = Vec::with_capacity(starts.len());
+    for (at, &start) in starts.iter().enumerate() {
+        let end = (start + room).min(len);
+        let core_end = match starts.get(at + 1) {
+            Some(&next) => {
+                let middle = next.midpoint(end);
+                let cut = word_start_before(tokens, middle, search).max(next);
+                // In a word of very many pieces the nearest boundary may be the one where this core begins.
+                if cut > core_start { cut } else { middle }
+            }
+            None => len,
+        };
+        windows.push(Window { document, tokens: start..end, core: core_start..core_end });
+        core_start = core_end;
+    }
+    windows
+}
+
+/// A cut moves to a word boundary over at most this many tokens; words of more pieces are cut.
+const CUT_SEARCH: usize = 32;
+
+fn is_word_start(tokens: &[Token], at: usize) -> bool {
+    at == 0 || at >= tokens.len() || tokens[at].word != tokens[at - 1].word
+}
+
+/// The last word start at or before `at`, looking back over at most `search` tokens; else `at`.
+fn word_start_before(tokens: &[Token], at: usize, search: usize) -> usize {
+    (at.saturating_sub(search)..=at).rev().find(|&cut| is_word_start(tokens, cut)).unwrap_or(at)
+}
+
+#[derive(Deserialize)]
+struct TokenizerConfig {
+    do_lower_case: Option<bool>,
+    strip_accents: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+}
+
+/// BERT's tokenizer from `vocab.txt`, as checkpoints of 2019 ship it (BioBERT, ClinicalBERT).
+fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
+    let vocab_path = folder.join("vocab.txt");
+    let fault = |message: String| TokenizeError::Files { path: vocab_path.clone(), message };
+    let vocab_text = fs_err::read_to_string(&vocab_path)?;
+    let model =
+        WordPiece::from_file(&vocab_path.to_string_lossy()).build().map_err(|error| fault(error.to_string()))?;
+    let mut tokenizer = Tokenizer::new(model);
+    let id_of = |tokenizer: &Tokenizer, piece: &str| {
+        tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("it has no {piece}")))
+    };
+    let (cls, sep) = (id_of(&tokenizer, "[CLS]")?, id_of(&tokenizer, "[SEP]")?);
+    let config_path = folder.join("tokenizer_config.json");
+    let config: TokenizerConfig = if config_path.exists() {
+        serde_json::from_str(&fs_err::read_to_string(&config_path)?)
+            .map_err(|error| TokenizeError::Files { path: config_path, message: error.to_string() })?
+    } else {
+        TokenizerConfig { do_lower_case: None, strip_accents: None, tokenize_chinese_chars: None }
+    };
+    // A vocabulary with capital letters was made from cased text. Without this look a cased model whose configuration
+    // is missing or silent would be fed lower-cased text, transformers' default.
+    let cased = vocab_text.lines().any(|piece| !piece.starts_with('[') && piece.chars().any(char::is_uppercase));
+    let lowercase = config.do_lower_case.unwrap_or(!cased);
+    let chinese = config.tokenize_chinese_chars.unwrap_or(true);
+    tokenizer.with_normalizer(Some(BertNormalizer::new(true, chinese, config.strip_accents, lowercase)));
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    let template = TemplateProcessing::builder()
+        .try_single("[CLS]:0 $A:0 [SEP]:0")
+        .and_then(|builder| builder.try_pair("[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"))
+        .map_err(|error| fault(error.to_string()))?
+        .special_tokens(vec![("[CLS]", cls), ("[SEP]", sep)])
+        .build()
+        .map_err(|error| fault(error.to_string()))?;
+    tokenizer.with_post_processor(Some(template));
+    let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(|piece| AddedToken::from(piece, true));
+    tokenizer.add_special_tokens(&specials);
+    Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tokens(words: &[usize]) -> Vec<Token> {
+        let pieces = words.iter().enumerate().flat_map(|(word, &len)| std::iter::repeat_n(word, len));
+        pieces.enumerate().map(|(at, word)| Token { id: 1, span: Span::new(at, at + 1), word: word as u32 }).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_is_predicted_once_and_no_window_is_too_long(
+            words in prop::collection::vec(1usize..70, 0..80), overlap in 0usize..140, beyond in 1usize..400,
+        ) {
+            let tokens = tokens(&words);
+            let room = overlap + beyond;
+            let windows = windows(0, &tokens, room, overlap);
+            let mut at = 0;
+            for window in &windows {
+                prop_assert!(window.tokens.len() <= room);
+                prop_assert!(window.tokens.start <= window.core.start && window.core.end <= window.tokens.end);
+                prop_assert!(!window.core.is_empty());
+                prop_assert_eq!(window.core.start, at);
+                at = window.core.end;
+            }
+            prop_assert_eq!(at, tokens.len());
+            prop_assert!(tokens.len() > room || windows.len() <= 1);
+            for pair in windows.windows(2) {
+                prop_assert!(pair[0].tokens.end >= pair[1].tokens.start + overlap);
+            }
+        }
+    }
+}

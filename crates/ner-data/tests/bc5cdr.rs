@@ -1,0 +1,93 @@
+//! The loaders on the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `bc5cdr` and
+//! `bc5cdr-iob`; without it the tests say that they were skipped.
+
+use ner_data::dataset::{CorpusFormat, LoadedSplit, load_split};
+use ner_data::{DatasetDescription, Split, SplitStatistics, Splits, pubtator};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// The folder `name` of the folder of corpora.
+fn corpus(name: &str) -> Option<PathBuf> {
+    match std::env::var_os("MEDNER_CORPORA") {
+        Some(folder) => Some(PathBuf::from(folder).join(name)),
+        None => {
+            // Written directly: the test harness hides what a passing test prints.
+            let message = format!("SKIPPED: MEDNER_CORPORA is not set, so {name} was not tested\n");
+            std::io::stderr().write_all(message.as_bytes()).expect("stderr");
+            None
+        }
+    }
+}
+
+fn load(folder: &str) -> Option<(DatasetDescription, Splits<PathBuf>, Splits<LoadedSplit>, CorpusFormat)> {
+    let description = DatasetDescription::builtin("bc5cdr").expect("built in");
+    let files = description.locate(&corpus(folder)?).expect("all files are there");
+    let loaded = files.load().expect("readable");
+    Some((description, files.paths, loaded, files.format))
+}
+
+fn by_type(disease: usize, chemical: usize) -> BTreeMap<String, usize> {
+    BTreeMap::from([("Disease".to_owned(), disease), ("Chemical".to_owned(), chemical)])
+}
+
+#[test]
+fn pubtator_counts() {
+    let Some((description, _, loaded, format)) = load("bc5cdr") else { return };
+    assert_eq!(format, CorpusFormat::Pubtator);
+    let expected =
+        Splits { train: by_type(4182, 5203), dev: by_type(4244, 5347), test: by_type(4424, 5385) };
+    for (split, loaded) in loaded.iter() {
+        assert_eq!(loaded.diagnostics.0, [], "{split}");
+        let counted = SplitStatistics::of(loaded);
+        assert_eq!(Some(counted.documents), description.splits.get(split).documents, "{split}");
+        assert_eq!(&counted.mentions_by_type, expected.get(split), "{split}");
+        assert_eq!(counted.discontinuous, 0, "{split}");
+    }
+}
+
+/// Writing gives the files back but for two things: whether a blank line ends the file (it does in two of three), and
+/// one line of the development split whose concept identifiers are `D002544|-1`, of which `-1` says nothing.
+#[test]
+fn pubtator_is_written_as_it_was_read() {
+    let Some((_, paths, loaded, _)) = load("bc5cdr") else { return };
+    for (split, loaded) in loaded.iter() {
+        let original = std::fs::read_to_string(paths.get(split)).expect("readable");
+        let mut out = Vec::new();
+        assert_eq!(pubtator::write(&mut out, &loaded.documents).expect("memory"), 0);
+        let written = String::from_utf8(out).expect("UTF-8");
+        assert_eq!(original.trim_end().lines().count(), written.trim_end().lines().count(), "{split}");
+        let pairs = original.lines().zip(written.lines());
+        let differ: Vec<(&str, &str)> = pairs.filter(|(original, written)| original != written).collect();
+        match split {
+            Split::Dev => {
+                let [(original, written)] = differ[..] else { panic!("{} lines differ", differ.len()) };
+                assert_eq!(original.replace("D002544|-1", "D002544"), written);
+            }
+            Split::Train | Split::Test => assert!(differ.is_empty(), "{split}: {} lines differ", differ.len()),
+        }
+    }
+}
+
+#[test]
+fn iob_counts() {
+    let Some((_, _, loaded, format)) = load("bc5cdr-iob") else { return };
+    assert_eq!(format, CorpusFormat::Conll);
+    let expected = Splits { train: (4560, 118_170, 9385), dev: (4581, 117_453, 9593), test: (4797, 124_750, 9809) };
+    for (split, loaded) in loaded.iter() {
+        assert_eq!(loaded.diagnostics.0, [], "{split}");
+        let counted = SplitStatistics::of(loaded);
+        assert_eq!((counted.sentences, counted.words, counted.mentions), *expected.get(split), "{split}");
+        for document in &loaded.documents {
+            assert!(document.words.windows(2).all(|pair| pair[0].end < pair[1].start), "{split} {}", document.id);
+        }
+    }
+}
+
+/// A file of one split stands for reading by path.
+#[test]
+fn a_file_is_read_by_its_path() {
+    let Some((_, paths, loaded, format)) = load("bc5cdr") else { return };
+    let (documents, diagnostics) = load_split(&paths.test, format).expect("readable");
+    assert_eq!((documents, diagnostics), (loaded.test.documents, loaded.test.diagnostics));
+}

@@ -1,0 +1,170 @@
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
+use std::iter::Sum;
+use std::ops::AddAssign;
+
+/// How many mentions were found, made up and missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// True positives: predicted, and in gold.
+    pub tp: u64,
+    /// False positives: predicted, and not in gold.
+    pub fp: u64,
+    /// False negatives: in gold, and not predicted.
+    #[serde(rename = "fn")]
+    pub fn_: u64,
+}
+
+impl Counts {
+    /// `tp / (tp + fp)`, or `None` where nothing was predicted.
+    pub fn precision(self) -> Option<f64> {
+        ratio(self.tp, self.tp + self.fp)
+    }
+
+    /// `tp / (tp + fn)`, or `None` where nothing is in gold.
+    pub fn recall(self) -> Option<f64> {
+        ratio(self.tp, self.support())
+    }
+
+    /// `2 tp / (2 tp + fp + fn)`, or `None` where there is nothing on either side.
+    ///
+    /// This is the harmonic mean of precision and recall where both are defined, and 0 where only one is, as in
+    /// seqeval.
+    pub fn f1(self) -> Option<f64> {
+        ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn_)
+    }
+
+    /// Number of gold mentions.
+    pub fn support(self) -> u64 {
+        self.tp + self.fn_
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.tp += other.tp;
+        self.fp += other.fp;
+        self.fn_ += other.fn_;
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        let mut sum = Self::default();
+        for each in counts {
+            sum += each;
+        }
+        sum
+    }
+}
+
+/// Precision, recall and F1 in 0 to 1, each `None` where its denominator is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Score {
+    /// Share of the predicted mentions that are right.
+    pub precision: Option<f64>,
+    /// Share of the gold mentions that were found.
+    pub recall: Option<f64>,
+    /// Harmonic mean of the two ([`Counts::f1`]).
+    pub f1: Option<f64>,
+    /// Number of gold mentions.
+    pub support: u64,
+}
+
+impl From<Counts> for Score {
+    fn from(counts: Counts) -> Self {
+        Self { precision: counts.precision(), recall: counts.recall(), f1: counts.f1(), support: counts.support() }
+    }
+}
+
+/// Scores over all mentions and by entity type.
+///
+/// Serialises to `{"overall": {"precision", "recall", "f1", "support"}, "macro": {…}, "per_type": {TYPE: {…}}}`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scores {
+    /// Micro average: the score of the counts of all types together.
+    pub overall: Score,
+    /// Macro average: the unweighted mean over the types, with the total support.
+    ///
+    /// A precision or recall that is undefined for a type enters the mean as 0, as in seqeval; all three are `None`
+    /// only where there is no type at all. To leave the undefined out would reward a system for never predicting a
+    /// type.
+    #[serde(rename = "macro")]
+    pub macro_: Score,
+    /// Score of every type that occurs in gold or in the predictions; support is 0 where gold lacks it.
+    pub per_type: BTreeMap<String, Score>,
+    /// What the scores were computed from, by the same types.
+    #[serde(skip)]
+    pub counts: BTreeMap<String, Counts>,
+}
+
+impl From<BTreeMap<String, Counts>> for Scores {
+    fn from(counts: BTreeMap<String, Counts>) -> Self {
+        let total: Counts = counts.values().copied().sum();
+        let per_type: BTreeMap<String, Score> =
+            counts.iter().map(|(entity_type, &counts)| (entity_type.clone(), counts.into())).collect();
+        let mean = |part: fn(&Score) -> Option<f64>| {
+            let sum: f64 = per_type.values().map(|score| part(score).unwrap_or(0.0)).sum();
+            (!per_type.is_empty()).then(|| sum / per_type.len() as f64)
+        };
+        let macro_ = Score {
+            precision: mean(|score| score.precision),
+            recall: mean(|score| score.recall),
+            f1: mean(|score| score.f1),
+            support: total.support(),
+        };
+        Self { overall: total.into(), macro_, per_type, counts }
+    }
+}
+
+/// Adds the agreement of one document's mentions, each a place and an entity type, to the counts by type.
+///
+/// Sets on both sides, as in seqeval: what is annotated twice counts once.
+pub(crate) fn tally<'t, Place: Hash + Eq>(
+    counts: &mut BTreeMap<String, Counts>,
+    gold: impl Iterator<Item = (Place, &'t str)>,
+    predicted: impl Iterator<Item = (Place, &'t str)>,
+) {
+    let mut add = |entity_type: &str, part: Counts| *counts.entry(entity_type.to_owned()).or_default() += part;
+    let gold: HashSet<(Place, &str)> = gold.collect();
+    let predicted: HashSet<(Place, &str)> = predicted.collect();
+    for mention in &predicted {
+        let found = gold.contains(mention);
+        add(mention.1, Counts { tp: u64::from(found), fp: u64::from(!found), fn_: 0 });
+    }
+    for mention in gold.difference(&predicted) {
+        add(mention.1, Counts { fn_: 1, ..Counts::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undefined_is_none_in_a_score_and_zero_in_the_macro_mean() {
+        let right = Counts { tp: 1, fp: 0, fn_: 0 };
+        let only_predicted = Counts { tp: 0, fp: 2, fn_: 0 };
+        let scores = Scores::from(BTreeMap::from([("A".to_owned(), right), ("B".to_owned(), only_predicted)]));
+        let third = 1.0 / 3.0;
+        let expected = serde_json::json!({
+            "overall": {"precision": third, "recall": 1.0, "f1": 0.5, "support": 1},
+            "macro": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1},
+            "per_type": {
+                "A": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1},
+                "B": {"precision": 0.0, "recall": null, "f1": 0.0, "support": 0},
+            },
+        });
+        let json = serde_json::to_string(&scores).expect("scores serialise");
+        assert_eq!(json, expected.to_string(), "the order of the fields is part of the output");
+
+        let nothing = Scores::from(BTreeMap::new());
+        let undefined = Score { precision: None, recall: None, f1: None, support: 0 };
+        assert_eq!((nothing.overall, nothing.macro_), (undefined, undefined));
+    }
+}

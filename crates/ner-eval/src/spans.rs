@@ -1,0 +1,185 @@
+use crate::counts::{Counts, Scores, tally};
+use crate::error::{ScoreError, Side};
+use ner_data::{Document, Mention, Span};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// Scores mentions document by document; each item is one document's gold and predicted mentions.
+///
+/// A mention is right where all its fragments and its entity type equal those of a gold mention; concepts and
+/// attributes do not matter. What occurs twice in a document counts once, on each side. The order of the documents
+/// and of their mentions does not matter.
+pub fn score_mentions<'m>(documents: impl IntoIterator<Item = (&'m [Mention], &'m [Mention])>) -> Scores {
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    for (gold, predicted) in documents {
+        tally(&mut counts, gold.iter().map(place_and_type), predicted.iter().map(place_and_type));
+    }
+    counts.into()
+}
+
+fn place_and_type(mention: &Mention) -> (&[Span], &str) {
+    (&mention.fragments, &mention.entity_type)
+}
+
+/// What [`score_documents`] finds. Serialises to the fields of [`Scores`] and `missing_documents`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DocumentScores {
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Number of gold documents without a predicted one; all their mentions count as missed.
+    pub missing_documents: usize,
+}
+
+/// Pairs documents by their ids, then scores their mentions as [`score_mentions`] does.
+///
+/// The order of the documents does not matter. A gold document that is not predicted is scored as if nothing had been
+/// found in it, and counted: to leave it out would raise the recall of a system that fails on hard documents.
+///
+/// # Errors
+/// Fails where an id occurs twice on one side, where a predicted document is not in gold, and where the two texts of a
+/// document differ in their number of characters.
+pub fn score_documents(gold: &[Document], predicted: &[Document]) -> Result<DocumentScores, ScoreError> {
+    let gold_by_id = by_id(gold, Side::Gold)?;
+    let predicted_by_id = by_id(predicted, Side::Predicted)?;
+    for document in predicted {
+        let id = || document.id.clone();
+        let Some(gold) = gold_by_id.get(document.id.as_str()) else {
+            return Err(ScoreError::UnknownDocument { id: id() });
+        };
+        let (gold, predicted) = (gold.text.chars().count(), document.text.chars().count());
+        if gold != predicted {
+            return Err(ScoreError::TextLength { id: id(), gold, predicted });
+        }
+    }
+    let scores = score_mentions(gold.iter().map(|document| {
+        let found: &[Mention] = match predicted_by_id.get(document.id.as_str()) {
+            Some(predicted) => &predicted.mentions,
+            None => &[],
+        };
+        (document.mentions.as_slice(), found)
+    }));
+    // Every predicted id is in gold and none occurs twice, so that what gold has more of is what is missing.
+    Ok(DocumentScores { scores, missing_documents: gold.len() - predicted.len() })
+}
+
+fn by_id(documents: &[Document], side: Side) -> Result<HashMap<&str, &Document>, ScoreError> {
+    let mut by_id = HashMap::with_capacity(documents.len());
+    for document in documents {
+        if by_id.insert(document.id.as_str(), document).is_some() {
+            return Err(ScoreError::DuplicateDocument { id: document.id.clone(), side });
+        }
+    }
+    Ok(by_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn document(id: &str, text: &str, mentions: &[Mention]) -> Document {
+        Document { mentions: mentions.to_vec(), ..Document::new(id, text) }
+    }
+
+    #[test]
+    fn documents_pair_by_id() {
+        let drug = Mention::new(Span::new(0, 1), "Chemical");
+        let gold = [document("1", "ä", std::slice::from_ref(&drug)), document("2", "b", std::slice::from_ref(&drug))];
+        let scored = score_documents(&gold, &[document("2", "ö", std::slice::from_ref(&drug))]).expect("paired");
+        assert_eq!(scored.scores.counts, BTreeMap::from([("Chemical".to_owned(), Counts { tp: 1, fp: 0, fn_: 1 })]));
+        assert_eq!(scored.missing_documents, 1);
+        let json = serde_json::to_value(&scored).expect("scores serialise");
+        assert_eq!((&json["missing_documents"], &json["overall"]["recall"]), (&1.into(), &0.5.into()));
+
+        let check = |gold: &[Document], predicted: &[Document], expected: &str| {
+            let error = score_documents(gold, predicted).expect_err("not comparable");
+            assert_eq!(error.to_string(), expected);
+        };
+        let twice = [gold[0].clone(), gold[0].clone()];
+        check(&gold, &[document("3", "a", &[])], "document 3 is predicted but not in gold");
+        check(&twice, &[], "document 1 occurs twice in gold");
+        check(&gold, &twice, "document 1 occurs twice in predicted");
+        check(&gold, &[document("1", "ab", &[])], "document 1 has 1 characters in gold and 2 in predicted");
+    }
+
+    /// Few places and types, so that matches, duplicates and types of one side only are all common.
+    fn mention() -> impl Strategy<Value = Mention> {
+        (0usize..3, 1usize..3, any::<bool>(), 0usize..3).prop_map(|(start, len, is_discontinuous, entity_type)| {
+            let mut mention = Mention::new(Span::new(start, start + len), ["A", "B", "C"][entity_type]);
+            if is_discontinuous {
+                mention.fragments.push(Span::new(7, 8));
+            }
+            mention
+        })
+    }
+
+    type Pair = (Vec<Mention>, Vec<Mention>);
+
+    fn pairs() -> impl Strategy<Value = Vec<Pair>> {
+        vec((vec(mention(), 0..6), vec(mention(), 0..6)), 0..4)
+    }
+
+    fn score(pairs: &[Pair]) -> Scores {
+        score_mentions(pairs.iter().map(|(gold, predicted)| (gold.as_slice(), predicted.as_slice())))
+    }
+
+    proptest! {
+        #[test]
+        fn counts_are_those_of_sets(pairs in pairs()) {
+            let scores = score(&pairs);
+            // Plain sets of owned values over all documents, by another way than `tally`.
+            let all = |side: fn(&Pair) -> &Vec<Mention>| -> BTreeSet<(usize, Mention)> {
+                pairs.iter().enumerate().flat_map(|(at, pair)| side(pair).iter().map(move |m| (at, m.clone()))).collect()
+            };
+            let (gold, predicted) = (all(|pair| &pair.0), all(|pair| &pair.1));
+            for (entity_type, counts) in &scores.counts {
+                let of_type = |set: &BTreeSet<(usize, Mention)>| {
+                    set.iter().filter(|(_, mention)| mention.entity_type == *entity_type).count() as u64
+                };
+                let both: BTreeSet<_> = gold.intersection(&predicted).cloned().collect();
+                prop_assert_eq!(counts.tp, of_type(&both));
+                prop_assert_eq!(counts.tp + counts.fp, of_type(&predicted));
+                prop_assert_eq!(counts.tp + counts.fn_, of_type(&gold));
+                prop_assert_eq!(scores.per_type[entity_type].support, of_type(&gold));
+            }
+            prop_assert_eq!(scores.overall.support, gold.len() as u64);
+            prop_assert_eq!(scores.overall, scores.counts.values().copied().sum::<Counts>().into());
+        }
+
+        #[test]
+        fn order_and_repetition_do_not_matter(pairs in pairs(), by in 0usize..6) {
+            let mut other = pairs.clone();
+            other.reverse();
+            for (gold, predicted) in &mut other {
+                gold.reverse();
+                let middle = by.min(predicted.len());
+                predicted.rotate_left(middle);
+                predicted.extend_from_within(..);
+            }
+            prop_assert_eq!(score(&pairs), score(&other));
+        }
+
+        #[test]
+        fn gold_and_predicted_swap_precision_and_recall(pairs in pairs()) {
+            let swapped: Vec<Pair> = pairs.iter().cloned().map(|(gold, predicted)| (predicted, gold)).collect();
+            let (scores, swapped) = (score(&pairs), score(&swapped));
+            prop_assert_eq!(scores.overall.precision, swapped.overall.recall);
+            prop_assert_eq!(scores.overall.recall, swapped.overall.precision);
+            prop_assert_eq!(scores.overall.f1, swapped.overall.f1);
+            prop_assert_eq!(scores.macro_.f1, swapped.macro_.f1);
+        }
+
+        #[test]
+        fn a_perfect_prediction_scores_one(pairs in pairs()) {
+            let perfect: Vec<Pair> = pairs.into_iter().map(|(gold, _)| (gold.clone(), gold)).collect();
+            let scores = score(&perfect);
+            let one = (scores.overall.support > 0).then_some(1.0);
+            for score in scores.per_type.values().chain([&scores.overall, &scores.macro_]) {
+                prop_assert_eq!((score.precision, score.recall, score.f1), (one, one, one));
+            }
+        }
+    }
+}

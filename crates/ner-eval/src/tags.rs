@@ -1,0 +1,366 @@
+use crate::counts::{Counts, Scores, tally};
+use crate::error::{MalformedTag, ScoreError, Side};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How tag sequences are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As `conlleval` and seqeval's default read them: whatever the order of the prefixes `B`, `I`, `E` and `S`, a tag
+    /// that cannot continue an entity begins one.
+    Default,
+    /// As seqeval's `mode="strict"` reads them: what does not fit the scheme is no entity.
+    Strict(SeqevalScheme),
+}
+
+/// The schemes of seqeval's strict mode (`seqeval/scheme.py`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeqevalScheme {
+    /// `B` only where an entity follows another of its type.
+    Iob1,
+    /// Every entity begins with `B`; also called BIO.
+    Iob2,
+    /// `E` only where an entity precedes another of its type. seqeval says of itself that it misses some such cases;
+    /// they are missed here too.
+    Ioe1,
+    /// Every entity ends with `E`.
+    Ioe2,
+    /// `B` begins and `E` ends an entity, `S` is one of a single tag; also called BIOES.
+    Iobes,
+    /// IOBES with `L` for `E` and `U` for `S`.
+    Bilou,
+}
+
+/// An entity that a tag sequence stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entity<'t> {
+    /// Positions of its tags in the sequence, half-open. (Not a `Span`: that counts characters.)
+    pub tags: Range<usize>,
+    /// Its type; `_` where the tags name none (`B`, `I`), as in seqeval.
+    pub entity_type: &'t str,
+}
+
+/// What [`score_tags`] finds. Serialises to the fields of [`Scores`] and the two counts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TagScores {
+    /// The scores.
+    #[serde(flatten)]
+    pub scores: Scores,
+    /// Number of pairs of neighbouring gold tags that the mode does not allow. See [`entities`].
+    pub invalid_gold_transitions: u64,
+    /// Number of pairs of neighbouring predicted tags that the mode does not allow. See [`entities`].
+    pub invalid_predicted_transitions: u64,
+}
+
+/// Scores the entities of tag sequences (`B-Disease`, `I-Disease`, `O`), sequence by sequence.
+///
+/// Equal to seqeval's `classification_report(gold, predicted, mode=…, scheme=…)` wherever its scores are defined.
+///
+/// # Errors
+/// Fails where the two sides differ in the number of sequences or in the length of one, and on a tag that is neither
+/// `O` nor a prefix of the mode, alone or with `-TYPE`. seqeval takes such a tag with a warning in its default mode,
+/// and then counts entities that begin anywhere.
+pub fn score_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>], mode: Mode) -> Result<TagScores, ScoreError> {
+    if gold.len() != predicted.len() {
+        return Err(ScoreError::SequenceCount { gold: gold.len(), predicted: predicted.len() });
+    }
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    let (mut invalid_gold_transitions, mut invalid_predicted_transitions) = (0, 0);
+    for (sequence, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
+        if gold.len() != predicted.len() {
+            return Err(ScoreError::SequenceLength { sequence, gold: gold.len(), predicted: predicted.len() });
+        }
+        let read = |tags, side| entities(tags, mode).map_err(|source| ScoreError::Tags { side, sequence, source });
+        let (gold, invalid) = read(gold, Side::Gold)?;
+        invalid_gold_transitions += invalid;
+        let (predicted, invalid) = read(predicted, Side::Predicted)?;
+        invalid_predicted_transitions += invalid;
+        tally(&mut counts, gold.into_iter().map(place_and_type), predicted.into_iter().map(place_and_type));
+    }
+    Ok(TagScores { scores: counts.into(), invalid_gold_transitions, invalid_predicted_transitions })
+}
+
+fn place_and_type(entity: Entity<'_>) -> (Range<usize>, &str) {
+    (entity.tags, entity.entity_type)
+}
+
+/// The entities of one tag sequence, ascending and disjoint, and the number of its invalid transitions.
+///
+/// A transition is a pair of neighbouring tags, the ends of the sequence taken for `O`. It is invalid where a scheme
+/// does not allow it: in IOB2 `I-X` after anything but `B-X` and `I-X`, in IOE2 `I-X` before anything but `I-X` and
+/// `E-X`, in IOBES both of these, and so on. The default mode knows no scheme and takes for invalid an `I-X` or `E-X`
+/// after anything but `B-X` and `I-X`. One misplaced tag may break two transitions.
+///
+/// # Errors
+/// Fails on the first tag that is neither `O` nor a prefix of the mode, alone or with `-TYPE`.
+pub fn entities<T: AsRef<str>>(tags: &[T], mode: Mode) -> Result<(Vec<Entity<'_>>, u64), MalformedTag> {
+    let rules = mode.rules();
+    let mut parsed = Vec::with_capacity(tags.len() + 1);
+    for (position, tag) in tags.iter().enumerate() {
+        match Tag::parse(tag.as_ref(), mode) {
+            Some(tag) => parsed.push(tag),
+            None => return Err(MalformedTag { position, prefixes: rules.letters() }),
+        }
+    }
+    // Ends an entity that reaches to the end of the sequence.
+    parsed.push(Tag::OUTSIDE);
+
+    let mut found = Vec::new();
+    let mut invalid_transitions = 0;
+    let mut previous = Tag::OUTSIDE;
+    // First tag that no entity has taken yet: an entity takes its tags even where it is then found to lack an end.
+    let mut free = 0;
+    for (start, &tag) in parsed.iter().enumerate() {
+        invalid_transitions += u64::from(any(rules.invalid, previous, tag));
+        if start >= free && any(rules.starts, previous, tag) {
+            let mut end = start + 1;
+            while any(rules.inside, parsed[end - 1], parsed[end]) {
+                end += 1;
+            }
+            if any(rules.ends, parsed[end - 1], parsed[end]) {
+                found.push(Entity { tags: start..end, entity_type: tag.entity_type });
+            }
+            free = end;
+        }
+        previous = tag;
+    }
+    Ok((found, invalid_transitions))
+}
+
+#[derive(Clone, Copy)]
+struct Tag<'t> {
+    prefix: Prefixes,
+    entity_type: &'t str,
+}
+
+impl<'t> Tag<'t> {
+    const OUTSIDE: Self = Self { prefix: O, entity_type: UNTYPED };
+
+    fn parse(tag: &'t str, mode: Mode) -> Option<Self> {
+        let mut rest = tag.chars();
+        let letter = rest.next()?;
+        let rest = rest.as_str();
+        let &(_, prefix) = LETTERS.iter().find(|(known, _)| *known == letter)?;
+        if prefix & O != 0 {
+            return rest.is_empty().then_some(Self::OUTSIDE);
+        }
+        if prefix & mode.rules().prefixes == 0 || !(rest.is_empty() || rest.starts_with('-')) {
+            return None;
+        }
+        // The two halves of seqeval differ on a type with hyphens at its ends.
+        let entity_type = match mode {
+            Mode::Default => rest.strip_prefix('-').unwrap_or(rest),
+            Mode::Strict(_) => rest.trim_matches('-'),
+        };
+        Some(Self { prefix, entity_type: if entity_type.is_empty() { UNTYPED } else { entity_type } })
+    }
+}
+
+/// Type of a tag that names none.
+const UNTYPED: &str = "_";
+
+/// A set of prefixes, one bit each.
+type Prefixes = u8;
+const O: Prefixes = 1;
+const B: Prefixes = 1 << 1;
+const I: Prefixes = 1 << 2;
+const E: Prefixes = 1 << 3;
+const S: Prefixes = 1 << 4;
+const L: Prefixes = 1 << 5;
+const U: Prefixes = 1 << 6;
+const ANY: Prefixes = O | B | I | E | S | L | U;
+
+const LETTERS: [(char, Prefixes); 7] = [('O', O), ('B', B), ('I', I), ('E', E), ('S', S), ('L', L), ('U', U)];
+
+/// What a pattern asks of the types of two neighbouring tags.
+#[derive(Clone, Copy)]
+enum Types {
+    Same,
+    Differ,
+    Whatever,
+}
+use Types::{Differ, Same, Whatever};
+
+/// Prefix of a tag, prefix of the next tag, and their types.
+type Pattern = (Prefixes, Prefixes, Types);
+
+/// Whether one of the patterns fits the two neighbours.
+fn any(patterns: &[Pattern], previous: Tag<'_>, tag: Tag<'_>) -> bool {
+    patterns.iter().any(|&(before, after, types)| {
+        let types_fit = match types {
+            Same => previous.entity_type == tag.entity_type,
+            Differ => previous.entity_type != tag.entity_type,
+            Whatever => true,
+        };
+        before & previous.prefix != 0 && after & tag.prefix != 0 && types_fit
+    })
+}
+
+/// One mode. `starts`, `inside` and `ends` are seqeval's tables (`Token` of `seqeval/scheme.py`), with its gaps.
+struct Rules {
+    /// The prefixes that it knows, without `O`.
+    prefixes: Prefixes,
+    /// The second tag begins an entity.
+    starts: &'static [Pattern],
+    /// The second tag continues the entity of the first.
+    inside: &'static [Pattern],
+    /// The entity of the first tag is complete; one that stops otherwise is dropped.
+    ends: &'static [Pattern],
+    /// The scheme never writes the first tag before the second. (Ours; seqeval has no such table.)
+    invalid: &'static [Pattern],
+}
+
+impl Rules {
+    fn letters(&self) -> String {
+        LETTERS.iter().filter(|(_, prefix)| prefix & self.prefixes != 0).map(|(letter, _)| letter).collect()
+    }
+}
+
+impl Mode {
+    const fn rules(self) -> &'static Rules {
+        match self {
+            Self::Default => &DEFAULT,
+            Self::Strict(SeqevalScheme::Iob1) => &IOB1,
+            Self::Strict(SeqevalScheme::Iob2) => &IOB2,
+            Self::Strict(SeqevalScheme::Ioe1) => &IOE1,
+            Self::Strict(SeqevalScheme::Ioe2) => &IOE2,
+            Self::Strict(SeqevalScheme::Iobes) => &IOBES,
+            Self::Strict(SeqevalScheme::Bilou) => &BILOU,
+        }
+    }
+}
+
+/// `start_of_chunk` and `end_of_chunk` of `seqeval/metrics/sequence_labeling.py`, in the form of the other tables:
+/// since every entity ends where the next tag does not continue it, only what continues one has to be said.
+const DEFAULT: Rules = Rules {
+    prefixes: B | I | E | S,
+    starts: &[(ANY, B | S, Whatever), (O | E | S, I | E, Whatever), (B | I, I | E, Differ)],
+    inside: &[(B | I, I | E, Same)],
+    ends: &[(ANY, ANY, Whatever)],
+    invalid: &[(O | E | S, I | E, Whatever), (B | I, I | E, Differ)],
+};
+
+const IOB1: Rules = Rules {
+    prefixes: B | I,
+    starts: &[(O | B, I, Whatever), (I, I, Differ), (I | B, B, Same)],
+    inside: &[(B | I, I, Same)],
+    ends: &[(I, O | B, Whatever), (B, O, Whatever), (I | B, I, Differ), (B, B, Same)],
+    invalid: &[(O, B, Whatever), (B | I, B, Differ)],
+};
+
+const IOB2: Rules = Rules {
+    prefixes: B | I,
+    starts: &[(ANY, B, Whatever)],
+    inside: &[(B | I, I, Same)],
+    ends: &[(B | I, O | B, Whatever), (B | I, I, Differ)],
+    invalid: &[(O, I, Whatever), (B | I, I, Differ)],
+};
+
+const IOE1: Rules = Rules {
+    prefixes: I | E,
+    starts: &[(O | E, I, Whatever), (I, I, Differ), (E, E, Same)],
+    inside: &[(I, I | E, Same)],
+    ends: &[(I, I | E, Differ), (I, O, Whatever), (E, I | E, Same)],
+    invalid: &[(E, O, Whatever), (E, I | E, Differ)],
+};
+
+const IOE2: Rules = Rules {
+    prefixes: I | E,
+    starts: &[(O | E, I | E, Whatever), (I, I | E, Differ)],
+    inside: &[(I, I | E, Same)],
+    ends: &[(E, ANY, Whatever)],
+    invalid: &[(I, O, Whatever), (I, I | E, Differ)],
+};
+
+const IOBES: Rules = Rules {
+    prefixes: B | I | E | S,
+    starts: &[(ANY, B | S, Whatever)],
+    inside: &[(B | I, I | E, Same)],
+    ends: &[(S | E, ANY, Whatever)],
+    invalid: &[(B | I, O | B | S, Whatever), (O | E | S, I | E, Whatever), (B | I, I | E, Differ)],
+};
+
+const BILOU: Rules = Rules {
+    prefixes: B | I | L | U,
+    starts: &[(ANY, B | U, Whatever)],
+    inside: &[(B | I, I | L, Same)],
+    ends: &[(U | L, ANY, Whatever)],
+    invalid: &[(B | I, O | B | U, Whatever), (O | L | U, I | L, Whatever), (B | I, I | L, Differ)],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Mode::{Default, Strict};
+    use SeqevalScheme::{Bilou, Iob1, Iob2, Iobes, Ioe1, Ioe2};
+    use proptest::prelude::*;
+
+    const MODES: [Mode; 7] =
+        [Default, Strict(Iob1), Strict(Iob2), Strict(Ioe1), Strict(Ioe2), Strict(Iobes), Strict(Bilou)];
+
+    /// The entities themselves are compared with seqeval's in `tests/seqeval.rs`; seqeval counts no transitions.
+    #[test]
+    fn invalid_transitions() {
+        let check = |mode: Mode, tags: &str, expected: u64| {
+            let tags: Vec<&str> = tags.split(' ').collect();
+            let (_, invalid) = entities(&tags, mode).expect("well-formed tags");
+            assert_eq!(invalid, expected, "{mode:?} {tags:?}");
+        };
+        for mode in [Default, Strict(Iob2)] {
+            check(mode, "B-X I-X I-X O B-X B-X B-Y I-Y", 0);
+            check(mode, "I-X I-X O I-X B-X I-Y I-Y", 3);
+        }
+        check(Default, "B-X E-X S-X", 0);
+        check(Default, "B-X S-X E-X E-X", 2);
+        check(Strict(Iob1), "I-X B-X I-X B-X I-Y O I-X I-Y", 0);
+        check(Strict(Iob1), "B-X I-X B-Y O B-X", 3);
+        check(Strict(Ioe1), "I-X E-X I-X O E-X I-X", 0);
+        check(Strict(Ioe1), "I-X E-X O E-X I-Y I-Y E-Y", 3);
+        check(Strict(Ioe2), "I-X E-X E-Y O E-X E-X", 0);
+        check(Strict(Ioe2), "I-X I-Y O I-X", 3);
+        for (scheme, end, single) in [(Iobes, "E", "S"), (Bilou, "L", "U")] {
+            check(Strict(scheme), &format!("B-X I-X {end}-X B-X {end}-X O {single}-Y {single}-Y"), 0);
+            check(Strict(scheme), &format!("I-X O {end}-X B-X {single}-X B-X {end}-Y B-X"), 6);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_named() {
+        let check = |gold: &[&str], predicted: &[&str], mode: Mode, expected: &str| {
+            let split = |side: &[&str]| -> Vec<Vec<String>> {
+                side.iter().map(|tags| tags.split(' ').map(str::to_owned).collect()).collect()
+            };
+            let error = score_tags(&split(gold), &split(predicted), mode).expect_err("not comparable");
+            let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            assert_eq!(format!("{error}{source}"), expected);
+        };
+        check(&["O"], &[], Default, "1 tag sequences in gold and 0 in predicted");
+        check(&["O", "O O"], &["O", "O"], Default, "tag sequence 1 has 2 tags in gold and 1 in predicted");
+        let rest = "is neither O nor one of the prefixes BI, alone or with -TYPE";
+        for tag in ["E-X", "BX", "", "O-X", "ä-X", "b-X"] {
+            let expected = format!("cannot read the predicted tags of sequence 0: the tag at position 1 {rest}");
+            check(&["O O"], &[&format!("O {tag}")], Strict(Iob2), &expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn entities_are_ascending_disjoint_and_of_one_type(
+            tags in proptest::collection::vec("[OBIESLU](-[XY]?)?", 0..9),
+            mode in proptest::sample::select(&MODES[..]),
+        ) {
+            if let Ok((entities, _)) = entities(&tags, mode) {
+                let mut free = 0;
+                for Entity { tags: range, entity_type } in entities {
+                    prop_assert!(free <= range.start && range.start < range.end && range.end <= tags.len());
+                    free = range.end;
+                    for tag in &tags[range] {
+                        let type_of_tag = tag[1..].trim_start_matches('-');
+                        prop_assert_eq!(entity_type, if type_of_tag.is_empty() { "_" } else { type_of_tag });
+                    }
+                }
+            }
+        }
+    }
+}

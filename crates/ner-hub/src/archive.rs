@@ -1,0 +1,146 @@
+//! Single members out of zip files.
+
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use fs_err::{self as fs, File};
+use tempfile::NamedTempFile;
+use tracing::info;
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use crate::download::{Client, Fetched, How, Job};
+use crate::env::Options;
+use crate::error::Error;
+use crate::{hash, temporary};
+
+/// A member of a zip file, and where it goes.
+#[derive(Clone, Debug)]
+pub struct ZipMember {
+    /// The end of its name in the archive, whole path components: `CDR_TrainingSet.PubTator.txt` means the member of
+    /// that name in whatever folder, and no other.
+    pub suffix: String,
+    /// Where it goes. The archive has no say in this.
+    pub dest: PathBuf,
+    /// Its SHA-256 in hexadecimal, if known.
+    pub sha256: Option<String>,
+}
+
+/// Brings the zip file at `url` beside the first member's destination, puts its `members` in their places, and removes
+/// it. Returns the members in their order.
+///
+/// No connection is opened if every member is there and right. Nothing is put in place unless each member was found,
+/// unpacked and has its checksum. `sha256` is the archive's own, if known.
+pub fn fetch_zip_members(
+    url: &str,
+    sha256: Option<&str>,
+    members: &[ZipMember],
+    options: &Options,
+) -> Result<Vec<Fetched>, Error> {
+    if let Some(there) = all_there(members)? {
+        return Ok(there);
+    }
+    let Some(first) = members.first() else { return Ok(Vec::new()) };
+    let name = url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().filter(|name| !name.is_empty());
+    // A name that is ours alone: it is removed below, and the user may have put an archive of that name there.
+    let zip = first.dest.with_file_name(format!(".medner-{}", name.unwrap_or("archive.zip")));
+    Client::new(options).download(&Job { url, dest: &zip, label: name.unwrap_or(url), sha256, with_token: false })?;
+    let file = match fs::File::open(&zip) {
+        Ok(file) => file,
+        Err(error) => {
+            // Another process that fetched the same archive may have removed it by now, all done.
+            return all_there(members)?.ok_or(Error::Io(error));
+        }
+    };
+    let result = extract(file, url, members);
+    // A good archive has served; a bad one must not be met again.
+    match fs::remove_file(&zip) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    result
+}
+
+/// The members, if every one of them is in its place with its checksum.
+fn all_there(members: &[ZipMember]) -> Result<Option<Vec<Fetched>>, Error> {
+    let mut there = Vec::with_capacity(members.len());
+    for member in members {
+        if !member.dest.is_file() {
+            return Ok(None);
+        }
+        let what = member.dest.display().to_string();
+        match hash::verify(&member.dest, &what, member.sha256.as_deref()) {
+            Ok(sha256) => {
+                let bytes = fs::metadata(&member.dest)?.len();
+                there.push(Fetched { path: member.dest.clone(), bytes, sha256, how: How::AlreadyThere });
+            }
+            Err(Error::Checksum { .. }) => {
+                info!("{what} is not the file that it should be; fetching it anew");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(there))
+}
+
+/// Unpacks `members`, checks all of them, and only then moves them to their places.
+pub(crate) fn extract(file: File, archive: &str, members: &[ZipMember]) -> Result<Vec<Fetched>, Error> {
+    let bad = |member: Option<&str>, source: ZipError| Error::Zip {
+        archive: archive.to_owned(),
+        member: member.map(str::to_owned),
+        source,
+    };
+    let mut zip = ZipArchive::new(io::BufReader::new(file)).map_err(|error| bad(None, error))?;
+    let names: Vec<String> = zip.file_names().map(str::to_owned).collect();
+    let mut ready = Vec::with_capacity(members.len());
+    for member in members {
+        let name = find(&names, archive, &member.suffix)?;
+        ready.push(unpack(&mut zip, archive, name, member, bad)?);
+    }
+    let mut fetched = Vec::with_capacity(members.len());
+    for (member, (unpacked, bytes, sha256)) in members.iter().zip(ready) {
+        unpacked.persist(&member.dest).map_err(|error| error.error)?;
+        let how = How::Downloaded { resumed_from: 0 };
+        fetched.push(Fetched { path: member.dest.clone(), bytes, sha256, how });
+    }
+    Ok(fetched)
+}
+
+/// The one member whose path ends in `suffix`.
+fn find<'a>(names: &'a [String], archive: &str, suffix: &str) -> Result<&'a str, Error> {
+    let found: Vec<&String> = names
+        .iter()
+        .filter(|name| name.strip_suffix(suffix).is_some_and(|before| before.is_empty() || before.ends_with('/')))
+        .collect();
+    match found[..] {
+        [name] => Ok(name),
+        _ => Err(Error::Member {
+            archive: archive.to_owned(),
+            member: suffix.to_owned(),
+            found: found.into_iter().cloned().collect(),
+        }),
+    }
+}
+
+/// Writes one member to a temporary file beside its destination and checks it.
+fn unpack<R: Read + Seek>(
+    zip: &mut ZipArchive<R>,
+    archive: &str,
+    name: &str,
+    member: &ZipMember,
+    bad: impl Fn(Option<&str>, ZipError) -> Error,
+) -> Result<(NamedTempFile, u64, String), Error> {
+    let mut entry = zip.by_name(name).map_err(|error| bad(Some(name), error))?;
+    // The name is never used as a path; an archive that holds such a one is still not to be trusted.
+    if entry.enclosed_name().is_none() {
+        return Err(Error::UnsafeMember { archive: archive.to_owned(), member: name.to_owned() });
+    }
+    let folder = member.dest.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut unpacked = temporary::file_in(folder)?;
+    let bytes = io::copy(&mut entry, &mut unpacked).map_err(|error| bad(Some(name), ZipError::Io(error)))?;
+    unpacked.as_file().sync_all()?;
+    let sha256 = hash::verify(unpacked.path(), &format!("{archive}: {name}"), member.sha256.as_deref())?;
+    Ok((unpacked, bytes, sha256))
+}

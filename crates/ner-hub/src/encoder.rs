@@ -1,0 +1,252 @@
+//! From what the user typed to the files of an encoder.
+
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::Serialize;
+use tracing::warn;
+
+use crate::env::Options;
+use crate::error::Error;
+use crate::hub::{self, Request};
+use crate::registry::{self, EncoderEntry};
+use crate::{hash, package};
+
+/// How the weights are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightsFormat {
+    /// `model.safetensors`.
+    Safetensors,
+    /// `pytorch_model.bin`, a pickle in a zip, or a bare pickle if it is old.
+    PytorchBin,
+}
+
+/// Where an encoder's files came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Origin {
+    /// A folder that the user named.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The hub cache; nothing was transferred.
+    Cache {
+        /// The repository.
+        id: String,
+        /// As asked for: a branch, a tag or a commit.
+        revision: String,
+        /// The commit.
+        commit: String,
+    },
+    /// The hub; they are in the hub cache now.
+    Hub {
+        /// The repository.
+        id: String,
+        /// As asked for: a branch, a tag or a commit.
+        revision: String,
+        /// The commit.
+        commit: String,
+    },
+    /// A Python package; they are in medner's own cache.
+    Package {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+}
+
+/// The files of an encoder, all of which exist.
+#[derive(Clone, Debug, Serialize)]
+pub struct EncoderFiles {
+    /// The name in the registry, else what the user typed.
+    pub name: String,
+    /// The folder that holds the files.
+    pub dir: PathBuf,
+    /// `config.json`.
+    pub config: PathBuf,
+    /// `model.safetensors` or `pytorch_model.bin`; the former if both are there.
+    pub weights: PathBuf,
+    /// Which of the two.
+    pub weights_format: WeightsFormat,
+    /// `tokenizer.json`. It, `vocab`, or both are there. It may carry truncation and padding of its own.
+    pub tokenizer: Option<PathBuf>,
+    /// `vocab.txt`.
+    pub vocab: Option<PathBuf>,
+    /// `tokenizer_config.json`, which says with a `vocab.txt` whether to lower the case.
+    pub tokenizer_config: Option<PathBuf>,
+    /// Where the files came from.
+    pub origin: Origin,
+    /// SPDX identifier, for encoders of the registry.
+    pub licence: Option<String>,
+    /// Whether case matters, for encoders of the registry.
+    pub cased: Option<bool>,
+}
+
+impl EncoderFiles {
+    /// The SHA-256 of the weights, read in pieces. A base model takes about a second, so it is not done unasked.
+    pub fn weights_sha256(&self) -> Result<String, Error> {
+        hash::sha256_file(&self.weights)
+    }
+
+    /// Looks into a folder. `place` names it in errors.
+    pub(crate) fn in_folder(dir: &Path, name: &str, place: &str, origin: Origin) -> Result<EncoderFiles, Error> {
+        // A link of a cache whose target is gone counts as missing.
+        let file = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
+        let config = file("config.json");
+        let weights = WEIGHTS.iter().find_map(|(name, format)| Some((file(name)?, *format)));
+        let (tokenizer, vocab) = (file("tokenizer.json"), file("vocab.txt"));
+        let (Some(config), Some((weights, weights_format)), true) =
+            (config.clone(), weights.clone(), tokenizer.is_some() || vocab.is_some())
+        else {
+            let missing_weights = weights.is_none();
+            if let Some(index) = SHARD_INDEXES.iter().find(|index| missing_weights && file(index).is_some()) {
+                return Err(Error::ShardedWeights { place: place.to_owned(), index: (*index).to_owned() });
+            }
+            let needs = [
+                ("config.json", config.is_none()),
+                ("model.safetensors or pytorch_model.bin", missing_weights),
+                ("tokenizer.json or vocab.txt", tokenizer.is_none() && vocab.is_none()),
+            ];
+            let missing = needs.into_iter().filter_map(|(what, is_missing)| is_missing.then_some(what)).collect();
+            return Err(Error::Incomplete { place: place.to_owned(), missing, found: listing(dir)? });
+        };
+        Ok(EncoderFiles {
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            config,
+            weights,
+            weights_format,
+            tokenizer,
+            vocab,
+            tokenizer_config: file("tokenizer_config.json"),
+            origin,
+            licence: None,
+            cased: None,
+        })
+    }
+
+    /// Adds what the registry knows.
+    pub(crate) fn described_by(mut self, entry: Option<&EncoderEntry>) -> EncoderFiles {
+        if let Some(entry) = entry {
+            self.name = entry.name.to_owned();
+            self.licence = Some(entry.licence.to_owned());
+            self.cased = Some(entry.cased);
+        }
+        self
+    }
+}
+
+/// The names of the weights, the better first: safetensors loads without a copy and runs no code.
+pub(crate) const WEIGHTS: [(&str, WeightsFormat); 2] =
+    [("model.safetensors", WeightsFormat::Safetensors), ("pytorch_model.bin", WeightsFormat::PytorchBin)];
+
+/// What stands in their place where they are split.
+pub(crate) const SHARD_INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+
+/// File names for an error message: sorted, and not more than a reader will read.
+fn listing(dir: &Path) -> Result<Vec<String>, Error> {
+    const LIMIT: usize = 20;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    if names.len() > LIMIT {
+        let more = names.len() - LIMIT;
+        names.truncate(LIMIT);
+        names.push(format!("{more} more"));
+    }
+    Ok(names)
+}
+
+/// Finds the files of the encoder that `spec` names, fetching them if they are not here.
+///
+/// `spec` is, in this order: a name of the [`registry`](crate::registry()), with `@revision` if the pinned one is not
+/// wanted; a folder, if it starts with `.`, `/` or `~` or exists; a hub id, `owner/name` or `owner/name@revision`. A
+/// folder that has an encoder's name is `./name`.
+///
+/// Sources, in this order: the folder; medner's cache and the hub cache, which are not compared with the hub; the Python
+/// package where there is one; the hub. If the hub cannot be reached, or may not be, the commit of `main` in the cache
+/// stands in for the pinned one, and a warning says so.
+pub fn resolve_encoder(spec: &str, options: &Options) -> Result<EncoderFiles, Error> {
+    let (name, revision) = match spec.split_once('@') {
+        Some((name, revision)) => (name, Some(revision)),
+        None => (spec, None),
+    };
+    if let Some(entry) = registry::by_name(name) {
+        return named(entry, revision, options);
+    }
+    if spec.starts_with(['.', '/', '~']) || Path::new(spec).exists() {
+        return folder(spec);
+    }
+    if !name.contains('/') {
+        return Err(registry::unknown(name));
+    }
+    let request = Request::of_id(spec, name, revision)?;
+    let files = match hub::cached(&request, &options.env) {
+        Some(files) => files,
+        None => hub::fetch(&request, options)?,
+    };
+    Ok(files.described_by(registry::by_hub_id(name)))
+}
+
+fn folder(spec: &str) -> Result<EncoderFiles, Error> {
+    let path = match (spec.strip_prefix("~/"), dirs::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(spec),
+    };
+    if !path.is_dir() {
+        return Err(Error::NoFolder { path });
+    }
+    EncoderFiles::in_folder(&path, spec, &path.display().to_string(), Origin::Folder { path: path.clone() })
+}
+
+fn named(entry: &'static EncoderEntry, revision: Option<&str>, options: &Options) -> Result<EncoderFiles, Error> {
+    let env = &options.env;
+    // A revision is a wish for the hub's history, of which the package has one point only.
+    let package = entry.package.filter(|_| revision.is_none());
+    let request = Request::of_entry(entry, revision);
+    request.check()?;
+    let local = package.and_then(|_| package::cached(entry, env)).or_else(|| hub::cached(&request, env));
+    if let Some(files) = local {
+        return Ok(files.described_by(Some(entry)));
+    }
+
+    let package_error = match package {
+        Some(package) if !env.offline => match package::fetch(entry, package, options) {
+            Ok(files) => return Ok(files.described_by(Some(entry))),
+            Err(error) => {
+                warn!("{error}; trying the hub");
+                Some(error)
+            }
+        },
+        _ => None,
+    };
+    let hub_error = match hub::fetch(&request, options) {
+        Ok(files) => return Ok(files.described_by(Some(entry))),
+        Err(Error::Offline { what, looked_in }) => {
+            let ours = package.and(env.medner_cache.as_ref());
+            let looked_in = looked_in + &ours.map(|dir| format!(" and {}", dir.display())).unwrap_or_default();
+            Error::Offline { what, looked_in }
+        }
+        Err(error) => error,
+    };
+    if revision.is_none()
+        && hub_error.is_connection()
+        && let Some(files) = hub::cached_main(entry, env)
+    {
+        warn!("{hub_error}; taking the copy of main in {} instead of the pinned revision", files.dir.display());
+        return Ok(files.described_by(Some(entry)));
+    }
+    Err(match package_error {
+        Some(package_error) => Error::AllSources {
+            name: entry.name.to_owned(),
+            package: Box::new(package_error),
+            hub: Box::new(hub_error),
+        },
+        None => hub_error,
+    })
+}

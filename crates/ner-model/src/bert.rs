@@ -1,0 +1,237 @@
+//! BERT's encoder, with the checkpoint's names for its parts.
+//!
+//! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
+//! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
+
+use crate::{Activation, BertConfig, Dropout, ModelError, Parameters};
+use tch::{Kind, Tensor};
+
+/// A batch of rows of word pieces, the special tokens included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The rows, each as long as its window; padding is the encoder's affair.
+    pub rows: Vec<Vec<u32>>,
+}
+
+impl Batch {
+    /// Length of the longest row: the width of the padded batch.
+    pub fn width(&self) -> usize {
+        self.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Number of tokens that are no padding.
+    pub fn tokens(&self) -> usize {
+        self.rows.iter().map(Vec::len).sum()
+    }
+}
+
+#[derive(Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn new(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
+        Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias: parameters.get(&format!("{name}.bias"))? })
+    }
+
+    /// Computes in the kind of `input`; the fp32 weights are cast to it, and their gradients come back in fp32.
+    fn forward(&self, input: &Tensor) -> Tensor {
+        let kind = input.kind();
+        input.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    fn new(parameters: &Parameters, name: &str, eps: f64) -> Result<Self, ModelError> {
+        let Linear { weight, bias } = Linear::new(parameters, name)?;
+        Ok(Self { weight, bias, eps })
+    }
+
+    fn forward(&self, input: &Tensor) -> Tensor {
+        let norm = |input: &Tensor| {
+            input.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)
+        };
+        // The CPU's kernel takes half-precision states with fp32 weights; CUDA's wants one kind for all.
+        if input.device().is_cuda() && input.kind() != Kind::Float {
+            norm(&input.to_kind(Kind::Float)).to_kind(input.kind())
+        } else {
+            norm(input)
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Layer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Layer {
+    fn new(parameters: &Parameters, at: i64, eps: f64) -> Result<Self, ModelError> {
+        let linear = |part: &str| Linear::new(parameters, &format!("bert.encoder.layer.{at}.{part}"));
+        let norm = |part: &str| LayerNorm::new(parameters, &format!("bert.encoder.layer.{at}.{part}"), eps);
+        Ok(Self {
+            query: linear("attention.self.query")?,
+            key: linear("attention.self.key")?,
+            value: linear("attention.self.value")?,
+            attention_output: linear("attention.output.dense")?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: linear("intermediate.dense")?,
+            output: linear("output.dense")?,
+            output_norm: norm("output.LayerNorm")?,
+        })
+    }
+}
+
+/// BERT without pooler: embeddings and layers.
+#[derive(Debug)]
+pub struct Bert {
+    config: BertConfig,
+    word_embeddings: Tensor,
+    position_embeddings: Tensor,
+    token_type_embeddings: Tensor,
+    embeddings_norm: LayerNorm,
+    layers: Vec<Layer>,
+}
+
+impl Bert {
+    /// Names and shapes of all parameters of an encoder of this configuration, in the order of a checkpoint.
+    pub fn shapes(config: &BertConfig) -> Vec<(String, Vec<i64>)> {
+        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+        let mut shapes = vec![
+            ("bert.embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, hidden]),
+            ("bert.embeddings.position_embeddings.weight".to_owned(), vec![config.max_position_embeddings, hidden]),
+            ("bert.embeddings.token_type_embeddings.weight".to_owned(), vec![config.type_vocab_size, hidden]),
+        ];
+        let mut pair = |name: String, weight: Vec<i64>| {
+            let bias = vec![weight[0]];
+            shapes.push((format!("{name}.weight"), weight));
+            shapes.push((format!("{name}.bias"), bias));
+        };
+        pair("bert.embeddings.LayerNorm".to_owned(), vec![hidden]);
+        for at in 0..config.num_hidden_layers {
+            let layer = format!("bert.encoder.layer.{at}");
+            pair(format!("{layer}.attention.self.query"), vec![hidden, hidden]);
+            pair(format!("{layer}.attention.self.key"), vec![hidden, hidden]);
+            pair(format!("{layer}.attention.self.value"), vec![hidden, hidden]);
+            pair(format!("{layer}.attention.output.dense"), vec![hidden, hidden]);
+            pair(format!("{layer}.attention.output.LayerNorm"), vec![hidden]);
+            pair(format!("{layer}.intermediate.dense"), vec![wide, hidden]);
+            pair(format!("{layer}.output.dense"), vec![hidden, wide]);
+            pair(format!("{layer}.output.LayerNorm"), vec![hidden]);
+        }
+        shapes
+    }
+
+    /// An encoder over `parameters`, which it shares.
+    ///
+    /// # Errors
+    /// Where a parameter is missing.
+    pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
+        let eps = config.layer_norm_eps;
+        Ok(Self {
+            word_embeddings: parameters.get("bert.embeddings.word_embeddings.weight")?,
+            position_embeddings: parameters.get("bert.embeddings.position_embeddings.weight")?,
+            token_type_embeddings: parameters.get("bert.embeddings.token_type_embeddings.weight")?,
+            embeddings_norm: LayerNorm::new(parameters, "bert.embeddings.LayerNorm", eps)?,
+            layers: (0..config.num_hidden_layers).map(|at| Layer::new(parameters, at, eps)).collect::<Result<_, _>>()?,
+            config: config.clone(),
+        })
+    }
+
+    /// Hidden states of the last layer, `[batch, tokens, hidden]` in `kind`; what stands at padding is without meaning.
+    ///
+    /// `dropout` is given while training, and absent for prediction. Panics where a row is longer than the encoder's
+    /// positions: cutting a text into windows is the caller's affair.
+    pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
+        let device = self.word_embeddings.device();
+        let (rows, width) = (batch.rows.len() as i64, batch.width() as i64);
+        assert!(width <= self.config.max_position_embeddings, "a row of {width} tokens is too long for this encoder");
+        let attention_dropout = dropout.as_ref().map_or(0.0, |dropout| dropout.attention);
+        let mut drop = |states: &Tensor| match dropout.as_deref_mut() {
+            Some(dropout) => dropout.hidden_states(states),
+            None => states.shallow_clone(),
+        };
+
+        // [batch, tokens]
+        let input_ids = padded(batch, self.config.pad_token_id).view([rows, width]).to_device(device);
+        let words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        let positions = self.position_embeddings.narrow(0, 0, width);
+        let segments = self.token_type_embeddings.select(0, 0);
+        // [batch, tokens, hidden]
+        let mut states = self.embeddings_norm.forward(&(words + positions + segments)).to_kind(kind);
+        states = drop(&states);
+
+        let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
+        let (heads, head) =
+            (self.config.num_attention_heads, self.config.hidden_size / self.config.num_attention_heads);
+        // [batch, heads, tokens, head]
+        let split = |states: Tensor| states.view([rows, width, heads, head]).transpose(1, 2);
+        for layer in &self.layers {
+            let (query, key) = (split(layer.query.forward(&states)), split(layer.key.forward(&states)));
+            let value = split(layer.value.forward(&states));
+            let context = Tensor::scaled_dot_product_attention(
+                &query, &key, &value, mask.as_ref(), attention_dropout, false, None, false,
+            );
+            // [batch, tokens, hidden]
+            let context = context.transpose(1, 2).reshape([rows, width, heads * head]);
+            let attended = drop(&layer.attention_output.forward(&context));
+            states = layer.attention_norm.forward(&(attended + &states));
+            let wide = activate(&layer.intermediate.forward(&states), self.config.hidden_act);
+            let narrow = drop(&layer.output.forward(&wide));
+            states = layer.output_norm.forward(&(narrow + &states));
+        }
+        states
+    }
+}
+
+fn activate(states: &Tensor, activation: Activation) -> Tensor {
+    match activation {
+        Activation::Gelu => states.gelu("none"),
+        Activation::GeluNew => states.gelu("tanh"),
+        Activation::Relu => states.relu(),
+    }
+}
+
+/// The rows one after another, filled up to the batch's width with `pad`: `[batch * tokens] i64`.
+fn padded(batch: &Batch, pad: i64) -> Tensor {
+    let width = batch.width();
+    let mut ids = vec![pad; batch.rows.len() * width];
+    for (row, slots) in batch.rows.iter().zip(ids.chunks_mut(width.max(1))) {
+        for (slot, &id) in slots.iter_mut().zip(row) {
+            *slot = i64::from(id);
+        }
+    }
+    Tensor::from_slice(&ids)
+}
+
+/// What is added to attention scores, `[batch, 1, tokens, tokens]`: 0 on tokens, minus infinity on padding; `None`
+/// where no row is padded, for which attention has a faster kernel.
+fn attention_mask(batch: &Batch, kind: Kind) -> Option<Tensor> {
+    let (rows, width) = (batch.rows.len(), batch.width());
+    if batch.rows.iter().all(|row| row.len() == width) {
+        return None;
+    }
+    let mut mask = vec![0f32; rows * width];
+    for (row, slots) in batch.rows.iter().zip(mask.chunks_mut(width)) {
+        slots[row.len()..].fill(f32::NEG_INFINITY);
+    }
+    let (rows, width) = (rows as i64, width as i64);
+    let mask = Tensor::from_slice(&mask).view([rows, 1, 1, width]).to_kind(kind);
+    Some(mask.expand([rows, 1, width, width], false))
+}

@@ -1,0 +1,364 @@
+//! Weights files, read as data and written whole or not at all.
+//!
+//! Three layouts are read: `model.safetensors`, and `pytorch_model.bin` both as the zip that torch 1.6 and later
+//! write and as the bare stream of pickles from before. Which one a file has is told by its contents, not by its
+//! name: a `.bin` renamed to `.safetensors`, or the reverse, still loads.
+//!
+//! What is absent here: libtorch (a test of this module needs none), and the running of anything. A pickle is a
+//! program; `pickle.rs` reads the one shape of program that `torch.save` writes for a state dict and refuses any
+//! other by the name of what it would call. Every offset is checked against the file when it is opened, so
+//! [`Checkpoint::get`] has nothing left that can fail.
+//!
+//! The crate `pytorch-reader` 0.22 reads both layouts with comparable care, but hands the tensors over in no order and
+//! always copied, passes over an unknown callable in silence where we must name it, and brings `tar` and a second
+//! `zip`; `candle-core` and `burn-store` bring a framework, and `repugnant-pickle` reads no legacy stream.
+
+mod pickle;
+mod safetensors;
+mod torch;
+mod zip;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use memmap2::Mmap;
+use thiserror::Error;
+
+pub use self::safetensors::write_safetensors;
+
+/// Why a weights file was not read or not written.
+#[derive(Debug, Error)]
+#[error("{}: {fault}", .path.display())]
+pub struct CheckpointError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What is wrong with a weights file.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The file ends before what it announces.
+    #[error("truncated: {what} says {expected} bytes, the file has {actual}; download it again")]
+    Truncated {
+        /// Which part of the file announces a length.
+        what: String,
+        /// Bytes that the whole file would need at least.
+        expected: u64,
+        /// Bytes that the file has.
+        actual: u64,
+    },
+    /// The bytes contradict the format, or themselves.
+    #[error("{0}")]
+    Malformed(String),
+    /// Valid, and nothing that we read.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The pickle names a callable outside the few that describe a tensor.
+    #[error(
+        "refused: its pickle asks for `{global}`, which would run code. Only a plain state dict is read; \
+         ask its author for a safetensors file, or for `torch.save(model.state_dict(), …)`"
+    )]
+    RefusedGlobal {
+        /// Module and name, as `os.system`.
+        global: String,
+    },
+}
+
+impl Fault {
+    fn at(self, path: &Path) -> CheckpointError {
+        CheckpointError { path: path.to_owned(), fault: self }
+    }
+}
+
+fn malformed(what: impl Into<String>) -> Fault {
+    Fault::Malformed(what.into())
+}
+
+/// Element type of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names are the documentation")]
+pub enum Dtype {
+    /// One byte per element.
+    Bool,
+    U8,
+    I8,
+    I16,
+    F16,
+    BF16,
+    I32,
+    F32,
+    F64,
+    I64,
+}
+
+/// Each element type, its bytes per element, its name in safetensors, and its storage class in torch. In the order of
+/// the safetensors library, wider elements later, which is the reverse of the order that they are written in.
+const DTYPES: [(Dtype, usize, &str, &str); 10] = [
+    (Dtype::Bool, 1, "BOOL", "BoolStorage"),
+    (Dtype::U8, 1, "U8", "ByteStorage"),
+    (Dtype::I8, 1, "I8", "CharStorage"),
+    (Dtype::I16, 2, "I16", "ShortStorage"),
+    (Dtype::F16, 2, "F16", "HalfStorage"),
+    (Dtype::BF16, 2, "BF16", "BFloat16Storage"),
+    (Dtype::I32, 4, "I32", "IntStorage"),
+    (Dtype::F32, 4, "F32", "FloatStorage"),
+    (Dtype::F64, 8, "F64", "DoubleStorage"),
+    (Dtype::I64, 8, "I64", "LongStorage"),
+];
+
+impl Dtype {
+    fn row(self) -> (Dtype, usize, &'static str, &'static str) {
+        // The table stands in the enum's order; `every_dtype_has_its_row` holds it to that.
+        DTYPES[self as usize]
+    }
+
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        self.row().1
+    }
+
+    /// The name that safetensors uses, as `BF16`.
+    pub fn name(self) -> &'static str {
+        self.row().2
+    }
+
+    fn from_name(name: &str) -> Option<Dtype> {
+        DTYPES.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
+    fn from_storage_class(name: &str) -> Option<Dtype> {
+        DTYPES.iter().find(|row| row.3 == name).map(|row| row.0)
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One tensor: row-major, contiguous, little-endian.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorData<'a> {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Extent of each dimension, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// The product of `shape` times `dtype.size()` bytes. Borrowed from the file, unless the file holds a transposed or
+    /// otherwise strided view; then gathered.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+impl TensorData<'_> {
+    /// The elements as `f32`, or `None` if `dtype` is not a floating-point type.
+    ///
+    /// `F16` and `BF16` widen exactly, `F64` rounds to nearest. An integer is no weight: to cast one would hide that
+    /// the wrong tensor was asked for.
+    pub fn to_f32(&self) -> Option<Vec<f32>> {
+        fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Option<Vec<f32>> {
+            Some(bytes.as_chunks::<N>().0.iter().map(|chunk| f(*chunk)).collect())
+        }
+        match self.dtype {
+            Dtype::F64 => each(&self.bytes, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F32 => each(&self.bytes, f32::from_le_bytes),
+            Dtype::F16 => each(&self.bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => each(&self.bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U8 | Dtype::Bool => None,
+        }
+    }
+}
+
+/// Where in the file a tensor lies. Checked against the file when it is made.
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Byte of the file at which the first element stands.
+    start: usize,
+    /// Elements from one index to the next, per dimension; `None` when row-major and contiguous.
+    strides: Option<Vec<usize>>,
+}
+
+impl Entry {
+    /// Bytes of the tensor once contiguous.
+    fn byte_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+}
+
+/// `numel · dtype.size()`, unless that overflows.
+fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
+    // A zero anywhere makes the product zero, yet the other extents may still overflow: such a shape is refused too.
+    shape.iter().try_fold(dtype.size(), |product, extent| product.checked_mul(*extent))
+}
+
+/// An open weights file. The tensors stay on disk until asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    map: Mmap,
+    entries: Vec<Entry>,
+    by_name: HashMap<String, usize>,
+}
+
+/// How much larger than the file its tensors may be, taken together. Tied weights stand once in the file and twice in
+/// the state dict, and a stride of 0 repeats an element; without a limit a kilobyte could ask for all of memory.
+const MAX_EXPANSION: u64 = 8;
+
+/// Opens a weights file of any layout and checks all of it but the values.
+///
+/// # Errors
+/// A file that is missing, truncated, of another format, at odds with itself, or that holds a pickle of anything but a
+/// state dict. The message names the file and what is wrong with it.
+pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let file = File::open(path).map_err(|e| Fault::Io(e).at(path))?;
+    // SAFETY: the map is sound as long as nobody truncates the file under it. Our own writer replaces a file by
+    // renaming another over it, which leaves an open map whole, and so do the hub's downloads. Reading the file into
+    // memory instead would hold a second copy of every weight for as long as the model is being loaded.
+    let map = unsafe { Mmap::map(&file) }.map_err(|e| Fault::Io(e).at(path))?;
+    let entries = entries_of(&map).map_err(|fault| fault.at(path))?;
+    let by_name = entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
+    Ok(Checkpoint { path: path.to_owned(), map, entries, by_name })
+}
+
+fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
+    let entries = match bytes {
+        [] => return Err(malformed("the file is empty; download it again")),
+        [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes)?,
+        // The ninth byte of a safetensors file opens its JSON; there a zip has its compression method, and a legacy
+        // file is within the magic number. A length of 0x80 or `P` in the first byte is thus no confusion.
+        [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(bytes)?,
+        [0x80, ..] => torch::read_legacy(bytes)?,
+        _ if bytes.starts_with(b"version https://git-lfs") => {
+            return Err(malformed("a Git LFS pointer, not the weights; run `git lfs pull`"));
+        }
+        _ if bytes.len() < 9 => return Err(malformed(format!("only {} bytes long; download it again", bytes.len()))),
+        _ => return Err(malformed("neither safetensors, nor a file of torch.save; download it again")),
+    };
+    let file_len = bytes.len() as u64;
+    let mut total = 0u64;
+    for entry in &entries {
+        let len = entry.byte_len() as u64;
+        total = total.saturating_add(len);
+        if total > file_len.saturating_mul(MAX_EXPANSION) {
+            return Err(malformed(format!(
+                "tensor `{}` would need {len} bytes, from a file of {file_len}; refused",
+                entry.name
+            )));
+        }
+    }
+    Ok(entries)
+}
+
+impl Checkpoint {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether the file holds no tensor at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Names in the order of the file: of the data in safetensors, of the state dict in a `.bin`.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// The shape of a tensor, without touching its data.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.entries[*self.by_name.get(name)?].shape)
+    }
+
+    /// A tensor by the name that the file gives it.
+    pub fn get(&self, name: &str) -> Option<TensorData<'_>> {
+        Some(self.tensor(&self.entries[*self.by_name.get(name)?]))
+    }
+
+    /// Every tensor with its name, in the order of [`names`](Self::names). Each is made when the iterator gets to it.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, TensorData<'_>)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), self.tensor(entry)))
+    }
+
+    fn tensor(&self, entry: &Entry) -> TensorData<'_> {
+        let bytes = match &entry.strides {
+            None => Cow::Borrowed(&self.map[entry.start..entry.start + entry.byte_len()]),
+            Some(strides) => Cow::Owned(gather(
+                &self.map[entry.start..],
+                entry.dtype.size(),
+                &entry.shape,
+                strides,
+                entry.byte_len(),
+            )),
+        };
+        TensorData { dtype: entry.dtype, shape: entry.shape.clone(), bytes }
+    }
+}
+
+/// Copies a strided view into row-major order. No extent may be 0.
+fn gather(storage: &[u8], size: usize, shape: &[usize], strides: &[usize], byte_len: usize) -> Vec<u8> {
+    // Extents of 1 add nothing; without them each carry of the odometer is paid for by the elements before it.
+    let dims: Vec<(usize, usize)> =
+        shape.iter().copied().zip(strides.iter().copied()).filter(|dim| dim.0 != 1).collect();
+    let mut index = vec![0; dims.len()];
+    let mut at = 0;
+    let mut out = Vec::with_capacity(byte_len);
+    while out.len() < byte_len {
+        out.extend_from_slice(&storage[at * size..][..size]);
+        for ((extent, stride), i) in dims.iter().zip(&mut index).rev() {
+            *i += 1;
+            at += stride;
+            if *i < *extent {
+                break;
+            }
+            at -= stride * extent;
+            *i = 0;
+        }
+    }
+    out
+}
+
+/// The name that a parameter bears today: `LayerNorm.gamma` and `.beta`, from the checkpoints ported from TensorFlow in
+/// 2018, are `.weight` and `.bias`. Any other name is returned as it is.
+pub fn modern_name(name: &str) -> Cow<'_, str> {
+    const OLD_TO_NEW: [(&str, &str); 2] =
+        [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
+    for (old, new) in OLD_TO_NEW {
+        if let Some(prefix) = name.strip_suffix(old) {
+            return Cow::Owned(format!("{prefix}{new}"));
+        }
+    }
+    Cow::Borrowed(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_dtype_has_its_row() {
+        for (i, (dtype, size, name, class)) in DTYPES.into_iter().enumerate() {
+            assert_eq!(dtype as usize, i);
+            assert_eq!(
+                (dtype.size(), Dtype::from_name(name), Dtype::from_storage_class(class)),
+                (size, Some(dtype), Some(dtype))
+            );
+        }
+    }
+}

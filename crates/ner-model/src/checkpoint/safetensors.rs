@@ -1,0 +1,125 @@
+//! `model.safetensors`: eight bytes of header length, a JSON header, the data
+//! (<https://huggingface.co/docs/safetensors>, "Format").
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde_json::{Map, Value, json};
+
+use super::{CheckpointError, Dtype, Entry, Fault, TensorData, byte_len, malformed};
+
+/// Bytes of the header's length, and what the data is aligned to.
+const LEN: usize = 8;
+/// What the `safetensors` crate allows; a longer header is a file of another kind.
+const MAX_HEADER: u64 = 100_000_000;
+
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
+    let actual = bytes.len() as u64;
+    let truncated = |what: &str, expected: u64| Fault::Truncated { what: what.into(), expected, actual };
+    let Some((len, rest)) = bytes.split_first_chunk::<LEN>() else { return Err(truncated("the format", LEN as u64)) };
+    let len = u64::from_le_bytes(*len);
+    if len > MAX_HEADER {
+        return Err(malformed(format!("not a safetensors file: its header would have {len} bytes")));
+    }
+    let data_start = LEN + len as usize;
+    let Some(header) = rest.get(..len as usize) else {
+        return Err(truncated("the length of the header", data_start as u64));
+    };
+    // The crate checks that the tensors follow each other without gap or overlap, and that each has the bytes that its
+    // shape asks for. Its `SafeTensors::deserialize` is not used, as it cannot tell a truncated file from a damaged one.
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(|e| malformed(format!("its safetensors header is damaged: {e}")))?;
+    let expected = data_start as u64 + metadata.data_len() as u64;
+    if expected > actual {
+        return Err(truncated("the header", expected));
+    }
+    if expected < actual {
+        return Err(malformed(format!("its header says {expected} bytes, the file has {actual}; download it again")));
+    }
+    let mut infos: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
+    infos.sort_by(|(a_name, a), (b_name, b)| a.data_offsets.cmp(&b.data_offsets).then_with(|| a_name.cmp(b_name)));
+    infos
+        .into_iter()
+        .map(|(name, TensorInfo { dtype, shape, data_offsets })| match Dtype::from_name(&dtype.to_string()) {
+            Some(dtype) => {
+                Ok(Entry { name, dtype, shape: shape.clone(), start: data_start + data_offsets.0, strides: None })
+            }
+            None => Err(Fault::Unsupported(format!("tensor `{name}` is of type {dtype}, which is not read"))),
+        })
+        .collect()
+}
+
+/// Writes tensors, whole or not at all: until the last byte is on the disk, a file that stood at `path` stays as it was.
+///
+/// The metadata is `{"format": "pt"}`, as `transformers` asks for. The same tensors give the same bytes, in whatever
+/// order they come.
+///
+/// # Errors
+/// What the operating system says, with `path`; two tensors of one name; a tensor whose bytes do not fit its shape.
+pub fn write_safetensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (String, TensorData<'a>)>,
+) -> Result<(), CheckpointError> {
+    let mut tensors: Vec<_> = tensors.into_iter().collect();
+    // Wide elements first, so that each tensor is aligned to its element; the order of the safetensors library.
+    tensors.sort_by(|(a_name, a), (b_name, b)| b.dtype.cmp(&a.dtype).then_with(|| a_name.cmp(b_name)));
+    let header = header(&tensors).map_err(|fault| fault.at(path))?;
+    replace(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))
+    })
+    .map_err(|e| Fault::Io(e).at(path))
+}
+
+/// The JSON header, padded with spaces.
+///
+/// Not the crate's `serialize_to_file`: it truncates the file in place, and orders its metadata by a random hash.
+fn header(tensors: &[(String, TensorData<'_>)]) -> Result<Vec<u8>, Fault> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ "format": "pt" }));
+    let mut end = 0;
+    for (name, TensorData { dtype, shape, bytes }) in tensors {
+        if byte_len(*dtype, shape) != Some(bytes.len()) {
+            return Err(malformed(format!(
+                "not written: `{name}`, {dtype} of shape {shape:?}, has {} bytes",
+                bytes.len()
+            )));
+        }
+        let start = end;
+        end += bytes.len();
+        let info = json!({ "dtype": dtype.name(), "shape": shape, "data_offsets": [start, end] });
+        if header.insert(name.clone(), info).is_some() {
+            return Err(malformed(format!("not written: two tensors are called `{name}`")));
+        }
+    }
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(LEN), b' ');
+    Ok(header)
+}
+
+/// Puts a file in the place of another, by way of a temporary one beside it.
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".checkpoint-").suffix(".tmp");
+    // A temporary file is for its owner alone by default; weights are as readable as the umask lets any file be.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder)?;
+    let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
+    write(&mut out)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    // The new name itself is only safe once the folder is.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,101 @@
+use crate::ModelError;
+use serde::Deserialize;
+use std::path::Path;
+
+/// What an encoder's `config.json` says of its shape, in Hugging Face's names.
+///
+/// Source: Devlin et al. (2019), BERT; transformers' `BertConfig` for names and defaults.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct BertConfig {
+    /// Number of word pieces.
+    pub vocab_size: i64,
+    /// Width of the hidden states.
+    pub hidden_size: i64,
+    /// Number of layers.
+    pub num_hidden_layers: i64,
+    /// Attention heads of a layer; divides `hidden_size`.
+    pub num_attention_heads: i64,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: i64,
+    /// Activation of the feed-forward layer.
+    #[serde(default)]
+    pub hidden_act: Activation,
+    /// Longest input in tokens, special tokens included.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: i64,
+    /// Number of segments.
+    #[serde(default = "default_segments")]
+    pub type_vocab_size: i64,
+    /// Added to the variance in layer normalisation.
+    #[serde(default = "default_eps")]
+    pub layer_norm_eps: f64,
+    /// Piece that fills up short rows.
+    #[serde(default)]
+    pub pad_token_id: i64,
+    /// Dropout on hidden states while training.
+    #[serde(default = "default_dropout")]
+    pub hidden_dropout_prob: f64,
+    /// Dropout on attention weights while training.
+    #[serde(default = "default_dropout")]
+    pub attention_probs_dropout_prob: f64,
+}
+
+/// Activation function of the feed-forward layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Gaussian error linear unit, exact.
+    #[default]
+    Gelu,
+    /// Its approximation by tanh.
+    #[serde(alias = "gelu_pytorch_tanh")]
+    GeluNew,
+    /// Rectified linear unit.
+    Relu,
+}
+
+const fn default_positions() -> i64 {
+    512
+}
+
+const fn default_segments() -> i64 {
+    2
+}
+
+const fn default_eps() -> f64 {
+    1e-12
+}
+
+const fn default_dropout() -> f64 {
+    0.1
+}
+
+/// Encoders that this crate computes, by their `model_type`.
+const SUPPORTED: [&str; 1] = ["bert"];
+
+impl BertConfig {
+    /// Reads a configuration from the text of a `config.json` that came from `path`.
+    ///
+    /// # Errors
+    /// Where it is no JSON, lacks a size, or describes another kind of encoder or one with impossible sizes.
+    pub fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let fault = |message: String| ModelError::Config { path: path.into(), message };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+        // Checkpoints of 2019 name no type; what else they say is checked below.
+        let model_type = value.get("model_type").and_then(|kind| kind.as_str()).unwrap_or("bert");
+        if !SUPPORTED.contains(&model_type) {
+            return Err(fault(format!("model_type {model_type} is not supported; supported: {}", SUPPORTED.join(", "))));
+        }
+        if let Some(kind) = value.get("position_embedding_type").and_then(|kind| kind.as_str())
+            && kind != "absolute"
+        {
+            return Err(fault(format!("position_embedding_type {kind} is not supported; supported: absolute")));
+        }
+        let config: Self = serde_json::from_value(value).map_err(|error| fault(error.to_string()))?;
+        if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
+            let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
+            return Err(fault(format!("hidden_size {hidden} is not a multiple of num_attention_heads {heads}")));
+        }
+        Ok(config)
+    }
+}

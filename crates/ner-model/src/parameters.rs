@@ -1,0 +1,64 @@
+use crate::ModelError;
+use tch::{Device, Kind, Tensor};
+
+/// The named tensors of a model, in the order of the checkpoint.
+#[derive(Debug, Default)]
+pub struct Parameters(Vec<(String, Tensor)>);
+
+impl Parameters {
+    /// Takes the tensors as they are.
+    pub const fn new(tensors: Vec<(String, Tensor)>) -> Self {
+        Self(tensors)
+    }
+
+    /// Names and tensors in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
+        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// The tensor named `name`, sharing its storage.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(|| ModelError::MissingParameter(name.to_owned()))
+    }
+
+    /// Number of scalars in all tensors.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|(_, tensor)| tensor.numel()).sum()
+    }
+
+    /// Copies on `device`, without gradients.
+    pub fn to_device(&self, device: Device) -> Self {
+        self.map(|tensor| tensor.to_device(device).copy())
+    }
+
+    /// Copies for prediction: the weight matrices of linear layers in `kind`, so that no product has to cast them;
+    /// embeddings, biases and normalisation stay as they are.
+    pub fn for_prediction(&self, kind: Kind) -> Self {
+        let linear = |name: &str, tensor: &Tensor| {
+            tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier")
+        };
+        let cast = |(name, tensor): &(String, Tensor)| {
+            let tensor = tensor.detach();
+            (name.clone(), if linear(name, &tensor) { tensor.to_kind(kind) } else { tensor })
+        };
+        Self(self.0.iter().map(cast).collect())
+    }
+
+    /// Independent copies without gradients.
+    pub fn copy(&self) -> Self {
+        self.map(Tensor::copy)
+    }
+
+    /// Makes every tensor a leaf whose gradient is recorded.
+    pub fn requiring_gradients(self) -> Self {
+        self.map(|tensor| tensor.set_requires_grad(true))
+    }
+
+    fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {
+        Self(self.0.iter().map(|(name, tensor)| (name.clone(), change(&tensor.detach()))).collect())
+    }
+}

@@ -1,0 +1,193 @@
+//! Models on disk, in the layout of Hugging Face's hub: `config.json`, `model.safetensors`, `tokenizer.json`.
+
+use crate::checkpoint::{self, Dtype, TensorData, modern_name, write_safetensors};
+use crate::{BertConfig, ModelError, Parameters, TokenClassifier};
+use ner_data::LabelSet;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Prefix that the hub's `Bert…` models give to the encoder's parameters; a bare `BertModel` leaves it out.
+const PREFIX: &str = "bert.";
+
+/// Buffers that old checkpoints hold and no model needs.
+const BUFFERS: [&str; 2] = ["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"];
+
+/// Standard deviation of new weights, as in BERT.
+const INITIALIZER_RANGE: f64 = 0.02;
+
+/// A model's configuration and weights, on the CPU in fp32.
+#[derive(Debug)]
+pub struct Pretrained {
+    /// The sizes that the model is built from.
+    pub config: BertConfig,
+    /// The whole `config.json`, for saving.
+    pub config_json: Value,
+    /// All parameters of a token classifier, the head included.
+    pub parameters: Parameters,
+    /// Tensors of the file that the model has no use for (a pooler, another task's head).
+    pub unexpected: Vec<String>,
+}
+
+/// Loads an encoder and puts a new head for `labels` on it.
+///
+/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0.
+///
+/// # Errors
+/// Where a file cannot be read, describes no encoder that we compute, or lacks a weight of the encoder.
+pub fn load_encoder(config: &Path, weights: &Path, labels: &LabelSet, seed: u64) -> Result<Pretrained, ModelError> {
+    load(config, weights, labels, Some(seed))
+}
+
+/// Loads a trained token classifier from its folder, with its labels.
+///
+/// # Errors
+/// Where a file cannot be read, the labels are not those of a tag scheme, or a weight is missing.
+pub fn load_token_classifier(folder: &Path) -> Result<(Pretrained, LabelSet), ModelError> {
+    let path = folder.join("config.json");
+    let labels = labels_of(&fs_err::read_to_string(&path)?, &path)?;
+    let model = load(&path, &folder.join("model.safetensors"), &labels, None)?;
+    Ok((model, labels))
+}
+
+/// `seed` is that of a new head; without it the head is read from the file.
+fn load(config: &Path, weights: &Path, labels: &LabelSet, seed: Option<u64>) -> Result<Pretrained, ModelError> {
+    let text = fs_err::read_to_string(config)?;
+    let sizes = BertConfig::from_json(&text, config)?;
+    let config_json = serde_json::from_str(&text)
+        .map_err(|error| ModelError::Config { path: config.into(), message: error.to_string() })?;
+    let file = checkpoint::read(weights)?;
+    let named: HashMap<String, &str> = file.names().map(|name| (our_name(name), name)).collect();
+
+    let (mut tensors, mut missing) = (Vec::new(), Vec::new());
+    for (name, shape) in TokenClassifier::shapes(&sizes, labels) {
+        if let Some(seed) = seed.filter(|_| name.starts_with("classifier.")) {
+            tensors.push((name, new_head(&shape, seed)));
+            continue;
+        }
+        let Some(data) = named.get(&name).and_then(|stored| file.get(stored)) else {
+            missing.push(name);
+            continue;
+        };
+        let found: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
+        if found != shape {
+            let message = format!("{name} has shape {found:?}, config.json says {shape:?}");
+            return Err(ModelError::Weights { path: weights.into(), message });
+        }
+        let Some(values) = data.to_f32() else {
+            let message = format!("{name} is of type {}, not a floating-point type", data.dtype.name());
+            return Err(ModelError::Weights { path: weights.into(), message });
+        };
+        tensors.push((name, Tensor::from_slice(&values).view(shape.as_slice())));
+    }
+    if !missing.is_empty() {
+        let held: Vec<&str> = file.names().take(3).collect();
+        let message = format!(
+            "{} weights of the encoder are missing: {}; the file holds {} tensors (such as {})",
+            missing.len(), missing.join(", "), file.len(), held.join(", "),
+        );
+        return Err(ModelError::Weights { path: weights.into(), message });
+    }
+    let used: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    let mut unexpected: Vec<String> = file
+        .names()
+        .filter(|stored| !used.contains(our_name(stored).as_str()) && !BUFFERS.contains(&our_name(stored).as_str()))
+        .map(str::to_owned)
+        .collect();
+    unexpected.sort();
+    Ok(Pretrained { config: sizes, config_json, parameters: Parameters::new(tensors), unexpected })
+}
+
+/// The name that we give to a checkpoint's tensor: today's words, and the prefix where a bare encoder left it out.
+fn our_name(stored: &str) -> String {
+    let name = modern_name(stored);
+    if name.starts_with("embeddings.") || name.starts_with("encoder.") { format!("{PREFIX}{name}") } else { name.into() }
+}
+
+fn new_head(shape: &[i64], seed: u64) -> Tensor {
+    let options = (Kind::Float, Device::Cpu);
+    if shape.len() == 1 {
+        return Tensor::zeros(shape, options);
+    }
+    tch::manual_seed((seed >> 1) as i64);
+    Tensor::randn(shape, options) * INITIALIZER_RANGE
+}
+
+/// Reads the labels of a `config.json`.
+fn labels_of(text: &str, path: &Path) -> Result<LabelSet, ModelError> {
+    let fault = |message: String| ModelError::Config { path: path.into(), message };
+    let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+    let map = value.get("id2label").and_then(Value::as_object).ok_or_else(|| fault("it has no id2label".into()))?;
+    let name = |id: usize| map.get(&id.to_string()).and_then(Value::as_str);
+    let names: Option<Vec<&str>> = (0..map.len()).map(name).collect();
+    let names = names.ok_or_else(|| fault("id2label does not number its labels from 0".into()))?;
+    LabelSet::from_names(&names).ok_or_else(|| {
+        fault(format!("the labels {} are not O and then the tags of each type in IO, BIO or BIOES", names.join(", ")))
+    })
+}
+
+/// Saves a model so that transformers' `AutoModelForTokenClassification` opens it: weights and `config.json`. The
+/// tokenizer is saved by its owner.
+///
+/// Each file is replaced whole or not at all.
+///
+/// # Errors
+/// Where a file cannot be written.
+pub fn save_token_classifier(
+    folder: &Path,
+    config_json: &Value,
+    labels: &LabelSet,
+    parameters: &Parameters,
+) -> Result<(), ModelError> {
+    let mut config = config_json.clone();
+    let names = labels.names();
+    config["architectures"] = json!(["BertForTokenClassification"]);
+    config["model_type"] = json!("bert");
+    config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
+    config["label2id"] = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+    if let Some(config) = config.as_object_mut() {
+        // Names of the fp16 copies that some encoders were published as; these weights are fp32.
+        config.remove("torch_dtype");
+        config.insert("dtype".into(), json!("float32"));
+    }
+    save_parameters(&folder.join("model.safetensors"), parameters)?;
+    let path = folder.join("config.json");
+    let text = serde_json::to_string_pretty(&config)
+        .map_err(|error| ModelError::Config { path: path.clone(), message: error.to_string() })?;
+    Ok(fs_err::write(path, text)?)
+}
+
+/// Writes fp32 tensors to a safetensors file, which is replaced whole or not at all.
+///
+/// # Errors
+/// Where the file cannot be written; the one that stood there is then as it was.
+pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), ModelError> {
+    let tensor = |(name, tensor): (&str, &Tensor)| {
+        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+        let shape = tensor.size().iter().map(|&extent| extent as usize).collect();
+        let mut bytes = vec![0u8; tensor.numel() * 4];
+        tensor.view(-1).view_dtype(Kind::Uint8).copy_data_u8(&mut bytes, tensor.numel() * 4);
+        (name.to_owned(), TensorData { dtype: Dtype::F32, shape, bytes: Cow::Owned(bytes) })
+    };
+    Ok(write_safetensors(path, parameters.iter().map(tensor))?)
+}
+
+/// Reads the fp32 tensors of a safetensors file in the file's order.
+///
+/// # Errors
+/// Where it cannot be read or holds another type.
+pub fn load_parameters(path: &Path) -> Result<Parameters, ModelError> {
+    let file = checkpoint::read(path)?;
+    let mut tensors = Vec::with_capacity(file.len());
+    for (name, data) in file.tensors() {
+        let shape: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
+        let values = data.to_f32().ok_or_else(|| {
+            let message = format!("{name} is of type {}, not a floating-point type", data.dtype.name());
+            ModelError::Weights { path: path.into(), message }
+        })?;
+        tensors.push((name.to_owned(), Tensor::from_slice(&values).view(shape.as_slice())));
+    }
+    Ok(Parameters::new(tensors))
+}

@@ -1,0 +1,24 @@
+//! Fine-tuning a token classifier: the recipe, the loop, the optimiser, and the state that a run resumes from.
+//!
+//! [`Trainer`] yields steps; who calls it saves, logs and evaluates. This crate knows nothing of corpus formats, of the
+//! network or of the command line.
+
+mod average;
+mod error;
+mod examples;
+mod loss_scale;
+mod optimizer;
+mod recipe;
+mod run_folder;
+mod state;
+mod trainer;
+
+pub use average::Average;
+pub use error::TrainError;
+pub use examples::training_set;
+pub use loss_scale::LossScale;
+pub use optimizer::AdamW;
+pub use recipe::Recipe;
+pub use run_folder::{MetricsLog, RunFolder};
+pub use state::{Progress, restore_state, save_state};
+pub use trainer::{Step, Trainer, TrainingRow, TrainingSet};

@@ -1,0 +1,131 @@
+use ner_data::TagScheme;
+use ner_model::Precision;
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides what a training does, apart from its data and its machine.
+///
+/// Each field can stand in a `--config` file; what is not there keeps the default, an unknown name is an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Seed of the head's weights, the order of batches, dropout and masking.
+    pub seed: u64,
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Stop after this many epochs without a better dev F1; 0 never stops early.
+    pub patience: usize,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Share of all steps in which the learning rate rises from 0 to its highest; then it falls to 0 linearly.
+    pub warmup: f64,
+    /// Decoupled weight decay, on everything but biases and LayerNorm.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this global norm; 0 leaves them.
+    pub max_grad_norm: f64,
+    /// Most tokens of a batch, padding included.
+    pub batch_tokens: usize,
+    /// Batches whose gradients add up to one step.
+    pub accumulate: usize,
+    /// Dropout on hidden states.
+    pub dropout: f64,
+    /// Dropout on attention weights. Other than 0 it forgoes the fast attention kernel.
+    pub attention_dropout: f64,
+    /// Share of input tokens that are replaced by the mask token while training.
+    pub token_masking: f64,
+    /// Share of the target that is spread over all labels.
+    pub label_smoothing: f64,
+    /// Decay of the moving average of the weights, which is what is evaluated and saved; 0 keeps none.
+    pub ema_decay: f64,
+    /// Tags.
+    pub tag_scheme: TagScheme,
+    /// Longest window in tokens, special tokens included.
+    pub max_tokens: usize,
+    /// Tokens that two windows of a document share.
+    pub overlap: usize,
+    /// Numbers that the encoder computes in.
+    pub precision: Precision,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            epochs: 16,
+            patience: 0,
+            learning_rate: 5e-4,
+            warmup: 0.1,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            batch_tokens: 2048,
+            accumulate: 1,
+            dropout: 0.1,
+            attention_dropout: 0.0,
+            token_masking: 0.15,
+            label_smoothing: 0.0,
+            ema_decay: 0.995,
+            tag_scheme: TagScheme::Bio,
+            max_tokens: 512,
+            overlap: 128,
+            precision: Precision::Auto,
+        }
+    }
+}
+
+impl Recipe {
+    /// The first value that makes no sense, in words.
+    ///
+    /// # Errors
+    /// Where there is one.
+    pub fn check(&self) -> Result<(), String> {
+        let shares = [
+            ("warmup", self.warmup),
+            ("dropout", self.dropout),
+            ("attention_dropout", self.attention_dropout),
+            ("token_masking", self.token_masking),
+            ("label_smoothing", self.label_smoothing),
+            ("ema_decay", self.ema_decay),
+        ];
+        for (name, value) in shares {
+            if !(0.0..1.0).contains(&value) {
+                return Err(format!("{name} = {value}: it must be at least 0 and below 1"));
+            }
+        }
+        for (name, value) in [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(format!("{name} = {value}: it must be at least 0"));
+            }
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(format!("learning_rate = {}: it must be above 0", self.learning_rate));
+        }
+        for (name, value) in [("epochs", self.epochs), ("batch_tokens", self.batch_tokens), ("accumulate", self.accumulate)]
+        {
+            if value == 0 {
+                return Err(format!("{name} = 0: it must be at least 1"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Learning rate of a step (from 0) out of `total`: linear warm-up, then linear decay to 0.
+    pub fn learning_rate_at(&self, step: usize, total: usize) -> f64 {
+        let (step, total) = (step as f64, total.max(1) as f64);
+        let rising = self.warmup * total;
+        let share = if step < rising { (step + 1.0) / rising.max(1.0) } else { (total - step) / (total - rising) };
+        self.learning_rate * share.clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_and_falls() {
+        let recipe = Recipe { learning_rate: 1.0, warmup: 0.1, ..Recipe::default() };
+        let rates: Vec<f64> = (0..100).map(|step| recipe.learning_rate_at(step, 100)).collect();
+        assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[9] - 1.0).abs() < 1e-12 && (rates[10] - 1.0).abs() < 1e-12);
+        assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
+        assert!((rates[99] - 1.0 / 90.0).abs() < 1e-12);
+    }
+}

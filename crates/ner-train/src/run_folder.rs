@@ -1,0 +1,238 @@
+use fs_err as fs;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The folder in which a run keeps all that it was and found.
+///
+/// | file | what |
+/// |---|---|
+/// | `run.json` | configuration as resolved, origins and checksums, versions, times |
+/// | `metrics.jsonl` | a line for each step and each epoch |
+/// | `model/` | the best model so far, as Hugging Face would save it |
+/// | `state/` | what `--resume` goes on from |
+/// | `scores.json` | dev and test scores, when the run has ended |
+/// | `predictions/` | predictions for the test split |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+const RUN: &str = "run.json";
+const METRICS: &str = "metrics.jsonl";
+
+impl RunFolder {
+    /// Makes a new folder `runs/dataset/ID`; the id is the time (UTC) and the seed, and a number where two runs begin
+    /// in the same second.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(runs: &Path, dataset: &str, seed: u64) -> io::Result<Self> {
+        let parent = runs.join(dataset);
+        fs::create_dir_all(&parent)?;
+        let stem = format!("{}-seed{seed}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"));
+        for number in 1.. {
+            let id = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
+            let path = parent.join(id);
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made?,
+            }
+            return Ok(Self { path });
+        }
+        unreachable!("the numbers do not end")
+    }
+
+    /// Finds a run of `dataset`: `latest` (the newest that holds a model), an id, or a folder.
+    ///
+    /// # Errors
+    /// Where there is none; the message lists the runs that there are.
+    pub fn find(runs: &Path, dataset: &str, wanted: &str) -> io::Result<Self> {
+        let place = PathBuf::from(wanted);
+        if place.join(RUN).exists() {
+            return Ok(Self { path: place });
+        }
+        let all = Self::list(&runs.join(dataset))?;
+        let found = match wanted {
+            "latest" => all.iter().rev().find(|run| run.model().join("model.safetensors").exists()),
+            _ => all.iter().find(|run| run.id() == wanted),
+        };
+        found.cloned().ok_or_else(|| {
+            let known = match all.as_slice() {
+                [] => format!("there is none yet; `train {dataset}` makes one"),
+                all => format!("there are: {}", all.iter().map(Self::id).collect::<Vec<_>>().join(", ")),
+            };
+            let message = format!("no run {wanted} of {dataset} in {}: {known}", runs.display());
+            io::Error::new(io::ErrorKind::NotFound, message)
+        })
+    }
+
+    /// The newest run of `dataset`, with a model or without.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn newest(runs: &Path, dataset: &str) -> io::Result<Self> {
+        let newest = Self::list(&runs.join(dataset))?.pop();
+        newest.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("no run of {dataset} in {}", runs.display()))
+        })
+    }
+
+    /// The runs in a folder, oldest first.
+    fn list(folder: &Path) -> io::Result<Vec<Self>> {
+        if !folder.exists() {
+            return Ok(Vec::new());
+        }
+        let mut runs = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.join(RUN).exists() {
+                runs.push(Self { path });
+            }
+        }
+        runs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(runs)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name.
+    pub fn id(&self) -> String {
+        self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Where the model is.
+    pub fn model(&self) -> PathBuf {
+        self.path.join("model")
+    }
+
+    /// Where the state to resume from is.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state")
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is of another shape.
+    pub fn read_run<T: DeserializeOwned>(&self) -> io::Result<T> {
+        let path = self.path.join(RUN);
+        serde_json::from_str(&fs::read_to_string(&path)?)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))
+    }
+
+    /// Writes `run.json`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_run(&self, run: &impl Serialize) -> io::Result<()> {
+        self.write_json(RUN, run)
+    }
+
+    /// Writes a file of the run, whole or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
+        let path = self.path.join(name);
+        let parent = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent)?;
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let mut draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(parent).map_err(named)?;
+        draft.write_all(contents).map_err(named)?;
+        draft.as_file().sync_all().map_err(named)?;
+        draft.persist(&path).map_err(|error| named(error.error))?;
+        Ok(())
+    }
+
+    /// Writes a JSON file of the run, whole or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(value)?;
+        text.push(b'\n');
+        self.write(name, &text)
+    }
+
+    /// Opens `metrics.jsonl` for more lines; those of epochs after `epoch` are taken out first, since the run that
+    /// resumes writes them again.
+    ///
+    /// # Errors
+    /// Where it cannot be read or written.
+    pub fn metrics_after(&self, epoch: usize) -> io::Result<MetricsLog> {
+        let path = self.path.join(METRICS);
+        if path.exists() {
+            let kept = |line: &&str| {
+                let line: Result<serde_json::Value, _> = serde_json::from_str(line);
+                line.is_ok_and(|line| line["epoch"].as_u64().is_some_and(|of| of <= epoch as u64))
+            };
+            let text = fs::read_to_string(&path)?;
+            let lines: String = text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect();
+            self.write(METRICS, lines.as_bytes())?;
+        }
+        Ok(MetricsLog(fs::OpenOptions::new().create(true).append(true).open(path)?))
+    }
+}
+
+/// The metrics of a run, a JSON object a line, each written at once.
+#[derive(Debug)]
+pub struct MetricsLog(fs::File);
+
+impl MetricsLog {
+    /// Adds a line: `kind` and the fields of `value`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn append(&mut self, kind: &str, value: &impl Serialize) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Line<'v, T> {
+            kind: &'v str,
+            #[serde(flatten)]
+            value: &'v T,
+        }
+        let mut line = serde_json::to_vec(&Line { kind, value })?;
+        line.push(b'\n');
+        self.0.write_all(&line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn runs_do_not_collide_and_the_latest_with_a_model_is_found() {
+        let runs = tempfile::tempdir().unwrap();
+        let first = RunFolder::create(runs.path(), "d", 1).unwrap();
+        let second = RunFolder::create(runs.path(), "d", 1).unwrap();
+        assert_ne!(first, second);
+        for run in [&first, &second] {
+            run.write_run(&json!({})).unwrap();
+        }
+        let message = RunFolder::find(runs.path(), "d", "latest").unwrap_err().to_string();
+        assert!(message.contains(&first.id()) && message.contains(&second.id()), "{message}");
+        first.write("model/model.safetensors", b"x").unwrap();
+        assert_eq!(RunFolder::find(runs.path(), "d", "latest").unwrap(), first);
+        assert_eq!(RunFolder::find(runs.path(), "d", &second.id()).unwrap(), second);
+    }
+
+    #[test]
+    fn metrics_of_epochs_that_are_repeated_are_written_once() {
+        let runs = tempfile::tempdir().unwrap();
+        let run = RunFolder::create(runs.path(), "d", 1).unwrap();
+        let mut log = run.metrics_after(0).unwrap();
+        for epoch in 1..=3 {
+            log.append("step", &json!({ "epoch": epoch })).unwrap();
+        }
+        drop(log);
+        run.metrics_after(1).unwrap().append("step", &json!({ "epoch": 2 })).unwrap();
+        let text = fs::read_to_string(run.path().join(METRICS)).unwrap();
+        assert_eq!(text, "{\"kind\":\"step\",\"epoch\":1}\n{\"kind\":\"step\",\"epoch\":2}\n");
+    }
+}
