@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use ner_data::dataset::{CorpusFiles, CorpusFormat, DatasetError, LoadedSplit};
-use ner_data::{DatasetDescription, Diagnostics, Splits};
+use ner_data::{DatasetDescription, Diagnostics, Split, Splits};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -122,7 +122,9 @@ pub fn load(dataset: &str, place: &Place) -> Result<Corpus> {
         return Ok(Corpus { description, splits, origin });
     }
     let found = match &place.data_dir {
-        Some(folder) => Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? },
+        Some(folder) => {
+            Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? }
+        }
         None => match look(&description)? {
             Some(found) => found,
             None => fetch(&description)?,
@@ -161,7 +163,10 @@ fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<Corpus
     description.locate(folder).with_context(|| {
         let names: Vec<&str> = description.splits.iter().map(|(_, split)| split.file.as_str()).collect();
         let name = &description.name;
-        format!("--data-dir is no folder of {name}: wanted are {}, or train.tsv, devel.tsv and test.tsv", names.join(", "))
+        format!(
+            "--data-dir is no folder of {name}: wanted are {}, or train.tsv, devel.tsv and test.tsv",
+            names.join(", ")
+        )
     })
 }
 
@@ -174,7 +179,7 @@ pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
     for (source, folder) in places(description) {
         match description.locate(&folder) {
             Ok(files) => return Ok(Some(Found { source, folder, files })),
-            Err(DatasetError::MissingFiles { missing, .. }) if missing.len() < 3 => {
+            Err(DatasetError::MissingFiles { missing, .. }) if missing.len() < Split::ALL.len() => {
                 warn!("{} holds only a part of {}: {} missing", folder.display(), description.name, missing.join(", "));
             }
             Err(DatasetError::MissingFiles { .. }) => {}
@@ -276,7 +281,10 @@ fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<Orig
         let as_described = expected.map(|expected| *expected == sha256);
         if as_described == Some(false) {
             let name = &description.title;
-            warn!("{} is NOT the published file of {name}: its SHA-256 is {sha256}; results are not comparable", path.display());
+            warn!(
+                "{} is NOT the published file of {name}: its SHA-256 is {sha256}; results are not comparable",
+                path.display()
+            );
         }
         Ok(OriginFile { path: path.clone(), sha256, as_described })
     })?;

@@ -15,8 +15,8 @@ use tracing::info;
 
 /// Count what a corpus holds, name its faults, and write it as Parquet.
 ///
-/// Where an encoder is at hand, the mentions are also brought onto its word pieces as BIO tags and back: what does not
-/// survive that bounds the recall of every model that tags these pieces.
+/// Where an encoder is at hand, the mentions are also brought onto its tokenizer's words as BIO tags and back: what does
+/// not survive that bounds the recall of every model that tags these words.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -150,7 +150,8 @@ fn find_encoder(spec: Option<&str>) -> Result<Option<(EncoderUsed, TextEncoder)>
 fn count(corpus: &Corpus, encoder: Option<&TextEncoder>) -> Result<Splits<SplitReport>> {
     let labels = LabelSet::new(TagScheme::Bio, &corpus.description.entity_types);
     corpus.splits.try_map(|_, split| {
-        let alignment = encoder.map(|encoder| AlignmentStatistics::of(&split.documents, encoder, &labels)).transpose()?;
+        let alignment =
+            encoder.map(|encoder| AlignmentStatistics::of(&split.documents, encoder, &labels)).transpose()?;
         Ok(SplitReport { statistics: SplitStatistics::of(split), alignment })
     })
 }
@@ -246,6 +247,7 @@ fn rows(report: &Report) -> Vec<(String, Splits<String>)> {
         splits.map(|_, split| split.alignment.as_ref().map(part).unwrap_or_default())
     };
     row(&format!("tokens of {}", encoder.name), aligned(&|a| a.tokens.to_string()));
+    row("  words of them", aligned(&|a| a.words.to_string()));
     row("  windows", aligned(&|a| a.windows.to_string()));
     row("mentions that tags give back", aligned(&|a| a.surviving.to_string()));
     let percent = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", 100.0 * share));
@@ -261,10 +263,10 @@ fn rows(report: &Report) -> Vec<(String, Splits<String>)> {
 
 const fn reason_phrase(reason: MisfitReason) -> &'static str {
     match reason {
-        MisfitReason::InsideUnit => "ends inside a token",
+        MisfitReason::InsideUnit => "begins or ends inside a word",
         MisfitReason::Overlap => "overlaps another",
         MisfitReason::Discontinuous => "discontinuous",
-        MisfitReason::NoUnit => "touches no token",
+        MisfitReason::NoUnit => "touches no word",
         MisfitReason::UnknownType => "its type is not in the label set",
         MisfitReason::Merged => "one with its neighbour",
     }

@@ -45,7 +45,7 @@ pub fn run(args: Args) -> Result<()> {
     if args.format == OutputFormat::Json {
         return stdout::print_json(&serde_json::json!({ "findings": findings }));
     }
-    let mut table = score_table::table(&["", "", ""]);
+    let mut table = score_table::table(&["what", "here", "where, or how to get it"]);
     for Finding { what, found, note } in findings {
         table.add_row([what, if found { "yes" } else { "no" }.to_owned(), note]);
     }
@@ -121,7 +121,13 @@ fn corpus_finding(name: &str) -> Finding {
                 Some(download) => format!("is fetched at first use from {}", download.url),
                 None => format!("ask for it at {}", description.homepage),
             };
-            (false, format!("{fetched}; or name its folder with --data-dir, or a folder of corpora in {}", corpus::CORPORA_VARIABLE))
+            (
+                false,
+                format!(
+                    "{fetched}; or name its folder with --data-dir, or a folder of corpora in {}",
+                    corpus::CORPORA_VARIABLE
+                ),
+            )
         }
         Err(error) => (false, format!("{error:#}")),
     };

@@ -33,10 +33,10 @@ where downloads go, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to 
 log.")]
 struct Cli {
     /// Say more on stderr (-vv: everything)
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, display_order = 900, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
     /// Say only warnings and errors on stderr, and show no progress
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
     #[command(subcommand)]
     command: Command,

@@ -2,7 +2,7 @@
 
 use crate::progress;
 use anyhow::Result;
-use ner_data::{Document, EncodedDocument, TextEncoder, mentions_of};
+use ner_data::{Document, EncodedDocument, TextEncoder};
 use ner_model::Tagger;
 
 /// A split as the model sees it.
@@ -27,12 +27,7 @@ impl<'d> EncodedSplit<'d> {
 pub fn predict(tagger: &Tagger, encoder: &TextEncoder, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
     let tokens: usize = split.encoded.iter().map(|document| document.tokens.len()).sum();
     let bar = progress::tokens(what, tokens);
-    let labels = tagger.label_ids(encoder, &split.encoded, |done| bar.inc(done as u64));
-    let rows = split.documents.iter().zip(&split.encoded).zip(&labels);
-    rows.map(|((document, encoded), ids)| Document {
-        mentions: mentions_of(&encoded.spans(), ids, tagger.labels()),
-        relations: Vec::new(),
-        ..document.clone()
-    })
-    .collect()
+    let mentions = tagger.mentions(encoder, &split.encoded, |done| bar.inc(done as u64));
+    let rows = split.documents.iter().zip(mentions);
+    rows.map(|(document, mentions)| Document { mentions, relations: Vec::new(), ..document.clone() }).collect()
 }

@@ -4,7 +4,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Level;
 
 fn bar(len: u64, template: &str) -> ProgressBar {
-    let target = if tracing::enabled!(Level::INFO) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target =
+        if tracing::enabled!(Level::INFO) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(len), target);
     // A template that does not parse would be a fault of this file; the default style is no reason to stop.
     if let Ok(style) = ProgressStyle::with_template(template) {

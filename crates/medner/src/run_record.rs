@@ -159,6 +159,7 @@ pub fn runs_folder(wanted: Option<&Path>) -> Result<PathBuf> {
         return Ok(folder.to_owned());
     }
     let here = std::env::current_dir().context("the current folder is gone")?;
-    let root = here.ancestors().find(|folder| folder.join("experiments").is_dir() && folder.join("Cargo.toml").is_file());
+    let root =
+        here.ancestors().find(|folder| folder.join("experiments").is_dir() && folder.join("Cargo.toml").is_file());
     Ok(root.unwrap_or(&here).join("experiments").join("runs"))
 }

@@ -167,7 +167,8 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     let (gold, gold_faults) = read_sentences(&args.gold)?;
     let (predicted, predicted_faults) = read_sentences(&args.predicted)?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
-    let tags = |sentences: &[TaggedSentence]| -> Vec<Vec<String>> { sentences.iter().map(|s| s.tags.clone()).collect() };
+    let tags =
+        |sentences: &[TaggedSentence]| -> Vec<Vec<String>> { sentences.iter().map(|s| s.tags.clone()).collect() };
     let scored = score_tags(&tags(&gold), &tags(&predicted), mode)
         .map_err(|error| {
             let place = place_of(&error, args, &gold, &predicted);
@@ -185,7 +186,9 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     }
     let invalid = scored.invalid_predicted_transitions;
     if invalid > 0 {
-        warn!("{invalid} pairs of neighbouring predicted tags are not valid; the mode {name} decides what they stand for");
+        warn!(
+            "{invalid} pairs of neighbouring predicted tags are not valid; the mode {name} decides what they stand for"
+        );
     }
     Ok(Report {
         gold: &args.gold,

@@ -1,6 +1,6 @@
 //! Scores as a table.
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use ner_eval::{Score, Scores};
 use std::io::{self, Write};
 
@@ -30,11 +30,10 @@ pub fn print(scores: &Scores, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// An empty table that reads well in a terminal and in Markdown.
+/// An empty table that reads well in a terminal, to whose width it is wrapped, and in Markdown, where it is not.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN);
-    table.set_header(header);
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     table
 }
 

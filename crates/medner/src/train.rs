@@ -1,14 +1,14 @@
 //! `medner train`: fine-tunes an encoder on a corpus, and evaluates what came of it.
 
 use crate::corpus::{self, Corpus, Faults, Place};
-use crate::{OutputFormat, eval};
 use crate::predict::{EncodedSplit, predict};
 use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
+use crate::{OutputFormat, eval};
 use anyhow::{Context, Result, bail};
 use ner_data::{LabelSet, Split, Splits, TextEncoder, WindowSize, align, pubtator};
 use ner_eval::{Scores, score_documents};
-use ner_model::{Parameters, Precision, Tagger, find_device, load_encoder, save_token_classifier};
+use ner_model::{Parameters, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
 use ner_train::{Recipe, RunFolder, Trainer, restore_state, save_state, training_set};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -126,9 +126,10 @@ pub fn run(args: Args) -> Result<()> {
     corpus.check_faults(Faults { lenient: plan.lenient })?;
     let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
     let labels = LabelSet::new(plan.recipe.tag_scheme, corpus.description.entity_types.iter().cloned());
-    let pretrained = load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
+    let Pretrained { config, config_json, parameters, unexpected } =
+        load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
     let window = WindowSize {
-        max_tokens: plan.recipe.max_tokens.min(pretrained.config.max_position_embeddings as usize),
+        max_tokens: plan.recipe.max_tokens.min(config.max_position_embeddings as usize),
         overlap: plan.recipe.overlap,
     };
     let encoder = TextEncoder::from_folder(&files.dir, window)?;
@@ -138,21 +139,26 @@ pub fn run(args: Args) -> Result<()> {
     let (data, _) = training_set(&encoder, train.documents, &train.encoded, &labels);
     let misfits = count_misfits([&train, &dev, &test], &labels);
     report_misfits(&misfits);
-    let mut trainer = Trainer::new(&plan.recipe, &pretrained.config, &pretrained.parameters, &data, device)?;
+    let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
+    drop(parameters);
 
-    let encoder_record = EncoderRecord::of(&files, pretrained.unexpected.clone())?;
+    let encoder_record = EncoderRecord::of(&files, unexpected)?;
     let corpus_record = CorpusRecord::of(&corpus, misfits);
     let (folder, mut record) = match resumed {
         Some((folder, mut record)) => {
             if record.encoder.sha256 != encoder_record.sha256 || record.corpus != corpus_record {
-                bail!("run {} cannot be resumed: its encoder or corpus is not what it was; see its run.json", record.run);
+                bail!(
+                    "run {} cannot be resumed: its encoder or corpus is not what it was; see its run.json",
+                    record.run
+                );
             }
             record.resumed_at.push(now());
             (folder, record)
         }
         None => {
-            let folder = RunFolder::create(&runs, &plan.dataset, plan.recipe.seed)
-                .with_context(|| format!("no run folder can be made in {}; --runs names another place", runs.display()))?;
+            let folder = RunFolder::create(&runs, &plan.dataset, plan.recipe.seed).with_context(|| {
+                format!("no run folder can be made in {}; --runs names another place", runs.display())
+            })?;
             let record = RunRecord {
                 run: folder.id(),
                 plan: plan.clone(),
@@ -178,10 +184,9 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(progress) = &progress {
         info!("resuming after epoch {}", progress.epoch);
     }
-    let save_best = |trainer: &Trainer<'_>| {
-        save_token_classifier(&folder.model(), &pretrained.config_json, &labels, trainer.weights())
-    };
-    let tagger_of = |parameters: &Parameters| Tagger::new(&pretrained.config, &labels, parameters, device, kind);
+    let save_best =
+        |trainer: &Trainer<'_>| save_token_classifier(&folder.model(), &config_json, &labels, trainer.weights());
+    let tagger_of = |parameters: &Parameters| Tagger::new(&config, &labels, parameters, device, kind);
     let mut best = progress.and_then(|progress| progress.best);
     let mut metrics = folder.metrics_after(trainer.epochs_done())?;
     let bar = progress::training(trainer.tokens_per_epoch() * plan.recipe.epochs);
@@ -211,7 +216,8 @@ pub fn run(args: Args) -> Result<()> {
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let predicted = bar.suspend(|| tagger_of(trainer.weights()).map(|tagger| predict(&tagger, &encoder, &dev, "dev")))?;
+        let predicted =
+            bar.suspend(|| tagger_of(trainer.weights()).map(|tagger| predict(&tagger, &encoder, &dev, "dev")))?;
         let scores = score_documents(dev.documents, &predicted)?.scores;
         let f1 = scores.overall.f1.unwrap_or(0.0);
         let is_best = best.is_none_or(|(_, best)| f1 > best);
@@ -232,7 +238,9 @@ pub fn run(args: Args) -> Result<()> {
         save_state(&folder.state(), &trainer, best)?;
         let rate = tokens as f64 / train_ms * 1e3;
         let mark = if is_best { " (best)" } else { "" };
-        bar.suspend(|| info!("epoch {epoch}: loss {:.4}, dev F1 {:.2}{mark}, {rate:.0} tokens/s", report.loss, 100.0 * f1));
+        bar.suspend(|| {
+            info!("epoch {epoch}: loss {:.4}, dev F1 {:.2}{mark}, {rate:.0} tokens/s", report.loss, 100.0 * f1)
+        });
     }
     bar.finish_and_clear();
 
@@ -297,14 +305,16 @@ impl CorpusRecord {
 fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet) -> Splits<usize> {
     let count = |split: &EncodedSplit<'_>| {
         let pairs = split.documents.iter().zip(&split.encoded);
-        pairs.map(|(document, encoded)| align(&encoded.spans(), &document.mentions, labels).misfits.len()).sum()
+        pairs.map(|(document, encoded)| align(&encoded.word_spans(), &document.mentions, labels).misfits.len()).sum()
     };
     Splits { train: count(train), dev: count(dev), test: count(test) }
 }
 
 fn report_misfits(misfits: &Splits<usize>) {
     for (split, &count) in misfits.iter().filter(|(_, count)| **count > 0) {
-        warn!("{count} mentions of the {split} split cannot be said by tags on word pieces; `data --list-misfits` lists them");
+        warn!(
+            "{count} mentions of the {split} split cannot be said by tags on word pieces; `data --list-misfits` lists them"
+        );
     }
 }
 

@@ -1,10 +1,12 @@
-use crate::{LabelSet, Mention, Span, TaggedEntity};
+use crate::{LabelSet, Mention, Position, Span, Tag, TaggedEntity, Word};
 use serde::Serialize;
 
-/// Mentions brought onto the units of a text (words or word pieces), and what did not fit.
+/// Mentions brought onto the words of a text, and what did not fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alignment {
-    /// Label number of each unit.
+    /// The mentions as ranges of words, in order.
+    pub entities: Vec<TaggedEntity>,
+    /// Label number of each word.
     pub labels: Vec<usize>,
     /// The mentions that the labels do not give back exactly, by their place in the document's list.
     pub misfits: Vec<Misfit>,
@@ -85,7 +87,63 @@ pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignme
     }
     misfits.sort_by_key(|misfit| (misfit.mention, misfit.reason));
     misfits.dedup_by_key(|misfit| misfit.mention);
-    Alignment { labels: ids, misfits }
+    Alignment { entities: tagged, labels: ids, misfits }
+}
+
+/// Label number of each piece: the entities of `alignment`, whose units are `words`, written on word pieces.
+pub fn piece_labels(words: &[Word], alignment: &Alignment, labels: &LabelSet) -> Vec<usize> {
+    let pieces = words.last().map_or(0, |word| word.tokens.end);
+    let on_pieces = |entity: &TaggedEntity| TaggedEntity {
+        units: words[entity.units.start].tokens.start..words[entity.units.end - 1].tokens.end,
+        entity_type: entity.entity_type,
+    };
+    let entities: Vec<TaggedEntity> = alignment.entities.iter().map(on_pieces).collect();
+    labels.encode(pieces, &entities)
+}
+
+/// The mentions that a tagger's probabilities say: `probabilities` is `[pieces, labels]`, row by row.
+///
+/// The pieces of a word decide together: each adds its probability of lying outside and inside each type, and the
+/// largest sum wins. Whether the word begins a mention is for its first piece to say. A mention thus begins and ends
+/// with a word.
+pub fn mentions_from_probabilities(words: &[Word], probabilities: &[f32], labels: &LabelSet) -> Vec<Mention> {
+    let tags: Vec<Tag> = (0..labels.len()).map(|id| labels.tag(id)).collect();
+    let mut mentions: Vec<Mention> = Vec::new();
+    let mut open = None;
+    let mut mass = vec![0f32; labels.types.len()];
+    for word in words {
+        let rows = &probabilities[word.tokens.start * tags.len()..word.tokens.end * tags.len()];
+        let mut outside = 0.0;
+        mass.fill(0.0);
+        for (tag, probability) in tags.iter().cycle().zip(rows) {
+            match tag {
+                Tag::Outside => outside += probability,
+                Tag::Entity(_, entity_type) => mass[*entity_type] += probability,
+            }
+        }
+        let best = (0..mass.len()).max_by(|&a, &b| mass[a].total_cmp(&mass[b])).filter(|&best| mass[best] > outside);
+        let Some(best) = best else {
+            open = None;
+            continue;
+        };
+        // Mass of the first piece on beginning and on going on.
+        let (mut begins, mut goes_on) = (0.0, 0.0);
+        for (tag, probability) in tags.iter().zip(rows) {
+            match tag {
+                Tag::Entity(Position::Begin | Position::Single, entity_type) if *entity_type == best => {
+                    begins += probability;
+                }
+                Tag::Entity(_, entity_type) if *entity_type == best => goes_on += probability,
+                _ => {}
+            }
+        }
+        match mentions.last_mut() {
+            Some(last) if open == Some(best) && goes_on >= begins => last.fragments[0].end = word.span.end,
+            _ => mentions.push(Mention::new(word.span, labels.types[best].as_str())),
+        }
+        open = Some(best);
+    }
+    mentions
 }
 
 /// The mentions that labels on units say: [`align`] backwards.
@@ -121,6 +179,25 @@ mod tests {
 
     fn x(start: usize, end: usize) -> Mention {
         Mention::new(Span::new(start, end), "X")
+    }
+
+    /// Two words of two pieces each; one row of probabilities (O, B, I) for each piece.
+    fn decided(rows: [[f32; 3]; 4]) -> Vec<Span> {
+        let word = |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2 };
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        let mentions = mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels);
+        mentions.iter().map(Mention::span).collect()
+    }
+
+    #[test]
+    fn the_pieces_of_a_word_decide_together() {
+        let (o, b, i) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
+        assert_eq!(decided([b, i, i, i]), [Span::new(0, 9)]);
+        assert_eq!(decided([b, i, b, i]), [Span::new(0, 4), Span::new(5, 9)]);
+        assert_eq!(decided([o, [0.6, 0.4, 0.0], i, i]), [Span::new(5, 9)]);
+        assert_eq!(decided([[0.6, 0.4, 0.0], i, o, o]), [Span::new(0, 4)]);
+        // What the later pieces of a word say of its beginning does not count.
+        assert_eq!(decided([b, b, i, b]), [Span::new(0, 9)]);
     }
 
     #[test]

@@ -114,7 +114,9 @@ pub fn read_from(input: impl BufRead, file: &Path) -> io::Result<(Vec<Document>,
                     message: message.to_owned(),
                 });
             }
-            open = split(tag).filter(|(position, _)| !matches!(position, Position::End | Position::Single)).map(|(_, kind)| kind);
+            open = split(tag)
+                .filter(|(position, _)| !matches!(position, Position::End | Position::Single))
+                .map(|(_, kind)| kind);
             let tag = split(tag).and_then(|(position, kind)| Some(Tag::Entity(position, labels.type_id(kind)?)));
             ids.push(labels.id(tag.unwrap_or(Tag::Outside)));
         }
@@ -223,12 +225,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_with_its_line_and_no_tag_is_quoted() {
-        let broken = "document 1: invalid tag sequence: the tag continues no entity of its type; it was read as a beginning";
+        let broken =
+            "document 1: invalid tag sequence: the tag continues no entity of its type; it was read as a beginning";
         let at = |line: usize| format!("in.tsv:{line}: {broken}");
         check("a O\nb I-X\nc I-Y\n", &[("a b c", &["2..3 X", "4..5 Y"])], &[&at(2), &at(3)]);
         check("a S-X\nb I-X\nc E-X\nd E-X\n", &[("a b c d", &["0..1 X", "2..5 X", "6..7 X"])], &[&at(2), &at(4)]);
         let word = "in.tsv:2: malformed line: one column; a word and its tag are needed";
-        let tag = |line: usize| format!("in.tsv:{line}: document 1: malformed line: the last column is no tag; it was read as O");
+        let tag = |line: usize| {
+            format!("in.tsv:{line}: document 1: malformed line: the last column is no tag; it was read as O")
+        };
         check("a O\nsecret\nb secret\nc B-\nd B-X\n", &[("a b c d", &["6..7 X"])], &[word, &tag(3), &tag(4)]);
     }
 

@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn frames_are_read_back_as_they_were_written() {
         let fragments = vec![Span::new(0, 2), Span::new(3, 4)];
-        let plain = Mention { concept_ids: vec!["D1".into(), "D2".into()], ..Mention::new(Span::new(3, 4), "Chemical") };
+        let plain =
+            Mention { concept_ids: vec!["D1".into(), "D2".into()], ..Mention::new(Span::new(3, 4), "Chemical") };
         let apart = Mention { fragments, ..Mention::new(Span::new(0, 4), "Disease") };
         let german = Document { mentions: vec![plain, apart], ..Document::new("7", "äb c") };
         let tagged = Document { words: vec![Span::new(0, 1)], ..Document::new("8", "x") };
@@ -166,7 +167,8 @@ mod tests {
         assert_eq!(names, 2, "nothing is left behind");
 
         let mentions = mentions(splits()).expect("columns of one length");
-        let cell = |column: &str, row: usize| mentions.column(column).expect("a column").get(row).expect("a row").to_string();
+        let cell =
+            |column: &str, row: usize| mentions.column(column).expect("a column").get(row).expect("a row").to_string();
         assert_eq!((cell("text", 0), cell("concept_ids", 0)), ("\"c\"".into(), "\"D1|D2\"".into()));
         assert_eq!((cell("text", 1), cell("fragments", 1)), ("\"äb c\"".into(), "\"0..2;3..4\"".into()));
         assert_eq!(cell("concept_ids", 1), "null");

@@ -18,7 +18,7 @@ pub mod synthetic;
 mod tags;
 mod tokenize;
 
-pub use align::{Alignment, Misfit, MisfitReason, align, mentions_of};
+pub use align::{Alignment, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels};
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
@@ -26,4 +26,4 @@ pub use document::{Document, Mention, Passage, Relation};
 pub use span::{CharIndex, Span};
 pub use statistics::{AlignmentStatistics, SplitStatistics};
 pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};
-pub use tokenize::{EncodedDocument, TextEncoder, Token, TokenizeError, Window, WindowSize};
+pub use tokenize::{EncodedDocument, TextEncoder, Token, TokenizeError, Window, WindowSize, Word};

@@ -173,7 +173,10 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
     }
     if columns[0] != document.id {
         // The column is not quoted: in a broken line it may be a piece of text.
-        return Err((DiagnosticKind::UnknownDocument, "column 1 is not the id of the document it stands in".to_owned()));
+        return Err((
+            DiagnosticKind::UnknownDocument,
+            "column 1 is not the id of the document it stands in".to_owned(),
+        ));
     }
     let (Ok(start), Ok(end)) = (columns[1].parse::<usize>(), columns[2].parse::<usize>()) else {
         if columns.len() == 4 && columns[1].parse::<usize>().is_err() {
@@ -305,11 +308,19 @@ mod tests {
         // A mention whose text looks like a title line; a bar in a title.
         check("7|t|a|t|b\n7\t0\t5\ta|t|b\tX\n", &[("7 a|t|b", &["0..5 X "])], &[]);
         // No blank line between documents, and many.
-        check("7|t|ab\n7\t0\t2\tab\tX\n8|t|cd\n\n\n9|t|ef", &[("7 ab", &["0..2 X "]), ("8 cd", &[]), ("9 ef", &[])], &[]);
+        check(
+            "7|t|ab\n7\t0\t2\tab\tX\n8|t|cd\n\n\n9|t|ef",
+            &[("7 ab", &["0..2 X "]), ("8 cd", &[]), ("9 ef", &[])],
+            &[],
+        );
         check("\u{feff}7|t|ab\r\n7|a|cd\r\n7\t3\t5\tcd\tX\tD1\r\n\r\n", &[("7 ab cd", &["3..5 X D1"])], &[]);
         // Offsets count Unicode scalar values: of one, two, three and four bytes, and two for a base and its accent.
         let text = "7|t|aä→𝛼e\u{301}\n7|a|β\n";
-        check(format!("{text}7\t3\t6\t𝛼e\u{301}\tX\n7\t7\t8\tβ\tY\n"), &[("7 aä→𝛼e\u{301} β", &["3..6 X ", "7..8 Y "])], &[]);
+        check(
+            format!("{text}7\t3\t6\t𝛼e\u{301}\tX\n7\t7\t8\tβ\tY\n"),
+            &[("7 aä→𝛼e\u{301} β", &["3..6 X ", "7..8 Y "])],
+            &[],
+        );
     }
 
     #[test]
@@ -325,7 +336,10 @@ mod tests {
             ("7\tCID\tD1\tD2\tD3\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
             ("7\t-1\t2\tab\tX\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
             ("7\t0\t2.0\tab\tX\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
-            ("7\t0\t99999999999999999999\tab\tX\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
+            (
+                "7\t0\t99999999999999999999\tab\tX\n",
+                "malformed line: columns 2 and 3 of a mention are its start and end",
+            ),
             ("7\t0\t2\tab\t\n", "malformed line: the mention at 0..2 has no type"),
             ("7|a|gh\n", "malformed line: an abstract of another document, or a second one"),
             ("8|a|gh\n", "malformed line: an abstract of another document, or a second one"),

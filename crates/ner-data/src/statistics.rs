@@ -35,11 +35,8 @@ pub struct SplitStatistics {
 impl SplitStatistics {
     /// Counts a split.
     pub fn of(split: &LoadedSplit) -> Self {
-        let mut counted = Self {
-            documents: split.documents.len(),
-            diagnostics: split.diagnostics.counts(),
-            ..Self::default()
-        };
+        let mut counted =
+            Self { documents: split.documents.len(), diagnostics: split.diagnostics.counts(), ..Self::default() };
         for document in &split.documents {
             counted.documents_without_mentions += usize::from(document.mentions.is_empty());
             counted.characters += document.text.chars().count();
@@ -59,11 +56,13 @@ impl SplitStatistics {
     }
 }
 
-/// How many mentions survive the way to tags on word pieces and back, which bounds the recall of any tagger.
+/// How many mentions survive the way to tags on words and back, which bounds the recall of any tagger of these words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AlignmentStatistics {
     /// Word pieces, without special tokens.
     pub tokens: usize,
+    /// Words that the pieces make up; they are what is tagged.
+    pub words: usize,
     /// Windows that the encoder sees.
     pub windows: usize,
     /// Mentions.
@@ -80,17 +79,18 @@ pub struct AlignmentStatistics {
 }
 
 impl AlignmentStatistics {
-    /// Aligns the mentions of `documents` with the encoder's tokens.
+    /// Aligns the mentions of `documents` with the encoder's words.
     ///
     /// # Errors
     /// Where the tokenizer fails on a document.
     pub fn of(documents: &[Document], encoder: &TextEncoder, labels: &LabelSet) -> Result<Self, TokenizeError> {
         let mut counted = Self::default();
         for (at, (document, encoded)) in documents.iter().zip(encoder.encode(documents)?).enumerate() {
-            let spans = encoded.spans();
+            let spans = encoded.word_spans();
             let alignment = align(&spans, &document.mentions, labels);
             let back = mentions_of(&spans, &alignment.labels, labels);
-            counted.tokens += spans.len();
+            counted.tokens += encoded.tokens.len();
+            counted.words += spans.len();
             counted.windows += encoded.windows.len();
             counted.mentions += document.mentions.len();
             let survives = |mention: &&crate::Mention| {

@@ -58,8 +58,21 @@ pub struct Token {
     pub id: u32,
     /// Where it stands in the document's text.
     pub span: Span,
-    /// Number of the word (pre-token) that it is a piece of, ascending from 0.
+    /// Number of the [`Word`] that it is a piece of, ascending from 0.
     pub word: u32,
+}
+
+/// The unit that is tagged: a pre-token of the tokenizer, cut where a letter meets a digit and two pieces meet.
+///
+/// The cut lets `[5-HT]6` and `[Ca]2+` be tagged: on BC5CDR all but 1 of 28,785 mentions begin and end with a word,
+/// instead of all but 15. Tagging every piece for itself would express all of them, but pieces of one word then
+/// disagree, which costs far more than it gains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// Where it stands in the document's text.
+    pub span: Span,
+    /// Its pieces.
+    pub tokens: Range<usize>,
 }
 
 /// A run of a document's tokens that the encoder sees at once.
@@ -85,9 +98,24 @@ pub struct EncodedDocument {
 }
 
 impl EncodedDocument {
-    /// Spans of all tokens.
-    pub fn spans(&self) -> Vec<Span> {
-        self.tokens.iter().map(|token| token.span).collect()
+    /// Spans of the words.
+    pub fn word_spans(&self) -> Vec<Span> {
+        self.words().iter().map(|word| word.span).collect()
+    }
+
+    /// The words that the tokens are pieces of.
+    pub fn words(&self) -> Vec<Word> {
+        let mut words: Vec<Word> = Vec::new();
+        for (at, token) in self.tokens.iter().enumerate() {
+            match words.last_mut() {
+                Some(word) if self.tokens[at - 1].word == token.word => {
+                    word.span.end = token.span.end;
+                    word.tokens.end = at + 1;
+                }
+                _ => words.push(Word { span: token.span, tokens: at..at + 1 }),
+            }
+        }
+        words
     }
 }
 
@@ -120,8 +148,10 @@ impl TextEncoder {
         let suffix = suffix.ok_or_else(|| fault("its special tokens do not stand around the text".into()))?.to_vec();
         let specials = prefix.len() + suffix.len();
         if window.max_tokens <= specials + window.overlap {
-            let message = format!("windows of {} tokens are too short for {specials} special tokens and an overlap of {}",
-                window.max_tokens, window.overlap);
+            let message = format!(
+                "windows of {} tokens are too short for {specials} special tokens and an overlap of {}",
+                window.max_tokens, window.overlap
+            );
             return Err(fault(message));
         }
         Ok(Self { prefix: prefix.to_vec(), suffix, tokenizer, window })
@@ -202,28 +232,34 @@ impl TextEncoder {
 /// Tokens of one text. A combining mark that the normaliser took off belongs to the token before it, so that a token
 /// never ends inside a character as a reader sees it.
 fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
-    let ascii = text.is_ascii();
-    let chars: Vec<char> = if ascii { Vec::new() } else { text.chars().collect() };
+    let chars: Vec<char> = text.chars().collect();
     let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
     let (mut word, mut last) = (0, None);
     let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
     for ((&id, &(start, end)), &pre_token) in rows {
-        if last.is_some_and(|last| last != pre_token || pre_token.is_none()) {
+        let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
+        if cut || (last.is_some() && letter_meets_digit(&chars, start)) {
             word += 1;
         }
         last = Some(pre_token);
         tokens.push(Token { id, span: Span::new(start, end), word });
     }
-    if !ascii {
-        for at in 0..tokens.len() {
-            let limit = tokens.get(at + 1).map_or(chars.len(), |next| next.span.start);
-            let end = &mut tokens[at].span.end;
-            while *end < limit && is_combining_mark(chars[*end]) {
-                *end += 1;
-            }
+    for at in 0..tokens.len() {
+        let limit = tokens.get(at + 1).map_or(chars.len(), |next| next.span.start);
+        let end = &mut tokens[at].span.end;
+        while *end < limit && is_combining_mark(chars[*end]) {
+            *end += 1;
         }
     }
     tokens
+}
+
+/// Whether one of the characters on both sides of `at` is a letter and the other a digit.
+fn letter_meets_digit(chars: &[char], at: usize) -> bool {
+    let (Some(before), Some(after)) = (at.checked_sub(1).and_then(|at| chars.get(at)), chars.get(at)) else {
+        return false;
+    };
+    (before.is_alphabetic() && after.is_numeric()) || (before.is_numeric() && after.is_alphabetic())
 }
 
 /// Cuts `tokens` into windows of at most `room` tokens that share at least `overlap`, which is less than `room`; evenly

@@ -35,8 +35,7 @@ fn by_type(disease: usize, chemical: usize) -> BTreeMap<String, usize> {
 fn pubtator_counts() {
     let Some((description, _, loaded, format)) = load("bc5cdr") else { return };
     assert_eq!(format, CorpusFormat::Pubtator);
-    let expected =
-        Splits { train: by_type(4182, 5203), dev: by_type(4244, 5347), test: by_type(4424, 5385) };
+    let expected = Splits { train: by_type(4182, 5203), dev: by_type(4244, 5347), test: by_type(4424, 5385) };
     for (split, loaded) in loaded.iter() {
         assert_eq!(loaded.diagnostics.0, [], "{split}");
         let counted = SplitStatistics::of(loaded);

@@ -84,7 +84,10 @@ impl BertConfig {
         // Checkpoints of 2019 name no type; what else they say is checked below.
         let model_type = value.get("model_type").and_then(|kind| kind.as_str()).unwrap_or("bert");
         if !SUPPORTED.contains(&model_type) {
-            return Err(fault(format!("model_type {model_type} is not supported; supported: {}", SUPPORTED.join(", "))));
+            return Err(fault(format!(
+                "model_type {model_type} is not supported; supported: {}",
+                SUPPORTED.join(", ")
+            )));
         }
         if let Some(kind) = value.get("position_embedding_type").and_then(|kind| kind.as_str())
             && kind != "absolute"
@@ -92,7 +95,19 @@ impl BertConfig {
             return Err(fault(format!("position_embedding_type {kind} is not supported; supported: absolute")));
         }
         let config: Self = serde_json::from_value(value).map_err(|error| fault(error.to_string()))?;
-        if config.num_attention_heads < 1 || config.hidden_size % config.num_attention_heads != 0 {
+        let sizes = [
+            ("vocab_size", config.vocab_size),
+            ("hidden_size", config.hidden_size),
+            ("num_hidden_layers", config.num_hidden_layers),
+            ("num_attention_heads", config.num_attention_heads),
+            ("intermediate_size", config.intermediate_size),
+            ("max_position_embeddings", config.max_position_embeddings),
+            ("type_vocab_size", config.type_vocab_size),
+        ];
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size < 1) {
+            return Err(fault(format!("{name} is {size}; it must be at least 1")));
+        }
+        if config.hidden_size % config.num_attention_heads != 0 {
             let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
             return Err(fault(format!("hidden_size {hidden} is not a multiple of num_attention_heads {heads}")));
         }

@@ -22,7 +22,7 @@ pub struct Dropout {
 impl Dropout {
     /// A stream for one forward pass.
     pub fn new(seed: u64, device: Device, hidden: f64, attention: f64) -> Self {
-        if device.is_cuda() || attention > 0.0 {
+        if device.is_cuda() {
             tch::manual_seed((seed >> 1) as i64);
         }
         Self { random: SmallRng::seed_from_u64(seed), hidden, attention }
@@ -30,20 +30,29 @@ impl Dropout {
 
     /// Drops elements of `states` with probability [`hidden`](Self::hidden).
     pub fn hidden_states(&mut self, states: &Tensor) -> Tensor {
-        if self.hidden <= 0.0 {
+        self.drop(states, self.hidden)
+    }
+
+    /// Drops elements of `weights` with probability [`attention`](Self::attention).
+    pub fn attention_weights(&mut self, weights: &Tensor) -> Tensor {
+        self.drop(weights, self.attention)
+    }
+
+    fn drop(&mut self, states: &Tensor, probability: f64) -> Tensor {
+        if probability <= 0.0 {
             return states.shallow_clone();
         }
         if states.device().is_cuda() {
-            return states.dropout(self.hidden, true);
+            return states.dropout(probability, true);
         }
-        states * self.mask(&states.size(), states.kind())
+        states * self.mask(&states.size(), states.kind(), probability)
     }
 
     /// A mask of zeros and of the inverse of the share kept.
-    fn mask(&mut self, size: &[i64], kind: Kind) -> Tensor {
+    fn mask(&mut self, size: &[i64], kind: Kind, probability: f64) -> Tensor {
         let count = size.iter().product::<i64>() as usize;
         // 16 random bits an element: the probability is exact to 1 / 65536.
-        let dropped = (self.hidden * 65536.0).round().clamp(0.0, 65535.0) as u16;
+        let dropped = (probability * 65536.0).round().clamp(0.0, 65535.0) as u16;
         let scale = 65536.0 / (65536.0 - f32::from(dropped));
         match kind {
             Kind::BFloat16 => {

@@ -35,15 +35,13 @@ impl Parameters {
         self.map(|tensor| tensor.to_device(device).copy())
     }
 
-    /// Copies for prediction: the weight matrices of linear layers in `kind`, so that no product has to cast them;
-    /// embeddings, biases and normalisation stay as they are.
-    pub fn for_prediction(&self, kind: Kind) -> Self {
-        let linear = |name: &str, tensor: &Tensor| {
-            tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier")
-        };
+    /// What prediction on `device` needs: the weight matrices of linear layers in `kind`, so that no product has to cast
+    /// them. Embeddings, biases and normalisation stay in fp32, and share their storage where they are there already.
+    pub fn for_prediction(&self, device: Device, kind: Kind) -> Self {
         let cast = |(name, tensor): &(String, Tensor)| {
-            let tensor = tensor.detach();
-            (name.clone(), if linear(name, &tensor) { tensor.to_kind(kind) } else { tensor })
+            let tensor = tensor.detach().to_device(device);
+            let linear = tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier");
+            (name.clone(), if linear { tensor.to_kind(kind) } else { tensor })
         };
         Self(self.0.iter().map(cast).collect())
     }

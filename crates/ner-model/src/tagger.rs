@@ -1,8 +1,10 @@
 use crate::{Batch, BertConfig, ModelError, Parameters, TokenClassifier};
-use ner_data::{EncodedDocument, LabelSet, TextEncoder, batches_by_length};
+use ner_data::{
+    EncodedDocument, LabelSet, Mention, TextEncoder, Window, batches_by_length, mentions_from_probabilities,
+};
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// A token classifier ready to predict: weights on their device, products in the kind of the computation.
+/// A token classifier ready to predict: weights on their device, in the kind of the computation.
 #[derive(Debug)]
 pub struct Tagger {
     model: TokenClassifier,
@@ -15,7 +17,8 @@ pub struct Tagger {
 const BATCH_TOKENS: usize = 8192;
 
 impl Tagger {
-    /// A tagger with a copy of `parameters` on `device`, which computes in `kind`.
+    /// A tagger over `parameters` on `device`, which computes in `kind`. It may share their storage: it is good for as
+    /// long as they do not change.
     ///
     /// # Errors
     /// Where a parameter is missing.
@@ -26,7 +29,7 @@ impl Tagger {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.to_device(device).for_prediction(kind));
+        let parameters = no_grad(|| parameters.for_prediction(device, kind));
         Ok(Self { model: TokenClassifier::new(config, &parameters)?, kind, labels: labels.clone() })
     }
 
@@ -35,36 +38,39 @@ impl Tagger {
         &self.labels
     }
 
-    /// Label number of each token of each document.
+    /// Mentions of each document.
     ///
     /// Every token is predicted once, from the window whose core it stands in. `progress` is told the number of tokens
     /// after each batch.
-    pub fn label_ids(
+    pub fn mentions(
         &self,
         encoder: &TextEncoder,
         documents: &[EncodedDocument],
         mut progress: impl FnMut(usize),
-    ) -> Vec<Vec<usize>> {
-        let mut labels: Vec<Vec<usize>> = documents.iter().map(|document| vec![0; document.tokens.len()]).collect();
-        let windows: Vec<_> = documents.iter().enumerate().flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window))).collect();
-        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
+    ) -> Vec<Vec<Mention>> {
+        let classes = self.labels.len();
+        // [tokens, labels] of each document
+        let mut probabilities: Vec<Vec<f32>> =
+            documents.iter().map(|document| vec![0.0; document.tokens.len() * classes]).collect();
+        let windows: Vec<&Window> = documents.iter().flat_map(|document| &document.windows).collect();
+        let lengths: Vec<usize> = windows.iter().map(|window| window.tokens.len() + encoder.specials()).collect();
         for rows in batches_by_length(&lengths, BATCH_TOKENS) {
-            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
+            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].document], windows[row]);
             let batch = Batch { rows: rows.iter().map(input_ids).collect() };
-            // [batch, tokens]
-            let best = no_grad(|| self.model.forward(&batch, self.kind, None).argmax(-1, false));
-            let best: Vec<i64> = Vec::try_from(best.to_device(Device::Cpu).view(-1)).expect("a flat tensor of integers");
-            for (row, best) in rows.iter().zip(best.chunks(batch.width())) {
-                let (document, window) = windows[*row];
-                let from = encoder.offset() + window.core.start - window.tokens.start;
-                let slots = labels[document][window.core.clone()].iter_mut();
-                for (slot, &id) in slots.zip(&best[from..]) {
-                    *slot = id as usize;
-                }
+            // [batch, tokens, labels]
+            let predicted =
+                no_grad(|| self.logits(&batch).softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous());
+            let predicted = Vec::<f32>::try_from(predicted.view(-1)).expect("a flat tensor of fp32");
+            for (row, predicted) in rows.iter().zip(predicted.chunks(batch.width() * classes)) {
+                let Window { document, tokens, core } = windows[*row];
+                let from = encoder.offset() + core.start - tokens.start;
+                probabilities[*document][core.start * classes..core.end * classes]
+                    .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
             }
             progress(batch.tokens());
         }
-        labels
+        let pairs = documents.iter().zip(&probabilities);
+        pairs.map(|(document, rows)| mentions_from_probabilities(&document.words(), rows, &self.labels)).collect()
     }
 
     /// Scores of each label for one batch, `[batch, tokens, labels] f32`.

@@ -55,7 +55,8 @@ impl AdamW {
 
     /// Global norm of the gradients, over `loss_scale`.
     pub fn gradient_norm(&self, loss_scale: f64) -> f64 {
-        let norms: Vec<Tensor> = self.slots.iter().map(|slot| slot.parameter.grad()).filter(Tensor::defined).map(|g| g.norm()).collect();
+        let norms: Vec<Tensor> =
+            self.slots.iter().map(|slot| slot.parameter.grad()).filter(Tensor::defined).map(|g| g.norm()).collect();
         if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) / loss_scale }
     }
 

@@ -28,7 +28,7 @@ pub struct Recipe {
     pub accumulate: usize,
     /// Dropout on hidden states.
     pub dropout: f64,
-    /// Dropout on attention weights. Other than 0 it forgoes the fast attention kernel.
+    /// Dropout on attention weights; it costs about half as much time again.
     pub attention_dropout: f64,
     /// Share of input tokens that are replaced by the mask token while training.
     pub token_masking: f64,
@@ -98,7 +98,8 @@ impl Recipe {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(format!("learning_rate = {}: it must be above 0", self.learning_rate));
         }
-        for (name, value) in [("epochs", self.epochs), ("batch_tokens", self.batch_tokens), ("accumulate", self.accumulate)]
+        for (name, value) in
+            [("epochs", self.epochs), ("batch_tokens", self.batch_tokens), ("accumulate", self.accumulate)]
         {
             if value == 0 {
                 return Err(format!("{name} = 0: it must be at least 1"));

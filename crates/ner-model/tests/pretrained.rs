@@ -1,0 +1,148 @@
+//! Model folders: what is saved comes back to the bit, and what does not fit is refused with a reason.
+
+use ner_data::{LabelSet, TagScheme};
+use ner_model::checkpoint::{self, TensorData, write_safetensors};
+use ner_model::{BertConfig, load_encoder, load_parameters, load_token_classifier, save_token_classifier};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tch::Tensor;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// A copy of the tiny classifier's folder.
+fn copied() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(golden("gelu").join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+/// The error of a folder as people see it, without the path of the file, which it must begin with.
+fn error(folder: &Path, file: &str) -> String {
+    let text = load_token_classifier(folder).unwrap_err().to_string();
+    let path = format!("{}: ", folder.join(file).display());
+    text.strip_prefix(&path).unwrap_or_else(|| panic!("{text} does not name {file}")).to_owned()
+}
+
+fn bits(tensor: &Tensor) -> (Vec<i64>, Vec<u32>) {
+    let numbers = Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap();
+    (tensor.size(), numbers.into_iter().map(f32::to_bits).collect())
+}
+
+#[test]
+fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
+    let labels = LabelSet::new(TagScheme::Bioes, ["Drug", "Side-Effect"]);
+    let encoder = golden("bare");
+    let made = load_encoder(&encoder.join("config.json"), &encoder.join("model.safetensors"), &labels, 7).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    save_token_classifier(folder.path(), &made.config_json, &labels, &made.parameters).unwrap();
+    let (read, read_labels) = load_token_classifier(folder.path()).unwrap();
+    assert_eq!(read_labels, labels);
+    assert_eq!(read.config, made.config);
+    assert_eq!(read.unexpected, [""; 0]);
+    assert_eq!(read.parameters.iter().len(), made.parameters.iter().len());
+    for ((name, tensor), (read_name, read)) in made.parameters.iter().zip(read.parameters.iter()) {
+        assert_eq!((read_name, bits(read)), (name, bits(tensor)));
+    }
+    let config: Value = serde_json::from_slice(&fs::read(folder.path().join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["architectures"][0], "BertForTokenClassification");
+    assert_eq!(config["label2id"]["S-Side-Effect"], 8);
+
+    // Over a folder that holds another model.
+    save_token_classifier(folder.path(), &made.config_json, &labels, &made.parameters).unwrap();
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+/// Writes the classifier's weights anew, each as `change` gives it back, and those that it adds.
+fn rewrite(folder: &Path, change: impl Fn(&str, TensorData<'static>) -> Option<(String, TensorData<'static>)>) {
+    let file = checkpoint::read(&golden("gelu/model.safetensors")).unwrap();
+    let owned = |data: TensorData<'_>| TensorData {
+        dtype: data.dtype,
+        shape: data.shape,
+        bytes: data.bytes.into_owned().into(),
+    };
+    let tensors: Vec<_> = file.tensors().filter_map(|(name, data)| change(name, owned(data))).collect();
+    write_safetensors(&folder.join("model.safetensors"), tensors).unwrap();
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    const NAME: &str = "bert.encoder.layer.1.attention.output.LayerNorm.bias";
+    let folder = copied();
+    rewrite(folder.path(), |name, data| (name != NAME).then(|| (name.to_owned(), data)));
+    let message = error(folder.path(), "model.safetensors");
+    assert!(message.contains(NAME) && message.starts_with("1 weight"), "{message}");
+
+    rewrite(folder.path(), |name, data| (!name.starts_with("classifier.")).then(|| (name.to_owned(), data)));
+    let message = error(folder.path(), "model.safetensors");
+    assert!(message.contains("classifier.weight, classifier.bias"), "{message}");
+
+    let shorter = |name: &str, mut data: TensorData<'static>| {
+        if name == NAME {
+            data.shape[0] -= 1;
+            data.bytes.to_mut().truncate(data.shape[0] * 4);
+        }
+        Some((name.to_owned(), data))
+    };
+    rewrite(folder.path(), shorter);
+    let message = error(folder.path(), "model.safetensors");
+    assert!(message.contains(NAME) && message.contains("[31]") && message.contains("[32]"), "{message}");
+
+    let renamed = |name: &str, data| Some((name.replace("classifier", "head.classifier"), data));
+    rewrite(folder.path(), renamed);
+    let labels = LabelSet::new(TagScheme::Io, ["X"]);
+    let (config, weights) = (folder.path().join("config.json"), folder.path().join("model.safetensors"));
+    let model = load_encoder(&config, &weights, &labels, 1).unwrap();
+    assert_eq!(model.unexpected, ["head.classifier.bias", "head.classifier.weight"]);
+}
+
+#[test]
+fn a_truncated_file_is_an_error_that_names_it() {
+    let folder = copied();
+    let path = folder.path().join("model.safetensors");
+    let whole = fs::read(&path).unwrap();
+    for len in [0, 7, 100, whole.len() / 2, whole.len() - 1] {
+        fs::write(&path, &whole[..len]).unwrap();
+        error(folder.path(), "model.safetensors");
+        assert!(load_parameters(&path).unwrap_err().to_string().contains("model.safetensors"));
+    }
+}
+
+#[test]
+fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
+    let text = fs::read_to_string(golden("gelu/config.json")).unwrap();
+    let cases = [
+        ("model_type", Value::from("deberta-v2"), "model_type deberta-v2 is not supported; supported: bert"),
+        ("position_embedding_type", "relative_key".into(), "position_embedding_type relative_key is not supported"),
+        ("hidden_act", "silu".into(), "silu"),
+        ("num_attention_heads", 5.into(), "hidden_size 32 is not a multiple of num_attention_heads 5"),
+        ("num_attention_heads", 0.into(), "num_attention_heads is 0; it must be at least 1"),
+        ("hidden_size", Value::Null, "invalid type: null"),
+        ("num_hidden_layers", (-1).into(), "num_hidden_layers is -1"),
+    ];
+    for (key, value, expected) in cases {
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config[key] = value;
+        let message = BertConfig::from_json(&config.to_string(), Path::new("x/config.json")).unwrap_err().to_string();
+        assert!(message.starts_with("x/config.json: ") && message.contains(expected), "{message}");
+    }
+
+    let folder = copied();
+    let path = folder.path().join("config.json");
+    for (labels, expected) in [
+        (r#"{"0": "O", "1": "B-X", "2": "B-Y"}"#, "the labels O, B-X, B-Y are not"),
+        (r#"{"0": "O", "2": "I-X"}"#, "does not number its labels from 0"),
+        ("null", "it has no id2label"),
+    ] {
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["id2label"] = serde_json::from_str(labels).unwrap();
+        fs::write(&path, config.to_string()).unwrap();
+        let message = error(folder.path(), "config.json");
+        assert!(message.contains(expected), "{message}");
+    }
+}
