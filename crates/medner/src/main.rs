@@ -19,6 +19,11 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
+/// Serves libtorch as well as Rust. A training asks for tensors of ever other sizes, which leaves the C library's heap
+/// full of holes: it grew to 3.0 GB in a training that takes 1.6 GB with this allocator.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Parser)]
 #[command(version, about = "Fine-tunes BERT to find medical entities", long_about = None, arg_required_else_help = true)]
 #[command(after_help = "\

@@ -63,7 +63,7 @@ fn load(config: &Path, weights: &Path, labels: &LabelSet, seed: Option<u64>) -> 
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
     for (name, shape) in TokenClassifier::shapes(&sizes, labels) {
-        if let Some(seed) = seed.filter(|_| name.starts_with("classifier.")) {
+        if let Some(seed) = seed.filter(|_| is_head(&name)) {
             tensors.push((name, new_head(&shape, seed)));
             continue;
         }
@@ -93,7 +93,9 @@ fn load(config: &Path, weights: &Path, labels: &LabelSet, seed: Option<u64>) -> 
         );
         return Err(ModelError::Weights { path: weights.into(), message });
     }
-    let used: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+    // Where the head is a new one, the file's own is another task's.
+    let taken = |name: &&str| seed.is_none() || !is_head(name);
+    let used: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).filter(taken).collect();
     let mut unexpected: Vec<String> = file
         .names()
         .filter(|stored| !used.contains(our_name(stored).as_str()) && !BUFFERS.contains(&our_name(stored).as_str()))
@@ -111,6 +113,10 @@ fn our_name(stored: &str) -> String {
     } else {
         name.into()
     }
+}
+
+fn is_head(name: &str) -> bool {
+    name.starts_with("classifier.")
 }
 
 fn new_head(shape: &[i64], seed: u64) -> Tensor {
