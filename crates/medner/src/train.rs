@@ -8,8 +8,8 @@ use crate::{OutputFormat, eval};
 use anyhow::{Context, Result, bail};
 use ner_data::{LabelSet, Split, Splits, TextEncoder, WindowSize, align, pubtator};
 use ner_eval::{Scores, score_documents};
-use ner_model::{Parameters, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
-use ner_train::{Recipe, RunFolder, Trainer, restore_state, save_state, training_set};
+use ner_model::{BertConfig, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
+use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -136,7 +136,7 @@ pub fn run(args: Args) -> Result<()> {
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
-    let (data, _) = training_set(&encoder, train.documents, &train.encoded, &labels);
+    let (data, _) = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
     let misfits = count_misfits([&train, &dev, &test], &labels);
     report_misfits(&misfits);
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
@@ -184,10 +184,36 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(progress) = &progress {
         info!("resuming after epoch {}", progress.epoch);
     }
-    let save_best =
-        |trainer: &Trainer<'_>| save_token_classifier(&folder.model(), &config_json, &labels, trainer.weights());
-    let tagger_of = |parameters: &Parameters| Tagger::new(&config, &labels, parameters, device, kind);
-    let mut best = progress.and_then(|progress| progress.best);
+    let model = Model { config, config_json, labels, encoder, device, kind };
+    train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), &stop)?;
+    let outcome = finish(&model, &folder, [&dev, &test])?;
+    record.finished_at = Some(now());
+    folder.write_run(&record)?;
+    eval::print(&plan.dataset, Split::Test, &record.run, &outcome.test, args.format)
+}
+
+/// What a run predicts with, apart from the weights.
+struct Model {
+    config: BertConfig,
+    config_json: serde_json::Value,
+    labels: LabelSet,
+    encoder: TextEncoder,
+    device: Device,
+    kind: Kind,
+}
+
+/// Trains to the last epoch: after each, evaluates on dev, keeps the model where it is the best so far, and saves the
+/// state to resume from. `best` is the best epoch so far and its dev F1.
+fn train_epochs(
+    model: &Model,
+    record: &RunRecord,
+    folder: &RunFolder,
+    trainer: &mut Trainer<'_>,
+    dev: &EncodedSplit<'_>,
+    mut best: Option<(usize, f64)>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let plan = &record.plan;
     let mut metrics = folder.metrics_after(trainer.epochs_done())?;
     let bar = progress::training(trainer.tokens_per_epoch() * plan.recipe.epochs);
     bar.set_position((trainer.tokens_per_epoch() * trainer.epochs_done()) as u64);
@@ -207,7 +233,7 @@ pub fn run(args: Args) -> Result<()> {
             let step = step?;
             metrics.append("step", &step)?;
             (losses, steps, tokens) = (losses + step.loss, steps + 1, tokens + step.tokens);
-            bar.inc(step.tokens as u64);
+            bar.inc(step.pieces as u64);
             bar.set_message(format!("epoch {epoch}/{} loss {:.4}", plan.recipe.epochs, losses / f64::from(steps)));
             if stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
@@ -216,14 +242,14 @@ pub fn run(args: Args) -> Result<()> {
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let predicted =
-            bar.suspend(|| tagger_of(trainer.weights()).map(|tagger| predict(&tagger, &encoder, &dev, "dev")))?;
+        let tagger = Tagger::new(&model.config, &model.labels, trainer.weights(), model.device, model.kind)?;
+        let predicted = bar.suspend(|| predict(&tagger, &model.encoder, dev, "dev"));
         let scores = score_documents(dev.documents, &predicted)?.scores;
         let f1 = scores.overall.f1.unwrap_or(0.0);
         let is_best = best.is_none_or(|(_, best)| f1 > best);
         if is_best {
             best = Some((epoch, f1));
-            save_best(&trainer)?;
+            save_token_classifier(&folder.model(), &model.config_json, &model.labels, trainer.weights())?;
         }
         let report = EpochReport {
             epoch,
@@ -235,7 +261,7 @@ pub fn run(args: Args) -> Result<()> {
             best: is_best,
         };
         metrics.append("epoch", &report)?;
-        save_state(&folder.state(), &trainer, best)?;
+        save_state(&folder.state(), trainer, best)?;
         let rate = tokens as f64 / train_ms * 1e3;
         let mark = if is_best { " (best)" } else { "" };
         bar.suspend(|| {
@@ -243,11 +269,7 @@ pub fn run(args: Args) -> Result<()> {
         });
     }
     bar.finish_and_clear();
-
-    let outcome = finish(&folder, [&dev, &test], &encoder, device, kind)?;
-    record.finished_at = Some(now());
-    folder.write_run(&record)?;
-    eval::print(&plan.dataset, Split::Test, &record.run, &outcome.test, args.format)
+    Ok(())
 }
 
 /// The line of an epoch in `metrics.jsonl`.
@@ -270,16 +292,10 @@ struct Outcome {
 }
 
 /// Scores the best model, as it was saved, and keeps its test predictions.
-fn finish(
-    folder: &RunFolder,
-    [dev, test]: [&EncodedSplit<'_>; 2],
-    encoder: &TextEncoder,
-    device: Device,
-    kind: Kind,
-) -> Result<Outcome> {
-    let tagger = eval::load_tagger(&folder.model(), device, kind)?;
-    let on_dev = predict(&tagger, encoder, dev, "dev");
-    let on_test = predict(&tagger, encoder, test, "test");
+fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]) -> Result<Outcome> {
+    let tagger = eval::load_tagger(&folder.model(), model.device, model.kind)?;
+    let on_dev = predict(&tagger, &model.encoder, dev, "dev");
+    let on_test = predict(&tagger, &model.encoder, test, "test");
     let outcome = Outcome {
         dev: score_documents(dev.documents, &on_dev)?.scores,
         test: score_documents(test.documents, &on_test)?.scores,

@@ -90,14 +90,14 @@ pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignme
     Alignment { entities: tagged, labels: ids, misfits }
 }
 
-/// Label number of each piece: the entities of `alignment`, whose units are `words`, written on word pieces.
-pub fn piece_labels(words: &[Word], alignment: &Alignment, labels: &LabelSet) -> Vec<usize> {
+/// Label number of each piece: `entities`, whose units are `words`, written on word pieces.
+pub fn piece_labels(words: &[Word], entities: &[TaggedEntity], labels: &LabelSet) -> Vec<usize> {
     let pieces = words.last().map_or(0, |word| word.tokens.end);
     let on_pieces = |entity: &TaggedEntity| TaggedEntity {
         units: words[entity.units.start].tokens.start..words[entity.units.end - 1].tokens.end,
         entity_type: entity.entity_type,
     };
-    let entities: Vec<TaggedEntity> = alignment.entities.iter().map(on_pieces).collect();
+    let entities: Vec<TaggedEntity> = entities.iter().map(on_pieces).collect();
     labels.encode(pieces, &entities)
 }
 

@@ -178,7 +178,12 @@ impl TextEncoder {
         ["[MASK]", "<mask>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
     }
 
-    /// Special tokens around each window.
+    /// Special tokens before and after a row.
+    pub fn special_ids(&self) -> (&[u32], &[u32]) {
+        (&self.prefix, &self.suffix)
+    }
+
+    /// Number of special tokens around each window.
     pub fn specials(&self) -> usize {
         self.prefix.len() + self.suffix.len()
     }
@@ -238,7 +243,9 @@ fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
     let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
     for ((&id, &(start, end)), &pre_token) in rows {
         let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
-        if cut || (last.is_some() && letter_meets_digit(&chars, start)) {
+        // Two pieces may be parts of one character that the normaliser took apart (Hangul).
+        let apart = tokens.last().is_some_and(|before| before.span.end <= start);
+        if cut || (apart && letter_meets_digit(&chars, start)) {
             word += 1;
         }
         last = Some(pre_token);

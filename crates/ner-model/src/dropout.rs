@@ -23,7 +23,7 @@ impl Dropout {
     /// A stream for one forward pass.
     pub fn new(seed: u64, device: Device, hidden: f64, attention: f64) -> Self {
         if device.is_cuda() {
-            tch::manual_seed((seed >> 1) as i64);
+            tch::manual_seed(seed as i64);
         }
         Self { random: SmallRng::seed_from_u64(seed), hidden, attention }
     }

@@ -51,9 +51,13 @@ impl Parameters {
         self.map(Tensor::copy)
     }
 
-    /// Makes every tensor a leaf whose gradient is recorded.
-    pub fn requiring_gradients(self) -> Self {
-        self.map(|tensor| tensor.set_requires_grad(true))
+    /// Makes the tensors whose names `trained` accepts leaves whose gradients are recorded.
+    pub fn requiring_gradients(self, trained: impl Fn(&str) -> bool) -> Self {
+        let leaf = |(name, tensor): (String, Tensor)| {
+            let leaf = tensor.detach().set_requires_grad(trained(&name));
+            (name, leaf)
+        };
+        Self(self.0.into_iter().map(leaf).collect())
     }
 
     fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {

@@ -124,7 +124,7 @@ fn new_head(shape: &[i64], seed: u64) -> Tensor {
     if shape.len() == 1 {
         return Tensor::zeros(shape, options);
     }
-    tch::manual_seed((seed >> 1) as i64);
+    tch::manual_seed(seed as i64);
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 

@@ -29,7 +29,8 @@ impl Average {
         let updates = self.updates as f64;
         let decay = self.decay.min((1.0 + updates) / (10.0 + updates));
         no_grad(|| {
-            for ((_, average), (_, current)) in self.parameters.iter().zip(current.iter()) {
+            let pairs = self.parameters.iter().zip(current.iter());
+            for ((_, average), (_, current)) in pairs.filter(|(_, (_, current))| current.requires_grad()) {
                 let _ = average.shallow_clone().lerp_(current, 1.0 - decay);
             }
         });

@@ -15,10 +15,10 @@ mod trainer;
 
 pub use average::Average;
 pub use error::TrainError;
-pub use examples::training_set;
+pub use examples::{Crop, TrainingDocument, TrainingSet};
 pub use loss_scale::LossScale;
 pub use optimizer::AdamW;
 pub use recipe::Recipe;
 pub use run_folder::{MetricsLog, RunFolder};
 pub use state::{Progress, restore_state, save_state};
-pub use trainer::{Step, Trainer, TrainingRow, TrainingSet};
+pub use trainer::{Step, Trainer};

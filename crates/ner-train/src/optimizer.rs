@@ -41,7 +41,7 @@ struct Factors {
 }
 
 impl AdamW {
-    /// An optimiser of all `parameters`, which it shares.
+    /// An optimiser of those `parameters` that require gradients, which it shares.
     pub fn new(parameters: &Parameters, weight_decay: f64) -> Self {
         let slot = |(name, parameter): (&str, &Tensor)| Slot {
             name: name.to_owned(),
@@ -50,32 +50,20 @@ impl AdamW {
             exp_avg_sq: parameter.detach().zeros_like(),
             decayed: !name.ends_with(".bias") && !name.contains("LayerNorm"),
         };
-        Self { slots: parameters.iter().map(slot).collect(), steps: 0, weight_decay }
+        let trained = parameters.iter().filter(|(_, parameter)| parameter.requires_grad());
+        Self { slots: trained.map(slot).collect(), steps: 0, weight_decay }
     }
 
-    /// Global norm of the gradients, over `loss_scale`.
-    pub fn gradient_norm(&self, loss_scale: f64) -> f64 {
-        let norms: Vec<Tensor> =
-            self.slots.iter().map(|slot| slot.parameter.grad()).filter(Tensor::defined).map(|g| g.norm()).collect();
-        if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) / loss_scale }
+    /// The parameters in the order in which [`step`](Self::step) takes their gradients.
+    pub fn parameters(&self) -> Vec<&Tensor> {
+        self.slots.iter().map(|slot| &slot.parameter).collect()
     }
 
-    /// Forgets the gradients.
-    pub fn clear_gradients(&mut self) {
-        for slot in &mut self.slots {
-            slot.parameter.zero_grad();
-        }
-    }
-
-    /// One update from the gradients, each multiplied by `gradient_scale` first; clears them.
-    pub fn step(&mut self, learning_rate: f64, gradient_scale: f64) {
+    /// One update from `gradients`, each multiplied by `gradient_scale` first.
+    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64, gradient_scale: f64) {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
-        for slot in &mut self.slots {
-            let gradient = slot.parameter.grad();
-            if !gradient.defined() {
-                continue;
-            }
+        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
             let decay = if slot.decayed { 1.0 - learning_rate * self.weight_decay } else { 1.0 };
             let factors = Factors {
                 gradient_scale: gradient_scale as f32,
@@ -84,11 +72,10 @@ impl AdamW {
                 inverse_root_correction: (1.0 / correction_2.sqrt()) as f32,
             };
             if slot.parameter.device() == tch::Device::Cpu {
-                slot.update_in_one_pass(&gradient, factors);
+                slot.update_in_one_pass(gradient, factors);
             } else {
-                slot.update_with_tensors(&gradient, factors);
+                slot.update_with_tensors(gradient, factors);
             }
-            slot.parameter.zero_grad();
         }
     }
 
@@ -118,6 +105,12 @@ impl AdamW {
         }
         Ok(())
     }
+}
+
+/// Global norm of gradients.
+pub fn global_norm(gradients: &[Tensor]) -> f64 {
+    let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
+    Tensor::stack(&norms, 0).norm().double_value(&[])
 }
 
 impl Slot {
@@ -171,4 +164,81 @@ fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
     // SAFETY: as above. Parameters, averages and gradients are tensors of their own storage each, and no other thread
     // computes with them during a step.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), len) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use tch::Device;
+
+    /// Named tensors from JSON.
+    fn tensors(sizes: &Value, numbers: &Value) -> Parameters {
+        let tensor = |(name, size): (&String, &Value)| {
+            let size: Vec<i64> = serde_json::from_value(size.clone()).unwrap();
+            let numbers: Vec<f32> = serde_json::from_value(numbers[name].clone()).unwrap();
+            (name.clone(), Tensor::from_slice(&numbers).view(size.as_slice()))
+        };
+        Parameters::new(sizes.as_object().unwrap().iter().map(tensor).collect())
+    }
+
+    fn largest_gap(left: &Tensor, right: &Tensor) -> f64 {
+        (left - right).abs().max().double_value(&[])
+    }
+
+    /// Against numbers that `tests/golden/make_golden.py` took from PyTorch.
+    #[test]
+    fn weights_go_where_pytorchs_go() {
+        let golden: Value = serde_json::from_str(include_str!("../tests/golden/adamw.json")).unwrap();
+        let current = tensors(&golden["sizes"], &golden["start"]).requiring_gradients(|_| true);
+        let mut optimizer = AdamW::new(&current, golden["weight_decay"].as_f64().unwrap());
+        let rates = golden["rates"].as_array().unwrap().iter();
+        let steps = golden["gradients"].as_array().unwrap().iter().zip(golden["after"].as_array().unwrap());
+        for (at, (rate, (gradients, after))) in rates.zip(steps).enumerate() {
+            let (gradients, after) = (tensors(&golden["sizes"], gradients), tensors(&golden["sizes"], after));
+            // As where they are clipped to half their norm.
+            let doubled: Vec<Tensor> = gradients.iter().map(|(_, gradient)| gradient * 2.0).collect();
+            optimizer.step(&doubled, rate.as_f64().unwrap(), 0.5);
+            for ((name, parameter), (_, expected)) in current.iter().zip(after.iter()) {
+                let gap = largest_gap(parameter, expected);
+                assert!(gap < 1e-6, "step {}, {name}: {gap}", at + 1);
+            }
+        }
+        assert_eq!(optimizer.updates(), 5);
+    }
+
+    #[test]
+    fn the_norm_of_gradients_is_that_of_all_their_numbers() {
+        let gradients = [Tensor::from_slice(&[1f32, 2.0, 2.0]).view([3, 1]), Tensor::from_slice(&[4f32])];
+        assert!((global_norm(&gradients) - 5.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn both_ways_of_updating_agree() {
+        // More than one piece, the last of them not whole.
+        let size = [2 * PIECE as i64 + 77];
+        let random = |scale: f64| Tensor::randn(size, (Kind::Float, Device::Cpu)) * scale;
+        let (start, first) = (random(0.2), random(0.1));
+        let second = first.square() * 1.5 + 1e-6;
+        let slot = || Slot {
+            name: "weight".to_owned(),
+            parameter: start.copy(),
+            exp_avg: first.copy(),
+            exp_avg_sq: second.copy(),
+            decayed: true,
+        };
+        let (mut one_pass, mut tensors) = (slot(), slot());
+        let factors = Factors { gradient_scale: 0.7, decay: 0.999, step_size: 2e-3, inverse_root_correction: 3.0 };
+        for scale in [1.0, 1e-3, 0.0] {
+            let gradient = random(scale);
+            one_pass.update_in_one_pass(&gradient, factors);
+            tensors.update_with_tensors(&gradient, factors);
+        }
+        let arrays = |slot: &Slot| [&slot.parameter, &slot.exp_avg, &slot.exp_avg_sq].map(Tensor::shallow_clone);
+        for (left, right) in arrays(&one_pass).iter().zip(&arrays(&tensors)) {
+            let gap = largest_gap(left, right);
+            assert!(gap < 1e-6, "{gap}");
+        }
+        assert!(largest_gap(&one_pass.parameter, &start) > 1e-3);
+    }
 }

@@ -36,12 +36,18 @@ pub struct Recipe {
     pub label_smoothing: f64,
     /// Decay of the moving average of the weights, which is what is evaluated and saved; 0 keeps none.
     pub ema_decay: f64,
+    /// Leave the embeddings as they were pretrained, so that words that the training data lacks stay among their like.
+    pub freeze_embeddings: bool,
     /// Tags.
     pub tag_scheme: TagScheme,
-    /// Longest window in tokens, special tokens included.
+    /// Longest row in tokens, special tokens included: of a window at prediction, and of a crop.
     pub max_tokens: usize,
-    /// Tokens that two windows of a document share.
+    /// Tokens that two windows of a document share at prediction.
     pub overlap: usize,
+    /// While training, documents are cut into crops of random length, anew in each epoch: at least this many pieces.
+    pub shortest_crop: usize,
+    /// At most this many pieces; as many as `max_tokens` allows where it is more.
+    pub longest_crop: usize,
     /// Numbers that the encoder computes in.
     pub precision: Precision,
 }
@@ -50,7 +56,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             seed: 1,
-            epochs: 16,
+            epochs: 12,
             patience: 0,
             learning_rate: 5e-4,
             warmup: 0.1,
@@ -63,9 +69,12 @@ impl Default for Recipe {
             token_masking: 0.15,
             label_smoothing: 0.0,
             ema_decay: 0.995,
+            freeze_embeddings: false,
             tag_scheme: TagScheme::Bio,
             max_tokens: 512,
             overlap: 128,
+            shortest_crop: 512,
+            longest_crop: 512,
             precision: Precision::Auto,
         }
     }
@@ -98,12 +107,19 @@ impl Recipe {
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(format!("learning_rate = {}: it must be above 0", self.learning_rate));
         }
-        for (name, value) in
-            [("epochs", self.epochs), ("batch_tokens", self.batch_tokens), ("accumulate", self.accumulate)]
-        {
+        let counts = [
+            ("epochs", self.epochs),
+            ("batch_tokens", self.batch_tokens),
+            ("accumulate", self.accumulate),
+            ("shortest_crop", self.shortest_crop),
+        ];
+        for (name, value) in counts {
             if value == 0 {
                 return Err(format!("{name} = 0: it must be at least 1"));
             }
+        }
+        if self.shortest_crop > self.longest_crop {
+            return Err("shortest_crop is above longest_crop".into());
         }
         Ok(())
     }

@@ -142,7 +142,12 @@ impl RunFolder {
         let parent = path.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent)?;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(parent).map_err(named)?;
+        let mut draft = tempfile::Builder::new();
+        draft.prefix(".draft-");
+        // A temporary file is for its owner alone by default; a run is as readable as the umask lets any file be.
+        #[cfg(unix)]
+        draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut draft = draft.tempfile_in(parent).map_err(named)?;
         draft.write_all(contents).map_err(named)?;
         draft.as_file().sync_all().map_err(named)?;
         draft.persist(&path).map_err(|error| named(error.error))?;

@@ -87,7 +87,16 @@ pub fn restore_state(folder: &Path, trainer: &mut Trainer<'_>) -> Result<Option<
     let path = place.join(PROGRESS);
     let progress: Progress = serde_json::from_str(&fs_err::read_to_string(&path)?)
         .map_err(|error| TrainError::State { path, message: error.to_string() })?;
-    let saved = load_parameters(&place.join(TENSORS))?;
+    let path = place.join(TENSORS);
+    let saved = load_parameters(&path)?;
+    // The optimiser's and the average's tensors have the shapes of the weights; nothing is taken over before this look.
+    for (name, parameter) in trainer.parameters.iter() {
+        let (found, expected) = (saved.get(name)?.size(), parameter.size());
+        if found != expected {
+            let message = format!("{name} has shape {found:?}, that of the model is {expected:?}");
+            return Err(TrainError::State { path, message });
+        }
+    }
     no_grad(|| -> Result<(), TrainError> {
         for (name, parameter) in trainer.parameters.iter() {
             parameter.shallow_clone().copy_(&saved.get(name)?);

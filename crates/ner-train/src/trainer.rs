@@ -1,32 +1,11 @@
-use crate::{AdamW, Average, LossScale, Recipe, TrainError};
+use crate::optimizer::global_norm;
+use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
 use ner_data::shuffled_batches;
 use ner_model::{Batch, BertConfig, Dropout, IGNORE_INDEX, Parameters, TokenClassifier, cross_entropy};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::time::Instant;
-use tch::{Device, Kind};
-
-/// One window of the training data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrainingRow {
-    /// Word pieces, the special tokens included.
-    pub input_ids: Vec<u32>,
-    /// Label number of each piece, or [`IGNORE_INDEX`].
-    pub labels: Vec<i64>,
-    /// Place of the document in its split.
-    pub document: usize,
-}
-
-/// What a trainer learns from.
-#[derive(Clone, Debug, Default)]
-pub struct TrainingSet {
-    /// The windows.
-    pub rows: Vec<TrainingRow>,
-    /// Ids of the documents, for messages.
-    pub document_ids: Vec<String>,
-    /// Number of the mask token.
-    pub mask_id: Option<u32>,
-}
+use tch::{Device, Kind, Tensor};
 
 /// One update of the weights, as it went.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
@@ -41,8 +20,10 @@ pub struct Step {
     pub learning_rate: f64,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Tokens that were no padding.
+    /// Tokens that were no padding, special ones included.
     pub tokens: usize,
+    /// Pieces of the training data among them.
+    pub pieces: usize,
     /// Wall time.
     pub elapsed_ms: f64,
     /// Whether the update was left out because the gradient overflowed (fp16 only; the loss scale is then halved).
@@ -54,7 +35,6 @@ pub struct Step {
 pub struct Trainer<'d> {
     recipe: Recipe,
     data: &'d TrainingSet,
-    lengths: Vec<usize>,
     device: Device,
     kind: Kind,
     pub(crate) parameters: Parameters,
@@ -82,16 +62,22 @@ impl<'d> Trainer<'d> {
         device: Device,
     ) -> Result<Self, TrainError> {
         recipe.check().map_err(TrainError::Recipe)?;
-        if data.rows.is_empty() {
+        if data.documents.iter().all(|document| document.input_ids.is_empty()) {
             return Err(TrainError::Recipe("the training split has no text".into()));
         }
         if recipe.token_masking > 0.0 && data.mask_id.is_none() {
             return Err(TrainError::Recipe("token_masking is above 0 and the tokenizer has no mask token".into()));
         }
+        let specials = data.prefix.len() + data.suffix.len();
+        if recipe.max_tokens <= specials {
+            let message =
+                format!("max_tokens = {}: it must be above {specials}, the special tokens", recipe.max_tokens);
+            return Err(TrainError::Recipe(message));
+        }
         let kind = recipe.precision.resolve(device)?;
-        let parameters = parameters.to_device(device).requiring_gradients();
+        let trained = |name: &str| !(recipe.freeze_embeddings && name.contains("embeddings."));
+        let parameters = parameters.to_device(device).requiring_gradients(trained);
         let mut trainer = Self {
-            lengths: data.rows.iter().map(|row| row.input_ids.len()).collect(),
             model: TokenClassifier::new(config, &parameters)?,
             optimizer: AdamW::new(&parameters, recipe.weight_decay),
             average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
@@ -124,9 +110,9 @@ impl<'d> Trainer<'d> {
         self.epoch
     }
 
-    /// Tokens of an epoch that are no padding.
+    /// Pieces of the training data: what an epoch goes through, without special tokens.
     pub fn tokens_per_epoch(&self) -> usize {
-        self.lengths.iter().sum()
+        self.data.documents.iter().map(|document| document.input_ids.len()).sum()
     }
 
     /// The weights to evaluate and save: the moving average, or the weights themselves where none is kept.
@@ -134,8 +120,15 @@ impl<'d> Trainer<'d> {
         self.average.as_ref().map_or(&self.parameters, Average::parameters)
     }
 
-    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
-        shuffled_batches(&self.lengths, self.recipe.batch_tokens, mix(self.recipe.seed, epoch as u64))
+    /// The batches of an epoch: its documents cut anew, crops of like length together.
+    fn batches(&self, epoch: usize) -> Vec<Vec<Crop>> {
+        let seed = mix(self.recipe.seed, epoch as u64);
+        let specials = self.data.prefix.len() + self.data.suffix.len();
+        let longest = self.recipe.longest_crop.min(self.recipe.max_tokens - specials);
+        let crops = self.data.crops(self.recipe.shortest_crop.min(longest), longest, seed);
+        let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
+        let batches = shuffled_batches(&lengths, self.recipe.batch_tokens, seed);
+        batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
     }
 
     fn steps_of(&self, epoch: usize) -> usize {
@@ -156,39 +149,51 @@ impl<'d> Trainer<'d> {
         .fuse()
     }
 
-    /// One optimisation step over the rows of `batches`, whose gradients are averaged.
-    fn take_step(&mut self, batches: &[Vec<usize>]) -> Result<Step, TrainError> {
+    /// One optimisation step over the crops of `batches`, whose gradients are averaged.
+    fn take_step(&mut self, batches: &[Vec<Crop>]) -> Result<Step, TrainError> {
         let begin = Instant::now();
-        let (mut loss_sum, mut tokens) = (0.0, 0);
+        let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
+        let mut gradients: Vec<Tensor> = Vec::new();
         let scale = self.loss_scale.scale();
-        for (at, rows) in batches.iter().enumerate() {
+        for (at, crops) in batches.iter().enumerate() {
             // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
             let seed = mix(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
-            let (batch, labels) = self.collate(rows, seed);
+            let (batch, labels) = self.collate(crops, seed);
             let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
             let logits = self.model.forward(&batch, self.kind, Some(&mut dropout));
             let loss = cross_entropy(&logits, &labels, self.recipe.label_smoothing);
             let value = loss.double_value(&[]);
             if !value.is_finite() {
-                return Err(self.not_finite("loss", value, rows));
+                return Err(self.not_finite("loss", value, crops));
             }
-            (loss * (scale / batches.len() as f64)).backward();
+            // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear
+            // them and another to add.
+            let found = Tensor::run_backward(
+                &[loss * (scale / batches.len() as f64)],
+                &self.optimizer.parameters(),
+                false,
+                false,
+            );
+            if gradients.is_empty() {
+                gradients = found;
+            } else {
+                gradients.iter_mut().zip(&found).for_each(|(sum, found)| *sum += found);
+            }
             loss_sum += value;
             tokens += batch.tokens();
+            pieces += crops.iter().map(Crop::len).sum::<usize>();
         }
-        let gradient_norm = self.optimizer.gradient_norm(scale);
+        let gradient_norm = global_norm(&gradients) / scale;
         let learning_rate = self.recipe.learning_rate_at(self.step, self.total_steps);
         let overflow = !gradient_norm.is_finite();
         if overflow && !self.loss_scale.is_dynamic() {
             return Err(self.not_finite("gradient", gradient_norm, &batches.concat()));
         }
         self.loss_scale.update(overflow);
-        if overflow {
-            self.optimizer.clear_gradients();
-        } else {
+        if !overflow {
             let limit = self.recipe.max_grad_norm;
             let clip = if limit > 0.0 && gradient_norm > limit { limit / gradient_norm } else { 1.0 };
-            self.optimizer.step(learning_rate, clip / scale);
+            self.optimizer.step(&gradients, learning_rate, clip / scale);
             if let Some(average) = &mut self.average {
                 average.update(&self.parameters);
             }
@@ -201,31 +206,36 @@ impl<'d> Trainer<'d> {
             learning_rate,
             gradient_norm,
             tokens,
+            pieces,
             elapsed_ms: begin.elapsed().as_secs_f64() * 1e3,
             skipped: overflow,
         })
     }
 
-    /// The rows as a batch, some of their tokens masked, and their labels.
-    fn collate(&self, rows: &[usize], seed: u64) -> (Batch, Vec<Vec<i64>>) {
+    /// The crops as a batch, some of their pieces masked, and their labels.
+    fn collate(&self, crops: &[Crop], seed: u64) -> (Batch, Vec<Vec<i64>>) {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
-        let mut masked = |row: &TrainingRow| {
-            let mut input_ids = row.input_ids.clone();
-            let Some(mask_id) = self.data.mask_id else { return input_ids };
-            for (id, &label) in input_ids.iter_mut().zip(&row.labels) {
-                if label != IGNORE_INDEX && random.random_bool(self.recipe.token_masking) {
-                    *id = mask_id;
+        let TrainingSet { documents, prefix, suffix, mask_id } = self.data;
+        let (mut batch, mut labels) = (Batch::default(), Vec::with_capacity(crops.len()));
+        for crop in crops {
+            let document = &documents[crop.document];
+            let mut pieces = document.input_ids[crop.start..crop.end].to_vec();
+            for piece in &mut pieces {
+                if let Some(mask_id) = mask_id.filter(|_| random.random_bool(self.recipe.token_masking)) {
+                    *piece = mask_id;
                 }
             }
-            input_ids
-        };
-        let rows = rows.iter().map(|&row| &self.data.rows[row]);
-        (Batch { rows: rows.clone().map(&mut masked).collect() }, rows.map(|row| row.labels.clone()).collect())
+            batch.rows.push([prefix.as_slice(), &pieces, suffix].concat());
+            let ignored = |specials: &[u32]| vec![IGNORE_INDEX; specials.len()];
+            labels.push([&ignored(prefix), &document.labels[crop.start..crop.end], &ignored(suffix)].concat());
+        }
+        (batch, labels)
     }
 
-    fn not_finite(&self, what: &'static str, value: f64, rows: &[usize]) -> TrainError {
+    fn not_finite(&self, what: &'static str, value: f64, crops: &[Crop]) -> TrainError {
         let mut documents: Vec<String> =
-            rows.iter().map(|&row| self.data.document_ids[self.data.rows[row].document].clone()).collect();
+            crops.iter().map(|crop| self.data.documents[crop.document].id.clone()).collect();
+        documents.sort();
         documents.dedup();
         TrainError::NotFinite { what, value, step: self.step + 1, documents }
     }

@@ -1,0 +1,296 @@
+//! The training loop on a tiny random encoder: it learns, it repeats itself to the bit, and it goes on where it was.
+
+use ner_data::{LabelSet, TagScheme};
+use ner_model::{Activation, BertConfig, Parameters, Precision, TokenClassifier, load_parameters};
+use ner_train::{
+    Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
+};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::fs;
+use std::path::Path;
+use tch::{Device, Tensor, no_grad};
+
+const PIECES: u32 = 40;
+const FIRST_PIECE: u32 = 5;
+
+fn config() -> BertConfig {
+    BertConfig {
+        vocab_size: i64::from(PIECES),
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        intermediate_size: 64,
+        hidden_act: Activation::Gelu,
+        max_position_embeddings: 40,
+        type_vocab_size: 2,
+        layer_norm_eps: 1e-12,
+        pad_token_id: 0,
+        hidden_dropout_prob: 0.1,
+        attention_probs_dropout_prob: 0.1,
+    }
+}
+
+fn labels() -> LabelSet {
+    LabelSet::new(TagScheme::Bio, ["X", "Y"])
+}
+
+/// A random encoder. The numbers are this function's own: libtorch's generator is one for all threads of a test.
+fn parameters() -> Parameters {
+    let mut random = SmallRng::seed_from_u64(1);
+    let tensor = |(name, shape): (String, Vec<i64>)| {
+        let count = shape.iter().product::<i64>() as usize;
+        // The sum of twelve uniform numbers is very nearly normal.
+        let mut normal = || (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0;
+        let numbers: Vec<f32> = match shape.len() {
+            1 if name.ends_with("LayerNorm.weight") => vec![1.0; count],
+            1 => vec![0.0; count],
+            _ => (0..count).map(|_| normal() * 0.1).collect(),
+        };
+        (name, Tensor::from_slice(&numbers).view(shape.as_slice()))
+    };
+    Parameters::new(TokenClassifier::shapes(&config(), &labels()).into_iter().map(tensor).collect())
+}
+
+/// Documents of the given lengths. A piece's label depends on it and on the piece before it, so that the embeddings
+/// alone cannot say it.
+fn data(lengths: &[usize]) -> TrainingSet {
+    let mut random = SmallRng::seed_from_u64(2);
+    let document = |(at, &len): (usize, &usize)| {
+        let input_ids: Vec<u32> = (0..len).map(|_| random.random_range(FIRST_PIECE..PIECES)).collect();
+        let label = |at: usize| match (input_ids[at] % 5, at.checked_sub(1).map(|before| input_ids[before] % 2)) {
+            (0, Some(0)) => 1,
+            (0, _) => 3,
+            (1, Some(0)) => 2,
+            _ => 0,
+        };
+        TrainingDocument { id: format!("d{at}"), labels: (0..len).map(label).collect(), cuts: vec![0], input_ids }
+    };
+    let documents = lengths.iter().enumerate().map(document).collect();
+    TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4) }
+}
+
+fn twenty() -> TrainingSet {
+    data(&std::array::from_fn::<usize, 20, _>(|at| 5 + at))
+}
+
+/// Everything random switched on, and several batches in an epoch.
+fn recipe() -> Recipe {
+    Recipe {
+        epochs: 4,
+        learning_rate: 3e-3,
+        batch_tokens: 80,
+        dropout: 0.1,
+        attention_dropout: 0.1,
+        token_masking: 0.1,
+        ema_decay: 0.9,
+        shortest_crop: 4,
+        longest_crop: 16,
+        precision: Precision::Fp32,
+        ..Recipe::default()
+    }
+}
+
+/// Nothing random but the order of the documents, none of which is cut.
+fn plain() -> Recipe {
+    Recipe {
+        dropout: 0.0,
+        attention_dropout: 0.0,
+        token_masking: 0.0,
+        shortest_crop: 30,
+        longest_crop: 30,
+        max_grad_norm: 0.0,
+        ..recipe()
+    }
+}
+
+fn trainer<'d>(recipe: &Recipe, data: &'d TrainingSet) -> Trainer<'d> {
+    // Products this small are slower on several threads, and the tests have the cores already.
+    tch::set_num_threads(1);
+    Trainer::new(recipe, &config(), &parameters(), data, Device::Cpu).unwrap()
+}
+
+fn train(trainer: &mut Trainer<'_>, epochs: usize) -> Vec<Step> {
+    (0..epochs).flat_map(|_| trainer.next_epoch().collect::<Result<Vec<Step>, _>>().unwrap()).collect()
+}
+
+fn bits(parameters: &Parameters) -> Vec<(String, Vec<u32>)> {
+    let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().contiguous().view(-1)).unwrap();
+    let bits = |tensor: &Tensor| numbers(tensor).into_iter().map(f32::to_bits).collect();
+    parameters.iter().map(|(name, tensor)| (name.to_owned(), bits(tensor))).collect()
+}
+
+/// All that a trainer holds, through its saved state: weights, average and the optimiser's averages.
+fn state(trainer: &Trainer<'_>) -> (Vec<(String, Vec<u32>)>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    save_state(folder.path(), trainer, None).unwrap();
+    let place = folder.path().join(format!("epoch-{}", trainer.epochs_done()));
+    let tensors = load_parameters(&place.join("tensors.safetensors")).unwrap();
+    (bits(&tensors), fs::read_to_string(place.join("progress.json")).unwrap())
+}
+
+fn mean_loss(steps: &[Step]) -> f64 {
+    steps.iter().map(|step| step.loss).sum::<f64>() / steps.len() as f64
+}
+
+#[test]
+fn the_loss_falls_to_nothing_on_data_that_can_be_memorised() {
+    let data = twenty();
+    for (precision, epochs, bound) in [(Precision::Fp32, 40, 0.02), (Precision::Bf16, 10, 0.5)] {
+        let recipe = Recipe { epochs, precision, ..plain() };
+        let mut trainer = trainer(&recipe, &data);
+        let total = trainer.total_steps();
+        let mut losses = Vec::new();
+        for epoch in 1..=epochs {
+            let steps = train(&mut trainer, 1);
+            assert!(steps.iter().all(|step| step.epoch == epoch && !step.skipped));
+            assert_eq!(steps.iter().map(|step| step.pieces).sum::<usize>(), trainer.tokens_per_epoch());
+            losses.push(mean_loss(&steps));
+        }
+        assert_eq!((trainer.steps_taken(), trainer.epochs_done()), (total, epochs));
+        assert!(losses[0] > 0.8 && losses[epochs - 1] < bound, "{precision:?}: {losses:?}");
+    }
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let data = twenty();
+    let trained = |seed: u64| {
+        let mut trainer = trainer(&Recipe { seed, ..recipe() }, &data);
+        let losses: Vec<u64> = train(&mut trainer, 2).iter().map(|step| step.loss.to_bits()).collect();
+        (losses, bits(trainer.weights()))
+    };
+    let first = trained(1);
+    assert!(first == trained(1), "two runs with one seed differ");
+    assert_ne!(first.1, trained(2).1);
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
+    let data = twenty();
+    let variants = [
+        recipe(),
+        Recipe { accumulate: 2, precision: Precision::Bf16, ..recipe() },
+        Recipe { ema_decay: 0.0, ..recipe() },
+    ];
+    for recipe in variants {
+        let mut whole = trainer(&recipe, &data);
+        let mut steps = train(&mut whole, 4);
+
+        let folder = tempfile::tempdir().unwrap();
+        let mut before = trainer(&recipe, &data);
+        assert_eq!(restore_state(folder.path(), &mut before).unwrap(), None);
+        train(&mut before, 1);
+        save_state(folder.path(), &before, Some((1, 0.25))).unwrap();
+        train(&mut before, 1);
+        save_state(folder.path(), &before, Some((2, 0.5))).unwrap();
+        // A process died while it saved the third.
+        let draft = folder.path().join(".draft-xyz");
+        fs::create_dir(&draft).unwrap();
+        fs::write(draft.join("tensors.safetensors"), b"half a file").unwrap();
+
+        let mut after = trainer(&recipe, &data);
+        let Progress { epoch, step, best, .. } = restore_state(folder.path(), &mut after).unwrap().unwrap();
+        assert_eq!((epoch, step, best), (2, before.steps_taken(), Some((2, 0.5))));
+        let mut rest = train(&mut after, 2);
+        for step in steps.iter_mut().chain(&mut rest) {
+            step.elapsed_ms = 0.0;
+        }
+        assert_eq!(rest, steps[step..]);
+        assert!(state(&after) == state(&whole), "the states differ: {recipe:?}");
+        assert!(bits(after.weights()) == bits(whole.weights()), "the weights differ: {recipe:?}");
+    }
+}
+
+#[test]
+fn a_folder_with_nothing_but_a_draft_holds_no_state() {
+    let data = twenty();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join(".draft-xyz")).unwrap();
+    assert_eq!(restore_state(folder.path(), &mut trainer(&recipe(), &data)).unwrap(), None);
+    assert_eq!(restore_state(Path::new("/nowhere/state"), &mut trainer(&recipe(), &data)).unwrap(), None);
+}
+
+#[test]
+fn a_state_of_another_model_is_refused() {
+    let data = twenty();
+    let folder = tempfile::tempdir().unwrap();
+    save_state(folder.path(), &trainer(&recipe(), &data), None).unwrap();
+    let wider = BertConfig { intermediate_size: 96, ..config() };
+    let random = Parameters::new(
+        TokenClassifier::shapes(&wider, &labels())
+            .into_iter()
+            .map(|(name, shape)| (name, Tensor::zeros(shape, (tch::Kind::Float, Device::Cpu))))
+            .collect(),
+    );
+    let mut other = Trainer::new(&recipe(), &wider, &random, &data, Device::Cpu).unwrap();
+    let before = bits(other.weights());
+    let message = restore_state(folder.path(), &mut other).unwrap_err().to_string();
+    assert!(message.contains("bert.encoder.layer.0.intermediate.dense.weight"), "{message}");
+    assert!(bits(other.weights()) == before, "the trainer was changed");
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_the_documents() {
+    let mut data = twenty();
+    // A piece that one document has and no other.
+    data.documents[7].input_ids[2] = 1;
+    let parameters = parameters();
+    let embeddings = parameters.get("bert.embeddings.word_embeddings.weight").unwrap();
+    let _ = no_grad(|| embeddings.get(1).fill_(f64::NAN));
+    let recipe = Recipe { batch_tokens: 60, ..plain() };
+    let mut trainer = Trainer::new(&recipe, &config(), &parameters, &data, Device::Cpu).unwrap();
+    let failed = trainer.next_epoch().find_map(Result::err).unwrap();
+    let TrainError::NotFinite { what: "loss", value, step, documents } = &failed else { panic!("{failed:?}") };
+    assert!(value.is_nan() && *step >= 1);
+    assert!(documents.contains(&"d7".to_owned()) && documents.len() < 8, "{documents:?}");
+    assert!(failed.to_string().contains("d7"), "{failed}");
+}
+
+#[test]
+fn two_half_batches_are_one_whole() {
+    // As many labelled pieces in each document: the mean of the means is the mean.
+    let data = data(&[8; 8]);
+    let averages = |recipe: &Recipe| {
+        let mut trainer = trainer(recipe, &data);
+        let steps = train(&mut trainer, 1);
+        assert_eq!(steps.len(), 1);
+        let folder = tempfile::tempdir().unwrap();
+        save_state(folder.path(), &trainer, None).unwrap();
+        // Of its first step, the optimiser's averages are its gradients; Adam's weights would magnify what is near 0.
+        (steps[0], load_parameters(&folder.path().join("epoch-1/tensors.safetensors")).unwrap())
+    };
+    let (whole, gradients) = averages(&Recipe { epochs: 1, batch_tokens: 80, ..plain() });
+    let (halves, halved) = averages(&Recipe { epochs: 1, batch_tokens: 40, accumulate: 2, ..plain() });
+    assert!((whole.loss - halves.loss).abs() < 1e-5, "{} {}", whole.loss, halves.loss);
+    assert!((whole.gradient_norm - halves.gradient_norm).abs() < 1e-5 * whole.gradient_norm);
+    assert_eq!((whole.tokens, whole.pieces), (halves.tokens, halves.pieces));
+    let first = |(name, _): &(&str, &Tensor)| name.starts_with("exp_avg.");
+    let mut compared = 0;
+    for (name, gradient) in gradients.iter().filter(first) {
+        let gap = (gradient - halved.get(name).unwrap()).abs().max().double_value(&[]);
+        assert!(gap < 1e-6, "{name}: {gap}");
+        compared += 1;
+    }
+    assert_eq!(compared, parameters().iter().len());
+}
+
+#[test]
+fn a_recipe_that_makes_no_sense_is_refused_in_words() {
+    let data = twenty();
+    let without_mask = TrainingSet { mask_id: None, ..data.clone() };
+    let empty = TrainingSet { documents: Vec::new(), ..data.clone() };
+    let cases: [(Recipe, &TrainingSet, &str); 7] = [
+        (Recipe { dropout: 1.0, ..recipe() }, &data, "dropout = 1"),
+        (Recipe { learning_rate: f64::NAN, ..recipe() }, &data, "learning_rate = NaN"),
+        (Recipe { accumulate: 0, ..recipe() }, &data, "accumulate = 0"),
+        (Recipe { shortest_crop: 0, ..recipe() }, &data, "shortest_crop = 0"),
+        (Recipe { max_tokens: 2, ..recipe() }, &data, "max_tokens = 2"),
+        (recipe(), &without_mask, "no mask token"),
+        (recipe(), &empty, "no text"),
+    ];
+    for (recipe, data, expected) in cases {
+        let refused = Trainer::new(&recipe, &config(), &parameters(), data, Device::Cpu).map(drop).unwrap_err();
+        assert!(refused.to_string().contains(expected), "{refused}");
+    }
+}
