@@ -1,5 +1,7 @@
 //! Offsets of tokens on text of every kind, what a tokenizer's files may ask for, and mentions there and back.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use ner_data::{
     Document, EncodedDocument, LabelSet, Mention, Span, TagScheme, TextEncoder, WindowSize, Word, align,
     mentions_from_probabilities, piece_labels,

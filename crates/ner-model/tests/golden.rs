@@ -2,6 +2,8 @@
 //!
 //! `golden/make_golden.py` made the models and the numbers.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use ner_data::{Document, LabelSet, TagScheme, TextEncoder, WindowSize};
 use ner_model::{Batch, Bert, BertConfig, Dropout, Parameters, TokenClassifier, load_encoder, load_token_classifier};
 use serde_json::Value;

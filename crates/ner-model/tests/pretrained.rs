@@ -1,5 +1,7 @@
 //! Model folders: what is saved comes back to the bit, and what does not fit is refused with a reason.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use ner_data::{LabelSet, TagScheme};
 use ner_model::checkpoint::{self, TensorData, write_safetensors};
 use ner_model::{BertConfig, load_encoder, load_parameters, load_token_classifier, save_token_classifier};

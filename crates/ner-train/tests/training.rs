@@ -1,5 +1,7 @@
 //! The training loop on a tiny random encoder: it learns, it repeats itself to the bit, and it goes on where it was.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use ner_data::{LabelSet, TagScheme};
 use ner_model::{Activation, BertConfig, Parameters, Precision, TokenClassifier, load_parameters};
 use ner_train::{
