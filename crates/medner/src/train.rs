@@ -115,7 +115,7 @@ pub fn run(args: Args) -> Result<()> {
         Some(wanted) => Some(find_unfinished(&runs, &args.dataset, wanted)?),
         None => None,
     };
-    let plan = match &resumed {
+    let mut plan = match &resumed {
         Some((_, record)) => record.plan.clone(),
         None => args.plan()?,
     };
@@ -128,10 +128,8 @@ pub fn run(args: Args) -> Result<()> {
     let labels = LabelSet::new(plan.recipe.tag_scheme, corpus.description.entity_types.iter().cloned());
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
-    let window = WindowSize {
-        max_tokens: plan.recipe.max_tokens.min(config.max_position_embeddings as usize),
-        overlap: plan.recipe.overlap,
-    };
+    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
+    let window = WindowSize { max_tokens: plan.recipe.max_tokens, overlap: plan.recipe.overlap };
     let encoder = TextEncoder::from_folder(&files.dir, window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
