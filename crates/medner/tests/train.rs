@@ -56,7 +56,7 @@ impl Bench {
         tiny_encoder(&folder.path().join("encoder"));
         fs::write(
             folder.path().join("recipe.toml"),
-            "epochs = 3\nlearning_rate = 1e-2\nema_decay = 0.9\noverlap = 32\ntoken_masking = 0.0\nbatch_tokens = 512\n",
+            "epochs = 3\nlearning_rate = 1e-2\nema_decay = 0.9\noverlap = 32\ntoken_masking = 0.0\nbatch_tokens = 512\nfreeze_embeddings = false\n",
         )
         .unwrap();
         Self(folder)

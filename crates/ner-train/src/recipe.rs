@@ -69,7 +69,7 @@ impl Default for Recipe {
             token_masking: 0.15,
             label_smoothing: 0.0,
             ema_decay: 0.995,
-            freeze_embeddings: false,
+            freeze_embeddings: true,
             tag_scheme: TagScheme::Bio,
             max_tokens: 512,
             overlap: 128,
