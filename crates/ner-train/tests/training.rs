@@ -86,6 +86,7 @@ fn recipe() -> Recipe {
         attention_dropout: 0.1,
         token_masking: 0.1,
         ema_decay: 0.9,
+        freeze_embeddings: false,
         shortest_crop: 4,
         longest_crop: 16,
         precision: Precision::Fp32,
@@ -174,6 +175,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
         recipe(),
         Recipe { accumulate: 2, precision: Precision::Bf16, ..recipe() },
         Recipe { ema_decay: 0.0, ..recipe() },
+        Recipe { freeze_embeddings: true, ..recipe() },
     ];
     for recipe in variants {
         let mut whole = trainer(&recipe, &data);
