@@ -134,7 +134,7 @@ pub fn run(args: Args) -> Result<()> {
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
-    let (data, _) = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
+    let data = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
     let misfits = count_misfits([&train, &dev, &test], &labels);
     report_misfits(&misfits);
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;

@@ -1,6 +1,4 @@
-use ner_data::{
-    Alignment, Document, EncodedDocument, LabelSet, Misfit, Position, Span, Tag, TextEncoder, align, piece_labels,
-};
+use ner_data::{Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TextEncoder, align, piece_labels};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -54,13 +52,8 @@ impl Crop {
 }
 
 impl TrainingSet {
-    /// Makes documents into training documents; also gives the mentions that the tags cannot say, by document.
-    pub fn new(
-        encoder: &TextEncoder,
-        documents: &[Document],
-        encoded: &[EncodedDocument],
-        labels: &LabelSet,
-    ) -> (Self, Vec<Vec<Misfit>>) {
+    /// Makes documents into training documents. Mentions that the tags cannot say are as [`align`] leaves them.
+    pub fn new(encoder: &TextEncoder, documents: &[Document], encoded: &[EncodedDocument], labels: &LabelSet) -> Self {
         let (prefix, suffix) = encoder.special_ids();
         let mut set = Self {
             documents: Vec::with_capacity(documents.len()),
@@ -68,11 +61,10 @@ impl TrainingSet {
             suffix: suffix.to_vec(),
             mask_id: encoder.mask_id(),
         };
-        let mut misfits = Vec::with_capacity(documents.len());
         for (document, encoded) in documents.iter().zip(encoded) {
             let words = encoded.words();
             let spans: Vec<Span> = words.iter().map(|word| word.span).collect();
-            let Alignment { entities, misfits: lost, labels: tags } = align(&spans, &document.mentions, labels);
+            let Alignment { entities, labels: tags, .. } = align(&spans, &document.mentions, labels);
             let pieces = piece_labels(&words, &entities, labels);
             let inside = |tag: usize| matches!(labels.tag(tag), Tag::Entity(Position::Inside | Position::End, _));
             let open = words.iter().zip(&tags).filter(|(_, tag)| !inside(**tag));
@@ -82,9 +74,8 @@ impl TrainingSet {
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
                 cuts: open.map(|(word, _)| word.tokens.start).collect(),
             });
-            misfits.push(lost);
         }
-        (set, misfits)
+        set
     }
 
     /// Cuts every document into crops of `shortest` to `longest` pieces, anew for each `seed`; each piece is in exactly
