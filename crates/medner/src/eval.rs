@@ -5,7 +5,7 @@ use crate::predict::{EncodedSplit, predict};
 use crate::run_record::{RunRecord, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
-use ner_data::{Split, TextEncoder, WindowSize};
+use ner_data::{Split, TextEncoder};
 use ner_eval::{Scores, score_documents};
 use ner_model::{Tagger, find_device, load_token_classifier};
 use ner_train::RunFolder;
@@ -58,7 +58,7 @@ pub fn run(args: Args) -> Result<()> {
     let recipe = &record.plan.recipe;
     let device = find_device(&args.device)?;
     let tagger = load_tagger(&folder.model(), device, recipe.precision.resolve(device)?)?;
-    let window = WindowSize { max_tokens: recipe.max_tokens, overlap: recipe.overlap };
+    let window = recipe.window_size();
     let encoder = TextEncoder::from_folder(&folder.model(), window)?;
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;

@@ -12,6 +12,7 @@ mod run_record;
 mod score;
 mod score_table;
 mod stdout;
+mod threshold;
 mod train;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};

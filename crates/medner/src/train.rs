@@ -1,12 +1,12 @@
 //! `medner train`: fine-tunes an encoder on a corpus, and evaluates what came of it.
 
 use crate::corpus::{self, Corpus, Faults, Place};
-use crate::predict::{EncodedSplit, predict};
+use crate::predict::{EncodedSplit, predict, probabilities};
 use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
-use crate::{OutputFormat, eval};
+use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{LabelSet, Split, Splits, TextEncoder, WindowSize, align, pubtator};
+use ner_data::{LabelSet, Split, Splits, TextEncoder, align, pubtator};
 use ner_eval::{Scores, score_documents};
 use ner_model::{BertConfig, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
 use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
@@ -129,7 +129,7 @@ pub fn run(args: Args) -> Result<()> {
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
     plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
-    let window = WindowSize { max_tokens: plan.recipe.max_tokens, overlap: plan.recipe.overlap };
+    let window = plan.recipe.window_size();
     let encoder = TextEncoder::from_folder(&files.dir, window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
@@ -241,13 +241,19 @@ fn train_epochs(
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let tagger = Tagger::new(&model.config, &model.labels, trainer.weights(), model.device, model.kind)?;
-        let predicted = bar.suspend(|| predict(&tagger, &model.encoder, dev, "dev"));
+        let probabilities = bar.suspend(|| probabilities(&tagger, &model.encoder, dev, "dev"));
+        let offsets = match plan.recipe.thresholds {
+            true => threshold::choose(dev, &probabilities, &model.labels),
+            false => vec![0.0; model.labels.len()],
+        };
+        let predicted = dev.with_mentions(threshold::decode(dev, &probabilities, &model.labels, &offsets));
         let scores = score_documents(dev.documents, &predicted)?.scores;
         let f1 = scores.overall.f1.unwrap_or(0.0);
         let is_best = best.is_none_or(|(_, best)| f1 > best);
         if is_best {
             best = Some((epoch, f1));
-            save_token_classifier(&folder.model(), &model.config_json, &model.labels, trainer.weights())?;
+            let weights = trainer.weights().with_label_offsets(&offsets)?;
+            save_token_classifier(&folder.model(), &model.config_json, &model.labels, &weights)?;
         }
         let report = EpochReport {
             epoch,
@@ -255,6 +261,7 @@ fn train_epochs(
             tokens,
             train_ms,
             dev_ms: begin.elapsed().as_secs_f64() * 1e3 - train_ms,
+            label_offsets: &offsets,
             dev: &scores,
             best: is_best,
         };
@@ -278,6 +285,8 @@ struct EpochReport<'s> {
     tokens: usize,
     train_ms: f64,
     dev_ms: f64,
+    /// What dev chose to add to the logit of each label; it is in the bias of the model that is saved.
+    label_offsets: &'s [f32],
     dev: &'s Scores,
     best: bool,
 }

@@ -1,6 +1,6 @@
 //! From text to windows of word pieces with exact offsets.
 
-use crate::{Document, Span};
+use crate::{Document, Span, sentences};
 use serde::Deserialize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,17 @@ pub enum TokenizeError {
 pub struct WindowSize {
     /// Most tokens of a window, special tokens included.
     pub max_tokens: usize,
-    /// Tokens that two windows of one document share, at least.
+    /// Tokens that two windows share, at least, where a text without a place to cut is longer than one.
     pub overlap: usize,
+    /// A window holds as many whole sentences as fit into this many tokens, and at least one. From `max_tokens` on,
+    /// documents are not cut at sentences at all.
+    pub packed: usize,
 }
 
 impl Default for WindowSize {
     /// 512 tokens, the positions that BERT was trained with; a quarter of them shared.
     fn default() -> Self {
-        Self { max_tokens: 512, overlap: 128 }
+        Self { max_tokens: 512, overlap: 128, packed: 512 }
     }
 }
 
@@ -93,6 +96,8 @@ pub struct Window {
 pub struct EncodedDocument {
     /// All tokens, without special ones.
     pub tokens: Vec<Token>,
+    /// The tokens that begin a sentence and a word, ascending; the first is 0 where there is one.
+    pub sentences: Vec<usize>,
     /// The windows in order; none where there is no token.
     pub windows: Vec<Window>,
 }
@@ -212,6 +217,11 @@ impl TextEncoder {
         self.prefix.len()
     }
 
+    /// Tokens into which sentences are packed; as many as there are in a document where it is not cut at sentences.
+    const fn packed(&self, room: usize) -> usize {
+        if self.window.packed < room { self.window.packed } else { usize::MAX }
+    }
+
     /// Encodes documents on all cores.
     ///
     /// # Errors
@@ -225,9 +235,16 @@ impl TextEncoder {
             })?;
             for (document, encoding) in chunk.iter().zip(encodings) {
                 let tokens = tokens_of(&document.text, &encoding);
+                let sentences = sentence_starts(&tokens, &sentences(document));
                 let room = self.window.max_tokens - self.specials();
-                let windows = windows(encoded.len(), &tokens, room, self.window.overlap);
-                encoded.push(EncodedDocument { tokens, windows });
+                let mut windows = Vec::new();
+                for part in packed(&sentences, tokens.len(), self.packed(room)) {
+                    let shift = |range: Range<usize>| range.start + part.start..range.end + part.start;
+                    for (shown, core) in windows_of(&tokens[part.clone()], room, self.window.overlap) {
+                        windows.push(Window { document: encoded.len(), tokens: shift(shown), core: shift(core) });
+                    }
+                }
+                encoded.push(EncodedDocument { tokens, sentences, windows });
             }
         }
         Ok(encoded)
@@ -269,9 +286,32 @@ fn letter_meets_digit(chars: &[char], at: usize) -> bool {
     (before.is_alphabetic() && after.is_numeric()) || (before.is_numeric() && after.is_alphabetic())
 }
 
+/// The first tokens of sentences, as far as they begin a word, too.
+fn sentence_starts(tokens: &[Token], sentences: &[Span]) -> Vec<usize> {
+    let first = |sentence: &Span| tokens.partition_point(|token| token.span.start < sentence.start);
+    let mut starts: Vec<usize> = sentences.iter().map(first).filter(|&at| is_word_start(tokens, at)).collect();
+    starts.insert(0, 0);
+    starts.retain(|&at| at < tokens.len());
+    starts.dedup();
+    starts
+}
+
+/// Runs of whole sentences of at most `most` tokens, or of one longer sentence, that together are all `len` tokens.
+pub fn packed(sentences: &[usize], len: usize, most: usize) -> Vec<Range<usize>> {
+    let ends = sentences.iter().skip(1).copied().chain([len]);
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (&start, end) in sentences.iter().zip(ends) {
+        match runs.last_mut() {
+            Some(run) if end - run.start <= most => run.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
+}
+
 /// Cuts `tokens` into windows of at most `room` tokens that share at least `overlap`, which is less than `room`; evenly
 /// spread, cut between words where there is a word boundary near; cores meet in the middle of what two windows share.
-fn windows(document: usize, tokens: &[Token], room: usize, overlap: usize) -> Vec<Window> {
+fn windows_of(tokens: &[Token], room: usize, overlap: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let len = tokens.len();
     if len == 0 {
         return Vec::new();
@@ -308,7 +348,7 @@ fn windows(document: usize, tokens: &[Token], room: usize, overlap: usize) -> Ve
             }
             None => len,
         };
-        windows.push(Window { document, tokens: start..end, core: core_start..core_end });
+        windows.push((start..end, core_start..core_end));
         core_start = core_end;
     }
     windows
@@ -389,19 +429,19 @@ mod tests {
         ) {
             let tokens = tokens(&words);
             let room = overlap + beyond;
-            let windows = windows(0, &tokens, room, overlap);
+            let windows = windows_of(&tokens, room, overlap);
             let mut at = 0;
-            for window in &windows {
-                prop_assert!(window.tokens.len() <= room);
-                prop_assert!(window.tokens.start <= window.core.start && window.core.end <= window.tokens.end);
-                prop_assert!(!window.core.is_empty());
-                prop_assert_eq!(window.core.start, at);
-                at = window.core.end;
+            for (shown, core) in &windows {
+                prop_assert!(shown.len() <= room);
+                prop_assert!(shown.start <= core.start && core.end <= shown.end);
+                prop_assert!(!core.is_empty());
+                prop_assert_eq!(core.start, at);
+                at = core.end;
             }
             prop_assert_eq!(at, tokens.len());
             prop_assert!(tokens.len() > room || windows.len() <= 1);
             for pair in windows.windows(2) {
-                prop_assert!(pair[0].tokens.end >= pair[1].tokens.start + overlap);
+                prop_assert!(pair[0].0.end >= pair[1].0.start + overlap);
             }
         }
     }

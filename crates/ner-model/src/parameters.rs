@@ -1,6 +1,9 @@
 use crate::ModelError;
 use tch::{Device, Kind, Tensor};
 
+/// The bias of the token head.
+const BIAS: &str = "classifier.bias";
+
 /// The named tensors of a model, in the order of the checkpoint.
 #[derive(Debug, Default)]
 pub struct Parameters(Vec<(String, Tensor)>);
@@ -49,6 +52,20 @@ impl Parameters {
     /// Independent copies without gradients.
     pub fn copy(&self) -> Self {
         self.map(Tensor::copy)
+    }
+
+    /// The same tensors, with a bias of the token head that `offsets` (one for each label) are added to.
+    ///
+    /// # Errors
+    /// Where there is no such bias.
+    pub fn with_label_offsets(&self, offsets: &[f32]) -> Result<Self, ModelError> {
+        let bias = self.get(BIAS)?.detach();
+        let shifted = &bias + Tensor::from_slice(offsets).to_device(bias.device());
+        let pick = |(name, tensor): &(String, Tensor)| {
+            let tensor = if name == BIAS { shifted.shallow_clone() } else { tensor.shallow_clone() };
+            (name.clone(), tensor)
+        };
+        Ok(Self(self.0.iter().map(pick).collect()))
     }
 
     /// Makes the tensors whose names `trained` accepts leaves whose gradients are recorded.

@@ -38,18 +38,29 @@ impl Tagger {
         &self.labels
     }
 
-    /// Mentions of each document.
-    ///
-    /// Every token is predicted once, from the window whose core it stands in. `progress` is told the number of tokens
-    /// after each batch.
+    /// Mentions of each document. `progress` is told the number of tokens after each batch.
     pub fn mentions(
         &self,
         encoder: &TextEncoder,
         documents: &[EncodedDocument],
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Vec<Vec<Mention>> {
+        let probabilities = self.probabilities(encoder, documents, progress);
+        let pairs = documents.iter().zip(&probabilities);
+        pairs.map(|(document, rows)| mentions_from_probabilities(&document.words(), rows, &self.labels)).collect()
+    }
+
+    /// Probabilities of the labels, `[tokens, labels]` of each document, row by row.
+    ///
+    /// Every token is predicted once, from the window whose core it stands in. `progress` is told the number of tokens
+    /// after each batch.
+    pub fn probabilities(
+        &self,
+        encoder: &TextEncoder,
+        documents: &[EncodedDocument],
+        mut progress: impl FnMut(usize),
+    ) -> Vec<Vec<f32>> {
         let classes = self.labels.len();
-        // [tokens, labels] of each document
         let mut probabilities: Vec<Vec<f32>> =
             documents.iter().map(|document| vec![0.0; document.tokens.len() * classes]).collect();
         let windows: Vec<&Window> = documents.iter().flat_map(|document| &document.windows).collect();
@@ -69,8 +80,7 @@ impl Tagger {
             }
             progress(batch.tokens());
         }
-        let pairs = documents.iter().zip(&probabilities);
-        pairs.map(|(document, rows)| mentions_from_probabilities(&document.words(), rows, &self.labels)).collect()
+        probabilities
     }
 
     /// Scores of each label for one batch, `[batch, tokens, labels] f32`.

@@ -26,6 +26,8 @@ pub struct TrainingDocument {
     pub labels: Vec<i64>,
     /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
     pub cuts: Vec<usize>,
+    /// Pieces that begin a sentence, ascending, but not inside a mention; the first is 0 where there is one.
+    pub sentences: Vec<usize>,
 }
 
 /// One row of a batch: a crop of a document.
@@ -68,19 +70,23 @@ impl TrainingSet {
             let pieces = piece_labels(&words, &entities, labels);
             let inside = |tag: usize| matches!(labels.tag(tag), Tag::Entity(Position::Inside | Position::End, _));
             let open = words.iter().zip(&tags).filter(|(_, tag)| !inside(**tag));
+            let cuts: Vec<usize> = open.map(|(word, _)| word.tokens.start).collect();
+            let sentences = encoded.sentences.iter().copied().filter(|start| cuts.binary_search(start).is_ok());
             set.documents.push(TrainingDocument {
                 id: document.id.clone(),
                 input_ids: encoded.tokens.iter().map(|token| token.id).collect(),
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
-                cuts: open.map(|(word, _)| word.tokens.start).collect(),
+                sentences: sentences.collect(),
+                cuts,
             });
         }
         set
     }
 
-    /// Cuts every document into crops of `shortest` to `longest` pieces, anew for each `seed`; each piece is in exactly
-    /// one crop. The last crop of a document, and one between cuts that lie close, may be shorter; none is longer.
-    pub fn crops(&self, shortest: usize, longest: usize, seed: u64) -> Vec<Crop> {
+    /// Cuts every document into crops, anew for each `seed`; each piece is in exactly one crop. A crop holds as many
+    /// whole sentences as fit into a number of pieces that is drawn from `shortest` to `longest` for it, and at least
+    /// one. Where that is more than `room` pieces, it is cut between words.
+    pub fn crops(&self, shortest: usize, longest: usize, room: usize, seed: u64) -> Vec<Crop> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut crops = Vec::new();
         for (at, document) in self.documents.iter().enumerate() {
@@ -88,11 +94,13 @@ impl TrainingSet {
             let mut start = 0;
             while start < len {
                 let wanted = start + random.random_range(shortest..=longest);
-                let end = if wanted >= len {
-                    len
+                let end = last_in(&document.sentences, start, wanted.min(start + room), len)
+                    .or_else(|| document.sentences.iter().copied().find(|&next| next > start))
+                    .unwrap_or(len);
+                let end = if end - start <= room {
+                    end
                 } else {
-                    let cuts = &document.cuts[..document.cuts.partition_point(|&cut| cut <= wanted)];
-                    cuts.last().copied().filter(|&cut| cut > start).unwrap_or(wanted)
+                    last_in(&document.cuts, start, start + room, len).unwrap_or(start + room)
                 };
                 crops.push(Crop { document: at, start, end });
                 start = end;
@@ -100,6 +108,15 @@ impl TrainingSet {
         }
         crops
     }
+}
+
+/// The last of the ascending `cuts`, or the end `len`, after `start` and up to `most`.
+fn last_in(cuts: &[usize], start: usize, most: usize, len: usize) -> Option<usize> {
+    if len <= most {
+        return Some(len);
+    }
+    let cuts = &cuts[..cuts.partition_point(|&cut| cut <= most)];
+    cuts.last().copied().filter(|&cut| cut > start)
 }
 
 #[cfg(test)]
@@ -111,14 +128,15 @@ mod tests {
         #[test]
         fn every_piece_is_in_one_crop(
             lengths in prop::collection::vec(0usize..900, 1..6), cut in prop::collection::btree_set(0usize..900, 0..90),
-            shortest in 1usize..100, more in 0usize..400, seed: u64,
+            shortest in 1usize..100, more in 0usize..400, room in 1usize..500, every in 1usize..9, seed: u64,
         ) {
             let document = |len: usize| TrainingDocument {
                 id: String::new(), input_ids: vec![7; len], labels: vec![0; len],
                 cuts: cut.iter().copied().filter(|&cut| cut < len).collect(),
+                sentences: [0].into_iter().chain(cut.iter().copied()).step_by(every).filter(|&cut| cut < len).collect(),
             };
             let set = TrainingSet { documents: lengths.iter().map(|&len| document(len)).collect(), ..TrainingSet::default() };
-            let crops = set.crops(shortest, shortest + more, seed);
+            let crops = set.crops(shortest, shortest + more, room, seed);
             let mut at = (0, 0);
             for crop in &crops {
                 if crop.document != at.0 {
@@ -126,11 +144,11 @@ mod tests {
                     at = (crop.document, 0);
                 }
                 prop_assert_eq!(crop.start, at.1);
-                prop_assert!(!crop.is_empty() && crop.len() <= shortest + more);
+                prop_assert!(!crop.is_empty() && crop.len() <= room);
                 at.1 = crop.end;
             }
             prop_assert_eq!(crops.iter().map(Crop::len).sum::<usize>(), lengths.iter().sum::<usize>());
-            prop_assert_eq!(crops, set.crops(shortest, shortest + more, seed));
+            prop_assert_eq!(crops, set.crops(shortest, shortest + more, room, seed));
         }
     }
 }

@@ -1,4 +1,4 @@
-use ner_data::TagScheme;
+use ner_data::{TagScheme, WindowSize};
 use ner_model::Precision;
 use serde::{Deserialize, Serialize};
 
@@ -38,15 +38,21 @@ pub struct Recipe {
     pub ema_decay: f64,
     /// Leave the embeddings as they were pretrained, so that words that the training data lacks stay among their like.
     pub freeze_embeddings: bool,
+    /// Choose on dev, for each type, how much surer than of no mention a model must be; it becomes a part of the model.
+    pub thresholds: bool,
     /// Tags.
     pub tag_scheme: TagScheme,
     /// Longest row in tokens, special tokens included: of a window at prediction, and of a crop.
     pub max_tokens: usize,
-    /// Tokens that two windows of a document share at prediction.
+    /// Tokens that two windows share at prediction where a sentence is longer than one.
     pub overlap: usize,
-    /// While training, documents are cut into crops of random length, anew in each epoch: at least this many pieces.
+    /// At prediction, a window holds as many whole sentences as fit into this many tokens, and at least one; whole
+    /// documents where it is `max_tokens` or more.
+    pub window: usize,
+    /// While training, a row holds as many whole sentences as fit into a random number of pieces, drawn anew for each
+    /// row, and at least one. The least that is drawn.
     pub shortest_crop: usize,
-    /// At most this many pieces; as many as `max_tokens` allows where it is more.
+    /// The most that is drawn.
     pub longest_crop: usize,
     /// Numbers that the encoder computes in.
     pub precision: Precision,
@@ -70,9 +76,11 @@ impl Default for Recipe {
             label_smoothing: 0.0,
             ema_decay: 0.995,
             freeze_embeddings: true,
+            thresholds: true,
             tag_scheme: TagScheme::Bio,
             max_tokens: 512,
             overlap: 128,
+            window: 512,
             shortest_crop: 512,
             longest_crop: 512,
             precision: Precision::Auto,
@@ -122,6 +130,11 @@ impl Recipe {
             return Err("shortest_crop is above longest_crop".into());
         }
         Ok(())
+    }
+
+    /// Windows at prediction.
+    pub const fn window_size(&self) -> WindowSize {
+        WindowSize { max_tokens: self.max_tokens, overlap: self.overlap, packed: self.window }
     }
 
     /// Learning rate of a step (from 0) out of `total`: linear warm-up, then linear decay to 0.

@@ -124,8 +124,8 @@ impl<'d> Trainer<'d> {
     fn batches(&self, epoch: usize) -> Vec<Vec<Crop>> {
         let seed = mix(self.recipe.seed, epoch as u64);
         let specials = self.data.prefix.len() + self.data.suffix.len();
-        let longest = self.recipe.longest_crop.min(self.recipe.max_tokens - specials);
-        let crops = self.data.crops(self.recipe.shortest_crop.min(longest), longest, seed);
+        let room = self.recipe.max_tokens - specials;
+        let crops = self.data.crops(self.recipe.shortest_crop, self.recipe.longest_crop, room, seed);
         let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
         let batches = shuffled_batches(&lengths, self.recipe.batch_tokens, seed);
         batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
