@@ -143,8 +143,12 @@ mod tests {
             let (chemicals, diseases) = (ids("Chemical"), ids("Disease"));
             assert!(chemicals.is_disjoint(&diseases), "{}", document.id);
             for relation in &document.relations {
-                assert!(chemicals.contains(&relation.arguments[0]), "{}", document.id);
-                assert!(diseases.contains(&relation.arguments[1]), "{}", document.id);
+                let concept = |at: usize| match &relation.arguments[at].target {
+                    Target::Concept(id) => id,
+                    Target::Mention(_) => panic!("{}", document.id),
+                };
+                assert!(chemicals.contains(concept(0)), "{}", document.id);
+                assert!(diseases.contains(concept(1)), "{}", document.id);
             }
         }
     }

@@ -12,7 +12,7 @@
 //! Format: Wei, Kao, Lu (2013), "PubTator: a web-based text mining tool for assisting biocuration".
 
 use crate::lines::Lines;
-use crate::{CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span};
+use crate::{Argument, CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span};
 use fs_err as fs;
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Write};
@@ -180,7 +180,7 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
     }
     let (Ok(start), Ok(end)) = (columns[1].parse::<usize>(), columns[2].parse::<usize>()) else {
         if columns.len() == 4 && columns[1].parse::<usize>().is_err() {
-            let arguments = columns[2..].iter().map(|&argument| argument.to_owned()).collect();
+            let arguments = columns[2..].iter().map(|&concept| Argument::concept(concept)).collect();
             return Ok(Row::Relation(Relation { kind: columns[1].to_owned(), arguments }));
         }
         return Err(malformed("columns 2 and 3 of a mention are its start and end".to_owned()));
@@ -427,7 +427,7 @@ mod tests {
                     mentions.push(mention);
                 }
             }
-            let relations = vec![Relation { kind: "CID".into(), arguments: vec!["D1".into(), "D2".into()] }];
+            let relations = vec![Relation { kind: "CID".into(), arguments: vec![Argument::concept("D1"), Argument::concept("D2")] }];
             Document { text: all, passages, mentions, relations, ..Document::default() }
         }
     }
