@@ -1,8 +1,8 @@
 //! Finds a corpus, fetches it where it is nowhere, loads it, and decides what its faults mean.
 
 use anyhow::{Context, Result, bail};
-use ner_data::dataset::{CorpusFiles, CorpusFormat, DatasetError, LoadedSplit};
-use ner_data::{DatasetDescription, Diagnostics, Split, Splits};
+use ner_data::dataset::{CorpusFiles, DatasetError, LoadedSplit};
+use ner_data::{DatasetDescription, Diagnostics, Format, Split, Splits};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub struct Origin {
     /// Its folder; none for the sample.
     pub folder: Option<PathBuf>,
     /// Format of its files.
-    pub format: CorpusFormat,
+    pub format: Format,
     /// The files in the order of the splits; none for the sample.
     pub files: Vec<OriginFile>,
 }

@@ -6,7 +6,7 @@ use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval};
 use anyhow::{Context, Result, bail};
-use ner_data::{LabelSet, Split, Splits, TextEncoder, WindowSize, align, pubtator};
+use ner_data::{Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, WindowSize, align};
 use ner_eval::{Scores, score_documents};
 use ner_model::{BertConfig, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
 use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
@@ -298,9 +298,8 @@ fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]
         dev: score_documents(dev.documents, &on_dev)?.scores,
         test: score_documents(test.documents, &on_test)?.scores,
     };
-    let mut text = Vec::new();
-    pubtator::write(&mut text, &on_test)?;
-    folder.write("predictions/test.PubTator.txt", &text)?;
+    let predictions = folder.path().join("predictions").join("test.PubTator.txt");
+    Format::Pubtator.write(&predictions, &on_test, &FormatOptions::default())?;
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
 }

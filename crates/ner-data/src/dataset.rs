@@ -3,7 +3,7 @@
 //! The keys of a description are explained in `datasets/README.md`. Nothing here opens a connection or reads the
 //! environment: whoever calls says in which folder a corpus lies.
 
-use crate::{Diagnostics, Document, conll, pubtator};
+use crate::{Diagnostics, Document, Format, FormatOptions};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
@@ -134,32 +134,6 @@ impl<T> Splits<T> {
     }
 }
 
-/// A format of corpus files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CorpusFormat {
-    /// Titles and abstracts with character offsets ([`pubtator`]).
-    Pubtator,
-    /// Words with tags ([`conll`]).
-    Conll,
-}
-
-impl CorpusFormat {
-    /// `pubtator` or `conll`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pubtator => "pubtator",
-            Self::Conll => "conll",
-        }
-    }
-}
-
-impl fmt::Display for CorpusFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 /// What is known of a corpus without having it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,7 +151,7 @@ pub struct DatasetDescription {
     /// Types of the mentions, in the corpus's own words.
     pub entity_types: Vec<String>,
     /// Format of the files of the splits.
-    pub format: CorpusFormat,
+    pub format: Format,
     /// Name of the corpus's folder inside a folder of corpora.
     pub folder: String,
     /// Page of those who made it.
@@ -310,21 +284,23 @@ impl DatasetDescription {
         let sample = sample.ok_or_else(|| DatasetError::NoSample { name: self.name.clone() })?;
         sample.try_map(|split, text| {
             let file = format!("{} sample, {split}", self.name);
-            let (documents, diagnostics) = read_text(text, Path::new(&file), self.format)?;
+            let input = Box::new(text.as_bytes());
+            let documents = self.format.open_input(input, Path::new(&file), &FormatOptions::default())?;
+            let (documents, diagnostics) = documents.read_all()?;
             Ok(LoadedSplit { documents, diagnostics })
         })
     }
 }
 
 /// Files of the MTL-Bioinformatics-2016 collection and of many that follow it.
-const CONLL_LAYOUT: (CorpusFormat, Splits<&str>) =
-    (CorpusFormat::Conll, Splits { train: "train.tsv", dev: "devel.tsv", test: "test.tsv" });
+const CONLL_LAYOUT: (Format, Splits<&str>) =
+    (Format::Conll, Splits { train: "train.tsv", dev: "devel.tsv", test: "test.tsv" });
 
 /// The files of a corpus, all of which exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorpusFiles {
     /// Their format.
-    pub format: CorpusFormat,
+    pub format: Format,
     /// Where they are.
     pub paths: Splits<PathBuf>,
 }
@@ -336,7 +312,7 @@ impl CorpusFiles {
     /// Only where a file cannot be read.
     pub fn load(&self) -> io::Result<Splits<LoadedSplit>> {
         self.paths.try_map(|_, path| {
-            let (documents, diagnostics) = load_split(path, self.format)?;
+            let (documents, diagnostics) = self.format.read(path, &FormatOptions::default())?;
             Ok(LoadedSplit { documents, diagnostics })
         })
     }
@@ -349,24 +325,6 @@ pub struct LoadedSplit {
     pub documents: Vec<Document>,
     /// What was wrong.
     pub diagnostics: Diagnostics,
-}
-
-/// Reads one file.
-///
-/// # Errors
-/// Only where it cannot be read; what is wrong inside it is a diagnostic.
-pub fn load_split(path: &Path, format: CorpusFormat) -> io::Result<(Vec<Document>, Diagnostics)> {
-    match format {
-        CorpusFormat::Pubtator => pubtator::read(path),
-        CorpusFormat::Conll => conll::read(path),
-    }
-}
-
-fn read_text(text: &str, file: &Path, format: CorpusFormat) -> io::Result<(Vec<Document>, Diagnostics)> {
-    match format {
-        CorpusFormat::Pubtator => pubtator::read_from(text.as_bytes(), file),
-        CorpusFormat::Conll => conll::read_from(text.as_bytes(), file),
-    }
 }
 
 #[cfg(test)]
@@ -415,7 +373,7 @@ mod tests {
     fn files_are_found_in_either_layout_and_missing_ones_are_named() {
         let description = DatasetDescription::builtin("bc5cdr").expect("built in");
         let described = description.splits.map(|_, split| split.file.clone());
-        let check = |names: &[&str], expected: Result<CorpusFormat, &[&str]>| {
+        let check = |names: &[&str], expected: Result<Format, &[&str]>| {
             let folder = tempfile::tempdir().expect("a folder");
             for name in names {
                 fs::write(folder.path().join(name), "").expect("written");
@@ -427,9 +385,9 @@ mod tests {
             }
         };
         let all = [described.train.as_str(), described.dev.as_str(), described.test.as_str()];
-        check(&all, Ok(CorpusFormat::Pubtator));
-        check(&["train.tsv", "devel.tsv", "test.tsv"], Ok(CorpusFormat::Conll));
-        check(&[all[0], all[1], all[2], "train.tsv", "devel.tsv", "test.tsv"], Ok(CorpusFormat::Pubtator));
+        check(&all, Ok(Format::Pubtator));
+        check(&["train.tsv", "devel.tsv", "test.tsv"], Ok(Format::Conll));
+        check(&[all[0], all[1], all[2], "train.tsv", "devel.tsv", "test.tsv"], Ok(Format::Pubtator));
         check(&[], Err(&all));
         check(&all[..2], Err(&all[2..]));
         check(&["train.tsv", "test.tsv"], Err(&["devel.tsv"]));

@@ -5,15 +5,13 @@
 
 mod align;
 mod batches;
-pub mod conll;
 pub mod dataset;
 mod diagnostic;
 mod document;
 pub mod format;
 pub mod frames;
-mod lines;
 mod loss;
-pub mod pubtator;
+mod new_file;
 mod span;
 mod statistics;
 pub mod synthetic;
@@ -25,8 +23,8 @@ pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Document, Mention, Passage, Relation, Target};
-pub use format::{Format, FormatOptions};
-pub use loss::{Item, LossReport};
+pub use format::{Documents, Format, FormatOptions, Writer};
+pub use loss::{Fate, Item, Loss, LossReport, Tally};
 pub use span::{CharIndex, Span};
 pub use statistics::{AlignmentStatistics, SplitStatistics};
 pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};

@@ -6,16 +6,21 @@
 //! so that a format cannot forget to count something.
 
 pub mod conll;
+pub mod file_names;
+#[cfg(test)]
+mod law;
 mod lines;
 pub mod pubtator;
 
-use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, LossReport, Mention, Target};
+use crate::new_file::NewFile;
+use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
+use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
 
 /// A format of corpus files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,14 +38,32 @@ struct Facts {
     name: &'static str,
     /// Ending of its files, without the dot; of the file that holds the text where a document has several.
     extension: &'static str,
-    /// Whether each document is a file (or several) of its own, so that a collection is a folder.
-    is_folder: bool,
+    signs: Signs,
+}
+
+/// What a format is known by.
+enum Signs {
+    /// A file holds many documents, and begins like this.
+    Beginning(fn(&str) -> bool),
+    /// Each document is a file (or several) of its own, and the collection a folder; some files end like this.
+    FolderOf(&'static str),
 }
 
 const FACTS: &[Facts] = &[
-    Facts { format: Format::Pubtator, name: "pubtator", extension: "PubTator.txt", is_folder: false },
-    Facts { format: Format::Conll, name: "conll", extension: "tsv", is_folder: false },
+    Facts {
+        format: Format::Pubtator,
+        name: "pubtator",
+        extension: "PubTator.txt",
+        signs: Signs::Beginning(pubtator::begins),
+    },
+    Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
 ];
+
+/// Bytes of a file that are looked at to tell its format.
+const BEGINNING: u64 = 1 << 16;
+
+/// Entries of a folder that are looked at to tell its format.
+const ENTRIES: usize = 10_000;
 
 impl Format {
     /// All formats.
@@ -58,6 +81,11 @@ impl Format {
         self.facts().name
     }
 
+    /// The format with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.format)
+    }
+
     /// Ending of its files, without the dot.
     pub fn extension(self) -> &'static str {
         self.facts().extension
@@ -65,28 +93,64 @@ impl Format {
 
     /// Whether each document is a file (or several) of its own, so that a collection is a folder.
     pub fn is_folder(self) -> bool {
-        self.facts().is_folder
+        matches!(self.facts().signs, Signs::FolderOf(_))
+    }
+
+    /// The format of a file or folder, told by what it looks like; `None` where it looks like none, or like several.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn detect(path: &Path) -> io::Result<Option<Self>> {
+        if path.is_dir() {
+            return Ok(Self::detect_folder(path));
+        }
+        let mut beginning = Vec::new();
+        fs::File::open(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
+        Ok(Self::detect_beginning(&beginning))
+    }
+
+    /// As [`Format::detect`], of what a file begins with.
+    pub fn detect_beginning(beginning: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(beginning);
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::Beginning(begins) if begins(text))))
+    }
+
+    fn detect_folder(folder: &Path) -> Option<Self> {
+        let entries =
+            walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().take(ENTRIES).filter_map(Result::ok);
+        let files: Vec<_> = entries.filter(|entry| entry.file_type().is_file()).collect();
+        let ends = |ending| files.iter().any(|file| file.path().extension().is_some_and(|found| found == ending));
+        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(ending) if ends(ending))))
     }
 
     /// Opens a file, or a folder where [`Format::is_folder`], for reading.
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents> {
-        let reader: Box<dyn Reader> = match self {
-            Self::Pubtator => Box::new(pubtator::Reader::open(path)?),
-            Self::Conll => Box::new(conll::Reader::open(path, &options.conll)?),
-        };
-        Ok(Documents::new(reader))
+    pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
+        match self {
+            Self::Pubtator | Self::Conll => {
+                self.open_input(Box::new(BufReader::new(fs::File::open(path)?)), path, options)
+            }
+        }
     }
 
-    /// Reads a text that is in memory; `file` is the name that diagnostics give. None where [`Format::is_folder`].
-    pub fn open_text(self, text: &'static str, file: &Path, options: &FormatOptions) -> Option<Documents> {
-        let reader: Box<dyn Reader> = match self {
-            Self::Pubtator => Box::new(pubtator::Reader::new(text.as_bytes(), file)),
-            Self::Conll => Box::new(conll::Reader::new(text.as_bytes(), file, &options.conll)),
+    /// Reads from an input that need not be a file; `file` is the name that diagnostics give.
+    ///
+    /// # Errors
+    /// Where [`Format::is_folder`]: a folder cannot be read from one input.
+    pub fn open_input<'r>(
+        self,
+        input: Box<dyn BufRead + 'r>,
+        file: &Path,
+        options: &FormatOptions,
+    ) -> io::Result<Documents<'r>> {
+        let reader: Box<dyn Reader + 'r> = match self {
+            Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
+            Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
         };
-        Some(Documents::new(reader))
+        Ok(Documents::new(reader))
     }
 
     /// Reads a whole file or folder.
@@ -109,13 +173,51 @@ impl Format {
     ///
     /// # Errors
     /// Where it cannot be made.
-    pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer> {
-        let sink: Box<dyn Sink> = match self {
-            Self::Pubtator => Box::new(pubtator::Sink::create(path)?),
-            Self::Conll => Box::new(conll::Sink::create(path, &options.conll)?),
+    pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
+        match self {
+            Self::Pubtator | Self::Conll => self.create_output(Output::create(path)?, options),
+        }
+    }
+
+    /// Writes to an output that need not be a file.
+    ///
+    /// # Errors
+    /// Where [`Format::is_folder`]: a folder cannot be written to one output.
+    pub fn create_output<'w>(self, out: Output<'w>, options: &FormatOptions) -> io::Result<Writer<'w>> {
+        let sink: Box<dyn Sink + 'w> = match self {
+            Self::Pubtator => Box::new(pubtator::Sink::new(out)),
+            Self::Conll => Box::new(conll::Sink::new(out, &options.conll)),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
+
+    /// Writes all documents into a new file or folder, and returns what was kept, moved and lost.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write<'d>(
+        self,
+        path: &Path,
+        documents: impl IntoIterator<Item = &'d Document>,
+        options: &FormatOptions,
+    ) -> io::Result<LossReport> {
+        let mut writer = self.create(path, options)?;
+        for document in documents {
+            writer.write(document)?;
+        }
+        writer.finish()
+    }
+}
+
+/// Why a format whose collections are folders cannot be read from, or written to, one stream.
+fn only_as_folder(format: Format) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("a collection in the format {format} is a folder, not one file"))
+}
+
+/// The format, where there is exactly one.
+fn only<'f>(mut facts: impl Iterator<Item = &'f Facts>) -> Option<Format> {
+    let first = facts.next()?;
+    facts.next().is_none().then_some(first.format)
 }
 
 impl fmt::Display for Format {
@@ -159,20 +261,73 @@ pub trait Sink {
     ///
     /// # Errors
     /// Where the output cannot be written.
-    fn finish(&mut self) -> io::Result<()>;
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Where the sink of a single file writes.
+pub enum Output<'w> {
+    /// A file that appears under its name when it is finished.
+    New(NewFile),
+    /// What is open already (stdout, a pipe, memory).
+    Open(Box<dyn Write + 'w>),
+}
+
+impl Output<'static> {
+    /// A new file, or what is there already where that is no file (a pipe, a device).
+    ///
+    /// # Errors
+    /// Where it cannot be made or opened.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(there) if !there.is_file() && !there.is_dir() => {
+                let file = fs::OpenOptions::new().write(true).open(path)?;
+                Ok(Self::Open(Box::new(io::BufWriter::new(file))))
+            }
+            _ => Ok(Self::New(NewFile::create(path)?)),
+        }
+    }
+}
+
+impl Output<'_> {
+    /// Writes everything; gives a new file its name.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::New(file) => file.finish(),
+            Self::Open(mut out) => out.flush(),
+        }
+    }
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::New(file) => file.write(bytes),
+            Self::Open(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::New(file) => file.flush(),
+            Self::Open(out) => out.flush(),
+        }
+    }
 }
 
 /// The documents of a file or folder. A document whose id came before is left out, and noted.
-pub struct Documents {
-    reader: Box<dyn Reader>,
+pub struct Documents<'r> {
+    reader: Box<dyn Reader + 'r>,
     /// Hashes of the ids so far: eight bytes for each, so that a large collection streams.
     seen: HashSet<u64>,
     hasher: RandomState,
     duplicates: Vec<Diagnostic>,
 }
 
-impl Documents {
-    fn new(reader: Box<dyn Reader>) -> Self {
+impl<'r> Documents<'r> {
+    fn new(reader: Box<dyn Reader + 'r>) -> Self {
         Self { reader, seen: HashSet::new(), hasher: RandomState::new(), duplicates: Vec::new() }
     }
 
@@ -225,55 +380,68 @@ pub struct Expressed {
     pub document: Document,
     /// For each mention of the original its place in `document`, or none where the format cannot say it.
     pub mentions: Vec<Option<usize>>,
+    /// For each relation of the original its place in `document`, or none where the format cannot say it.
+    pub relations: Vec<Option<usize>>,
 }
 
 impl Expressed {
     /// The document with each mention as `change` gives it, left out where it gives none. Relations between mentions
     /// follow; a relation with an end that is left out is left out too.
-    pub fn new(document: &Document, mut change: impl FnMut(&Mention) -> Option<Mention>) -> Self {
-        let mut kept = Vec::with_capacity(document.mentions.len());
-        let mentions: Vec<Option<usize>> = document
-            .mentions
-            .iter()
-            .map(|mention| {
-                kept.push(change(mention)?);
-                Some(kept.len() - 1)
-            })
-            .collect();
-        let mut relations = Vec::with_capacity(document.relations.len());
-        'relations: for relation in &document.relations {
+    pub fn new(document: &Document, change: impl FnMut(&Mention) -> Option<Mention>) -> Self {
+        let (mentions, places) = keep_some(&document.mentions, change);
+        let follow = |relation: &Relation| {
             let mut relation = relation.clone();
             for argument in &mut relation.arguments {
                 if let Target::Mention(at) = &mut argument.target {
-                    match mentions.get(*at) {
-                        Some(Some(new)) => *at = *new,
-                        _ => continue 'relations,
-                    }
+                    *at = (*places.get(*at)?)?;
                 }
             }
-            relations.push(relation);
+            Some(relation)
+        };
+        let (relations, relation_places) = keep_some(&document.relations, follow);
+        let document = Document { mentions, relations, ..document.clone() };
+        Self { document, mentions: places, relations: relation_places }
+    }
+
+    /// Changes each relation, and leaves it out where `change` gives none.
+    pub fn change_relations(&mut self, change: impl FnMut(&Relation) -> Option<Relation>) {
+        let (relations, places) = keep_some(&self.document.relations, change);
+        self.document.relations = relations;
+        for place in &mut self.relations {
+            *place = place.and_then(|at| places[at]);
         }
-        Self { document: Document { mentions: kept, relations, ..document.clone() }, mentions }
     }
 }
 
+/// The items that `change` gives, and the place of each original one among them.
+fn keep_some<T>(items: &[T], mut change: impl FnMut(&T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
+    let mut kept = Vec::with_capacity(items.len());
+    let mut places = Vec::with_capacity(items.len());
+    for item in items {
+        let changed = change(item);
+        places.push(changed.is_some().then_some(kept.len()));
+        kept.extend(changed);
+    }
+    (kept, places)
+}
+
 /// Writes documents in a format, and counts what it cannot say.
-pub struct Writer {
+pub struct Writer<'w> {
     format: Format,
     options: FormatOptions,
-    sink: Box<dyn Sink>,
+    sink: Box<dyn Sink + 'w>,
     report: LossReport,
 }
 
-impl Writer {
-    /// Writes one document.
+impl Writer<'_> {
+    /// Writes one document; returns what of it was moved or lost.
     ///
     /// # Errors
     /// Where the output cannot be written.
-    pub fn write(&mut self, document: &Document) -> io::Result<()> {
+    pub fn write(&mut self, document: &Document) -> io::Result<Vec<Loss>> {
         let expressed = self.format.express(document, &self.options);
-        self.report.add(document, &expressed);
-        self.sink.write(&expressed.document)
+        self.sink.write(&expressed.document)?;
+        Ok(self.report.add(document, &expressed))
     }
 
     /// What was kept, moved and lost so far.
@@ -285,14 +453,21 @@ impl Writer {
     ///
     /// # Errors
     /// Where the output cannot be written.
-    pub fn finish(mut self) -> io::Result<LossReport> {
+    pub fn finish(self) -> io::Result<LossReport> {
         self.sink.finish()?;
         Ok(self.report)
     }
 }
 
-/// A file that is written whole or not at all: it appears under its name when it is finished.
-pub(crate) struct NewFile {
-    file: io::BufWriter<tempfile::NamedTempFile>,
-    path: PathBuf,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_has_its_row_and_its_name() {
+        for format in Format::all() {
+            assert_eq!((format.facts().format, Format::from_name(format.name())), (format, Some(format)));
+            assert_eq!(serde_json::to_value(format).expect("a name"), format.name());
+        }
+    }
 }

@@ -138,7 +138,10 @@ impl<'l> Article<'l> {
         let effects = disease.into_iter().chain(self.composites.drain(..));
         for effect in effects {
             let Some(chemical) = &chemical else { continue };
-            let relation = Relation { kind: "CID".to_owned(), arguments: [chemical.clone(), effect].map(Argument::concept).into() };
+            let relation = Relation {
+                kind: "CID".to_owned(),
+                arguments: [chemical.clone(), effect].map(Argument::concept).into(),
+            };
             if !self.relations.contains(&relation) {
                 self.relations.push(relation);
             }
