@@ -1,8 +1,8 @@
 //! Finds a corpus, fetches it where it is nowhere, loads it, and decides what its faults mean.
 
 use anyhow::{Context, Result, bail};
-use ner_data::dataset::{CorpusFiles, CorpusFormat, DatasetError, LoadedSplit};
-use ner_data::{DatasetDescription, Diagnostics, Split, Splits};
+use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit};
+use ner_data::{DatasetDescription, Diagnostics, Format, Splits};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ pub struct Place {
     /// Take the synthetic sample that comes with medner; no score on it says anything about real text
     #[arg(long)]
     pub sample: bool,
+    /// Label map of the corpus's description: other labels instead of its types (`data NAME` lists them)
+    #[arg(long, value_name = "MAP")]
+    pub labels: Option<String>,
 }
 
 /// What to do about faults of a corpus.
@@ -41,6 +44,9 @@ pub enum Source {
     /// The folder of `--data-dir`.
     #[serde(rename = "--data-dir")]
     DataDir,
+    /// The folder of its `dataset.toml`.
+    #[serde(rename = "dataset.toml")]
+    Description,
     /// The folder of corpora that the environment names.
     #[serde(rename = "MEDNER_CORPORA")]
     Environment,
@@ -66,17 +72,17 @@ pub struct Origin {
     /// Its folder; none for the sample.
     pub folder: Option<PathBuf>,
     /// Format of its files.
-    pub format: CorpusFormat,
-    /// The files in the order of the splits; none for the sample.
+    pub format: Format,
+    /// The files and folders in the order of the splits; none for the sample.
     pub files: Vec<OriginFile>,
 }
 
-/// One file of a corpus.
+/// One file or folder of a corpus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OriginFile {
     /// Where it is.
     pub path: PathBuf,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes; of a folder, of the names and checksums of all files in it.
     pub sha256: String,
     /// Whether that is what the description says; none where it says nothing.
     pub as_described: Option<bool>,
@@ -87,8 +93,12 @@ pub struct OriginFile {
 pub struct Corpus {
     /// What is known of it.
     pub description: DatasetDescription,
-    /// Its documents and their faults.
+    /// Its documents and their faults, with labels as the label map says.
     pub splits: Splits<LoadedSplit>,
+    /// What a model of it tells apart.
+    pub labels: Vec<String>,
+    /// Mentions that the label map left out, by type.
+    pub dropped: Dropped,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -108,39 +118,86 @@ impl Corpus {
     }
 }
 
-/// Loads the corpus with this name.
+/// A dataset as the command line names it: a name, or the path of a `dataset.toml` or of its folder.
+#[derive(Debug)]
+pub struct Named {
+    /// Its description.
+    pub description: DatasetDescription,
+    /// Folder of its description, which is where its files lie; none for one that is compiled in.
+    pub own_folder: Option<PathBuf>,
+}
+
+/// Finds the description of a dataset.
+///
+/// # Errors
+/// Where there is none.
+pub fn describe(dataset: &str) -> Result<Named> {
+    let path = Path::new(dataset);
+    let file = if path.is_dir() { path.join(DESCRIPTION) } else { path.to_owned() };
+    if dataset.ends_with(".toml") || path.is_dir() {
+        let description = DatasetDescription::from_file(&file)?;
+        let own_folder = file.parent().map(Path::to_owned);
+        return Ok(Named { description, own_folder });
+    }
+    Ok(Named { description: DatasetDescription::builtin(dataset)?, own_folder: None })
+}
+
+/// The name under which runs of a dataset are kept. A dataset of one's own may be called by its name alone.
+///
+/// # Errors
+/// Where a `dataset.toml` that is named cannot be read.
+pub fn name_of(dataset: &str) -> Result<String> {
+    let is_path = dataset.ends_with(".toml") || Path::new(dataset).is_dir();
+    if is_path { Ok(describe(dataset)?.description.name) } else { Ok(dataset.to_owned()) }
+}
+
+const DESCRIPTION: &str = "dataset.toml";
+
+/// Loads the corpus that the command line names.
 ///
 /// # Errors
 /// Where there is no such corpus, or it can be neither found nor fetched; the error says every way to get on.
 pub fn load(dataset: &str, place: &Place) -> Result<Corpus> {
-    let description = DatasetDescription::builtin(dataset)?;
-    if place.sample {
+    let Named { description, own_folder } = describe(dataset)?;
+    let (mut splits, origin) = if place.sample {
         let splits = description.load_sample()?;
         let note = description.sample.as_ref().map_or("Synthetic.", |sample| sample.note.as_str());
         warn!("{note}");
         let origin = Origin { source: Source::Sample, folder: None, format: description.format, files: Vec::new() };
-        return Ok(Corpus { description, splits, origin });
-    }
-    let found = match &place.data_dir {
-        Some(folder) => {
-            Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? }
-        }
-        None => match look(&description)? {
-            Some(found) => found,
-            None => fetch(&description)?,
-        },
+        (splits, origin)
+    } else {
+        let found = match (&place.data_dir, own_folder) {
+            (Some(folder), _) => {
+                Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? }
+            }
+            (None, Some(folder)) => {
+                let files = description.locate(&folder).context("its dataset.toml says where its files are")?;
+                Found { source: Source::Description, folder, files }
+            }
+            (None, None) => match look(&description)? {
+                Some(found) => found,
+                None => fetch(&description)?,
+            },
+        };
+        let (folder, format) = (found.folder.display(), found.files.format);
+        info!("{}: {format} files in {folder} ({})", description.name, source_phrase(found.source));
+        let files = checksums(&description, &found)?;
+        let splits = found.files.load()?;
+        (splits, Origin { source: found.source, folder: Some(found.folder), format, files })
     };
-    let (folder, format) = (found.folder.display(), found.files.format);
-    info!("{dataset}: {format} files in {folder} ({})", source_phrase(found.source));
-    let files = checksums(&description, &found)?;
-    let splits = found.files.load()?;
-    let origin = Origin { source: found.source, folder: Some(found.folder), format, files };
-    Ok(Corpus { description, splits, origin })
+    let map = description.label_map(place.labels.as_deref())?;
+    let dropped = map.map_or_else(Dropped::new, |map| map.apply(&mut splits));
+    for (entity_type, count) in &dropped {
+        info!("{count} mentions of type {entity_type} are left out, as the label map says");
+    }
+    let labels = description.labels(map, &splits.train);
+    Ok(Corpus { labels, dropped, splits, origin, description })
 }
 
 const fn source_phrase(source: Source) -> &'static str {
     match source {
         Source::DataDir => "as --data-dir says",
+        Source::Description => "beside its dataset.toml",
         Source::Environment => "as MEDNER_CORPORA says",
         Source::Checkout => "in this checkout",
         Source::Cache => "in medner's cache",
@@ -161,11 +218,10 @@ pub struct Found {
 
 fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<CorpusFiles> {
     description.locate(folder).with_context(|| {
-        let names: Vec<&str> = description.splits.iter().map(|(_, split)| split.file.as_str()).collect();
-        let name = &description.name;
         format!(
-            "--data-dir is no folder of {name}: wanted are {}, or train.tsv, devel.tsv and test.tsv",
-            names.join(", ")
+            "--data-dir is no folder of {}: wanted are {}, or train.tsv, devel.tsv and test.tsv",
+            description.name,
+            description.file_names().join(", ")
         )
     })
 }
@@ -179,7 +235,7 @@ pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
     for (source, folder) in places(description) {
         match description.locate(&folder) {
             Ok(files) => return Ok(Some(Found { source, folder, files })),
-            Err(DatasetError::MissingFiles { missing, .. }) if missing.len() < Split::ALL.len() => {
+            Err(DatasetError::MissingFiles { missing, in_part: true, .. }) => {
                 warn!("{} holds only a part of {}: {} missing", folder.display(), description.name, missing.join(", "));
             }
             Err(DatasetError::MissingFiles { .. }) => {}
@@ -193,13 +249,13 @@ pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
 fn places(description: &DatasetDescription) -> Vec<(Source, PathBuf)> {
     let mut places = Vec::new();
     if let Some(corpora) = std::env::var_os(CORPORA_VARIABLE).filter(|value| !value.is_empty()) {
-        places.push((Source::Environment, Path::new(&corpora).join(&description.folder)));
+        places.push((Source::Environment, Path::new(&corpora).join(description.folder())));
     }
     if let Some(dataset) = checkout_folder(&description.name) {
         places.push((Source::Checkout, dataset.join("data")));
     }
     if let Some(cache) = hub_options().env.medner_cache {
-        places.push((Source::Cache, cache.join("corpora").join(&description.folder)));
+        places.push((Source::Cache, cache.join("corpora").join(description.folder())));
     }
     places
 }
@@ -232,7 +288,7 @@ fn fetch_into(description: &DatasetDescription, folder: Option<&Path>) -> Result
     let Some(folder) = folder else { bail!("no home folder is known, so there is no place for a download") };
     info!("{} is not on this machine; fetching {}", description.name, download.url);
     let mut members = Vec::new();
-    for (_, split) in description.splits.iter() {
+    for (_, split) in description.splits.iter().flat_map(Splits::iter) {
         let dest = folder.join(&split.file);
         // A file that is there stays, even where its checksum is another: the user may have mended it.
         if !dest.is_file() {
@@ -249,8 +305,8 @@ fn fetch_into(description: &DatasetDescription, folder: Option<&Path>) -> Result
 
 /// Every way to get on without the corpus.
 pub fn ways_to_get(description: &DatasetDescription, folder: Option<&Path>) -> String {
-    let DatasetDescription { name, folder: own, homepage, .. } = description;
-    let names: Vec<&str> = description.splits.iter().map(|(_, split)| split.file.as_str()).collect();
+    let DatasetDescription { name, homepage, .. } = description;
+    let (own, names) = (description.folder(), description.file_names());
     let mut text = format!("the corpus {name} is not on this machine and could not be fetched. One of these helps:\n");
     let mut way = |what: &str, how: &str| {
         // Writing to a string does not fail.
@@ -274,11 +330,14 @@ pub fn ways_to_get(description: &DatasetDescription, folder: Option<&Path>) -> S
 /// The checksums of the files; a file that is not the one described is warned of, and taken: the user may have mended
 /// it.
 fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<OriginFile>> {
-    let described = found.files.format == description.format;
-    let files = found.files.paths.try_map(|split, path| -> Result<OriginFile> {
-        let sha256 = ner_hub::sha256_file(path)?;
-        let expected = description.splits.get(split).sha256.as_ref().filter(|_| described);
-        let as_described = expected.map(|expected| *expected == sha256);
+    let described = |name: &Path| -> Option<&str> {
+        let splits = description.splits.as_ref()?;
+        let split = splits.iter().find(|(_, split)| name.ends_with(&split.file))?.1;
+        split.sha256.as_deref()
+    };
+    let checked = |path: &Path| -> Result<OriginFile> {
+        let sha256 = ner_hub::sha256_path(path)?;
+        let as_described = described(path).map(|expected| expected == sha256);
         if as_described == Some(false) {
             let name = &description.title;
             warn!(
@@ -286,9 +345,9 @@ fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<Orig
                 path.display()
             );
         }
-        Ok(OriginFile { path: path.clone(), sha256, as_described })
-    })?;
-    Ok(vec![files.train, files.dev, files.test])
+        Ok(OriginFile { path: path.to_owned(), sha256, as_described })
+    };
+    found.files.paths().into_iter().map(checked).collect()
 }
 
 /// Stops at faults that lost something, unless the user wants to go on without it.

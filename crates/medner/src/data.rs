@@ -148,7 +148,7 @@ fn find_encoder(spec: Option<&str>) -> Result<Option<(EncoderUsed, TextEncoder)>
 }
 
 fn count(corpus: &Corpus, encoder: Option<&TextEncoder>) -> Result<Splits<SplitReport>> {
-    let labels = LabelSet::new(TagScheme::Bio, &corpus.description.entity_types);
+    let labels = LabelSet::new(TagScheme::Bio, &corpus.labels);
     corpus.splits.try_map(|_, split| {
         let alignment =
             encoder.map(|encoder| AlignmentStatistics::of(&split.documents, encoder, &labels)).transpose()?;

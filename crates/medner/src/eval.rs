@@ -5,14 +5,13 @@ use crate::predict::{EncodedSplit, predict};
 use crate::run_record::{RunRecord, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
-use ner_data::{Split, TextEncoder};
+use ner_data::Split;
 use ner_eval::{Scores, score_documents};
-use ner_model::{Tagger, find_device, load_token_classifier};
+use ner_model::{Recognizer, find_device};
 use ner_train::RunFolder;
 use serde::Serialize;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use std::path::PathBuf;
 
 /// Score the model of a run on a split of its corpus
 #[derive(clap::Args, Debug)]
@@ -21,7 +20,7 @@ Examples:
   medner eval bc5cdr                              the newest run, test split
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json")]
 pub struct Args {
-    /// Corpus: bc5cdr
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
     /// Run: its id, its folder, or latest
     #[arg(long, default_value = "latest")]
@@ -53,28 +52,16 @@ fn split(text: &str) -> Result<Split, String> {
 /// # Errors
 /// Where the run, its model or its corpus cannot be had.
 pub fn run(args: Args) -> Result<()> {
-    let folder = RunFolder::find(&runs_folder(args.runs.as_deref())?, &args.dataset, &args.run)?;
+    let folder = RunFolder::find(&runs_folder(args.runs.as_deref())?, &corpus::name_of(&args.dataset)?, &args.run)?;
     let record: RunRecord = folder.read_run()?;
-    let recipe = &record.plan.recipe;
     let device = find_device(&args.device)?;
-    let tagger = load_tagger(&folder.model(), device, recipe.precision.resolve(device)?)?;
-    let window = recipe.window_size();
-    let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+    let recognizer = Recognizer::load(&folder.model(), device, record.plan.recipe.precision.resolve(device)?)?;
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;
-    let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
-    let predicted = predict(&tagger, &encoder, &split, args.split.name());
+    let split = EncodedSplit::new(recognizer.encoder(), &corpus.splits.get(args.split).documents)?;
+    let predicted = predict(&recognizer, &split, args.split.name());
     let scores = score_documents(split.documents, &predicted)?.scores;
-    print(&args.dataset, args.split, &record.run, &scores, args.format)
-}
-
-/// Loads the model of a folder for prediction.
-///
-/// # Errors
-/// Where it cannot be loaded.
-pub fn load_tagger(folder: &Path, device: Device, kind: Kind) -> Result<Tagger> {
-    let (model, labels) = load_token_classifier(folder)?;
-    Ok(Tagger::new(&model.config, &labels, &model.parameters, device, kind)?)
+    print(&corpus.description.name, args.split, &record.run, &scores, args.format)
 }
 
 /// Prints scores on stdout.

@@ -1,9 +1,10 @@
 //! From documents to predicted mentions, for training and evaluation alike.
 
-use crate::{progress, threshold};
+use crate::progress;
 use anyhow::Result;
+use indicatif::ProgressBar;
 use ner_data::{Document, EncodedDocument, Mention, TextEncoder, Word};
-use ner_model::Tagger;
+use ner_model::Recognizer;
 
 /// A split as the model sees it.
 pub struct EncodedSplit<'d> {
@@ -36,16 +37,18 @@ impl<'d> EncodedSplit<'d> {
     }
 }
 
-/// What the tagger thinks of each token.
-pub fn probabilities(tagger: &Tagger, encoder: &TextEncoder, split: &EncodedSplit<'_>, what: &str) -> Probabilities {
-    let tokens: usize = split.encoded.iter().map(|document| document.tokens.len()).sum();
-    let bar = progress::tokens(what, tokens);
-    tagger.probabilities(encoder, &split.encoded, |done| bar.inc(done as u64))
+/// What a model thinks of each token.
+pub fn probabilities(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Probabilities {
+    let bar = bar(split, what);
+    recognizer.probabilities(&split.encoded, |done| bar.inc(done as u64))
 }
 
-/// The documents with the tagger's mentions in place of the gold ones.
-pub fn predict(tagger: &Tagger, encoder: &TextEncoder, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
-    let none = vec![0.0; tagger.labels().len()];
-    let probabilities = probabilities(tagger, encoder, split, what);
-    split.with_mentions(threshold::decode(split, &probabilities, tagger.labels(), &none))
+/// The documents with the model's mentions in place of the gold ones.
+pub fn predict(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
+    let bar = bar(split, what);
+    split.with_mentions(recognizer.mentions(&split.encoded, |done| bar.inc(done as u64)))
+}
+
+fn bar(split: &EncodedSplit<'_>, what: &str) -> ProgressBar {
+    progress::tokens(what, split.encoded.iter().map(|document| document.tokens.len()).sum())
 }

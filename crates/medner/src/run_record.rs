@@ -2,6 +2,7 @@
 
 use crate::corpus::{self, Place};
 use anyhow::{Context, Result};
+use ner_data::dataset::Dropped;
 use ner_data::{LabelSet, Splits};
 use ner_hub::EncoderFiles;
 use ner_train::Recipe;
@@ -12,8 +13,11 @@ use std::process::Command;
 /// What was asked for, resolved: all that it takes to do the same again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Name of the corpus.
+    /// The corpus as the command line named it: a name, or the path of a description.
     pub dataset: String,
+    /// Label map, where one was named.
+    #[serde(default)]
+    pub labels: Option<String>,
     /// Folder of the corpus, where one was named.
     pub data_dir: Option<PathBuf>,
     /// Whether it trains on the synthetic sample.
@@ -31,7 +35,7 @@ pub struct Plan {
 impl Plan {
     /// Where to take the corpus from.
     pub fn place(&self) -> Place {
-        Place { data_dir: self.data_dir.clone(), sample: self.sample }
+        Place { data_dir: self.data_dir.clone(), sample: self.sample, labels: self.labels.clone() }
     }
 }
 
@@ -105,6 +109,9 @@ pub struct CorpusRecord {
     pub documents: Splits<usize>,
     /// Mentions of each split.
     pub mentions: Splits<usize>,
+    /// Mentions that the label map left out, by type.
+    #[serde(default)]
+    pub dropped: Dropped,
     /// Mentions of each split that the tags cannot say exactly.
     pub misfits: Splits<usize>,
 }

@@ -4,8 +4,8 @@ use crate::corpus::{Faults, check_faults};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use ner_data::conll::{TaggedSentence, read_sentences};
-use ner_data::dataset::{CorpusFormat, load_split};
+use ner_data::format::conll::{self, TaggedSentence, read_sentences};
+use ner_data::{Format, FormatOptions};
 use ner_eval::{Mode, ScoreError, Scores, SeqevalScheme, Side, score_documents, score_tags};
 use serde::Serialize;
 use std::io::{BufRead, BufReader, Write};
@@ -94,7 +94,7 @@ impl SchemeName {
 struct Report<'a> {
     gold: &'a Path,
     predicted: &'a Path,
-    format: CorpusFormat,
+    format: Format,
     /// `spans` for PubTator, else the mode of the tags.
     mode: &'static str,
     scheme: Option<SchemeName>,
@@ -113,13 +113,13 @@ struct Report<'a> {
 /// Where a file cannot be read, is faulty, or does not fit the other.
 pub fn run(args: Args) -> Result<()> {
     let format = match args.from {
-        InputFormat::Pubtator => CorpusFormat::Pubtator,
-        InputFormat::Conll => CorpusFormat::Conll,
+        InputFormat::Pubtator => Format::Pubtator,
+        InputFormat::Conll => Format::Conll,
         InputFormat::Auto => detect(&args.gold, &args.predicted)?,
     };
     let report = match format {
-        CorpusFormat::Pubtator => by_spans(&args)?,
-        CorpusFormat::Conll => by_tags(&args)?,
+        Format::Pubtator => by_spans(&args)?,
+        Format::Conll => by_tags(&args)?,
     };
     match args.format {
         OutputFormat::Json => stdout::print_json(&report),
@@ -135,8 +135,8 @@ fn by_spans(args: &Args) -> Result<Report<'_>> {
     if args.mode == ModeName::Strict || args.scheme.is_some() {
         bail!("--mode strict and --scheme are for tags; PubTator files are compared by character offsets");
     }
-    let (gold, gold_faults) = load_split(&args.gold, CorpusFormat::Pubtator)?;
-    let (predicted, predicted_faults) = load_split(&args.predicted, CorpusFormat::Pubtator)?;
+    let (gold, gold_faults) = Format::Pubtator.read(&args.gold, &FormatOptions::default())?;
+    let (predicted, predicted_faults) = Format::Pubtator.read(&args.predicted, &FormatOptions::default())?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
     let scored = score_documents(&gold, &predicted).with_context(|| not_comparable(args))?;
     if scored.missing_documents > 0 {
@@ -145,7 +145,7 @@ fn by_spans(args: &Args) -> Result<Report<'_>> {
     Ok(Report {
         gold: &args.gold,
         predicted: &args.predicted,
-        format: CorpusFormat::Pubtator,
+        format: Format::Pubtator,
         mode: "spans",
         scheme: None,
         scores: scored.scores,
@@ -164,8 +164,8 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
             (Mode::Strict(scheme.scheme()), "strict", Some(scheme))
         }
     };
-    let (gold, gold_faults) = read_sentences(&args.gold)?;
-    let (predicted, predicted_faults) = read_sentences(&args.predicted)?;
+    let (gold, gold_faults) = read_sentences(&args.gold, &conll::Options::default())?;
+    let (predicted, predicted_faults) = read_sentences(&args.predicted, &conll::Options::default())?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
     let tags =
         |sentences: &[TaggedSentence]| -> Vec<Vec<String>> { sentences.iter().map(|s| s.tags.clone()).collect() };
@@ -193,7 +193,7 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     Ok(Report {
         gold: &args.gold,
         predicted: &args.predicted,
-        format: CorpusFormat::Conll,
+        format: Format::Conll,
         mode: name,
         scheme,
         scores: scored.scores,
@@ -228,7 +228,7 @@ fn place_of(error: &ScoreError, args: &Args, gold: &[TaggedSentence], predicted:
 /// Lines of a file that are looked at to tell its format.
 const DETECTION_LINES: usize = 1000;
 
-fn detect(gold: &Path, predicted: &Path) -> Result<CorpusFormat> {
+fn detect(gold: &Path, predicted: &Path) -> Result<Format> {
     match (detect_one(gold)?, detect_one(predicted)?) {
         (Some(gold), Some(predicted)) if gold != predicted => {
             bail!("gold looks like {gold} and predicted like {predicted}; say --from pubtator or --from conll")
@@ -239,7 +239,7 @@ fn detect(gold: &Path, predicted: &Path) -> Result<CorpusFormat> {
 }
 
 /// PubTator where a line begins a document, CoNLL where none does, nothing where there is no line.
-fn detect_one(path: &Path) -> Result<Option<CorpusFormat>> {
+fn detect_one(path: &Path) -> Result<Option<Format>> {
     let mut format = None;
     for line in BufReader::new(fs_err::File::open(path)?).split(b'\n').take(DETECTION_LINES) {
         let line = line?;
@@ -247,10 +247,10 @@ fn detect_one(path: &Path) -> Result<Option<CorpusFormat>> {
         let (id, kind, rest) = (parts.next(), parts.next(), parts.next());
         let begins = matches!(kind, Some(b"t" | b"a")) && rest.is_some() && id.is_some_and(|id| !id.contains(&b'\t'));
         if begins {
-            return Ok(Some(CorpusFormat::Pubtator));
+            return Ok(Some(Format::Pubtator));
         }
         if !line.trim_ascii().is_empty() {
-            format = Some(CorpusFormat::Conll);
+            format = Some(Format::Conll);
         }
     }
     Ok(format)

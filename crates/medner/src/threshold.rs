@@ -11,9 +11,14 @@ const CANDIDATES: [f32; 11] = [0.0, -0.25, 0.25, -0.5, 0.5, -0.75, -1.0, -1.25, 
 
 /// The offset for each label that gives the best micro F1 on `split`: the same for all labels of a type, none for `O`.
 /// One type after the other; where two offsets are as good, that nearer to none.
-pub fn choose(split: &EncodedSplit<'_>, probabilities: &Probabilities, labels: &LabelSet) -> Vec<f32> {
+pub fn choose(
+    split: &EncodedSplit<'_>,
+    probabilities: &Probabilities,
+    labels: &LabelSet,
+    line_boundaries: bool,
+) -> Vec<f32> {
     let mut chosen = vec![0.0; labels.len()];
-    let mut best = f1(&decode(split, probabilities, labels, &chosen), split);
+    let mut best = f1(&decode(split, probabilities, labels, &chosen, line_boundaries), split);
     for entity_type in 0..labels.types.len() {
         let of_type = |offset: f32, chosen: &[f32]| -> Vec<f32> {
             let is_of_type = |id: usize| matches!(labels.tag(id), Tag::Entity(_, found) if found == entity_type);
@@ -21,7 +26,7 @@ pub fn choose(split: &EncodedSplit<'_>, probabilities: &Probabilities, labels: &
         };
         for candidate in CANDIDATES.into_iter().skip(1) {
             let offsets = of_type(candidate, &chosen);
-            let found = f1(&decode(split, probabilities, labels, &offsets), split);
+            let found = f1(&decode(split, probabilities, labels, &offsets, line_boundaries), split);
             if found > best {
                 (best, chosen) = (found, offsets);
             }
@@ -41,6 +46,7 @@ pub fn decode(
     probabilities: &Probabilities,
     labels: &LabelSet,
     offsets: &[f32],
+    line_boundaries: bool,
 ) -> Vec<Vec<Mention>> {
     let factors: Vec<f32> = offsets.iter().map(|offset| offset.exp()).collect();
     let shifted = |row: &[f32]| -> Vec<f32> {
@@ -51,7 +57,7 @@ pub fn decode(
     let documents = split.words.par_iter().zip(probabilities);
     let decode = |(words, rows): (&Vec<ner_data::Word>, &Vec<f32>)| {
         let rows: Vec<f32> = rows.chunks_exact(labels.len()).flat_map(shifted).collect();
-        ner_data::mentions_from_probabilities(words, &rows, labels)
+        ner_data::mentions_from_probabilities(words, &rows, labels, line_boundaries)
     };
     documents.map(decode).collect()
 }

@@ -6,9 +6,11 @@ use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{LabelSet, Split, Splits, TextEncoder, align, pubtator};
+use ner_data::{DatasetDescription, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
 use ner_eval::{Scores, score_documents};
-use ner_model::{BertConfig, Precision, Pretrained, Tagger, find_device, load_encoder, save_token_classifier};
+use ner_model::{
+    BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
+};
 use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Corpus: bc5cdr
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
     #[command(flatten)]
     place: Place,
@@ -58,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Go on with a run that was stopped: its id, its folder, or latest
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "lenient", "encoder", "epochs", "seed",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "epochs", "seed",
         "learning_rate", "precision", "device", "config"])]
     resume: Option<String>,
     /// Where runs are kept (default: experiments/runs of the checkout)
@@ -75,15 +77,17 @@ fn precision(text: &str) -> Result<Precision, String> {
 }
 
 impl Args {
-    /// The recipe: the file's values over the defaults, the options over both.
-    fn recipe(&self) -> Result<Recipe> {
-        let mut recipe = match &self.config {
-            None => Recipe::default(),
-            Some(path) => {
-                let text = fs_err::read_to_string(path)?;
-                toml::from_str(&text).with_context(|| format!("{} is no recipe", path.display()))?
-            }
-        };
+    /// The recipe: what suits the corpus over the defaults, the file's values over both, the options over all.
+    fn recipe(&self, description: &DatasetDescription) -> Result<Recipe> {
+        let mut table = description.recipe.clone();
+        let mut place = "the corpus's description".to_owned();
+        if let Some(path) = &self.config {
+            place = path.display().to_string();
+            let text = fs_err::read_to_string(path)?;
+            let file: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is no TOML"))?;
+            table.extend(file);
+        }
+        let mut recipe: Recipe = table.try_into().with_context(|| format!("{place} is no recipe"))?;
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
@@ -93,14 +97,16 @@ impl Args {
     }
 
     fn plan(&self) -> Result<Plan> {
+        let description = corpus::describe(&self.dataset)?.description;
         Ok(Plan {
             dataset: self.dataset.clone(),
             data_dir: self.place.data_dir.clone(),
             sample: self.place.sample,
+            labels: self.place.labels.clone(),
             lenient: self.faults.lenient,
             encoder: self.encoder.clone(),
             device: self.device.clone(),
-            recipe: self.recipe()?,
+            recipe: self.recipe(&description)?,
         })
     }
 }
@@ -111,8 +117,9 @@ impl Args {
 /// Where the corpus, the encoder or the run folder cannot be had, or the training fails.
 pub fn run(args: Args) -> Result<()> {
     let runs = runs_folder(args.runs.as_deref())?;
+    let name = corpus::name_of(&args.dataset)?;
     let resumed = match &args.resume {
-        Some(wanted) => Some(find_unfinished(&runs, &args.dataset, wanted)?),
+        Some(wanted) => Some(find_unfinished(&runs, &name, wanted)?),
         None => None,
     };
     let mut plan = match &resumed {
@@ -125,12 +132,12 @@ pub fn run(args: Args) -> Result<()> {
     let corpus = corpus::load(&plan.dataset, &plan.place())?;
     corpus.check_faults(Faults { lenient: plan.lenient })?;
     let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
-    let labels = LabelSet::new(plan.recipe.tag_scheme, corpus.description.entity_types.iter().cloned());
+    let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
     plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
-    let window = plan.recipe.window_size();
-    let encoder = TextEncoder::from_folder(&files.dir, window)?;
+    let reading = Reading { window: plan.recipe.window_size(), line_boundaries: corpus.description.line_boundaries };
+    let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
@@ -154,7 +161,7 @@ pub fn run(args: Args) -> Result<()> {
             (folder, record)
         }
         None => {
-            let folder = RunFolder::create(&runs, &plan.dataset, plan.recipe.seed).with_context(|| {
+            let folder = RunFolder::create(&runs, &name, plan.recipe.seed).with_context(|| {
                 format!("no run folder can be made in {}; --runs names another place", runs.display())
             })?;
             let record = RunRecord {
@@ -182,12 +189,12 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(progress) = &progress {
         info!("resuming after epoch {}", progress.epoch);
     }
-    let model = Model { config, config_json, labels, encoder, device, kind };
+    let model = Model { config, config_json, labels, encoder, reading, device, kind };
     train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), &stop)?;
     let outcome = finish(&model, &folder, [&dev, &test])?;
     record.finished_at = Some(now());
     folder.write_run(&record)?;
-    eval::print(&plan.dataset, Split::Test, &record.run, &outcome.test, args.format)
+    eval::print(&name, Split::Test, &record.run, &outcome.test, args.format)
 }
 
 /// What a run predicts with, apart from the weights.
@@ -196,6 +203,7 @@ struct Model {
     config_json: serde_json::Value,
     labels: LabelSet,
     encoder: TextEncoder,
+    reading: Reading,
     device: Device,
     kind: Kind,
 }
@@ -241,19 +249,21 @@ fn train_epochs(
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let tagger = Tagger::new(&model.config, &model.labels, trainer.weights(), model.device, model.kind)?;
-        let probabilities = bar.suspend(|| probabilities(&tagger, &model.encoder, dev, "dev"));
+        let recognizer = Recognizer::new(tagger, model.encoder.clone(), model.reading);
+        let probabilities = bar.suspend(|| probabilities(&recognizer, dev, "dev"));
+        let lines = model.reading.line_boundaries;
         let offsets = match plan.recipe.thresholds {
-            true => threshold::choose(dev, &probabilities, &model.labels),
+            true => threshold::choose(dev, &probabilities, &model.labels, lines),
             false => vec![0.0; model.labels.len()],
         };
-        let predicted = dev.with_mentions(threshold::decode(dev, &probabilities, &model.labels, &offsets));
+        let predicted = dev.with_mentions(threshold::decode(dev, &probabilities, &model.labels, &offsets, lines));
         let scores = score_documents(dev.documents, &predicted)?.scores;
         let f1 = scores.overall.f1.unwrap_or(0.0);
         let is_best = best.is_none_or(|(_, best)| f1 > best);
         if is_best {
             best = Some((epoch, f1));
             let weights = trainer.weights().with_label_offsets(&offsets)?;
-            save_token_classifier(&folder.model(), &model.config_json, &model.labels, &weights)?;
+            save_token_classifier(&folder.model(), &model.config_json, &model.labels, &model.reading, &weights)?;
         }
         let report = EpochReport {
             epoch,
@@ -300,16 +310,15 @@ struct Outcome {
 
 /// Scores the best model, as it was saved, and keeps its test predictions.
 fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]) -> Result<Outcome> {
-    let tagger = eval::load_tagger(&folder.model(), model.device, model.kind)?;
-    let on_dev = predict(&tagger, &model.encoder, dev, "dev");
-    let on_test = predict(&tagger, &model.encoder, test, "test");
+    let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
+    let on_dev = predict(&recognizer, dev, "dev");
+    let on_test = predict(&recognizer, test, "test");
     let outcome = Outcome {
         dev: score_documents(dev.documents, &on_dev)?.scores,
         test: score_documents(test.documents, &on_test)?.scores,
     };
-    let mut text = Vec::new();
-    pubtator::write(&mut text, &on_test)?;
-    folder.write("predictions/test.PubTator.txt", &text)?;
+    let predictions = folder.path().join("predictions").join("test.PubTator.txt");
+    Format::Pubtator.write(&predictions, &on_test, &FormatOptions::default())?;
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
 }
@@ -320,6 +329,7 @@ impl CorpusRecord {
             origin: corpus.origin.clone(),
             documents: corpus.splits.map(|_, split| split.documents.len()),
             mentions: corpus.splits.map(|_, split| split.documents.iter().map(|d| d.mentions.len()).sum()),
+            dropped: corpus.dropped.clone(),
             misfits,
         }
     }

@@ -105,8 +105,13 @@ pub fn piece_labels(words: &[Word], entities: &[TaggedEntity], labels: &LabelSet
 ///
 /// The pieces of a word decide together: each adds its probability of lying outside and inside each type, and the
 /// largest sum wins. Whether the word begins a mention is for its first piece to say. A mention thus begins and ends
-/// with a word.
-pub fn mentions_from_probabilities(words: &[Word], probabilities: &[f32], labels: &LabelSet) -> Vec<Mention> {
+/// with a word; with `line_boundaries` none goes on behind a line break.
+pub fn mentions_from_probabilities(
+    words: &[Word],
+    probabilities: &[f32],
+    labels: &LabelSet,
+    line_boundaries: bool,
+) -> Vec<Mention> {
     let tags: Vec<Tag> = (0..labels.len()).map(|id| labels.tag(id)).collect();
     let mut mentions: Vec<Mention> = Vec::new();
     let mut open = None;
@@ -122,6 +127,9 @@ pub fn mentions_from_probabilities(words: &[Word], probabilities: &[f32], labels
             }
         }
         let best = (0..mass.len()).max_by(|&a, &b| mass[a].total_cmp(&mass[b])).filter(|&best| mass[best] > outside);
+        if line_boundaries && word.starts_line {
+            open = None;
+        }
         let Some(best) = best else {
             open = None;
             continue;
@@ -183,10 +191,16 @@ mod tests {
 
     /// Two words of two pieces each; one row of probabilities (O, B, I) for each piece.
     fn decided(rows: [[f32; 3]; 4]) -> Vec<Span> {
-        let word = |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2 };
+        let word =
+            |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2, starts_line: at == 1 };
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
-        let mentions = mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels);
-        mentions.iter().map(Mention::span).collect()
+        let mentions = |lines| mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, lines);
+        // Behind a line break a mention ends where that is asked for, and nothing else changes.
+        let at_lines: Vec<Span> = mentions(true).iter().map(Mention::span).collect();
+        let spans: Vec<Span> = mentions(false).iter().map(Mention::span).collect();
+        let cut = |&span: &Span| if span == Span::new(0, 9) { vec![word(0).span, word(1).span] } else { vec![span] };
+        assert_eq!(at_lines, spans.iter().flat_map(cut).collect::<Vec<_>>());
+        spans
     }
 
     #[test]

@@ -23,12 +23,15 @@ pub enum DiagnosticKind {
     InvalidUtf8,
     /// A tag that cannot follow the one before it (`I-X` after `O`); it was read as a beginning.
     InvalidTagSequence,
+    /// Something that is sound but for which [`Document`](crate::Document) has no place (an event, a normalisation's
+    /// text); it was left out.
+    NotRead,
 }
 
 impl DiagnosticKind {
     /// Whether something of the corpus was left out or changed, so that a user has to decide before training.
     pub const fn is_loss(self) -> bool {
-        !matches!(self, Self::DuplicateMention | Self::InvalidTagSequence)
+        !matches!(self, Self::DuplicateMention | Self::InvalidTagSequence | Self::NotRead)
     }
 
     const fn phrase(self) -> &'static str {
@@ -41,6 +44,7 @@ impl DiagnosticKind {
             Self::UnknownDocument => "unknown document",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
+            Self::NotRead => "left out, no place for it",
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Document {
     /// Relations between concepts or mentions, kept so that writing loses nothing.
     #[serde(default)]
     pub relations: Vec<Relation>,
+    /// What else the corpus says of the document (BioC's infons).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A named part of a document (BioC's word): title, abstract, section.
@@ -53,12 +56,39 @@ pub struct Mention {
 }
 
 /// A relation as the corpus states it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Relation {
     /// Kind of relation (`CID`).
     pub kind: String,
-    /// What it relates, in order: concept identifiers or mention identifiers, as in the source.
-    pub arguments: Vec<String>,
+    /// What it relates, in order.
+    pub arguments: Vec<Argument>,
+}
+
+/// One end of a relation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Argument {
+    /// Its part in the relation (`Arg1`, `Chemical`); empty where the corpus names none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub role: String,
+    /// What stands there.
+    pub target: Target,
+}
+
+/// What a relation relates.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// A concept, by its identifier.
+    Concept(String),
+    /// A mention, by its place in the document's list.
+    Mention(usize),
+}
+
+impl Argument {
+    /// A concept without a role.
+    pub fn concept(id: impl Into<String>) -> Self {
+        Self { role: String::new(), target: Target::Concept(id.into()) }
+    }
 }
 
 impl Mention {

@@ -3,6 +3,7 @@
 //! The frames hold the text of the corpus and belong beside it, under the same terms. Offsets count Unicode characters
 //! and are half-open.
 
+use crate::new_file::NewFile;
 use crate::{Document, dataset::Split};
 use fs_err as fs;
 use polars::prelude::{Column, DataFrame, NamedFrom, ParquetReader, ParquetWriter, PolarsError, SerReader, Series};
@@ -105,13 +106,10 @@ fn numbers(name: &str, values: impl Iterator<Item = Option<usize>>) -> Column {
 /// # Errors
 /// Where it cannot be written.
 pub fn write(path: &Path, frame: &mut DataFrame) -> Result<(), FrameError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut temporary = temporary(folder)?;
+    let mut file = NewFile::create(path)?;
     let fault = |source| FrameError::Parquet { path: path.into(), source };
-    ParquetWriter::new(temporary.as_file_mut()).finish(frame).map_err(fault)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
+    ParquetWriter::new(&mut file).finish(frame).map_err(fault)?;
+    file.finish()?;
     Ok(())
 }
 
@@ -122,19 +120,6 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> Result<(), FrameError> {
 pub fn read(path: &Path) -> Result<DataFrame, FrameError> {
     let file = fs::File::open(path)?.into_parts().0;
     ParquetReader::new(file).finish().map_err(|source| FrameError::Parquet { path: path.into(), source })
-}
-
-/// A file with the permissions of any other new file; the library's own are for the owner's eyes alone.
-fn temporary(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".medner-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The process's umask still applies.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 
 mod align;
 mod batches;
-pub mod conll;
 pub mod dataset;
 mod diagnostic;
 mod document;
+pub mod format;
 pub mod frames;
-mod lines;
-pub mod pubtator;
+mod loss;
+mod new_file;
 mod sentences;
 mod span;
 mod statistics;
@@ -23,7 +23,9 @@ pub use align::{Alignment, Misfit, MisfitReason, align, mentions_from_probabilit
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
-pub use document::{Document, Mention, Passage, Relation};
+pub use document::{Argument, Document, Mention, Passage, Relation, Target};
+pub use format::{Documents, Format, FormatOptions, Writer};
+pub use loss::{Fate, Item, Loss, LossReport, Tally};
 pub use sentences::sentences;
 pub use span::{CharIndex, Span};
 pub use statistics::{AlignmentStatistics, SplitStatistics};

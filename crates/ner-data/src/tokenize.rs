@@ -1,7 +1,7 @@
 //! From text to windows of word pieces with exact offsets.
 
 use crate::{Document, Span, sentences};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use tokenizers::models::wordpiece::WordPiece;
@@ -36,7 +36,8 @@ pub enum TokenizeError {
 }
 
 /// Where the encoder's windows may be cut, and how long they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WindowSize {
     /// Most tokens of a window, special tokens included.
     pub max_tokens: usize,
@@ -63,6 +64,8 @@ pub struct Token {
     pub span: Span,
     /// Number of the [`Word`] that it is a piece of, ascending from 0.
     pub word: u32,
+    /// Whether a line break stands between it and the token before.
+    pub starts_line: bool,
 }
 
 /// The unit that is tagged: a pre-token of the tokenizer, cut where a letter meets a digit and two pieces meet.
@@ -76,6 +79,8 @@ pub struct Word {
     pub span: Span,
     /// Its pieces.
     pub tokens: Range<usize>,
+    /// Whether a line break stands between it and the word before.
+    pub starts_line: bool,
 }
 
 /// A run of a document's tokens that the encoder sees at once.
@@ -117,7 +122,7 @@ impl EncodedDocument {
                     word.span.end = token.span.end;
                     word.tokens.end = at + 1;
                 }
-                _ => words.push(Word { span: token.span, tokens: at..at + 1 }),
+                _ => words.push(Word { span: token.span, tokens: at..at + 1, starts_line: token.starts_line }),
             }
         }
         words
@@ -266,7 +271,10 @@ fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
             word += 1;
         }
         last = Some(pre_token);
-        tokens.push(Token { id, span: Span::new(start, end), word });
+        let before = tokens.last().map_or(0, |before| before.span.end);
+        let starts_line =
+            chars.get(before..start).is_some_and(|between| between.iter().any(|char| "\n\r".contains(*char)));
+        tokens.push(Token { id, span: Span::new(start, end), word, starts_line });
     }
     for at in 0..tokens.len() {
         let limit = tokens.get(at + 1).map_or(chars.len(), |next| next.span.start);
@@ -417,9 +425,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn token(at: usize, word: u32) -> Token {
+        Token { id: 1, span: Span::new(at, at + 1), word, starts_line: false }
+    }
+
     fn tokens(words: &[usize]) -> Vec<Token> {
         let pieces = words.iter().enumerate().flat_map(|(word, &len)| std::iter::repeat_n(word, len));
-        pieces.enumerate().map(|(at, word)| Token { id: 1, span: Span::new(at, at + 1), word: word as u32 }).collect()
+        pieces.enumerate().map(|(at, word)| token(at, word as u32)).collect()
     }
 
     proptest! {

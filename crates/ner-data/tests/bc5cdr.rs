@@ -1,8 +1,8 @@
 //! The loaders on the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `bc5cdr` and
 //! `bc5cdr-iob`; without it the tests say that they were skipped.
 
-use ner_data::dataset::{CorpusFormat, LoadedSplit, load_split};
-use ner_data::{DatasetDescription, Split, SplitStatistics, Splits, pubtator};
+use ner_data::dataset::LoadedSplit;
+use ner_data::{DatasetDescription, Format, FormatOptions, Split, SplitStatistics, Splits};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn corpus(name: &str) -> Option<PathBuf> {
     }
 }
 
-fn load(folder: &str) -> Option<(DatasetDescription, Splits<PathBuf>, Splits<LoadedSplit>, CorpusFormat)> {
+fn load(folder: &str) -> Option<(DatasetDescription, Splits<PathBuf>, Splits<LoadedSplit>, Format)> {
     let description = DatasetDescription::builtin("bc5cdr").expect("built in");
     let files = description.locate(&corpus(folder)?).expect("all files are there");
     let loaded = files.load().expect("readable");
@@ -34,7 +34,7 @@ fn by_type(disease: usize, chemical: usize) -> BTreeMap<String, usize> {
 #[test]
 fn pubtator_counts() {
     let Some((description, _, loaded, format)) = load("bc5cdr") else { return };
-    assert_eq!(format, CorpusFormat::Pubtator);
+    assert_eq!(format, Format::Pubtator);
     let expected = Splits { train: by_type(4182, 5203), dev: by_type(4244, 5347), test: by_type(4424, 5385) };
     for (split, loaded) in loaded.iter() {
         assert_eq!(loaded.diagnostics.0, [], "{split}");
@@ -52,9 +52,11 @@ fn pubtator_is_written_as_it_was_read() {
     let Some((_, paths, loaded, _)) = load("bc5cdr") else { return };
     for (split, loaded) in loaded.iter() {
         let original = std::fs::read_to_string(paths.get(split)).expect("readable");
-        let mut out = Vec::new();
-        assert_eq!(pubtator::write(&mut out, &loaded.documents).expect("memory"), 0);
-        let written = String::from_utf8(out).expect("UTF-8");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let options = FormatOptions::default();
+        let report = Format::Pubtator.write(file.path(), &loaded.documents, &options).expect("written");
+        assert!(report.is_lossless(), "{split}: {report:?}");
+        let written = std::fs::read_to_string(file.path()).expect("read");
         assert_eq!(original.trim_end().lines().count(), written.trim_end().lines().count(), "{split}");
         let pairs = original.lines().zip(written.lines());
         let differ: Vec<(&str, &str)> = pairs.filter(|(original, written)| original != written).collect();
@@ -71,7 +73,7 @@ fn pubtator_is_written_as_it_was_read() {
 #[test]
 fn iob_counts() {
     let Some((_, _, loaded, format)) = load("bc5cdr-iob") else { return };
-    assert_eq!(format, CorpusFormat::Conll);
+    assert_eq!(format, Format::Conll);
     let expected = Splits { train: (4560, 118_170, 9385), dev: (4581, 117_453, 9593), test: (4797, 124_750, 9809) };
     for (split, loaded) in loaded.iter() {
         assert_eq!(loaded.diagnostics.0, [], "{split}");
@@ -87,6 +89,6 @@ fn iob_counts() {
 #[test]
 fn a_file_is_read_by_its_path() {
     let Some((_, paths, loaded, format)) = load("bc5cdr") else { return };
-    let (documents, diagnostics) = load_split(&paths.test, format).expect("readable");
+    let (documents, diagnostics) = format.read(&paths.test, &FormatOptions::default()).expect("readable");
     assert_eq!((documents, diagnostics), (loaded.test.documents, loaded.test.diagnostics));
 }

@@ -212,7 +212,7 @@ proptest! {
             let pieces = piece_labels(&words, &alignment.entities, &labels);
             prop_assert_eq!(pieces.len(), encoded.tokens.len());
             let probabilities = one_hot(&pieces, &labels);
-            prop_assert_eq!(&mentions_from_probabilities(&words, &probabilities, &labels), &mentions);
+            prop_assert_eq!(&mentions_from_probabilities(&words, &probabilities, &labels, false), &mentions);
         }
     }
 }

@@ -13,6 +13,23 @@ pub fn sha256_file(path: &Path) -> Result<String, Error> {
     sha256_reader(&mut fs_err::File::open(path)?)
 }
 
+/// As [`sha256_file`]; for a folder, the SHA-256 of the relative names and checksums of all files in it, in the order
+/// of their names.
+pub fn sha256_path(path: &Path) -> Result<String, Error> {
+    if !path.is_dir() {
+        return sha256_file(path);
+    }
+    let mut hasher = Sha256::new();
+    for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
+        let entry = entry.map_err(std::io::Error::from)?;
+        if entry.file_type().is_file() {
+            let name = entry.path().strip_prefix(path).unwrap_or(entry.path());
+            hasher.update(format!("{} {}\n", sha256_file(entry.path())?, name.display()));
+        }
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
 fn sha256_reader(reader: &mut impl Read) -> Result<String, Error> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

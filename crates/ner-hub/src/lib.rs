@@ -34,6 +34,6 @@ pub use download::{Fetched, How, fetch};
 pub use encoder::{EncoderFiles, Origin, WeightsFormat, resolve_encoder};
 pub use env::{Env, Options, Token};
 pub use error::Error;
-pub use hash::sha256_file;
+pub use hash::{sha256_file, sha256_path};
 pub use progress::Progress;
 pub use registry::{EncoderEntry, EncoderStatus, LocalCopy, Package, list_encoders, registry};

@@ -23,6 +23,9 @@ pub enum ModelError {
     /// The weights file cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The tokenizer cannot be loaded, or fails.
+    #[error(transparent)]
+    Tokenizer(#[from] ner_data::TokenizeError),
     /// Another file cannot be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -11,6 +11,7 @@ mod dropout;
 mod error;
 mod parameters;
 mod pretrained;
+mod recognizer;
 mod tagger;
 mod token_classifier;
 
@@ -21,8 +22,9 @@ pub use dropout::Dropout;
 pub use error::ModelError;
 pub use parameters::Parameters;
 pub use pretrained::{
-    Pretrained, load_encoder, load_parameters, load_token_classifier, save_parameters, save_token_classifier,
+    Pretrained, Reading, load_encoder, load_parameters, load_token_classifier, save_parameters, save_token_classifier,
 };
+pub use recognizer::Recognizer;
 pub use tagger::Tagger;
 pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy};
 

@@ -2,7 +2,8 @@
 
 use crate::checkpoint::{self, Dtype, TensorData, modern_name, write_safetensors};
 use crate::{BertConfig, ModelError, Parameters, TokenClassifier};
-use ner_data::LabelSet;
+use ner_data::{LabelSet, WindowSize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,36 @@ pub fn load_token_classifier(folder: &Path) -> Result<(Pretrained, LabelSet), Mo
     let labels = labels_of(&fs_err::read_to_string(&path)?, &path)?;
     let model = load(&path, &folder.join("model.safetensors"), &labels, None)?;
     Ok((model, labels))
+}
+
+/// How a model reads documents, which its weights do not say. It stands under `medner` in `config.json`, where other
+/// programs pass over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Windows that the model was chosen with.
+    pub window: WindowSize,
+    /// Whether no mention goes on behind a line break.
+    pub line_boundaries: bool,
+}
+
+const READING: &str = "medner";
+
+impl Reading {
+    /// That of a model, or the default for a model that was trained elsewhere; windows never reach past its positions.
+    ///
+    /// # Errors
+    /// Where it is malformed.
+    pub fn of(model: &Pretrained, folder: &Path) -> Result<Self, ModelError> {
+        let mut reading = match model.config_json.get(READING) {
+            None => Self::default(),
+            Some(value) => serde_json::from_value(value.clone()).map_err(|error| ModelError::Config {
+                path: folder.join("config.json"),
+                message: format!("`{READING}` in it: {error}"),
+            })?,
+        };
+        reading.window.max_tokens = reading.window.max_tokens.min(model.config.max_position_embeddings as usize);
+        Ok(reading)
+    }
 }
 
 /// `seed` is that of a new head; without it the head is read from the file.
@@ -152,9 +183,11 @@ pub fn save_token_classifier(
     folder: &Path,
     config_json: &Value,
     labels: &LabelSet,
+    reading: &Reading,
     parameters: &Parameters,
 ) -> Result<(), ModelError> {
     let mut config = config_json.clone();
+    config[READING] = json!(reading);
     let names = labels.names();
     config["architectures"] = json!(["BertForTokenClassification"]);
     config["model_type"] = json!("bert");

@@ -1,7 +1,5 @@
 use crate::{Batch, BertConfig, ModelError, Parameters, TokenClassifier};
-use ner_data::{
-    EncodedDocument, LabelSet, Mention, TextEncoder, Window, batches_by_length, mentions_from_probabilities,
-};
+use ner_data::{EncodedDocument, LabelSet, TextEncoder, Window, batches_by_length};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// A token classifier ready to predict: weights on their device, in the kind of the computation.
@@ -36,18 +34,6 @@ impl Tagger {
     /// The labels that it gives.
     pub const fn labels(&self) -> &LabelSet {
         &self.labels
-    }
-
-    /// Mentions of each document. `progress` is told the number of tokens after each batch.
-    pub fn mentions(
-        &self,
-        encoder: &TextEncoder,
-        documents: &[EncodedDocument],
-        progress: impl FnMut(usize),
-    ) -> Vec<Vec<Mention>> {
-        let probabilities = self.probabilities(encoder, documents, progress);
-        let pairs = documents.iter().zip(&probabilities);
-        pairs.map(|(document, rows)| mentions_from_probabilities(&document.words(), rows, &self.labels)).collect()
     }
 
     /// Probabilities of the labels, `[tokens, labels]` of each document, row by row.

@@ -4,7 +4,7 @@
 
 use ner_data::{LabelSet, TagScheme};
 use ner_model::checkpoint::{self, TensorData, write_safetensors};
-use ner_model::{BertConfig, load_encoder, load_parameters, load_token_classifier, save_token_classifier};
+use ner_model::{BertConfig, Reading, load_encoder, load_parameters, load_token_classifier, save_token_classifier};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     let encoder = golden("bare");
     let made = load_encoder(&encoder.join("config.json"), &encoder.join("model.safetensors"), &labels, 7).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    save_token_classifier(folder.path(), &made.config_json, &labels, &made.parameters).unwrap();
+    save_token_classifier(folder.path(), &made.config_json, &labels, &Reading::default(), &made.parameters).unwrap();
     let (read, read_labels) = load_token_classifier(folder.path()).unwrap();
     assert_eq!(read_labels, labels);
     assert_eq!(read.config, made.config);
@@ -54,8 +54,16 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     assert_eq!(config["architectures"][0], "BertForTokenClassification");
     assert_eq!(config["label2id"]["S-Side-Effect"], 8);
 
+    assert_eq!(
+        Reading::of(&read, folder.path()).unwrap().window.max_tokens as i64,
+        made.config.max_position_embeddings
+    );
+
     // Over a folder that holds another model.
-    save_token_classifier(folder.path(), &made.config_json, &labels, &made.parameters).unwrap();
+    let reading = Reading { line_boundaries: true, ..Reading::default() };
+    save_token_classifier(folder.path(), &made.config_json, &labels, &reading, &made.parameters).unwrap();
+    let (read, _) = load_token_classifier(folder.path()).unwrap();
+    assert!(Reading::of(&read, folder.path()).unwrap().line_boundaries);
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }

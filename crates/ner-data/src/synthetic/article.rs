@@ -4,7 +4,7 @@ use super::builder::TextBuilder;
 use super::grammar::{STUDIES, Section, Study, WORDS};
 use super::lexicon::{Kind, Lexicon, Part, Term};
 use super::random::Random;
-use crate::{Document, Passage, Relation, Span};
+use crate::{Argument, Document, Passage, Relation, Span};
 
 /// How often a name that has an acronym is introduced with it, and how often the acronym is used from then on.
 const ABBREVIATES_PERCENT: usize = 60;
@@ -138,7 +138,10 @@ impl<'l> Article<'l> {
         let effects = disease.into_iter().chain(self.composites.drain(..));
         for effect in effects {
             let Some(chemical) = &chemical else { continue };
-            let relation = Relation { kind: "CID".to_owned(), arguments: vec![chemical.clone(), effect] };
+            let relation = Relation {
+                kind: "CID".to_owned(),
+                arguments: [chemical.clone(), effect].map(Argument::concept).into(),
+            };
             if !self.relations.contains(&relation) {
                 self.relations.push(relation);
             }

@@ -1,4 +1,4 @@
-use crate::pubtator::INDIVIDUAL_MENTIONS;
+use crate::format::pubtator::INDIVIDUAL_MENTIONS;
 use crate::{Mention, Span};
 
 /// What a document with Unicode spells in one character and the others in ASCII.

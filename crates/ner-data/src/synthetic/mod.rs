@@ -76,7 +76,8 @@ pub fn bc5cdr(seed: u64, sizes: Sizes) -> Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pubtator;
+    use crate::format::pubtator;
+    use crate::{Format, FormatOptions, Target};
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
@@ -143,8 +144,12 @@ mod tests {
             let (chemicals, diseases) = (ids("Chemical"), ids("Disease"));
             assert!(chemicals.is_disjoint(&diseases), "{}", document.id);
             for relation in &document.relations {
-                assert!(chemicals.contains(&relation.arguments[0]), "{}", document.id);
-                assert!(diseases.contains(&relation.arguments[1]), "{}", document.id);
+                let concept = |at: usize| match &relation.arguments[at].target {
+                    Target::Concept(id) => id,
+                    Target::Mention(_) => panic!("{}", document.id),
+                };
+                assert!(chemicals.contains(concept(0)), "{}", document.id);
+                assert!(diseases.contains(concept(1)), "{}", document.id);
             }
         }
     }
@@ -202,12 +207,17 @@ mod tests {
         let parts = sample();
         for (name, documents) in [("train", &parts.train), ("dev", &parts.dev), ("test", &parts.test)] {
             let path = folder.join(format!("{name}.PubTator.txt"));
-            let mut expected = Vec::new();
-            assert_eq!(pubtator::write(&mut expected, documents).expect("a buffer can be written"), 0);
+            let options = FormatOptions::default();
+            let written = tempfile::NamedTempFile::new().expect("a file");
+            let report = Format::Pubtator.write(written.path(), documents, &options).expect("written");
+            assert!(report.is_lossless(), "{report:?}");
             let committed = fs_err::read(&path).expect("the sample is committed");
-            assert!(committed == expected, "make {name} again: cargo run --release -p ner-data --example make_sample");
+            assert!(
+                committed == fs_err::read(written.path()).expect("read"),
+                "make {name} again: cargo run --release -p ner-data --example make_sample"
+            );
 
-            let (read, diagnostics) = pubtator::read(&path).expect("the sample is committed");
+            let (read, diagnostics) = Format::Pubtator.read(&path, &options).expect("the sample is committed");
             assert!(diagnostics.0.is_empty(), "{diagnostics:?}");
             assert_eq!(&read, documents);
         }

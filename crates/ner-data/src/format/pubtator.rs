@@ -11,11 +11,12 @@
 //! output), six (with concept identifiers joined by `|`, `-1` for none) or seven (the parts of a composite mention).
 //! Format: Wei, Kao, Lu (2013), "PubTator: a web-based text mining tool for assisting biocuration".
 
-use crate::lines::Lines;
-use crate::{CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span};
-use fs_err as fs;
-use std::collections::HashSet;
-use std::io::{self, BufRead, BufReader, Write};
+use super::lines::Lines;
+use super::{Expressed, Output};
+use crate::{Argument, CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 /// Attribute that keeps the seventh column: the parts of a composite mention, joined by `|`.
@@ -23,32 +24,9 @@ pub const INDIVIDUAL_MENTIONS: &str = "individual_mentions";
 
 const NO_CONCEPT: &str = "-1";
 
-/// Reads a whole file: its documents, and what was wrong with it.
-///
-/// # Errors
-/// Only where the file cannot be read; what is wrong inside it is a diagnostic.
-pub fn read(path: &Path) -> io::Result<(Vec<Document>, Diagnostics)> {
-    read_from(BufReader::new(fs::File::open(path)?), path)
-}
-
-/// As [`read`], from an input that need not be a file; `file` is the name that diagnostics give.
-///
-/// # Errors
-/// Where the input cannot be read.
-pub fn read_from(input: impl BufRead, file: &Path) -> io::Result<(Vec<Document>, Diagnostics)> {
-    let mut reader = Reader::new(input, file);
-    let mut documents = Vec::new();
-    let mut ids = HashSet::new();
-    while let Some(document) = reader.next_document()? {
-        if ids.insert(document.id.clone()) {
-            documents.push(document);
-        } else {
-            let line = reader.first_line;
-            let message = "its id is that of an earlier document".to_owned();
-            reader.lines.report_at(line, DiagnosticKind::DuplicateDocument, Some(&document.id), message);
-        }
-    }
-    Ok((documents, reader.into_diagnostics()))
+/// Whether a file that begins with `text` is one: a title line stands among its first.
+pub(super) fn begins(text: &str) -> bool {
+    !text.starts_with(['{', '[', '<']) && text.lines().any(|line| matches!(text_line(line), Some((_, 't', _))))
 }
 
 /// Reads documents one by one, in memory that does not grow with the file.
@@ -60,22 +38,8 @@ pub struct Reader<R> {
     first_line: usize,
 }
 
-impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
-    pub fn new(input: R, file: &Path) -> Self {
-        Self { lines: Lines::new(input, file), pending: None, first_line: 0 }
-    }
-
-    /// The faults met so far, in the order of the lines.
-    pub fn into_diagnostics(self) -> Diagnostics {
-        self.lines.into_diagnostics()
-    }
-
-    /// The next document, or `None` at the end of the file.
-    ///
-    /// # Errors
-    /// Where the input cannot be read.
-    pub fn next_document(&mut self) -> io::Result<Option<Document>> {
+impl<R: BufRead> super::Reader for Reader<R> {
+    fn next_document(&mut self) -> io::Result<Option<Document>> {
         let Some((id, title)) = self.find_title()? else { return Ok(None) };
         let passage = Passage { kind: "title".into(), span: Span::new(0, title.chars().count()) };
         let mut document = Document { id, text: title, passages: vec![passage], ..Document::default() };
@@ -102,6 +66,21 @@ impl<R: BufRead> Reader<R> {
         }
         self.read_rows(&mut document, &rows);
         Ok(Some(document))
+    }
+
+    fn place(&self) -> (&Path, usize) {
+        (self.lines.file(), self.first_line)
+    }
+
+    fn take_diagnostics(&mut self) -> Diagnostics {
+        self.lines.take_diagnostics()
+    }
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A reader of `input`; `file` is the name that diagnostics give.
+    pub fn new(input: R, file: &Path) -> Self {
+        Self { lines: Lines::new(input, file), pending: None, first_line: 0 }
     }
 
     /// Skips to the next title line; everything else on the way is a fault.
@@ -180,7 +159,7 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
     }
     let (Ok(start), Ok(end)) = (columns[1].parse::<usize>(), columns[2].parse::<usize>()) else {
         if columns.len() == 4 && columns[1].parse::<usize>().is_err() {
-            let arguments = columns[2..].iter().map(|&argument| argument.to_owned()).collect();
+            let arguments = columns[2..].iter().map(|&concept| Argument::concept(concept)).collect();
             return Ok(Row::Relation(Relation { kind: columns[1].to_owned(), arguments }));
         }
         return Err(malformed("columns 2 and 3 of a mention are its start and end".to_owned()));
@@ -213,37 +192,118 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
     Ok(Row::Mention(mention))
 }
 
-/// Writes documents; returns how many mentions were left out because they have several fragments, which this format
-/// cannot say.
+/// The document as this format can say it.
 ///
-/// A document without a title passage is written as one title line. Line breaks in the text become spaces, which
-/// keeps every offset.
-///
-/// # Errors
-/// Where `out` cannot be written.
-pub fn write<'d>(out: &mut impl Write, documents: impl IntoIterator<Item = &'d Document>) -> io::Result<usize> {
-    let mut left_out = 0;
-    for (number, document) in documents.into_iter().enumerate() {
-        if number > 0 {
+/// Line breaks and tabs of the text become spaces, which keeps every offset. A title passage with a space behind it
+/// stays, and all that follows becomes the abstract; in every other document the whole text becomes the title.
+/// Mentions keep one place, one line of concepts and [`INDIVIDUAL_MENTIONS`]; of those with the same place and type,
+/// the first stays. Relations are those between two concepts, without roles.
+pub fn express(document: &Document) -> Expressed {
+    let index = document.char_index();
+    let text = one_line(&document.text).into_owned();
+    let title_end = match document.passages.first() {
+        Some(first) if first.kind == "title" && first.span.start == 0 => first.span.end,
+        _ => index.len(),
+    };
+    let cut = match index.slice(&text, Span::new(title_end, title_end + 1)) {
+        Some(" ") => title_end,
+        _ => index.len(),
+    };
+    let mut passages = vec![Passage { kind: "title".into(), span: Span::new(0, cut) }];
+    if cut < index.len() {
+        passages.push(Passage { kind: "abstract".into(), span: Span::new(cut + 1, index.len()) });
+    }
+    let mut seen = HashSet::new();
+    let mut expressed = Expressed::new(document, |mention| {
+        let span = mention.span();
+        let mention = Mention {
+            entity_type: one_line(&mention.entity_type).into_owned(),
+            concept_ids: mention.concept_ids.iter().filter(|id| can_say_concept(id)).cloned().collect(),
+            attributes: individual_mentions(mention),
+            fragments: mention.fragments.clone(),
+        };
+        let sayable = !mention.is_discontinuous()
+            && !mention.entity_type.is_empty()
+            && index.slice(&text, span).is_some_and(|text| !text.is_empty());
+        (sayable && seen.insert((span, mention.entity_type.clone()))).then_some(mention)
+    });
+    expressed.change_relations(|relation| {
+        let kind = one_line(&relation.kind).into_owned();
+        let concept = |argument: &Argument| match &argument.target {
+            Target::Concept(id) if *id == one_line(id) => Some(Argument::concept(id)),
+            _ => None,
+        };
+        let arguments: Vec<Argument> = relation.arguments.iter().map(concept).collect::<Option<_>>()?;
+        // A number in place of the kind makes the line a mention.
+        (arguments.len() == 2 && kind.parse::<usize>().is_err()).then_some(Relation { kind, arguments })
+    });
+    expressed.document = Document {
+        id: sayable_id(&document.id),
+        text,
+        passages,
+        mentions: expressed.document.mentions,
+        relations: expressed.document.relations,
+        ..Document::default()
+    };
+    expressed
+}
+
+/// `text` with a space in place of each line break and tab.
+fn one_line(text: &str) -> Cow<'_, str> {
+    const BREAKS: [char; 3] = ['\n', '\r', '\t'];
+    if text.contains(BREAKS) { text.replace(BREAKS, " ").into() } else { text.into() }
+}
+
+fn can_say_concept(id: &str) -> bool {
+    !id.is_empty() && id != NO_CONCEPT && !id.contains(['|', '\n', '\r', '\t'])
+}
+
+fn individual_mentions(mention: &Mention) -> BTreeMap<String, String> {
+    let parts = mention.attributes.get(INDIVIDUAL_MENTIONS);
+    parts.map(|parts| (INDIVIDUAL_MENTIONS.to_owned(), one_line(parts).into_owned())).into_iter().collect()
+}
+
+/// The id with what parts lines and columns percent-encoded; `-` where there is none.
+fn sayable_id(id: &str) -> String {
+    let mut sayable = String::with_capacity(id.len());
+    for character in id.chars() {
+        match character {
+            '|' | '\n' | '\r' | '\t' => sayable.push_str(&format!("%{:02X}", u32::from(character))),
+            // At the start of a file it would be a byte-order mark.
+            '\u{feff}' => {}
+            _ => sayable.push(character),
+        }
+    }
+    if sayable.trim().is_empty() { "-".into() } else { sayable }
+}
+
+/// Writes documents, with an empty line between two.
+pub struct Sink<'w> {
+    out: Output<'w>,
+    is_first: bool,
+}
+
+impl<'w> Sink<'w> {
+    /// A sink that writes to `out`.
+    pub const fn new(out: Output<'w>) -> Self {
+        Self { out, is_first: true }
+    }
+}
+
+impl super::Sink for Sink<'_> {
+    fn write(&mut self, document: &Document) -> io::Result<()> {
+        let out = &mut self.out;
+        if !std::mem::replace(&mut self.is_first, false) {
             writeln!(out)?;
         }
+        let Document { id, text, .. } = document;
         let index = document.char_index();
-        let text = document.text.replace(['\n', '\r', '\t'], " ");
-        let cut = match document.passages.as_slice() {
-            [title, ..] if title.span.end < index.len() => title.span.end,
-            _ => index.len(),
-        };
-        let slice = |span| index.slice(&text, span).unwrap_or_default();
-        writeln!(out, "{}|t|{}", document.id, slice(Span::new(0, cut)))?;
-        if cut < index.len() {
-            writeln!(out, "{}|a|{}", document.id, slice(Span::new(cut + 1, index.len())))?;
+        let slice = |span| index.slice(text, span).unwrap_or_default();
+        for (passage, letter) in document.passages.iter().zip(['t', 'a']) {
+            writeln!(out, "{id}|{letter}|{}", slice(passage.span))?;
         }
         for mention in &document.mentions {
-            if mention.is_discontinuous() {
-                left_out += 1;
-                continue;
-            }
-            let (id, span) = (&document.id, mention.span());
+            let span = mention.span();
             let concepts = match mention.concept_ids.as_slice() {
                 [] => NO_CONCEPT.to_owned(),
                 ids => ids.join("|"),
@@ -255,23 +315,34 @@ pub fn write<'d>(out: &mut impl Write, documents: impl IntoIterator<Item = &'d D
             writeln!(out)?;
         }
         for relation in &document.relations {
-            writeln!(out, "{}\t{}\t{}", document.id, relation.kind, relation.arguments.join("\t"))?;
+            write!(out, "{id}\t{}", relation.kind)?;
+            for argument in &relation.arguments {
+                if let Target::Concept(concept) = &argument.target {
+                    write!(out, "\t{concept}")?;
+                }
+            }
+            writeln!(out)?;
         }
+        Ok(())
     }
-    if left_out > 0 {
-        tracing::warn!(left_out, "discontinuous mentions cannot be written as PubTator");
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.out.finish()
     }
-    Ok(left_out)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::{Output, law};
+    use crate::{Format, FormatOptions, Item, Tally};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     fn parse(input: &[u8]) -> (Vec<Document>, Diagnostics) {
-        read_from(input, Path::new("in.txt")).expect("memory can be read")
+        let options = FormatOptions::default();
+        let input = Format::Pubtator.open_input(Box::new(input), Path::new("in.txt"), &options);
+        input.expect("one file").read_all().expect("memory can be read")
     }
 
     /// `documents`: each as `ID text` and its mentions as `span type ids`. `faults`: as they are printed.
@@ -391,58 +462,46 @@ mod tests {
     fn what_the_format_cannot_say_is_counted_or_made_sayable() {
         let fragments = vec![Span::new(0, 1), Span::new(2, 3)];
         let apart = Mention { fragments, ..Mention::new(Span::new(0, 3), "X") };
-        let broken = Mention::new(Span::new(2, 5), "Y");
-        let document = Document { mentions: vec![apart, broken], ..Document::new("7", "a b\nc\td") };
-        let mut out = Vec::new();
-        assert_eq!(write(&mut out, [&document]).expect("memory"), 1);
-        assert_eq!(String::from_utf8(out).expect("UTF-8"), "7|t|a b c d\n7\t2\t5\tb c\tY\t-1\n");
-    }
-
-    /// Text of characters of one to four bytes, with bars and single spaces, and never a line break or a tab.
-    fn text() -> impl Strategy<Value = String> {
-        "[a-c|äβ→𝛼\u{301} ]{0,12}"
-    }
-
-    prop_compose! {
-        fn document()(title in text(), body in proptest::option::of(text()), rows in vec((0usize..30, 1usize..9, "[XY]", vec("D[0-9]", 0..3), any::<bool>()), 0..5)) -> Document {
-            let title_span = Span::new(0, title.chars().count());
-            let mut passages = vec![Passage { kind: "title".into(), span: title_span }];
-            let mut all = title;
-            if let Some(body) = body {
-                let start = title_span.end + 1;
-                passages.push(Passage { kind: "abstract".into(), span: Span::new(start, start + body.chars().count()) });
-                all.push(' ');
-                all.push_str(&body);
-            }
-            let len = all.chars().count();
-            let mut mentions: Vec<Mention> = Vec::new();
-            for (start, length, entity_type, concept_ids, composite) in rows {
-                let span = Span::new(start, start + length);
-                let again = mentions.iter().any(|m| m.span() == span && m.entity_type == entity_type);
-                if span.end <= len && !again {
-                    let mut mention = Mention { concept_ids, ..Mention::new(span, entity_type) };
-                    if composite {
-                        mention.attributes.insert(INDIVIDUAL_MENTIONS.into(), "a|b".into());
-                    }
-                    mentions.push(mention);
-                }
-            }
-            let relations = vec![Relation { kind: "CID".into(), arguments: vec!["D1".into(), "D2".into()] }];
-            Document { text: all, passages, mentions, relations, ..Document::default() }
-        }
+        let concept_ids = vec!["D1".to_owned(), "-1".to_owned(), "D2|D3".to_owned()];
+        let broken = Mention { concept_ids, ..Mention::new(Span::new(2, 5), "Y") };
+        let between = |targets: [Target; 2]| {
+            let argument = |target| Argument { role: String::new(), target };
+            Relation { kind: "CID".into(), arguments: targets.map(argument).into() }
+        };
+        let concept = |id: &str| Target::Concept(id.into());
+        let document = Document {
+            mentions: vec![apart, broken],
+            relations: vec![
+                between([concept("D1"), concept("D2")]),
+                between([Target::Mention(1), concept("D2")]),
+                between([Target::Mention(0), concept("D2")]),
+            ],
+            ..Document::new("7|8", "a b\nc\td")
+        };
+        let mut bytes = Vec::new();
+        let out: Box<dyn Write + '_> = Box::new(&mut bytes);
+        let options = FormatOptions::default();
+        let mut writer = Format::Pubtator.create_output(Output::Open(out), &options).expect("one file");
+        writer.write(&document).expect("memory");
+        let report = writer.finish().expect("memory");
+        let expected = "7%7C8|t|a b c d\n7%7C8\t2\t5\tb c\tY\tD1\n7%7C8\tCID\tD1\tD2\n";
+        assert_eq!(String::from_utf8(bytes).expect("UTF-8"), expected);
+        let tally = |kept, moved, lost| Tally { kept, moved, lost };
+        let counts = [
+            (Item::DocumentId, tally(0, 1, 0)),
+            (Item::Text, tally(0, 1, 0)),
+            (Item::Mention, tally(1, 0, 1)),
+            (Item::Fragment, tally(1, 0, 2)),
+            (Item::ConceptId, tally(1, 0, 2)),
+            (Item::Relation, tally(1, 0, 2)),
+        ];
+        assert_eq!(report.items, BTreeMap::from(counts));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(mut documents in vec(document(), 0..4)) {
-            for (at, document) in documents.iter_mut().enumerate() {
-                document.id = at.to_string();
-            }
-            let mut out = Vec::new();
-            prop_assert_eq!(write(&mut out, &documents).expect("memory"), 0);
-            let (back, diagnostics) = parse(&out);
-            prop_assert_eq!(diagnostics.0, vec![]);
-            prop_assert_eq!(back, documents);
+        fn what_is_written_is_read_back(documents in vec(law::document(), 0..4)) {
+            law::check(Format::Pubtator, &FormatOptions::default(), &documents)?;
         }
 
         #[test]

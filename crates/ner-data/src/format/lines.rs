@@ -42,10 +42,17 @@ impl<R: BufRead> Lines<R> {
         }))
     }
 
-    /// The faults in the order of the lines, which is not always that in which they were found.
-    pub(crate) fn into_diagnostics(mut self) -> Diagnostics {
-        self.diagnostics.0.sort_by_key(|diagnostic| diagnostic.line);
-        self.diagnostics
+    /// The faults noted since the last call, in the order of the lines, which is not always that in which they were
+    /// found.
+    pub(crate) fn take_diagnostics(&mut self) -> Diagnostics {
+        let mut diagnostics = std::mem::take(&mut self.diagnostics);
+        diagnostics.0.sort_by_key(|diagnostic| diagnostic.line);
+        diagnostics
+    }
+
+    /// The file, as it was given.
+    pub(crate) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Number of the line read last, from 1.

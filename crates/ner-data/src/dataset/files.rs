@@ -1,0 +1,106 @@
+use super::{DatasetDescription, DatasetError, RandomSplit, Split, Splits};
+use crate::{Diagnostics, Document, Format, FormatOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The documents of a split, and what was wrong with its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedSplit {
+    /// The documents, in the order of the file.
+    pub documents: Vec<Document>,
+    /// What was wrong.
+    pub diagnostics: Diagnostics,
+}
+
+/// The files of a corpus, all of which exist.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CorpusFiles {
+    /// Their format.
+    pub format: Format,
+    /// What the format leaves open.
+    pub options: FormatOptions,
+    /// Where they are.
+    pub layout: Layout,
+}
+
+/// How the documents of a corpus are laid out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Layout {
+    /// A file or folder for each split.
+    Splits(Splits<PathBuf>),
+    /// One file or folder, to be split.
+    Whole(PathBuf, RandomSplit),
+}
+
+/// Files of the MTL-Bioinformatics-2016 collection and of many that follow it.
+const CONLL_LAYOUT: Splits<&str> = Splits { train: "train.tsv", dev: "devel.tsv", test: "test.tsv" };
+
+impl DatasetDescription {
+    /// Finds the files of a corpus in `folder`.
+    ///
+    /// They are those of the description, or else, where none of these is there, `train.tsv`, `devel.tsv` and
+    /// `test.tsv` in CoNLL format, as collections of tagged corpora name them.
+    ///
+    /// # Errors
+    /// Where a file is missing in both layouts; names those of the layout that is there in part, else those of the
+    /// description.
+    pub fn locate(&self, folder: &Path) -> Result<CorpusFiles, DatasetError> {
+        let files = |format, layout| CorpusFiles { format, options: self.format_options.clone(), layout };
+        let missing_of = |names: &[&str]| -> Vec<String> {
+            names.iter().filter(|name| !folder.join(name).exists()).map(|name| (*name).to_owned()).collect()
+        };
+        let names = self.file_names();
+        let missing = missing_of(&names);
+        if missing.is_empty() {
+            let layout = match (&self.splits, &self.split) {
+                (Some(splits), _) => Layout::Splits(splits.map(|_, split| folder.join(&split.file))),
+                (None, Some(split)) => Layout::Whole(folder.join(&split.file), split.clone()),
+                (None, None) => unreachable!("a description has one of splits, split and release"),
+            };
+            return Ok(files(self.format, layout));
+        }
+        let tagged = CONLL_LAYOUT.map(|_, name| *name);
+        let missing_tagged = missing_of(&[tagged.train, tagged.dev, tagged.test]);
+        if missing_tagged.is_empty() {
+            return Ok(files(Format::Conll, Layout::Splits(tagged.map(|_, name| folder.join(name)))));
+        }
+        let described_in_part = missing.len() < names.len();
+        let tagged_in_part = missing_tagged.len() < Split::ALL.len();
+        let missing = if !described_in_part && tagged_in_part { missing_tagged } else { missing };
+        Err(DatasetError::MissingFiles { folder: folder.into(), missing, in_part: described_in_part || tagged_in_part })
+    }
+}
+
+impl CorpusFiles {
+    /// The files and folders, in the order of the splits.
+    pub fn paths(&self) -> Vec<&Path> {
+        match &self.layout {
+            Layout::Splits(paths) => paths.iter().map(|(_, path)| path.as_path()).collect(),
+            Layout::Whole(path, _) => vec![path],
+        }
+    }
+
+    /// Loads all three splits.
+    ///
+    /// # Errors
+    /// Only where a file cannot be read.
+    pub fn load(&self) -> io::Result<Splits<LoadedSplit>> {
+        match &self.layout {
+            Layout::Splits(paths) => paths.try_map(|_, path| {
+                let (documents, diagnostics) = self.format.read(path, &self.options)?;
+                Ok(LoadedSplit { documents, diagnostics })
+            }),
+            Layout::Whole(path, split) => {
+                let (documents, diagnostics) = self.format.read(path, &self.options)?;
+                let places = split.assign(documents.iter().map(|document| document.id.as_str()));
+                let mut splits = Splits::<LoadedSplit>::default();
+                // The faults of the one file are told once.
+                splits.train.diagnostics = diagnostics;
+                for (document, place) in documents.into_iter().zip(places) {
+                    splits.get_mut(place).documents.push(document);
+                }
+                Ok(splits)
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Descriptions of corpora, and loaders for their files.
+//!
+//! The keys of a description are explained in `datasets/README.md`. Nothing here opens a connection or reads the
+//! environment: whoever calls says in which folder a corpus lies.
+
+mod files;
+mod labels;
+mod split;
+
+pub use files::{CorpusFiles, Layout, LoadedSplit};
+pub use labels::{Dropped, LabelMap};
+pub use split::{RandomSplit, Split, Splits};
+
+use crate::{Format, FormatOptions};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a corpus cannot be described or found.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// No description has this name.
+    #[error(
+        "no dataset is called `{name}`{}; the names are {}; a corpus of your own is named by the path of its \
+         dataset.toml",
+        suggestion.map(|s| format!(", did you mean `{s}`?")).unwrap_or_default(),
+        names.join(", ")
+    )]
+    Unknown {
+        /// As given.
+        name: String,
+        /// The nearest name, where one is near.
+        suggestion: Option<&'static str>,
+        /// All names.
+        names: Vec<&'static str>,
+    },
+    /// A description cannot be read.
+    #[error("the description of the dataset {name} cannot be read")]
+    Description {
+        /// Name of the dataset, or path of the file.
+        name: String,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// A description contradicts itself.
+    #[error("the description of the dataset {name} makes no sense: {message}")]
+    Contradiction {
+        /// Name of the dataset.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Files of a corpus are not where they should be.
+    #[error("{} holds no {}", folder.display(), missing.join(", no "))]
+    MissingFiles {
+        /// The folder.
+        folder: PathBuf,
+        /// Names of the files that are missing.
+        missing: Vec<String>,
+        /// Whether others are there.
+        in_part: bool,
+    },
+    /// The corpus has no sample that comes with the program.
+    #[error("the dataset {name} has no sample")]
+    NoSample {
+        /// Name of the dataset.
+        name: String,
+    },
+    /// The description has no label map of this name.
+    #[error("the dataset {dataset} has no label map `{name}`; it has {}", if names.is_empty() { "none".into() } else { names.join(", ") })]
+    NoLabelMap {
+        /// Name of the dataset.
+        dataset: String,
+        /// As given.
+        name: String,
+        /// Those that there are.
+        names: Vec<String>,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// What is known of a corpus without having it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetDescription {
+    /// Short name, as on the command line and in run folders.
+    pub name: String,
+    /// Full name and release.
+    #[serde(default)]
+    pub title: String,
+    /// What was annotated.
+    #[serde(default)]
+    pub description: String,
+    /// Language of the text (ISO 639-1).
+    #[serde(default)]
+    pub language: String,
+    /// Kind of text.
+    #[serde(default)]
+    pub domain: String,
+    /// Types of the mentions, in the corpus's own words; those of the training split where none are given.
+    #[serde(default)]
+    pub entity_types: Vec<String>,
+    /// Format of the files.
+    pub format: Format,
+    /// What the format leaves open.
+    #[serde(default)]
+    pub format_options: FormatOptions,
+    /// Name of the corpus's folder inside a folder of corpora; its name where none is given.
+    #[serde(default)]
+    pub folder: Option<String>,
+    /// Page of those who made it.
+    #[serde(default)]
+    pub homepage: String,
+    /// Terms, and where they are stated.
+    #[serde(default)]
+    pub licence: String,
+    /// What to cite.
+    #[serde(default)]
+    pub citation: Vec<String>,
+    /// Where it can be fetched; none for a corpus that has to be asked for.
+    pub download: Option<Download>,
+    /// Files or folders of the splits.
+    pub splits: Option<Splits<SplitFile>>,
+    /// Instead of `splits`: one file or folder of all documents, and how to split it.
+    pub split: Option<RandomSplit>,
+    /// Whether no mention crosses the end of a line unless the corpus says so. A model that is trained on it then
+    /// predicts none that does.
+    #[serde(default)]
+    pub line_boundaries: bool,
+    /// Maps of the corpus's types to other labels, by name; the one called `default` is always applied.
+    #[serde(default)]
+    pub label_maps: BTreeMap<String, LabelMap>,
+    /// Hyperparameters that suit this corpus better than the general ones, by the keys of a recipe.
+    #[serde(default)]
+    pub recipe: toml::Table,
+    /// Synthetic sample that comes with the program.
+    pub sample: Option<Sample>,
+}
+
+/// Where a corpus can be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Download {
+    /// The archive, from its publisher.
+    pub url: String,
+    /// Folder inside the archive that holds the files.
+    pub folder: String,
+}
+
+/// File or folder of one split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitFile {
+    /// Its name, inside the corpus's folder.
+    pub file: String,
+    /// SHA-256 of its bytes, in lower-case hexadecimal; none for a folder.
+    pub sha256: Option<String>,
+    /// Number of documents in it.
+    pub documents: Option<usize>,
+}
+
+/// A sample that comes with the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// That the sample is synthetic, in words fit to print.
+    pub note: String,
+}
+
+/// A dataset that is compiled in.
+struct Builtin {
+    name: &'static str,
+    description: &'static str,
+    sample: EmbeddedSample,
+}
+
+/// How a sample is compiled in.
+enum EmbeddedSample {
+    None,
+    /// As the text of its files.
+    Texts(Splits<&'static str>),
+}
+
+/// To add a corpus, add its folder to `datasets/` and its row here.
+static BUILTIN: &[Builtin] = &[
+    Builtin {
+        name: "bc5cdr",
+        description: include_str!("../../../../datasets/bc5cdr/dataset.toml"),
+        sample: EmbeddedSample::Texts(Splits {
+            train: include_str!("../../../../datasets/bc5cdr/sample/train.PubTator.txt"),
+            dev: include_str!("../../../../datasets/bc5cdr/sample/dev.PubTator.txt"),
+            test: include_str!("../../../../datasets/bc5cdr/sample/test.PubTator.txt"),
+        }),
+    },
+    Builtin {
+        name: "ncbi-disease",
+        description: include_str!("../../../../datasets/ncbi-disease/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
+];
+
+impl DatasetDescription {
+    /// Names of the descriptions that are compiled in.
+    pub fn builtin_names() -> Vec<&'static str> {
+        BUILTIN.iter().map(|builtin| builtin.name).collect()
+    }
+
+    /// The description with this name.
+    ///
+    /// # Errors
+    /// Where there is none; the error suggests a name that is near and lists them all.
+    pub fn builtin(name: &str) -> Result<Self, DatasetError> {
+        let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
+            let typed = name.to_lowercase();
+            let suggestion = BUILTIN
+                .iter()
+                .map(|builtin| (strsim::damerau_levenshtein(&typed, builtin.name), builtin.name))
+                .min()
+                .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2))
+                .map(|(_, candidate)| candidate);
+            return Err(DatasetError::Unknown { name: name.to_owned(), suggestion, names: Self::builtin_names() });
+        };
+        Self::parse(builtin.description, name)
+    }
+
+    /// Reads a description from a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read, has a key that nobody knows, or contradicts itself.
+    pub fn from_file(path: &Path) -> Result<Self, DatasetError> {
+        Self::parse(&fs::read_to_string(path)?, &path.display().to_string())
+    }
+
+    fn parse(text: &str, name: &str) -> Result<Self, DatasetError> {
+        let fault = |source| DatasetError::Description { name: name.to_owned(), source: Box::new(source) };
+        let description: Self = toml::from_str(text).map_err(fault)?;
+        description.check().map_err(|message| DatasetError::Contradiction { name: name.to_owned(), message })?;
+        Ok(description)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.splits.is_some() == self.split.is_some() {
+            return Err("either splits or split must say where its documents are".into());
+        }
+        if let Some(split) = self.split.as_ref().filter(|split| !split.is_sound()) {
+            return Err(format!(
+                "a dev share of {} and a test share of {} leave no training data",
+                split.dev, split.test
+            ));
+        }
+        let safe = |char: char| char.is_alphanumeric() || "-_.".contains(char);
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(safe) {
+            return Err("its name is that of a folder: letters, digits, `-`, `_` and `.`".into());
+        }
+        Ok(())
+    }
+
+    /// Name of the corpus's folder inside a folder of corpora.
+    pub fn folder(&self) -> &str {
+        self.folder.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Names of the files and folders of the corpus, inside its folder.
+    pub fn file_names(&self) -> Vec<&str> {
+        match (&self.splits, &self.split) {
+            (Some(splits), _) => splits.iter().map(|(_, split)| split.file.as_str()).collect(),
+            (None, Some(split)) => vec![&split.file],
+            (None, None) => Vec::new(),
+        }
+    }
+
+    /// The label map with this name; without a name the one called `default`, where there is one.
+    ///
+    /// # Errors
+    /// Where there is none of this name.
+    pub fn label_map(&self, name: Option<&str>) -> Result<Option<&LabelMap>, DatasetError> {
+        let Some(name) = name else { return Ok(self.label_maps.get("default")) };
+        self.label_maps.get(name).map(Some).ok_or_else(|| DatasetError::NoLabelMap {
+            dataset: self.name.clone(),
+            name: name.into(),
+            names: self.label_maps.keys().cloned().collect(),
+        })
+    }
+
+    /// The labels that a model of this corpus tells apart: those of the description, in its order, or else those of the
+    /// training split, sorted; as `map` calls them.
+    pub fn labels(&self, map: Option<&LabelMap>, train: &LoadedSplit) -> Vec<String> {
+        let mut found: Vec<String> = if self.entity_types.is_empty() {
+            // Already mapped.
+            let types: std::collections::BTreeSet<&String> =
+                train.documents.iter().flat_map(|document| &document.mentions).map(|m| &m.entity_type).collect();
+            types.into_iter().cloned().collect()
+        } else {
+            let mapped =
+                |kind: &String| map.map_or_else(|| Some(kind.clone()), |map| map.label(kind).map(str::to_owned));
+            self.entity_types.iter().filter_map(mapped).collect()
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        found.retain(|label| seen.insert(label.clone()));
+        found
+    }
+
+    /// The synthetic sample that is compiled in, read by the same parser as files are.
+    ///
+    /// # Errors
+    /// Where the corpus has none.
+    pub fn load_sample(&self) -> Result<Splits<LoadedSplit>, DatasetError> {
+        let sample = BUILTIN.iter().find(|builtin| builtin.name == self.name).map(|builtin| &builtin.sample);
+        match sample {
+            Some(EmbeddedSample::Texts(texts)) => texts.try_map(|split, text| {
+                let file = format!("{} sample, {split}", self.name);
+                let documents =
+                    self.format.open_input(Box::new(text.as_bytes()), Path::new(&file), &self.format_options)?;
+                let (documents, diagnostics) = documents.read_all()?;
+                Ok(LoadedSplit { documents, diagnostics })
+            }),
+            _ => Err(DatasetError::NoSample { name: self.name.clone() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_description_is_well_formed_and_its_sample_reads_without_a_fault() {
+        for name in DatasetDescription::builtin_names() {
+            let description = DatasetDescription::builtin(name).expect("well-formed");
+            assert_eq!(description.name, name);
+            for (split, file) in description.splits.iter().flat_map(Splits::iter) {
+                if let Some(sha256) = &file.sha256 {
+                    assert!(sha256.len() == 64 && sha256.chars().all(|c| "0123456789abcdef".contains(c)), "{split}");
+                }
+            }
+            if description.sample.is_some() {
+                let loaded = description.load_sample().expect("embedded");
+                for (split, loaded) in loaded.iter() {
+                    assert!(loaded.diagnostics.0.is_empty() && !loaded.documents.is_empty(), "{name} {split}");
+                    let types = loaded.documents.iter().flat_map(|d| &d.mentions).map(|mention| &mention.entity_type);
+                    assert!(types.into_iter().all(|kind| description.entity_types.contains(kind)), "{name} {split}");
+                }
+                assert_eq!(description.labels(None, &loaded.train), description.entity_types);
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_a_suggestion_and_the_list() {
+        let check = |typed: &str, expected: &str| {
+            let error = DatasetDescription::builtin(typed).expect_err("unknown");
+            assert_eq!(error.to_string(), expected);
+        };
+        let rest = format!(
+            "the names are {}; a corpus of your own is named by the path of its dataset.toml",
+            DatasetDescription::builtin_names().join(", ")
+        );
+        check("bc5crd", &format!("no dataset is called `bc5crd`, did you mean `bc5cdr`?; {rest}"));
+        check("conll2003", &format!("no dataset is called `conll2003`; {rest}"));
+    }
+
+    const OWN: &str = "name = \"own\"\nformat = \"pubtator\"\nsplit = { file = \"all.txt\" }\n";
+
+    #[test]
+    fn a_description_of_ones_own_is_short_and_its_faults_are_named() {
+        let parse = |text: &str| DatasetDescription::parse(text, "own");
+        assert_eq!(parse(OWN).expect("well-formed").folder(), "own");
+        let check = |text: &str, expected: &str| {
+            let error = with_causes(&parse(text).expect_err("faulty"));
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&OWN.replace("format", "fromat"), "unknown field `fromat`");
+        check(&OWN.replace("pubtator", "word"), "unknown variant `word`");
+        check(&OWN.replace("own", "../own"), "its name is that of a folder");
+        check("name = \"own\"\nformat = \"conll\"\n", "either splits or split");
+        check(&OWN.replace("all.txt\"", "all.txt\", dev = 0.6, test = 0.4"), "leave no training data");
+    }
+
+    /// An error with its causes.
+    fn with_causes(error: &dyn std::error::Error) -> String {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    #[test]
+    fn documents_of_one_file_are_split_and_none_is_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text: String = (0..20).map(|id| format!("{id}|t|ab\n{id}\t0\t1\ta\tX\n\n")).collect();
+        std::fs::write(folder.path().join("all.txt"), text).expect("written");
+        let description = DatasetDescription::parse(OWN, "own").expect("well-formed");
+        let loaded = description.locate(folder.path()).expect("there").load().expect("readable");
+        let sizes = loaded.iter().map(|(_, split)| split.documents.len()).collect::<Vec<_>>();
+        assert_eq!(sizes, [16, 2, 2]);
+        assert_eq!(description.labels(None, &loaded.train), ["X"]);
+    }
+
+    #[test]
+    fn files_are_found_in_either_layout_and_missing_ones_are_named() {
+        let description = DatasetDescription::builtin("bc5cdr").expect("built in");
+        let check = |names: &[&str], expected: Result<Format, &[&str]>| {
+            let folder = tempfile::tempdir().expect("a folder");
+            for name in names {
+                std::fs::write(folder.path().join(name), "").expect("written");
+            }
+            match (description.locate(folder.path()), expected) {
+                (Ok(files), Ok(format)) => assert_eq!(files.format, format),
+                (Err(DatasetError::MissingFiles { missing, .. }), Err(expected)) => assert_eq!(missing, expected),
+                (found, expected) => panic!("{found:?} and not {expected:?}"),
+            }
+        };
+        let all = description.file_names();
+        check(&all, Ok(Format::Pubtator));
+        check(&["train.tsv", "devel.tsv", "test.tsv"], Ok(Format::Conll));
+        check(&[all[0], all[1], all[2], "train.tsv", "devel.tsv", "test.tsv"], Ok(Format::Pubtator));
+        check(&[], Err(&all));
+        check(&all[..2], Err(&all[2..]));
+        check(&["train.tsv", "test.tsv"], Err(&["devel.tsv"]));
+    }
+}

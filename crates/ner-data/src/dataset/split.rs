@@ -1,0 +1,156 @@
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// The three parts of a corpus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// To train on.
+    Train,
+    /// To choose a model by.
+    Dev,
+    /// To measure on.
+    Test,
+}
+
+impl Split {
+    /// All of them, in their usual order.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
+
+    /// `train`, `dev` or `test`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One thing for each split.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Splits<T> {
+    /// That of the training split.
+    pub train: T,
+    /// That of the development split.
+    pub dev: T,
+    /// That of the test split.
+    pub test: T,
+}
+
+impl<T> Splits<T> {
+    /// That of `split`.
+    pub const fn get(&self, split: Split) -> &T {
+        match split {
+            Split::Train => &self.train,
+            Split::Dev => &self.dev,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// That of `split`, to change it.
+    pub const fn get_mut(&mut self, split: Split) -> &mut T {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Dev => &mut self.dev,
+            Split::Test => &mut self.test,
+        }
+    }
+
+    /// All three with their splits, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Split, &T)> {
+        Split::ALL.into_iter().map(|split| (split, self.get(split)))
+    }
+
+    /// Makes one of each, in order, until one cannot be made.
+    ///
+    /// # Errors
+    /// The first error of `make`.
+    pub fn try_map<'s, U, E>(&'s self, mut make: impl FnMut(Split, &'s T) -> Result<U, E>) -> Result<Splits<U>, E> {
+        Ok(Splits {
+            train: make(Split::Train, &self.train)?,
+            dev: make(Split::Dev, &self.dev)?,
+            test: make(Split::Test, &self.test)?,
+        })
+    }
+
+    /// Makes one of each, in order.
+    pub fn map<'s, U>(&'s self, mut make: impl FnMut(Split, &'s T) -> U) -> Splits<U> {
+        Splits {
+            train: make(Split::Train, &self.train),
+            dev: make(Split::Dev, &self.dev),
+            test: make(Split::Test, &self.test),
+        }
+    }
+}
+
+/// A split by chance for a corpus that has none: always the same for the same ids and seed, whatever the order of the
+/// documents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RandomSplit {
+    /// The file or folder that holds all documents, inside the corpus's folder.
+    pub file: String,
+    /// Share of the documents that become the development split.
+    #[serde(default = "tenth")]
+    pub dev: f64,
+    /// Share of the documents that become the test split.
+    #[serde(default = "tenth")]
+    pub test: f64,
+    /// Another seed is another split.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+const fn tenth() -> f64 {
+    0.1
+}
+
+impl RandomSplit {
+    /// The split of each document, by its id: documents in the order of the SHA-256 of `seed:id`, the first share is
+    /// dev, the next is test.
+    pub fn assign<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Vec<Split> {
+        let key = |id: &str| Sha256::digest(format!("{}:{id}", self.seed));
+        let keys: Vec<_> = ids.into_iter().map(key).collect();
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|&at| keys[at]);
+        let count = |share: f64| (share * keys.len() as f64).round() as usize;
+        let (dev, test) = (count(self.dev), count(self.test));
+        let mut splits = vec![Split::Train; keys.len()];
+        for (rank, at) in order.into_iter().enumerate().take(dev + test) {
+            splits[at] = if rank < dev { Split::Dev } else { Split::Test };
+        }
+        splits
+    }
+
+    /// Whether the shares leave something to train on.
+    pub fn is_sound(&self) -> bool {
+        self.dev >= 0.0 && self.test >= 0.0 && self.dev + self.test < 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_random_split_depends_on_ids_and_seed_alone() {
+        let ids: Vec<String> = (0..50).map(|at| format!("d{at}")).collect();
+        let split = RandomSplit { file: String::new(), dev: 0.1, test: 0.2, seed: 7 };
+        let forwards = split.assign(ids.iter().map(String::as_str));
+        let mut backwards = split.assign(ids.iter().rev().map(String::as_str));
+        backwards.reverse();
+        assert_eq!(forwards, backwards);
+        let count = |wanted| forwards.iter().filter(|&&split| split == wanted).count();
+        assert_eq!(Split::ALL.map(count), [35, 5, 10]);
+        assert_ne!(forwards, RandomSplit { seed: 8, ..split }.assign(ids.iter().map(String::as_str)));
+    }
+}

@@ -1,0 +1,473 @@
+//! The formats in which corpora are kept, behind one reader and one writer.
+//!
+//! A format is a module with three things: a reader, which gives documents one after the other and notes what is wrong
+//! with the file; `express`, which brings a document into the form that the format can say exactly; and a sink, which
+//! writes documents of that form. What `express` changes is the format's loss: [`LossReport`] finds it by comparison,
+//! so that a format cannot forget to count something.
+
+pub mod conll;
+pub mod file_names;
+#[cfg(test)]
+mod law;
+mod lines;
+pub mod pubtator;
+
+use crate::new_file::NewFile;
+use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+
+/// A format of corpus files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Titles and abstracts with character offsets ([`pubtator`]).
+    Pubtator,
+    /// Words with tags ([`conll`]).
+    Conll,
+}
+
+/// What a format is, apart from its reader and writer.
+struct Facts {
+    format: Format,
+    name: &'static str,
+    /// Ending of its files, without the dot; of the file that holds the text where a document has several.
+    extension: &'static str,
+    signs: Signs,
+}
+
+/// What a format is known by.
+enum Signs {
+    /// A file holds many documents, and begins like this.
+    Beginning(fn(&str) -> bool),
+    /// Each document is a file (or several) of its own, and the collection a folder; some files end like this.
+    FolderOf(&'static str),
+}
+
+const FACTS: &[Facts] = &[
+    Facts {
+        format: Format::Pubtator,
+        name: "pubtator",
+        extension: "PubTator.txt",
+        signs: Signs::Beginning(pubtator::begins),
+    },
+    Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
+];
+
+/// Bytes of a file that are looked at to tell its format.
+const BEGINNING: u64 = 1 << 16;
+
+/// Entries of a folder that are looked at to tell its format.
+const ENTRIES: usize = 10_000;
+
+impl Format {
+    /// All formats.
+    pub fn all() -> impl Iterator<Item = Self> {
+        FACTS.iter().map(|facts| facts.format)
+    }
+
+    fn facts(self) -> &'static Facts {
+        // Every format has its row: a test goes through them all.
+        FACTS.iter().find(|facts| facts.format == self).unwrap_or(&FACTS[0])
+    }
+
+    /// Its name, as on the command line and in descriptions.
+    pub fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The format with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.format)
+    }
+
+    /// Ending of its files, without the dot.
+    pub fn extension(self) -> &'static str {
+        self.facts().extension
+    }
+
+    /// Whether each document is a file (or several) of its own, so that a collection is a folder.
+    pub fn is_folder(self) -> bool {
+        matches!(self.facts().signs, Signs::FolderOf(_))
+    }
+
+    /// The format of a file or folder, told by what it looks like; `None` where it looks like none, or like several.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn detect(path: &Path) -> io::Result<Option<Self>> {
+        if path.is_dir() {
+            return Ok(Self::detect_folder(path));
+        }
+        let mut beginning = Vec::new();
+        fs::File::open(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
+        Ok(Self::detect_beginning(&beginning))
+    }
+
+    /// As [`Format::detect`], of what a file begins with.
+    pub fn detect_beginning(beginning: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(beginning);
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::Beginning(begins) if begins(text))))
+    }
+
+    fn detect_folder(folder: &Path) -> Option<Self> {
+        let entries =
+            walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().take(ENTRIES).filter_map(Result::ok);
+        let files: Vec<_> = entries.filter(|entry| entry.file_type().is_file()).collect();
+        let ends = |ending| files.iter().any(|file| file.path().extension().is_some_and(|found| found == ending));
+        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(ending) if ends(ending))))
+    }
+
+    /// Opens a file, or a folder where [`Format::is_folder`], for reading.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
+        match self {
+            Self::Pubtator | Self::Conll => {
+                self.open_input(Box::new(BufReader::new(fs::File::open(path)?)), path, options)
+            }
+        }
+    }
+
+    /// Reads from an input that need not be a file; `file` is the name that diagnostics give.
+    ///
+    /// # Errors
+    /// Where [`Format::is_folder`]: a folder cannot be read from one input.
+    pub fn open_input<'r>(
+        self,
+        input: Box<dyn BufRead + 'r>,
+        file: &Path,
+        options: &FormatOptions,
+    ) -> io::Result<Documents<'r>> {
+        let reader: Box<dyn Reader + 'r> = match self {
+            Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
+            Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
+        };
+        Ok(Documents::new(reader))
+    }
+
+    /// Reads a whole file or folder.
+    ///
+    /// # Errors
+    /// Only where it cannot be read; what is wrong inside it is a diagnostic.
+    pub fn read(self, path: &Path, options: &FormatOptions) -> io::Result<(Vec<Document>, Diagnostics)> {
+        self.open(path, options)?.read_all()
+    }
+
+    /// The document as this format can say it.
+    pub fn express(self, document: &Document, options: &FormatOptions) -> Expressed {
+        match self {
+            Self::Pubtator => pubtator::express(document),
+            Self::Conll => conll::express(document, &options.conll),
+        }
+    }
+
+    /// Makes a file, or a folder where [`Format::is_folder`], to write documents into.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
+        match self {
+            Self::Pubtator | Self::Conll => self.create_output(Output::create(path)?, options),
+        }
+    }
+
+    /// Writes to an output that need not be a file.
+    ///
+    /// # Errors
+    /// Where [`Format::is_folder`]: a folder cannot be written to one output.
+    pub fn create_output<'w>(self, out: Output<'w>, options: &FormatOptions) -> io::Result<Writer<'w>> {
+        let sink: Box<dyn Sink + 'w> = match self {
+            Self::Pubtator => Box::new(pubtator::Sink::new(out)),
+            Self::Conll => Box::new(conll::Sink::new(out, &options.conll)),
+        };
+        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
+    }
+
+    /// Writes all documents into a new file or folder, and returns what was kept, moved and lost.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write<'d>(
+        self,
+        path: &Path,
+        documents: impl IntoIterator<Item = &'d Document>,
+        options: &FormatOptions,
+    ) -> io::Result<LossReport> {
+        let mut writer = self.create(path, options)?;
+        for document in documents {
+            writer.write(document)?;
+        }
+        writer.finish()
+    }
+}
+
+/// Why a format whose collections are folders cannot be read from, or written to, one stream.
+fn only_as_folder(format: Format) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, format!("a collection in the format {format} is a folder, not one file"))
+}
+
+/// The format, where there is exactly one.
+fn only<'f>(mut facts: impl Iterator<Item = &'f Facts>) -> Option<Format> {
+    let first = facts.next()?;
+    facts.next().is_none().then_some(first.format)
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Choices that some formats leave open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FormatOptions {
+    /// Those of CoNLL files.
+    pub conll: conll::Options,
+}
+
+/// Reads documents one after the other, in memory that does not grow with the file.
+pub trait Reader {
+    /// The next document, or `None` at the end. What is wrong in the file is noted, never an error.
+    ///
+    /// # Errors
+    /// Where the input cannot be read.
+    fn next_document(&mut self) -> io::Result<Option<Document>>;
+
+    /// File and line (from 1) on which the document returned last begins.
+    fn place(&self) -> (&Path, usize);
+
+    /// The faults noted since the last call, in the order of the lines.
+    fn take_diagnostics(&mut self) -> Diagnostics;
+}
+
+/// Writes documents one after the other. It is only given what `express` returned.
+pub trait Sink {
+    /// Writes one document.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    fn write(&mut self, document: &Document) -> io::Result<()>;
+
+    /// Writes what has to stand at the end, and everything to the disk.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Where the sink of a single file writes.
+pub enum Output<'w> {
+    /// A file that appears under its name when it is finished.
+    New(NewFile),
+    /// What is open already (stdout, a pipe, memory).
+    Open(Box<dyn Write + 'w>),
+}
+
+impl Output<'static> {
+    /// A new file, or what is there already where that is no file (a pipe, a device).
+    ///
+    /// # Errors
+    /// Where it cannot be made or opened.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        match fs::metadata(path) {
+            Ok(there) if !there.is_file() && !there.is_dir() => {
+                let file = fs::OpenOptions::new().write(true).open(path)?;
+                Ok(Self::Open(Box::new(io::BufWriter::new(file))))
+            }
+            _ => Ok(Self::New(NewFile::create(path)?)),
+        }
+    }
+}
+
+impl Output<'_> {
+    /// Writes everything; gives a new file its name.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Self::New(file) => file.finish(),
+            Self::Open(mut out) => out.flush(),
+        }
+    }
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::New(file) => file.write(bytes),
+            Self::Open(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::New(file) => file.flush(),
+            Self::Open(out) => out.flush(),
+        }
+    }
+}
+
+/// The documents of a file or folder. A document whose id came before is left out, and noted.
+pub struct Documents<'r> {
+    reader: Box<dyn Reader + 'r>,
+    /// Hashes of the ids so far: eight bytes for each, so that a large collection streams.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+    duplicates: Vec<Diagnostic>,
+}
+
+impl<'r> Documents<'r> {
+    fn new(reader: Box<dyn Reader + 'r>) -> Self {
+        Self { reader, seen: HashSet::new(), hasher: RandomState::new(), duplicates: Vec::new() }
+    }
+
+    /// The next document, or `None` at the end.
+    ///
+    /// # Errors
+    /// Where the input cannot be read.
+    pub fn next_document(&mut self) -> io::Result<Option<Document>> {
+        while let Some(document) = self.reader.next_document()? {
+            if self.seen.insert(self.hasher.hash_one(&document.id)) {
+                return Ok(Some(document));
+            }
+            let (file, line) = self.reader.place();
+            self.duplicates.push(Diagnostic {
+                kind: DiagnosticKind::DuplicateDocument,
+                file: file.into(),
+                line,
+                document: Some(document.id),
+                message: "its id is that of an earlier document".into(),
+            });
+        }
+        Ok(None)
+    }
+
+    /// The faults noted since the last call, in the order of files and lines.
+    pub fn take_diagnostics(&mut self) -> Diagnostics {
+        let mut diagnostics = self.reader.take_diagnostics();
+        diagnostics.0.append(&mut self.duplicates);
+        diagnostics.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        diagnostics
+    }
+
+    /// All that is left, and all faults.
+    ///
+    /// # Errors
+    /// Where the input cannot be read.
+    pub fn read_all(mut self) -> io::Result<(Vec<Document>, Diagnostics)> {
+        let mut documents = Vec::new();
+        while let Some(document) = self.next_document()? {
+            documents.push(document);
+        }
+        Ok((documents, self.take_diagnostics()))
+    }
+}
+
+/// A document as a format can say it: what its sink writes, its reader reads back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expressed {
+    /// The document.
+    pub document: Document,
+    /// For each mention of the original its place in `document`, or none where the format cannot say it.
+    pub mentions: Vec<Option<usize>>,
+    /// For each relation of the original its place in `document`, or none where the format cannot say it.
+    pub relations: Vec<Option<usize>>,
+}
+
+impl Expressed {
+    /// The document with each mention as `change` gives it, left out where it gives none. Relations between mentions
+    /// follow; a relation with an end that is left out is left out too.
+    pub fn new(document: &Document, change: impl FnMut(&Mention) -> Option<Mention>) -> Self {
+        let (mentions, places) = keep_some(&document.mentions, change);
+        let follow = |relation: &Relation| {
+            let mut relation = relation.clone();
+            for argument in &mut relation.arguments {
+                if let Target::Mention(at) = &mut argument.target {
+                    *at = (*places.get(*at)?)?;
+                }
+            }
+            Some(relation)
+        };
+        let (relations, relation_places) = keep_some(&document.relations, follow);
+        let document = Document { mentions, relations, ..document.clone() };
+        Self { document, mentions: places, relations: relation_places }
+    }
+
+    /// Changes each relation, and leaves it out where `change` gives none.
+    pub fn change_relations(&mut self, change: impl FnMut(&Relation) -> Option<Relation>) {
+        let (relations, places) = keep_some(&self.document.relations, change);
+        self.document.relations = relations;
+        for place in &mut self.relations {
+            *place = place.and_then(|at| places[at]);
+        }
+    }
+}
+
+/// The items that `change` gives, and the place of each original one among them.
+fn keep_some<T>(items: &[T], mut change: impl FnMut(&T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
+    let mut kept = Vec::with_capacity(items.len());
+    let mut places = Vec::with_capacity(items.len());
+    for item in items {
+        let changed = change(item);
+        places.push(changed.is_some().then_some(kept.len()));
+        kept.extend(changed);
+    }
+    (kept, places)
+}
+
+/// Writes documents in a format, and counts what it cannot say.
+pub struct Writer<'w> {
+    format: Format,
+    options: FormatOptions,
+    sink: Box<dyn Sink + 'w>,
+    report: LossReport,
+}
+
+impl Writer<'_> {
+    /// Writes one document; returns what of it was moved or lost.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    pub fn write(&mut self, document: &Document) -> io::Result<Vec<Loss>> {
+        let expressed = self.format.express(document, &self.options);
+        self.sink.write(&expressed.document)?;
+        Ok(self.report.add(document, &expressed))
+    }
+
+    /// What was kept, moved and lost so far.
+    pub const fn report(&self) -> &LossReport {
+        &self.report
+    }
+
+    /// Writes everything to the disk and returns what was kept, moved and lost.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    pub fn finish(self) -> io::Result<LossReport> {
+        self.sink.finish()?;
+        Ok(self.report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_has_its_row_and_its_name() {
+        for format in Format::all() {
+            assert_eq!((format.facts().format, Format::from_name(format.name())), (format, Some(format)));
+            assert_eq!(serde_json::to_value(format).expect("a name"), format.name());
+        }
+    }
+}

@@ -1,0 +1,66 @@
+use crate::{ModelError, Pretrained, Reading, Tagger, load_token_classifier};
+use ner_data::{Document, EncodedDocument, LabelSet, Mention, TextEncoder, mentions_from_probabilities};
+use std::path::Path;
+use tch::{Device, Kind};
+
+/// A trained model with its tokenizer: text in, mentions out.
+#[derive(Debug)]
+pub struct Recognizer {
+    tagger: Tagger,
+    encoder: TextEncoder,
+    reading: Reading,
+}
+
+impl Recognizer {
+    /// Loads a model folder (a run's `model`, or any with a token-classification head) onto a device, to compute in
+    /// `kind`.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or do not fit together.
+    pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
+        let (model, labels) = load_token_classifier(folder)?;
+        let reading = Reading::of(&model, folder)?;
+        let Pretrained { config, parameters, .. } = model;
+        let tagger = Tagger::new(&config, &labels, &parameters, device, kind)?;
+        let encoder = TextEncoder::from_folder(folder, reading.window)?;
+        Ok(Self { tagger, encoder, reading })
+    }
+
+    /// A recogniser of parts that are there already.
+    pub const fn new(tagger: Tagger, encoder: TextEncoder, reading: Reading) -> Self {
+        Self { tagger, encoder, reading }
+    }
+
+    /// The labels that it gives.
+    pub const fn labels(&self) -> &LabelSet {
+        self.tagger.labels()
+    }
+
+    /// Its tokenizer.
+    pub const fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
+    /// Finds the mentions of one text.
+    ///
+    /// # Errors
+    /// Where the tokenizer fails.
+    pub fn annotate(&self, text: &str) -> Result<Vec<Mention>, ModelError> {
+        let encoded = self.encoder.encode(&[Document::new("text", text)])?;
+        Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
+    }
+
+    /// Mentions of each document. `progress` is told the number of tokens after each batch.
+    pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<Mention>> {
+        let probabilities = self.probabilities(documents, progress);
+        let decode = |(document, rows): (&EncodedDocument, &Vec<f32>)| {
+            mentions_from_probabilities(&document.words(), rows, self.labels(), self.reading.line_boundaries)
+        };
+        documents.iter().zip(&probabilities).map(decode).collect()
+    }
+
+    /// Probabilities of the labels, `[tokens, labels]` of each document, row by row.
+    pub fn probabilities(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<f32>> {
+        self.tagger.probabilities(&self.encoder, documents, progress)
+    }
+}
