@@ -30,4 +30,4 @@ pub use sentences::sentences;
 pub use span::{CharIndex, Span};
 pub use statistics::{AlignmentStatistics, SplitStatistics};
 pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};
-pub use tokenize::{EncodedDocument, TextEncoder, Token, TokenizeError, Window, WindowSize, Word, packed};
+pub use tokenize::{EncodedDocument, TextEncoder, Token, TokenizeError, Window, WindowSize, Word};

@@ -305,7 +305,7 @@ fn sentence_starts(tokens: &[Token], sentences: &[Span]) -> Vec<usize> {
 }
 
 /// Runs of whole sentences of at most `most` tokens, or of one longer sentence, that together are all `len` tokens.
-pub fn packed(sentences: &[usize], len: usize, most: usize) -> Vec<Range<usize>> {
+fn packed(sentences: &[usize], len: usize, most: usize) -> Vec<Range<usize>> {
     let ends = sentences.iter().skip(1).copied().chain([len]);
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (&start, end) in sentences.iter().zip(ends) {
@@ -454,6 +454,28 @@ mod tests {
             prop_assert!(tokens.len() > room || windows.len() <= 1);
             for pair in windows.windows(2) {
                 prop_assert!(pair[0].0.end >= pair[1].0.start + overlap);
+            }
+        }
+
+        #[test]
+        fn runs_of_sentences_are_all_tokens_and_no_longer_than_they_must_be(
+            lengths in prop::collection::vec(1usize..40, 0..30), most in 1usize..200,
+        ) {
+            let starts: Vec<usize> = lengths.iter().scan(0, |at, len| { *at += len; Some(*at - len) }).collect();
+            let len = lengths.iter().sum();
+            let runs = packed(&starts, len, most);
+            let mut at = 0;
+            for run in &runs {
+                prop_assert_eq!(run.start, at);
+                prop_assert!(starts.contains(&run.start) && !run.is_empty());
+                prop_assert!(run.len() <= most || starts.iter().filter(|start| run.contains(start)).count() == 1);
+                at = run.end;
+            }
+            prop_assert_eq!(at, len);
+            // No sentence that follows would have fitted.
+            for pair in runs.windows(2) {
+                let next = starts.iter().copied().chain([len]).find(|&start| start > pair[1].start).unwrap_or(len);
+                prop_assert!(next - pair[0].start > most);
             }
         }
     }

@@ -26,7 +26,7 @@ pub use pretrained::{
 };
 pub use recognizer::Recognizer;
 pub use tagger::Tagger;
-pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy};
+pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 
 /// Release of libtorch that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -22,6 +22,8 @@ struct Slot {
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     decayed: bool,
+    /// Share of the learning rate that it gets.
+    rate: f64,
 }
 
 const BETA_1: f64 = 0.9;
@@ -41,14 +43,16 @@ struct Factors {
 }
 
 impl AdamW {
-    /// An optimiser of those `parameters` that require gradients, which it shares.
-    pub fn new(parameters: &Parameters, weight_decay: f64) -> Self {
+    /// An optimiser of those `parameters` that require gradients, which it shares; `rate` says, by a parameter's name,
+    /// which share of the learning rate it gets.
+    pub fn new(parameters: &Parameters, weight_decay: f64, rate: impl Fn(&str) -> f64) -> Self {
         let slot = |(name, parameter): (&str, &Tensor)| Slot {
             name: name.to_owned(),
             parameter: parameter.shallow_clone(),
             exp_avg: parameter.detach().zeros_like(),
             exp_avg_sq: parameter.detach().zeros_like(),
             decayed: !name.ends_with(".bias") && !name.contains("LayerNorm"),
+            rate: rate(name),
         };
         let trained = parameters.iter().filter(|(_, parameter)| parameter.requires_grad());
         Self { slots: trained.map(slot).collect(), steps: 0, weight_decay }
@@ -64,6 +68,7 @@ impl AdamW {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
         for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+            let learning_rate = learning_rate * slot.rate;
             let decay = if slot.decayed { 1.0 - learning_rate * self.weight_decay } else { 1.0 };
             let factors = Factors {
                 gradient_scale: gradient_scale as f32,
@@ -191,7 +196,7 @@ mod tests {
     fn weights_go_where_pytorchs_go() {
         let golden: Value = serde_json::from_str(include_str!("../tests/golden/adamw.json")).unwrap();
         let current = tensors(&golden["sizes"], &golden["start"]).requiring_gradients(|_| true);
-        let mut optimizer = AdamW::new(&current, golden["weight_decay"].as_f64().unwrap());
+        let mut optimizer = AdamW::new(&current, golden["weight_decay"].as_f64().unwrap(), |_| 1.0);
         let rates = golden["rates"].as_array().unwrap().iter();
         let steps = golden["gradients"].as_array().unwrap().iter().zip(golden["after"].as_array().unwrap());
         for (at, (rate, (gradients, after))) in rates.zip(steps).enumerate() {

@@ -16,6 +16,12 @@ pub struct Recipe {
     pub patience: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Each layer of the encoder learns at this share of the rate of the layer above it (Howard and Ruder 2018); 1 is
+    /// the same rate for all.
+    pub layer_decay: f64,
+    /// Weight of the divergence between two passes of each row under other dropout (R-Drop, Liang et al. 2021); 0
+    /// makes one pass only, in half of the time.
+    pub r_drop: f64,
     /// Share of all steps in which the learning rate rises from 0 to its highest; then it falls to 0 linearly.
     pub warmup: f64,
     /// Decoupled weight decay, on everything but biases and LayerNorm.
@@ -65,6 +71,8 @@ impl Default for Recipe {
             epochs: 12,
             patience: 0,
             learning_rate: 5e-4,
+            layer_decay: 1.0,
+            r_drop: 0.0,
             warmup: 0.1,
             weight_decay: 0.01,
             max_grad_norm: 1.0,
@@ -107,10 +115,15 @@ impl Recipe {
                 return Err(format!("{name} = {value}: it must be at least 0 and below 1"));
             }
         }
-        for (name, value) in [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm)] {
+        for (name, value) in
+            [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm), ("r_drop", self.r_drop)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("{name} = {value}: it must be at least 0"));
             }
+        }
+        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
+            return Err(format!("layer_decay = {}: it must be above 0 and at most 1", self.layer_decay));
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(format!("learning_rate = {}: it must be above 0", self.learning_rate));
@@ -130,6 +143,19 @@ impl Recipe {
             return Err("shortest_crop is above longest_crop".into());
         }
         Ok(())
+    }
+
+    /// Share of the learning rate that a parameter of an encoder with so many layers gets.
+    pub fn rate_of(&self, name: &str, layers: i64) -> f64 {
+        let below = match name.split_once("encoder.layer.") {
+            Some((_, rest)) => {
+                let layer = rest.split('.').next().and_then(|number| number.parse::<i64>().ok());
+                layers - 1 - layer.unwrap_or(layers - 1)
+            }
+            None if name.contains("embeddings.") => layers,
+            None => 0,
+        };
+        self.layer_decay.powi(below as i32)
     }
 
     /// Windows at prediction.
@@ -157,5 +183,16 @@ mod tests {
         assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[9] - 1.0).abs() < 1e-12 && (rates[10] - 1.0).abs() < 1e-12);
         assert!(rates[10..].windows(2).all(|pair| pair[0] > pair[1]));
         assert!((rates[99] - 1.0 / 90.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn lower_layers_learn_more_slowly() {
+        let recipe = Recipe { layer_decay: 0.5, ..Recipe::default() };
+        let check = |name: &str, rate: f64| assert_eq!(recipe.rate_of(name, 6), rate, "{name}");
+        check("classifier.weight", 1.0);
+        check("bert.encoder.layer.5.output.dense.weight", 1.0);
+        check("bert.encoder.layer.3.output.dense.weight", 0.25);
+        check("bert.embeddings.word_embeddings.weight", 0.5f64.powi(6));
+        assert_eq!(Recipe::default().rate_of("bert.encoder.layer.0.output.dense.bias", 6), 1.0);
     }
 }

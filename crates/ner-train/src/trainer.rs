@@ -1,7 +1,7 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
 use ner_data::shuffled_batches;
-use ner_model::{Batch, BertConfig, Dropout, IGNORE_INDEX, Parameters, TokenClassifier, cross_entropy};
+use ner_model::{Batch, BertConfig, Dropout, IGNORE_INDEX, Parameters, TokenClassifier, cross_entropy, divergence};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::time::Instant;
@@ -79,7 +79,9 @@ impl<'d> Trainer<'d> {
         let parameters = parameters.to_device(device).requiring_gradients(trained);
         let mut trainer = Self {
             model: TokenClassifier::new(config, &parameters)?,
-            optimizer: AdamW::new(&parameters, recipe.weight_decay),
+            optimizer: AdamW::new(&parameters, recipe.weight_decay, |name| {
+                recipe.rate_of(name, config.num_hidden_layers)
+            }),
             average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
             loss_scale: LossScale::new(kind),
             recipe: recipe.clone(),
@@ -131,6 +133,11 @@ impl<'d> Trainer<'d> {
         batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
     }
 
+    /// Times that each row is in a batch.
+    fn copies(&self) -> usize {
+        if self.recipe.r_drop > 0.0 { 2 } else { 1 }
+    }
+
     fn steps_of(&self, epoch: usize) -> usize {
         self.batches(epoch).len().div_ceil(self.recipe.accumulate)
     }
@@ -161,7 +168,10 @@ impl<'d> Trainer<'d> {
             let (batch, labels) = self.collate(crops, seed);
             let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
             let logits = self.model.forward(&batch, self.kind, Some(&mut dropout));
-            let loss = cross_entropy(&logits, &labels, self.recipe.label_smoothing);
+            let mut loss = cross_entropy(&logits, &labels, self.recipe.label_smoothing);
+            if self.recipe.r_drop > 0.0 {
+                loss += self.recipe.r_drop * divergence(&logits, &labels);
+            }
             let value = loss.double_value(&[]);
             if !value.is_finite() {
                 return Err(self.not_finite("loss", value, crops));
@@ -180,7 +190,7 @@ impl<'d> Trainer<'d> {
                 gradients.iter_mut().zip(&found).for_each(|(sum, found)| *sum += found);
             }
             loss_sum += value;
-            tokens += batch.tokens();
+            tokens += batch.tokens() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
         }
         let gradient_norm = global_norm(&gradients) / scale;
@@ -228,6 +238,11 @@ impl<'d> Trainer<'d> {
             batch.rows.push([prefix.as_slice(), &pieces, suffix].concat());
             let ignored = |specials: &[u32]| vec![IGNORE_INDEX; specials.len()];
             labels.push([&ignored(prefix), &document.labels[crop.start..crop.end], &ignored(suffix)].concat());
+        }
+        if self.recipe.r_drop > 0.0 {
+            // Each row twice: dropout makes them two.
+            batch.rows.extend_from_within(..);
+            labels.extend_from_within(..);
         }
         (batch, labels)
     }
