@@ -7,6 +7,7 @@
 
 pub mod conll;
 pub mod file_names;
+pub mod jsonl;
 #[cfg(test)]
 mod law;
 mod lines;
@@ -30,6 +31,8 @@ pub enum Format {
     Pubtator,
     /// Words with tags ([`conll`]).
     Conll,
+    /// A JSON value a line ([`jsonl`]).
+    Jsonl,
 }
 
 /// What a format is, apart from its reader and writer.
@@ -57,6 +60,7 @@ const FACTS: &[Facts] = &[
         signs: Signs::Beginning(pubtator::begins),
     },
     Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
+    Facts { format: Format::Jsonl, name: "jsonl", extension: "jsonl", signs: Signs::Beginning(jsonl::begins) },
 ];
 
 /// Bytes of a file that are looked at to tell its format.
@@ -130,7 +134,7 @@ impl Format {
     /// Where it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
         match self {
-            Self::Pubtator | Self::Conll => {
+            Self::Pubtator | Self::Conll | Self::Jsonl => {
                 self.open_input(Box::new(BufReader::new(fs::File::open(path)?)), path, options)
             }
         }
@@ -149,6 +153,7 @@ impl Format {
         let reader: Box<dyn Reader + 'r> = match self {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
+            Self::Jsonl => Box::new(jsonl::Reader::new(input, file)),
         };
         Ok(Documents::new(reader))
     }
@@ -166,6 +171,7 @@ impl Format {
         match self {
             Self::Pubtator => pubtator::express(document),
             Self::Conll => conll::express(document, &options.conll),
+            Self::Jsonl => jsonl::express(document),
         }
     }
 
@@ -175,7 +181,7 @@ impl Format {
     /// Where it cannot be made.
     pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
         match self {
-            Self::Pubtator | Self::Conll => self.create_output(Output::create(path)?, options),
+            Self::Pubtator | Self::Conll | Self::Jsonl => self.create_output(Output::create(path)?, options),
         }
     }
 
@@ -187,6 +193,7 @@ impl Format {
         let sink: Box<dyn Sink + 'w> = match self {
             Self::Pubtator => Box::new(pubtator::Sink::new(out)),
             Self::Conll => Box::new(conll::Sink::new(out, &options.conll)),
+            Self::Jsonl => Box::new(jsonl::Sink::new(out)),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
@@ -387,7 +394,7 @@ pub struct Expressed {
 impl Expressed {
     /// The document with each mention as `change` gives it, left out where it gives none. Relations between mentions
     /// follow; a relation with an end that is left out is left out too.
-    pub fn new(document: &Document, change: impl FnMut(&Mention) -> Option<Mention>) -> Self {
+    pub fn new<'d>(document: &'d Document, change: impl FnMut(&'d Mention) -> Option<Mention>) -> Self {
         let (mentions, places) = keep_some(&document.mentions, change);
         let follow = |relation: &Relation| {
             let mut relation = relation.clone();
@@ -414,7 +421,7 @@ impl Expressed {
 }
 
 /// The items that `change` gives, and the place of each original one among them.
-fn keep_some<T>(items: &[T], mut change: impl FnMut(&T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
+fn keep_some<'t, T>(items: &'t [T], mut change: impl FnMut(&'t T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
     let mut kept = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for item in items {
@@ -462,6 +469,23 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_are_told_by_what_files_begin_with() {
+        let check = |text: &str, expected| assert_eq!(Format::detect_beginning(text.as_bytes()), expected, "{text}");
+        let (pubtator, conll, jsonl) = (Some(Format::Pubtator), Some(Format::Conll), Some(Format::Jsonl));
+        for text in ["", "\n\n", "text", "a text of words", "{\"documents\": []}", "[]", "{", "<collection>"] {
+            check(text, None);
+        }
+        check("\u{feff}\n7|t|a\n", pubtator);
+        check("a first line that says what this is\n7|t|a\n", pubtator);
+        check("7|t|vitamin B-12\n", pubtator);
+        check("-DOCSTART- -X- O\n\na O\n", conll);
+        check("\na NN B-X\r\n", conll);
+        check("{\"text\": \"a|t|b\"}\n", jsonl);
+        check("[\"a\", {}]\n", jsonl);
+        check("{\"text\": \"a text that is longer than what is", jsonl);
+    }
 
     #[test]
     fn every_format_has_its_row_and_its_name() {
