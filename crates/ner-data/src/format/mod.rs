@@ -15,6 +15,9 @@ pub mod pubtator;
 
 use crate::new_file::NewFile;
 use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -109,7 +112,7 @@ impl Format {
             return Ok(Self::detect_folder(path));
         }
         let mut beginning = Vec::new();
-        fs::File::open(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
+        open_file(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
         Ok(Self::detect_beginning(&beginning))
     }
 
@@ -134,9 +137,7 @@ impl Format {
     /// Where it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
         match self {
-            Self::Pubtator | Self::Conll | Self::Jsonl => {
-                self.open_input(Box::new(BufReader::new(fs::File::open(path)?)), path, options)
-            }
+            Self::Pubtator | Self::Conll | Self::Jsonl => self.open_input(open_file(path)?, path, options),
         }
     }
 
@@ -216,6 +217,19 @@ impl Format {
     }
 }
 
+fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    Ok(buffered(fs::File::open(path)?, path))
+}
+
+/// What a file holds, unpacked where its name ends in `.gz`.
+pub fn buffered<'r>(file: impl Read + 'r, name: &Path) -> Box<dyn BufRead + 'r> {
+    if is_gz(name) { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(BufReader::new(file)) }
+}
+
+fn is_gz(name: &Path) -> bool {
+    name.extension().is_some_and(|extension| extension == "gz")
+}
+
 /// Why a format whose collections are folders cannot be read from, or written to, one stream.
 fn only_as_folder(format: Format) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("a collection in the format {format} is a folder, not one file"))
@@ -275,6 +289,8 @@ pub trait Sink {
 pub enum Output<'w> {
     /// A file that appears under its name when it is finished.
     New(NewFile),
+    /// The same, packed: its name ends in `.gz`.
+    NewGz(GzEncoder<NewFile>),
     /// What is open already (stdout, a pipe, memory).
     Open(Box<dyn Write + 'w>),
 }
@@ -290,6 +306,7 @@ impl Output<'static> {
                 let file = fs::OpenOptions::new().write(true).open(path)?;
                 Ok(Self::Open(Box::new(io::BufWriter::new(file))))
             }
+            _ if is_gz(path) => Ok(Self::NewGz(GzEncoder::new(NewFile::create(path)?, Compression::default()))),
             _ => Ok(Self::New(NewFile::create(path)?)),
         }
     }
@@ -303,6 +320,7 @@ impl Output<'_> {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::New(file) => file.finish(),
+            Self::NewGz(file) => file.finish()?.finish(),
             Self::Open(mut out) => out.flush(),
         }
     }
@@ -312,6 +330,7 @@ impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::New(file) => file.write(bytes),
+            Self::NewGz(file) => file.write(bytes),
             Self::Open(out) => out.write(bytes),
         }
     }
@@ -319,6 +338,7 @@ impl Write for Output<'_> {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::New(file) => file.flush(),
+            Self::NewGz(file) => file.flush(),
             Self::Open(out) => out.flush(),
         }
     }
