@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit};
-use ner_data::{DatasetDescription, Diagnostics, Format, Splits};
+use ner_data::{DatasetDescription, Diagnostic, DiagnosticKind, Diagnostics, Format, Splits};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -355,32 +355,73 @@ fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<Orig
 /// # Errors
 /// Where something was lost; names the first faults with file, line and document.
 pub fn check_faults<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostics>, faults: Faults) -> Result<()> {
-    let all: Vec<&Diagnostics> = diagnostics.into_iter().collect();
-    let losses: Vec<_> = all.iter().flat_map(|diagnostics| diagnostics.losses()).collect();
-    let harmless = all.iter().map(|diagnostics| diagnostics.0.len()).sum::<usize>() - losses.len();
-    if harmless > 0 {
-        warn!("{harmless} faults of the input were mended (duplicates, tag sequences)");
+    let mut count = FaultCount::default();
+    for diagnostics in diagnostics {
+        count.add(diagnostics);
     }
-    if losses.is_empty() {
-        return Ok(());
+    count.check(faults)
+}
+
+/// Faults of an input, counted as they come.
+#[derive(Debug, Default)]
+pub struct FaultCount {
+    /// Those that left out or changed something.
+    losses: BTreeMap<DiagnosticKind, usize>,
+    /// Those that were mended or do no harm.
+    harmless: BTreeMap<DiagnosticKind, usize>,
+    /// The first of the losses.
+    first: Vec<Diagnostic>,
+}
+
+impl FaultCount {
+    /// Counts faults.
+    pub fn add(&mut self, diagnostics: &Diagnostics) {
+        for diagnostic in &diagnostics.0 {
+            let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.harmless };
+            *counts.entry(diagnostic.kind).or_default() += 1;
+        }
+        self.first.extend(diagnostics.losses().take(FAULTS_LISTED - self.first.len()).cloned());
     }
-    let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for loss in &losses {
-        *counts.entry(loss.kind).or_default() += 1;
+
+    /// Number of faults of each kind.
+    pub fn counts(&self) -> BTreeMap<DiagnosticKind, usize> {
+        self.losses.iter().chain(&self.harmless).map(|(kind, count)| (*kind, *count)).collect()
     }
-    let counts: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    let summary = format!("{} parts of the input are faulty ({})", losses.len(), counts.join(", "));
-    if faults.lenient {
-        warn!("{summary}; going on without them");
-        return Ok(());
+
+    /// Number of things that the input holds and its documents do not, or not as they were.
+    pub fn left_out(&self) -> usize {
+        let not_read = self.harmless.get(&DiagnosticKind::NotRead).copied().unwrap_or(0);
+        self.losses.values().sum::<usize>() + not_read
     }
-    let mut text = summary;
-    for loss in losses.iter().take(FAULTS_LISTED) {
-        // Writing to a string does not fail.
-        let _ = write!(text, "\n  {loss}");
+
+    /// Stops where something was lost, unless the user wants to go on without it.
+    ///
+    /// # Errors
+    /// Where something was lost; names the first faults with file, line and document.
+    pub fn check(&self, faults: Faults) -> Result<()> {
+        if let Some((count, kinds)) = summary(&self.harmless) {
+            warn!("{count} faults of the input were mended or do no harm ({kinds})");
+        }
+        let Some((count, kinds)) = summary(&self.losses) else { return Ok(()) };
+        let summary = format!("{count} parts of the input are faulty ({kinds})");
+        if faults.lenient {
+            warn!("{summary}; going on without them");
+            return Ok(());
+        }
+        let mut text = summary;
+        for loss in &self.first {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n  {loss}");
+        }
+        if let Some(more @ 1..) = count.checked_sub(self.first.len()) {
+            let _ = write!(text, "\n  and {more} more");
+        }
+        bail!("{text}\nMend the input, or go on without the faulty parts: --lenient")
     }
-    if let Some(more @ 1..) = losses.len().checked_sub(FAULTS_LISTED) {
-        let _ = write!(text, "\n  and {more} more");
-    }
-    bail!("{text}\nMend the input, or go on without the faulty parts: --lenient")
+}
+
+/// How many faults there are, and how many of each kind; nothing where there is none.
+fn summary(counts: &BTreeMap<DiagnosticKind, usize>) -> Option<(usize, String)> {
+    let kinds: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    (!counts.is_empty()).then(|| (counts.values().sum(), kinds.join(", ")))
 }

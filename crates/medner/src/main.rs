@@ -2,10 +2,12 @@
 //!
 //! stdout is data, stderr is for people. The exit code is 0, 1 for an error, 2 for a command line that makes no sense.
 
+mod convert;
 mod corpus;
 mod data;
 mod doctor;
 mod eval;
+mod formats;
 mod predict;
 mod progress;
 mod run_record;
@@ -46,6 +48,7 @@ Examples:
   medner train bc5cdr --sample         fine-tune on the sample; without --sample on the real corpus
   medner eval bc5cdr                   score the newest run again
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
+  medner convert a b --to jsonl        the same documents in another format, and what it lost
 
 `medner COMMAND --help` explains each command. The environment: MEDNER_CORPORA is a folder of corpora, MEDNER_CACHE
 where downloads go, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to huggingface_hub, RUST_LOG filters the
@@ -71,6 +74,8 @@ enum Command {
     Data(data::Args),
     /// Compare predicted mentions with gold ones, whoever predicted them
     Score(score::Args),
+    /// Convert documents from one format to another, and say what was lost
+    Convert(convert::Args),
     /// Say what this machine has and what it lacks
     Doctor(doctor::Args),
 }
@@ -93,6 +98,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Data(args) => data::run(args),
         Command::Score(args) => score::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Doctor(args) => doctor::run(args),
     };
     match result {

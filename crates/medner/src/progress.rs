@@ -25,3 +25,13 @@ pub fn tokens(what: &str, len: usize) -> ProgressBar {
 pub fn training(len: usize) -> ProgressBar {
     bar(len as u64, "{msg} {bar:30} {percent:>3} %, {per_sec} tokens, {eta} left")
 }
+
+/// A bar over the bytes of files.
+pub fn bytes(what: &'static str, len: u64) -> ProgressBar {
+    bar(len, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(what)
+}
+
+/// A count of documents, of which nobody knows how many there are.
+pub fn documents(what: &'static str) -> ProgressBar {
+    bar(0, "{msg} {spinner} {human_pos} documents, {per_sec}").with_message(what)
+}

@@ -1,37 +1,42 @@
 //! `medner score`: compares two files of mentions or tags, whoever made them.
 
 use crate::corpus::{Faults, check_faults};
+use crate::formats::{self, Columns, format_name};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
-use ner_data::format::conll::{self, TaggedSentence, read_sentences};
+use ner_data::format::conll::{TaggedSentence, read_sentences};
 use ner_data::{Format, FormatOptions};
 use ner_eval::{Mode, ScoreError, Scores, SeqevalScheme, Side, score_documents, score_tags};
 use serde::Serialize;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
 /// Compare predicted mentions with gold ones.
 ///
-/// A mention counts where its place and its type are right, and not otherwise. PubTator files are paired by document and
-/// compared by character offsets; CoNLL files are paired by sentence and compared by what their tags stand for.
+/// A mention counts where its place and its type are right, and not otherwise. Files and folders of documents, in
+/// whatever formats, are paired by document and compared by character offsets; two CoNLL files are paired by sentence and
+/// compared by what their tags stand for.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   medner score --gold CDR_TestSet.PubTator.txt --predicted mine.txt
+  medner score --gold test.jsonl --predicted mine.PubTator.txt
   medner score --gold test.tsv --predicted tagged.tsv --mode strict --scheme iob2
   medner score --gold a --predicted b --format json | jq .overall.f1")]
 pub struct Args {
-    /// File with the true mentions
-    #[arg(long, value_name = "FILE")]
+    /// File or folder with the true mentions
+    #[arg(long, value_name = "PATH")]
     gold: PathBuf,
-    /// File with the mentions to measure
-    #[arg(long, value_name = "FILE")]
+    /// File or folder with the mentions to measure
+    #[arg(long, value_name = "PATH")]
     predicted: PathBuf,
-    /// Format of the two files
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    from: InputFormat,
+    /// Format of both [default: what each looks like]
+    #[arg(long, value_name = "FORMAT", value_parser = format_name())]
+    from: Option<Format>,
+    #[command(flatten)]
+    columns: Columns,
     /// How tags are read (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     mode: ModeName,
@@ -43,17 +48,6 @@ pub struct Args {
     format: OutputFormat,
     #[command(flatten)]
     faults: Faults,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum InputFormat {
-    /// See what the files look like
-    #[default]
-    Auto,
-    /// Titles and abstracts with character offsets
-    Pubtator,
-    /// A word a line, its tag in the last column
-    Conll,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -94,15 +88,16 @@ impl SchemeName {
 struct Report<'a> {
     gold: &'a Path,
     predicted: &'a Path,
-    format: Format,
-    /// `spans` for PubTator, else the mode of the tags.
+    gold_format: Format,
+    predicted_format: Format,
+    /// `spans`, or the mode of the tags.
     mode: &'static str,
     scheme: Option<SchemeName>,
     #[serde(flatten)]
     scores: Scores,
-    /// Gold documents without predictions; none for CoNLL.
+    /// Gold documents without predictions; none for tags.
     missing_documents: Option<usize>,
-    /// Pairs of neighbouring tags that the mode does not allow; none for PubTator.
+    /// Pairs of neighbouring tags that the mode does not allow; none for spans.
     invalid_gold_transitions: Option<u64>,
     invalid_predicted_transitions: Option<u64>,
 }
@@ -112,14 +107,16 @@ struct Report<'a> {
 /// # Errors
 /// Where a file cannot be read, is faulty, or does not fit the other.
 pub fn run(args: Args) -> Result<()> {
-    let format = match args.from {
-        InputFormat::Pubtator => Format::Pubtator,
-        InputFormat::Conll => Format::Conll,
-        InputFormat::Auto => detect(&args.gold, &args.predicted)?,
-    };
-    let report = match format {
-        Format::Pubtator => by_spans(&args)?,
-        Format::Conll => by_tags(&args)?,
+    let [gold, predicted] = formats_of(&args)?;
+    let report = match (gold, predicted) {
+        (Format::Conll, Format::Conll) => by_tags(&args)?,
+        (Format::Conll, _) | (_, Format::Conll) => {
+            bail!(
+                "gold looks like {gold} and predicted like {predicted}: tags and mentions cannot be compared; convert one \
+                 of them, or say --from where they are not what they look like"
+            )
+        }
+        _ => by_spans(&args, [gold, predicted])?,
     };
     match args.format {
         OutputFormat::Json => stdout::print_json(&report),
@@ -131,12 +128,13 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-fn by_spans(args: &Args) -> Result<Report<'_>> {
+fn by_spans(args: &Args, formats: [Format; 2]) -> Result<Report<'_>> {
     if args.mode == ModeName::Strict || args.scheme.is_some() {
-        bail!("--mode strict and --scheme are for tags; PubTator files are compared by character offsets");
+        bail!("--mode strict and --scheme are for tags; these files are compared by character offsets");
     }
-    let (gold, gold_faults) = Format::Pubtator.read(&args.gold, &FormatOptions::default())?;
-    let (predicted, predicted_faults) = Format::Pubtator.read(&args.predicted, &FormatOptions::default())?;
+    let options = FormatOptions::default();
+    let (gold, gold_faults) = formats[0].read(&args.gold, &options)?;
+    let (predicted, predicted_faults) = formats[1].read(&args.predicted, &options)?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
     let scored = score_documents(&gold, &predicted).with_context(|| not_comparable(args))?;
     if scored.missing_documents > 0 {
@@ -145,7 +143,8 @@ fn by_spans(args: &Args) -> Result<Report<'_>> {
     Ok(Report {
         gold: &args.gold,
         predicted: &args.predicted,
-        format: Format::Pubtator,
+        gold_format: formats[0],
+        predicted_format: formats[1],
         mode: "spans",
         scheme: None,
         scores: scored.scores,
@@ -164,8 +163,9 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
             (Mode::Strict(scheme.scheme()), "strict", Some(scheme))
         }
     };
-    let (gold, gold_faults) = read_sentences(&args.gold, &conll::Options::default())?;
-    let (predicted, predicted_faults) = read_sentences(&args.predicted, &conll::Options::default())?;
+    let options = args.columns.options();
+    let (gold, gold_faults) = read_sentences(&args.gold, &options)?;
+    let (predicted, predicted_faults) = read_sentences(&args.predicted, &options)?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
     let tags =
         |sentences: &[TaggedSentence]| -> Vec<Vec<String>> { sentences.iter().map(|s| s.tags.clone()).collect() };
@@ -193,7 +193,8 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     Ok(Report {
         gold: &args.gold,
         predicted: &args.predicted,
-        format: Format::Conll,
+        gold_format: Format::Conll,
+        predicted_format: Format::Conll,
         mode: name,
         scheme,
         scores: scored.scores,
@@ -225,33 +226,14 @@ fn place_of(error: &ScoreError, args: &Args, gold: &[TaggedSentence], predicted:
     }
 }
 
-/// Lines of a file that are looked at to tell its format.
-const DETECTION_LINES: usize = 1000;
-
-fn detect(gold: &Path, predicted: &Path) -> Result<Format> {
-    match (detect_one(gold)?, detect_one(predicted)?) {
-        (Some(gold), Some(predicted)) if gold != predicted => {
-            bail!("gold looks like {gold} and predicted like {predicted}; say --from pubtator or --from conll")
-        }
-        (Some(format), _) | (None, Some(format)) => Ok(format),
-        (None, None) => bail!("both files are empty; say --from pubtator or --from conll"),
+/// The formats of gold and predicted. A file that looks like none (an empty one) has that of the other.
+fn formats_of(args: &Args) -> Result<[Format; 2]> {
+    if let Some(format) = args.from {
+        return Ok([format; 2]);
     }
-}
-
-/// PubTator where a line begins a document, CoNLL where none does, nothing where there is no line.
-fn detect_one(path: &Path) -> Result<Option<Format>> {
-    let mut format = None;
-    for line in BufReader::new(fs_err::File::open(path)?).split(b'\n').take(DETECTION_LINES) {
-        let line = line?;
-        let mut parts = line.splitn(3, |&byte| byte == b'|');
-        let (id, kind, rest) = (parts.next(), parts.next(), parts.next());
-        let begins = matches!(kind, Some(b"t" | b"a")) && rest.is_some() && id.is_some_and(|id| !id.contains(&b'\t'));
-        if begins {
-            return Ok(Some(Format::Pubtator));
-        }
-        if !line.trim_ascii().is_empty() {
-            format = Some(Format::Conll);
-        }
+    match (Format::detect(&args.gold)?, Format::detect(&args.predicted)?) {
+        (Some(gold), Some(predicted)) => Ok([gold, predicted]),
+        (Some(format), None) | (None, Some(format)) => Ok([format; 2]),
+        (None, None) => bail!(formats::ask(&args.gold)),
     }
-    Ok(format)
 }

@@ -29,13 +29,15 @@ impl NewFile {
         Ok(Self { file: BufWriter::new(file), path: path.into() })
     }
 
-    /// Writes everything to the disk and gives the file its name.
+    /// Writes everything and gives the file its name.
+    ///
+    /// It is not forced to the disk: what is written here can be made again, and that takes longer for a folder of
+    /// small files than all the rest.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn finish(self) -> io::Result<()> {
         let file = self.file.into_inner().map_err(|error| named(&self.path, error.into_error()))?;
-        file.as_file().sync_all().map_err(|error| named(&self.path, error))?;
         file.persist(&self.path).map_err(|error| named(&self.path, error.error))?;
         Ok(())
     }

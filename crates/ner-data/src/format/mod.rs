@@ -7,6 +7,7 @@
 
 pub mod conll;
 pub mod file_names;
+pub mod jsonl;
 #[cfg(test)]
 mod law;
 mod lines;
@@ -14,6 +15,9 @@ pub mod pubtator;
 
 use crate::new_file::NewFile;
 use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -30,6 +34,8 @@ pub enum Format {
     Pubtator,
     /// Words with tags ([`conll`]).
     Conll,
+    /// A JSON value a line ([`jsonl`]).
+    Jsonl,
 }
 
 /// What a format is, apart from its reader and writer.
@@ -57,6 +63,7 @@ const FACTS: &[Facts] = &[
         signs: Signs::Beginning(pubtator::begins),
     },
     Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
+    Facts { format: Format::Jsonl, name: "jsonl", extension: "jsonl", signs: Signs::Beginning(jsonl::begins) },
 ];
 
 /// Bytes of a file that are looked at to tell its format.
@@ -105,7 +112,7 @@ impl Format {
             return Ok(Self::detect_folder(path));
         }
         let mut beginning = Vec::new();
-        fs::File::open(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
+        open_file(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
         Ok(Self::detect_beginning(&beginning))
     }
 
@@ -130,9 +137,7 @@ impl Format {
     /// Where it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
         match self {
-            Self::Pubtator | Self::Conll => {
-                self.open_input(Box::new(BufReader::new(fs::File::open(path)?)), path, options)
-            }
+            Self::Pubtator | Self::Conll | Self::Jsonl => self.open_input(open_file(path)?, path, options),
         }
     }
 
@@ -149,6 +154,7 @@ impl Format {
         let reader: Box<dyn Reader + 'r> = match self {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
+            Self::Jsonl => Box::new(jsonl::Reader::new(input, file)),
         };
         Ok(Documents::new(reader))
     }
@@ -166,6 +172,7 @@ impl Format {
         match self {
             Self::Pubtator => pubtator::express(document),
             Self::Conll => conll::express(document, &options.conll),
+            Self::Jsonl => jsonl::express(document),
         }
     }
 
@@ -175,7 +182,7 @@ impl Format {
     /// Where it cannot be made.
     pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
         match self {
-            Self::Pubtator | Self::Conll => self.create_output(Output::create(path)?, options),
+            Self::Pubtator | Self::Conll | Self::Jsonl => self.create_output(Output::create(path)?, options),
         }
     }
 
@@ -187,6 +194,7 @@ impl Format {
         let sink: Box<dyn Sink + 'w> = match self {
             Self::Pubtator => Box::new(pubtator::Sink::new(out)),
             Self::Conll => Box::new(conll::Sink::new(out, &options.conll)),
+            Self::Jsonl => Box::new(jsonl::Sink::new(out)),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
@@ -207,6 +215,19 @@ impl Format {
         }
         writer.finish()
     }
+}
+
+fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    Ok(buffered(fs::File::open(path)?, path))
+}
+
+/// What a file holds, unpacked where its name ends in `.gz`.
+pub fn buffered<'r>(file: impl Read + 'r, name: &Path) -> Box<dyn BufRead + 'r> {
+    if is_gz(name) { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(BufReader::new(file)) }
+}
+
+fn is_gz(name: &Path) -> bool {
+    name.extension().is_some_and(|extension| extension == "gz")
 }
 
 /// Why a format whose collections are folders cannot be read from, or written to, one stream.
@@ -268,6 +289,8 @@ pub trait Sink {
 pub enum Output<'w> {
     /// A file that appears under its name when it is finished.
     New(NewFile),
+    /// The same, packed: its name ends in `.gz`.
+    NewGz(GzEncoder<NewFile>),
     /// What is open already (stdout, a pipe, memory).
     Open(Box<dyn Write + 'w>),
 }
@@ -283,6 +306,7 @@ impl Output<'static> {
                 let file = fs::OpenOptions::new().write(true).open(path)?;
                 Ok(Self::Open(Box::new(io::BufWriter::new(file))))
             }
+            _ if is_gz(path) => Ok(Self::NewGz(GzEncoder::new(NewFile::create(path)?, Compression::default()))),
             _ => Ok(Self::New(NewFile::create(path)?)),
         }
     }
@@ -296,6 +320,7 @@ impl Output<'_> {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::New(file) => file.finish(),
+            Self::NewGz(file) => file.finish()?.finish(),
             Self::Open(mut out) => out.flush(),
         }
     }
@@ -305,6 +330,7 @@ impl Write for Output<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::New(file) => file.write(bytes),
+            Self::NewGz(file) => file.write(bytes),
             Self::Open(out) => out.write(bytes),
         }
     }
@@ -312,6 +338,7 @@ impl Write for Output<'_> {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::New(file) => file.flush(),
+            Self::NewGz(file) => file.flush(),
             Self::Open(out) => out.flush(),
         }
     }
@@ -387,7 +414,7 @@ pub struct Expressed {
 impl Expressed {
     /// The document with each mention as `change` gives it, left out where it gives none. Relations between mentions
     /// follow; a relation with an end that is left out is left out too.
-    pub fn new(document: &Document, change: impl FnMut(&Mention) -> Option<Mention>) -> Self {
+    pub fn new<'d>(document: &'d Document, change: impl FnMut(&'d Mention) -> Option<Mention>) -> Self {
         let (mentions, places) = keep_some(&document.mentions, change);
         let follow = |relation: &Relation| {
             let mut relation = relation.clone();
@@ -414,7 +441,7 @@ impl Expressed {
 }
 
 /// The items that `change` gives, and the place of each original one among them.
-fn keep_some<T>(items: &[T], mut change: impl FnMut(&T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
+fn keep_some<'t, T>(items: &'t [T], mut change: impl FnMut(&'t T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
     let mut kept = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
     for item in items {
@@ -462,6 +489,23 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn formats_are_told_by_what_files_begin_with() {
+        let check = |text: &str, expected| assert_eq!(Format::detect_beginning(text.as_bytes()), expected, "{text}");
+        let (pubtator, conll, jsonl) = (Some(Format::Pubtator), Some(Format::Conll), Some(Format::Jsonl));
+        for text in ["", "\n\n", "text", "a text of words", "{\"documents\": []}", "[]", "{", "<collection>"] {
+            check(text, None);
+        }
+        check("\u{feff}\n7|t|a\n", pubtator);
+        check("a first line that says what this is\n7|t|a\n", pubtator);
+        check("7|t|vitamin B-12\n", pubtator);
+        check("-DOCSTART- -X- O\n\na O\n", conll);
+        check("\na NN B-X\r\n", conll);
+        check("{\"text\": \"a|t|b\"}\n", jsonl);
+        check("[\"a\", {}]\n", jsonl);
+        check("{\"text\": \"a text that is longer than what is", jsonl);
+    }
 
     #[test]
     fn every_format_has_its_row_and_its_name() {

@@ -1,0 +1,184 @@
+//! `medner convert` as a user meets it.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+const PUBTATOR: &str =
+    "7|t|Aspirin and fever.\n7|a|Both\n7\t0\t7\tAspirin\tChemical\tD1\n7\t12\t17\tfever\tDisease\tD2\n7\tCID\tD1\tD2\n";
+const JSONL: &str = concat!(
+    r#"{"id":"7","text":"Aspirin and fever. Both","spans":[{"start":0,"end":7,"label":"Chemical","concept_ids":["D1"]},"#,
+    r#"{"start":12,"end":17,"label":"Disease","concept_ids":["D2"]}],"passages":[{"kind":"title","start":0,"end":18},"#,
+    r#"{"kind":"abstract","start":19,"end":23}],"relations":[{"kind":"CID","arguments":[{"target":{"concept":"D1"}},"#,
+    r#"{"target":{"concept":"D2"}}]}]}"#,
+    "\n"
+);
+const SECRET: &str = "Naloxone";
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn convert(folder: &Path, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+    command.current_dir(folder).env_remove("RUST_LOG").arg("convert").args(arguments.split(' '));
+    command
+}
+
+/// Exit code, stdout and stderr.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Runs it, and returns its report.
+fn report(folder: &Path, arguments: &str) -> serde_json::Value {
+    let (code, out, err) = run(&mut convert(folder, &format!("{arguments} --format json")));
+    assert_eq!(code, Some(0), "{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn there_and_back_without_loss() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("a.txt"), PUBTATOR).unwrap();
+    let there = report(folder, "a.txt b.jsonl --to jsonl --strict");
+    assert_eq!(
+        (&there["lossless"], &there["from"], &there["documents"]),
+        (&true.into(), &"pubtator".into(), &1.into())
+    );
+    assert_eq!(there["items"]["mention"], serde_json::json!({"kept": 2, "moved": 0, "lost": 0}));
+    assert_eq!(fs::read_to_string(folder.join("b.jsonl")).unwrap(), JSONL);
+    report(folder, "b.jsonl c.txt --to pubtator --strict");
+    assert_eq!(fs::read_to_string(folder.join("c.txt")).unwrap(), PUBTATOR);
+    // Packed, and by its name only into a folder.
+    report(folder, "b.jsonl c.jsonl.gz --to jsonl");
+    fs::create_dir(folder.join("out")).unwrap();
+    report(folder, "c.jsonl.gz out --to pubtator");
+    assert_eq!(fs::read_to_string(folder.join("out/c.PubTator.txt")).unwrap(), PUBTATOR);
+}
+
+#[test]
+fn losses_are_counted_listed_and_refused() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("a.txt"), PUBTATOR).unwrap();
+    let (code, out, err) = run(&mut convert(folder, "a.txt b.tsv --to conll --scheme bioes --list-losses"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("document 7: mentions moved: Disease at 12..17") || out.contains("| mentions "), "{out}");
+    assert!(out.contains("document 7: concept ids lost: D2 of Disease at 12..17"), "{out}");
+    assert!(out.contains("1 documents from pubtator to conll"), "{out}");
+    let tags = fs::read_to_string(folder.join("b.tsv")).unwrap();
+    assert_eq!(tags, "-DOCSTART-\tO\n\nAspirin\tS-Chemical\nand\tO\nfever\tS-Disease\n.\tO\n\nBoth\tO\n\n");
+
+    let listed = report(folder, "a.txt c.tsv --to conll --list-losses");
+    let lost: u64 = listed["items"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|tally| tally["moved"].as_u64().unwrap() + tally["lost"].as_u64().unwrap())
+        .sum();
+    assert_eq!(listed["listed"].as_array().unwrap().len() as u64, lost);
+    assert!(lost > 0 && listed["lossless"] == false);
+
+    let (code, out, err) = run(&mut convert(folder, "a.txt d.tsv --to conll --strict"));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("concept ids") && err.contains("d.tsv was not written"), "{out}{err}");
+    let (code, _, _) = run(&mut convert(folder, ". e --to conll --from pubtator --strict"));
+    assert_eq!(code, Some(1));
+    assert_eq!(names(folder), ["a.txt", "b.tsv", "c.tsv"]);
+}
+
+#[test]
+fn a_tree_of_files_becomes_a_tree() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::create_dir_all(folder.join("in/sub/.hidden")).unwrap();
+    fs::write(folder.join("in/train.PubTator.txt"), PUBTATOR).unwrap();
+    fs::write(folder.join("in/sub/test.txt"), PUBTATOR).unwrap();
+    fs::write(folder.join("in/sub/.hidden/x.txt"), PUBTATOR).unwrap();
+    fs::write(folder.join("in/README"), "What this is.").unwrap();
+    let (code, out, err) = run(&mut convert(folder, "in new/out --to jsonl --format json"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("1 files do not look like pubtator and were not converted, as in/README"), "{err}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["inputs"], &report["documents"]), (&2.into(), &2.into()));
+    assert_eq!(names(&folder.join("new")), ["out"]);
+    assert_eq!(names(&folder.join("new/out")), ["sub", "train.jsonl"]);
+    assert_eq!(fs::read_to_string(folder.join("new/out/sub/test.jsonl")).unwrap(), JSONL);
+
+    // What is there is not written over, and two files do not become one.
+    let (code, _, err) = run(&mut convert(folder, "in new/out --to jsonl"));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("is there already"), "{err}");
+    fs::write(folder.join("in/train.txt"), PUBTATOR).unwrap();
+    let (code, _, err) = run(&mut convert(folder, "in other --to jsonl"));
+    assert_eq!(code, Some(1));
+    assert!(err.contains("would both become train.jsonl"), "{err}");
+    assert_eq!(names(folder), ["in", "new"]);
+}
+
+#[test]
+fn faults_stop_it_and_leave_nothing_behind_unless_lenient() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("a.txt"), format!("{PUBTATOR}7\t0\t8\t{SECRET}\tChemical\n7\t0\t7\tAspirin\tChemical\n"))
+        .unwrap();
+    let (code, out, err) = run(&mut convert(folder, "a.txt b.jsonl --to jsonl"));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("a.txt:6: document 7: text does not match") && err.contains("--lenient"), "{err}");
+    assert_eq!(names(folder), ["a.txt"]);
+
+    let (code, _, err) = run(&mut convert(folder, "a.txt b.jsonl --to jsonl --lenient --strict"));
+    assert_eq!(code, Some(1), "{err}");
+    assert_eq!(names(folder), ["a.txt"]);
+
+    let lenient = report(folder, "a.txt b.jsonl --to jsonl --lenient");
+    assert_eq!(lenient["faults"], serde_json::json!({"text-mismatch": 1, "duplicate-mention": 1}));
+    assert_eq!(lenient["lossless"], false);
+    assert_eq!(fs::read_to_string(folder.join("b.jsonl")).unwrap(), JSONL);
+}
+
+#[test]
+fn streams() {
+    let folder = folder();
+    let folder = folder.path();
+    let (code, out, err) = run(convert(folder, "- - --to jsonl").write_stdin(PUBTATOR));
+    assert_eq!((code, out.as_str()), (Some(0), JSONL), "{err}");
+    assert!(err.contains("| mentions"), "{err}");
+    let (code, out, err) = run(convert(folder, "- - --to jsonl --from conll --word-column 1 --tag-column 2 --quiet")
+        .write_stdin("x a B-X y\n"));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.starts_with(r#"{"id":"1","text":"a","spans":[{"start":0,"end":1,"label":"X"}]"#), "{out}");
+    let (code, out, err) = run(convert(folder, "- - --to jsonl").write_stdin(SECRET));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("--from (pubtator, conll, jsonl") && !err.contains(SECRET), "{err}");
+    let (code, _, err) = run(&mut convert(folder, "a b --to word"));
+    assert_eq!(code, Some(2));
+    assert!(err.contains("possible values: pubtator, conll, jsonl"), "{err}");
+}
+
+#[test]
+fn formats_of_spans_are_scored_against_each_other() {
+    let folder = folder();
+    let folder = folder.path();
+    fs::write(folder.join("gold.txt"), PUBTATOR).unwrap();
+    fs::write(folder.join("predicted.jsonl"), JSONL.replace("\"label\":\"Disease\"", "\"label\":\"Chemical\""))
+        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+    let arguments = ["score", "--gold", "gold.txt", "--predicted", "predicted.jsonl", "--format", "json"];
+    let (code, out, err) = run(command.current_dir(folder).args(arguments));
+    assert_eq!(code, Some(0), "{err}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["overall"]["f1"], &report["predicted_format"]), (&0.5.into(), &"jsonl".into()));
+}

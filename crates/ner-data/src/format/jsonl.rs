@@ -1,0 +1,574 @@
+//! JSON lines: one document a line.
+//!
+//! What is written is a shape of our own, which says everything that a document holds:
+//!
+//! ```json
+//! {"id": "7", "text": "Aspirin and fever", "spans": [{"start": 0, "end": 7, "label": "Chemical"}]}
+//! ```
+//!
+//! | key | holds |
+//! |---|---|
+//! | `id` | a text or a number; the number of the line where it is missing |
+//! | `text` | the text |
+//! | `spans` | mentions: `start`, `end` and `label`, and where there are any `fragments`, `concept_ids`, `attributes` |
+//! | `passages` | `kind`, `start` and `end` of each |
+//! | `sentences`, `words`, `fragments` | positions: `[[0, 7], [8, 11]]` |
+//! | `relations` | `{"kind": "CID", "arguments": [{"role": "Arg1", "target": {"mention": 0}}, …]}`; a `mention` is a place in `spans`, a `concept` an identifier |
+//! | `attributes` | names and values |
+//!
+//! Positions count Unicode characters, half-open. A mention with `text` must have that text at its place.
+//!
+//! Read are also, line by line, the shapes of other tools:
+//!
+//! | tool | what is read |
+//! |---|---|
+//! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
+//! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label` |
+//! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both |
+//!
+//! Their bookkeeping (`meta`, `tokens`, keys with `_` in front) is passed over in silence. Other keys, and labels of
+//! whole texts, are annotation that has no place here; they are noted.
+
+use super::lines::Lines;
+use super::{Expressed, Output};
+use crate::{CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+/// Keys of a line whose values are read.
+const READ: &[&str] = &["id", "answer", "passages", "sentences", "words", "relations", "attributes"];
+const TEXT: &[&str] = &["text", "data"];
+const MENTIONS: &[&str] = &["spans", "entities", "labels", "label"];
+/// Keys that tools add and that annotate nothing; and all that begin with `_`.
+const BOOKKEEPING: &[&str] =
+    &["meta", "tokens", "comments", "Comments", "version", "score", "created_at", "updated_at"];
+
+/// Whether a file that begins with `text` is one: its first line is a JSON value that holds a text.
+pub(super) fn begins(text: &str) -> bool {
+    let line = text.lines().next().unwrap_or_default();
+    match serde_json::from_str::<Value>(line) {
+        Ok(value) => object_of(value).is_some_and(|object| text_of(&object).is_some()),
+        // A first line that is longer than what is looked at. (A BioC collection on one line has `documents`.)
+        Err(_) => {
+            let has = |key: &str| line.contains(&format!("\"{key}\""));
+            line.len() == text.len() && line.starts_with(['{', '[']) && has("text") && !has("documents")
+        }
+    }
+}
+
+/// Reads documents one by one, in memory that does not grow with the file.
+pub struct Reader<R> {
+    lines: Lines<R>,
+    /// Line of the document returned last.
+    line: usize,
+}
+
+impl<R: BufRead> super::Reader for Reader<R> {
+    fn next_document(&mut self) -> io::Result<Option<Document>> {
+        while let Some(line) = self.lines.next_line()? {
+            if line.trim().is_empty() {
+                continue;
+            }
+            if let Some(document) = self.read_line(&line) {
+                self.line = self.lines.number();
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self) -> (&Path, usize) {
+        (self.lines.file(), self.line)
+    }
+
+    fn take_diagnostics(&mut self) -> Diagnostics {
+        self.lines.take_diagnostics()
+    }
+}
+
+/// What is wrong with a part of a line. Nothing of the line is quoted: it may be a piece of a text.
+type Fault = (DiagnosticKind, String);
+
+fn malformed(message: impl Into<String>) -> Fault {
+    (DiagnosticKind::MalformedLine, message.into())
+}
+
+fn not_read(message: impl Into<String>) -> Fault {
+    (DiagnosticKind::NotRead, message.into())
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A reader of `input`; `file` is the name that diagnostics give.
+    pub fn new(input: R, file: &Path) -> Self {
+        Self { lines: Lines::new(input, file), line: 0 }
+    }
+
+    fn read_line(&mut self, line: &str) -> Option<Document> {
+        let mut faults = Vec::new();
+        let (id, document) = match serde_json::from_str(line).map_err(|error| error.column()) {
+            Ok(value) => read_value(value, self.lines.number(), &mut faults),
+            Err(column) => {
+                faults.push(malformed(format!("it is no JSON that can be read, from column {column} on")));
+                (None, None)
+            }
+        };
+        for (kind, message) in faults {
+            self.lines.report(kind, id.as_deref(), message);
+        }
+        document
+    }
+}
+
+/// Reads a line; returns the document's id and, where it is one, the document.
+fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<String>, Option<Document>) {
+    let Some(object) = object_of(value) else {
+        faults.push(malformed("it is neither an object nor a pair of a text and an object"));
+        return (None, None);
+    };
+    let id = match object.get("id") {
+        None | Some(Value::Null) => line.to_string(),
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        Some(_) => {
+            faults.push(malformed("its id is neither a text nor a number"));
+            return (None, None);
+        }
+    };
+    if object.get("answer").is_some_and(|answer| answer != "accept") {
+        faults.push(not_read("its answer is not `accept`, so it is no annotation"));
+        return (Some(id), None);
+    }
+    let Some(text) = text_of(&object) else {
+        faults.push(malformed("it has no text"));
+        return (Some(id), None);
+    };
+    let mut document = Document::new(id.clone(), text);
+    let index = document.char_index();
+    read_mentions_and_relations(&object, &mut document, &index, faults);
+    let items = object.get("passages").and_then(Value::as_array).into_iter().flatten();
+    for (number, passage) in items.enumerate() {
+        match read_passage(passage, &index) {
+            Some(passage) => document.passages.push(passage),
+            None => faults.push(malformed(format!("passage {number} has no kind, or no place inside the text"))),
+        }
+    }
+    for (key, spans) in [("sentences", &mut document.sentences), ("words", &mut document.words)] {
+        match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, &index)) {
+            Some(Some(read)) if key == "sentences" || read.iter().all(|word| !word.is_empty()) => *spans = read,
+            Some(_) => faults.push(malformed(format!("its {key} are not ascending places inside the text"))),
+            None => {}
+        }
+    }
+    if let Some(attributes) = object.get("attributes") {
+        document.attributes = read_attributes(attributes, faults);
+    }
+    let known = |key: &str| [READ, TEXT, MENTIONS, BOOKKEEPING].iter().any(|keys| keys.contains(&key));
+    let others = object.iter().filter(|(key, value)| !known(key) && !key.starts_with('_') && !value.is_null()).count();
+    if others > 0 {
+        faults.push(not_read(format!("{others} keys that are not known")));
+    }
+    (Some(id), Some(document))
+}
+
+/// The object that a line holds, with its text inside where the line is spaCy's pair of both.
+fn object_of(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        Value::Array(pair) => match <[Value; 2]>::try_from(pair) {
+            Ok([text @ Value::String(_), Value::Object(mut object)]) => {
+                object.insert("text".into(), text);
+                Some(object)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text_of(object: &Map<String, Value>) -> Option<&str> {
+    TEXT.iter().find_map(|key| object.get(*key)?.as_str())
+}
+
+fn read_mentions_and_relations(
+    object: &Map<String, Value>,
+    document: &mut Document,
+    index: &CharIndex,
+    faults: &mut Vec<Fault>,
+) {
+    // For each item of the list its place among the mentions, which relations need.
+    let mut places = Vec::new();
+    let mut seen: HashMap<Mention, usize> = HashMap::new();
+    for value in MENTIONS.iter().filter_map(|key| object.get(*key)).filter(|value| !value.is_null()) {
+        let Value::Array(items) = value else {
+            faults.push(not_read("a label of the whole text"));
+            continue;
+        };
+        for item in items {
+            let number = places.len();
+            let mention = read_mention(item, &document.text, index, faults);
+            let place = mention.map_err(|(kind, message)| (kind, format!("span {number}: {message}"))).map(|mention| {
+                let next = document.mentions.len();
+                let place = *seen.entry(mention.clone()).or_insert(next);
+                if place == next {
+                    document.mentions.push(mention);
+                } else {
+                    let message = format!("span {number} is span {place} again");
+                    faults.push((DiagnosticKind::DuplicateMention, message));
+                }
+                place
+            });
+            places.push(place.map_err(|fault| faults.push(fault)).ok());
+        }
+    }
+    let items = object.get("relations").and_then(Value::as_array).into_iter().flatten();
+    for (number, item) in items.enumerate() {
+        match serde_json::from_value::<Relation>(item.clone()) {
+            Err(_) => faults.push(not_read(format!("relation {number} has another form"))),
+            Ok(mut relation) => {
+                let there = relation.arguments.iter_mut().all(|argument| match &mut argument.target {
+                    Target::Concept(_) => true,
+                    Target::Mention(at) => match places.get(*at) {
+                        Some(Some(place)) => {
+                            *at = *place;
+                            true
+                        }
+                        _ => false,
+                    },
+                });
+                if there {
+                    document.relations.push(relation);
+                } else {
+                    faults.push(malformed(format!("relation {number} is of a mention that was not read")));
+                }
+            }
+        }
+    }
+}
+
+/// Reads `[0, 7, "Chemical"]` or an object.
+fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fault>) -> Result<Mention, Fault> {
+    let first_of = |keys: [&str; 2]| keys.into_iter().find_map(|key| item.get(key));
+    let (start, end, label) = match item {
+        Value::Array(parts) => (parts.first(), parts.get(1), parts.get(2)),
+        Value::Object(_) => (first_of(["start", "start_offset"]), first_of(["end", "end_offset"]), item.get("label")),
+        _ => return Err(not_read("a label of the whole text")),
+    };
+    let label = label.and_then(Value::as_str).filter(|label| !label.is_empty());
+    let label = label.ok_or_else(|| malformed("it has no label"))?;
+    let fragments = match item.get("fragments") {
+        None => vec![read_span(start, end).ok_or_else(|| malformed("its start and end are not whole numbers"))?],
+        Some(fragments) => read_spans(fragments, index)
+            .filter(|fragments| !fragments.is_empty())
+            .ok_or_else(|| malformed("its fragments are not ascending places inside the text"))?,
+    };
+    for fragment in &fragments {
+        if fragment.is_empty() {
+            return Err((DiagnosticKind::OffsetOutOfRange, format!("the mention at {fragment} is empty")));
+        }
+        let Some(found) = index.slice(text, *fragment) else {
+            let message = format!("{fragment} reaches outside the document of {} characters", index.len());
+            return Err((DiagnosticKind::OffsetOutOfRange, message));
+        };
+        let given = item.get("text").and_then(Value::as_str);
+        if fragments.len() == 1 && given.is_some_and(|given| given != found) {
+            let message = format!("its text is not the document's at {fragment}");
+            return Err((DiagnosticKind::TextMismatch, message));
+        }
+    }
+    let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), label) };
+    for id in item.get("concept_ids").and_then(Value::as_array).into_iter().flatten() {
+        match scalar(id) {
+            Some(id) => mention.concept_ids.push(id),
+            None => faults.push(not_read("a concept id that is neither a text nor a number")),
+        }
+    }
+    if let Some(attributes) = item.get("attributes") {
+        mention.attributes = read_attributes(attributes, faults);
+    }
+    Ok(mention)
+}
+
+fn read_passage(value: &Value, index: &CharIndex) -> Option<Passage> {
+    let span = read_span(value.get("start"), value.get("end"))?;
+    index.bytes(span)?;
+    Some(Passage { kind: value.get("kind")?.as_str()?.to_owned(), span })
+}
+
+/// Reads `[[0, 7], [8, 11]]`, which have to ascend inside the text.
+fn read_spans(value: &Value, index: &CharIndex) -> Option<Vec<Span>> {
+    let spans = value.as_array()?.iter().map(|pair| read_span(pair.get(0), pair.get(1)));
+    let spans: Vec<Span> = spans.collect::<Option<_>>()?;
+    let ascend = spans.windows(2).all(|pair| pair[0].end <= pair[1].start);
+    (ascend && spans.iter().all(|&span| index.bytes(span).is_some())).then_some(spans)
+}
+
+fn read_span(start: Option<&Value>, end: Option<&Value>) -> Option<Span> {
+    let position = |value: Option<&Value>| usize::try_from(value?.as_u64()?).ok();
+    Some(Span::new(position(start)?, position(end)?))
+}
+
+fn read_attributes(value: &Value, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::new();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        match scalar(value) {
+            Some(value) => drop(attributes.insert(key.clone(), value)),
+            None => faults.push(not_read("an attribute whose value is a list or an object")),
+        }
+    }
+    attributes
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// The document as this format can say it: as it is, but for mentions without a type and those that stand there twice.
+pub fn express(document: &Document) -> Expressed {
+    let mut seen = HashSet::new();
+    Expressed::new(document, |mention| {
+        (!mention.entity_type.is_empty() && seen.insert(mention)).then(|| mention.clone())
+    })
+}
+
+#[derive(Serialize)]
+struct Line<'d> {
+    id: &'d str,
+    text: &'d str,
+    spans: Vec<MentionForm<'d>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    passages: Vec<PassageForm<'d>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sentences: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    relations: &'d [Relation],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'d BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct MentionForm<'d> {
+    start: usize,
+    end: usize,
+    label: &'d str,
+    /// Only where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fragments: Vec<[usize; 2]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    concept_ids: &'d [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attributes: &'d BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct PassageForm<'d> {
+    kind: &'d str,
+    start: usize,
+    end: usize,
+}
+
+impl<'d> From<&'d Mention> for MentionForm<'d> {
+    fn from(mention: &'d Mention) -> Self {
+        let Span { start, end } = mention.span();
+        let fragments = if mention.is_discontinuous() { pairs(&mention.fragments) } else { Vec::new() };
+        let Mention { entity_type: label, concept_ids, attributes, .. } = mention;
+        Self { start, end, label, fragments, concept_ids, attributes }
+    }
+}
+
+fn pairs(spans: &[Span]) -> Vec<[usize; 2]> {
+    spans.iter().map(|span| [span.start, span.end]).collect()
+}
+
+/// Writes documents, one a line.
+pub struct Sink<'w> {
+    out: Output<'w>,
+}
+
+impl<'w> Sink<'w> {
+    /// A sink that writes to `out`.
+    pub const fn new(out: Output<'w>) -> Self {
+        Self { out }
+    }
+}
+
+impl super::Sink for Sink<'_> {
+    fn write(&mut self, document: &Document) -> io::Result<()> {
+        let line = Line {
+            id: &document.id,
+            text: &document.text,
+            spans: document.mentions.iter().map(MentionForm::from).collect(),
+            passages: document
+                .passages
+                .iter()
+                .map(|Passage { kind, span }| PassageForm { kind, start: span.start, end: span.end })
+                .collect(),
+            sentences: pairs(&document.sentences),
+            words: pairs(&document.words),
+            relations: &document.relations,
+            attributes: &document.attributes,
+        };
+        serde_json::to_writer(&mut self.out, &line)?;
+        writeln!(self.out)
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        self.out.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::law;
+    use crate::{Format, FormatOptions};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn read(input: &str) -> (Vec<Document>, Vec<String>) {
+        let options = FormatOptions::default();
+        let input = Format::Jsonl.open_input(Box::new(input.as_bytes()), Path::new("in.jsonl"), &options);
+        let (documents, diagnostics) = input.expect("one file").read_all().expect("memory can be read");
+        (documents, diagnostics.0.iter().map(ToString::to_string).collect())
+    }
+
+    /// `documents`: each as `ID text` and its mentions as `fragments type`. `faults`: as they are printed.
+    fn check(input: &str, documents: &[(&str, &[&str])], faults: &[&str]) {
+        let (found, printed) = read(input);
+        assert_eq!(printed, faults, "{input}");
+        let mention = |mention: &Mention| {
+            let fragments: Vec<String> = mention.fragments.iter().map(ToString::to_string).collect();
+            format!("{} {}", fragments.join(";"), mention.entity_type)
+        };
+        let shown: Vec<(String, Vec<String>)> =
+            found.iter().map(|d| (format!("{} {}", d.id, d.text), d.mentions.iter().map(mention).collect())).collect();
+        let expected: Vec<(String, Vec<String>)> = documents
+            .iter()
+            .map(|(text, mentions)| ((*text).to_owned(), mentions.iter().map(|&m| m.to_owned()).collect()))
+            .collect();
+        assert_eq!(shown, expected, "{input}");
+    }
+
+    #[test]
+    fn the_shapes_of_other_tools() {
+        check("", &[], &[]);
+        // A byte-order mark, CRLF, empty lines; an id that is a number, and none.
+        check(
+            "\u{feff}{\"id\": 7, \"text\": \"a\"}\r\n\r\n{\"text\": \"b\", \"spans\": null}",
+            &[("7 a", &[]), ("3 b", &[])],
+            &[],
+        );
+        // Prodigy.
+        let prodigy = r#"{"text":"äb c","_input_hash":1,"meta":{"x":1},"tokens":[{"text":"äb","start":0,"end":2,"id":0}],
+            "spans":[{"start":3,"end":4,"token_start":1,"token_end":1,"label":"X"}],"answer":"accept"}"#;
+        check(&prodigy.replace('\n', ""), &[("1 äb c", &["3..4 X"])], &[]);
+        check(
+            r#"{"id":"7","text":"a","spans":[{"start":0,"end":1,"label":"X"}],"answer":"reject"}"#,
+            &[],
+            &["in.jsonl:1: document 7: left out, no place for it: its answer is not `accept`, so it is no annotation"],
+        );
+        // doccano, old and new.
+        check(r#"{"id":1,"data":"ab","label":[[0,1,"X"],[1,2,"Y"]]}"#, &[("1 ab", &["0..1 X", "1..2 Y"])], &[]);
+        check(r#"{"id":1,"text":"ab","labels":[[0,1,"X"]],"Comments":[]}"#, &[("1 ab", &["0..1 X"])], &[]);
+        check(
+            r#"{"id":1,"text":"ab","entities":[{"id":4,"label":"X","start_offset":0,"end_offset":2}],"relations":[]}"#,
+            &[("1 ab", &["0..2 X"])],
+            &[],
+        );
+        // spaCy, as a pair and as an object.
+        check(r#"["ab", {"entities": [[0, 2, "X"]]}]"#, &[("1 ab", &["0..2 X"])], &[]);
+        check(r#"{"text": "ab", "entities": [[0, 2, "X", "Q1"]]}"#, &[("1 ab", &["0..2 X"])], &[]);
+    }
+
+    #[test]
+    fn what_has_no_place_is_noted() {
+        let fault = |what: &str| format!("in.jsonl:1: document 1: left out, no place for it: {what}");
+        let label = fault("a label of the whole text");
+        check(r#"{"text":"a","label":"X"}"#, &[("1 a", &[])], &[&label]);
+        check(r#"{"text":"a","label":["X"]}"#, &[("1 a", &[])], &[&fault("span 0: a label of the whole text")]);
+        check(r#"{"text":"a","cats":{"X":1},"accept":["Y"]}"#, &[("1 a", &[])], &[&fault("2 keys that are not known")]);
+        let relations = r#"{"text":"a","relations":[{"head":0,"child":0,"label":"R"}]}"#;
+        check(relations, &[("1 a", &[])], &[&fault("relation 0 has another form")]);
+        let attributes = r#"{"text":"a","attributes":{"x":true,"y":[]}}"#;
+        check(attributes, &[("1 a", &[])], &[&fault("an attribute whose value is a list or an object")]);
+        assert_eq!(read(attributes).0[0].attributes["x"], "true");
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+        let deep = "[".repeat(100_000);
+        for (line, column) in [("{\"text\": \"se", 12), ("secret", 1), (r#"{"text":"\ud800"}"#, 16), (&deep, 128)] {
+            let fault = format!("in.jsonl:1: malformed line: it is no JSON that can be read, from column {column} on");
+            check(&format!("{line}\n{{\"text\":\"a\"}}"), &[("2 a", &[])], &[&fault]);
+        }
+        let whole = |line: &str, fault: &str| {
+            check(line, &[], &[&format!("in.jsonl:1: malformed line: {fault}")]);
+        };
+        whole("17", "it is neither an object nor a pair of a text and an object");
+        whole(r#"["a", {}, 1]"#, "it is neither an object nor a pair of a text and an object");
+        whole(r#"{"id":[],"text":"a"}"#, "its id is neither a text nor a number");
+        check(r#"{"id":"7"}"#, &[], &["in.jsonl:1: document 7: malformed line: it has no text"]);
+        let table = [
+            (r#"{"start":0,"end":1}"#, "malformed line: span 0: it has no label"),
+            (r#"{"start":0,"end":1,"label":""}"#, "malformed line: span 0: it has no label"),
+            (r#"[0,"1","X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
+            (r#"[-1,1,"X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
+            (r#"[0,1e30,"X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
+            (r#"[1,1,"X"]"#, "offset out of range: span 0: the mention at 1..1 is empty"),
+            (r#"[3,1,"X"]"#, "offset out of range: span 0: the mention at 3..1 is empty"),
+            (r#"[0,5,"X"]"#, "offset out of range: span 0: 0..5 reaches outside the document of 4 characters"),
+            (
+                r#"{"start":0,"end":1,"text":"b","label":"X"}"#,
+                "text does not match the offsets: span 0: its text is not the document's at 0..1",
+            ),
+            (
+                r#"{"fragments":[[2,3],[0,1]],"label":"X"}"#,
+                "malformed line: span 0: its fragments are not ascending places inside the text",
+            ),
+            (r#"[2,4,"Y"],[2,4,"Y"]"#, "duplicate mention: span 1 is span 0 again"),
+        ];
+        for (spans, fault) in table {
+            let line = format!(r#"{{"id":"7","text":"ab c","spans":[{spans},{{"start":2,"end":4,"label":"Y"}}]}}"#);
+            let line = if spans.contains('Y') { line.replace(r#",{"start":2,"end":4,"label":"Y"}"#, "") } else { line };
+            check(&line, &[("7 ab c", &["2..4 Y"])], &[&format!("in.jsonl:1: document 7: {fault}")]);
+        }
+        for (key, fault) in [
+            (r#""words":[[0,0]]"#, "its words are not ascending places inside the text"),
+            (r#""sentences":[[0,9]]"#, "its sentences are not ascending places inside the text"),
+            (r#""sentences":[[1,2],[0,1]]"#, "its sentences are not ascending places inside the text"),
+            (r#""passages":[{"kind":"x","start":2,"end":1}]"#, "passage 0 has no kind, or no place inside the text"),
+            (
+                r#""relations":[{"kind":"R","arguments":[{"target":{"mention":0}}]}]"#,
+                "relation 0 is of a mention that was not read",
+            ),
+        ] {
+            let line = format!(r#"{{"id":"7","text":"ab c",{key}}}"#);
+            check(&line, &[("7 ab c", &[])], &[&format!("in.jsonl:1: document 7: malformed line: {fault}")]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(documents in vec(law::document(), 0..4)) {
+            law::check(Format::Jsonl, &FormatOptions::default(), &documents)?;
+        }
+
+        #[test]
+        fn everything_is_kept(document in law::document()) {
+            let sound = |mention: &Mention| !mention.entity_type.is_empty();
+            let mut mentions: Vec<Mention> = document.mentions.iter().filter(|m| sound(m)).cloned().collect();
+            let mut seen = HashSet::new();
+            mentions.retain(|mention| seen.insert(mention.clone()));
+            prop_assume!(mentions.len() == document.mentions.len());
+            prop_assert_eq!(express(&document).document, document);
+        }
+    }
+}
