@@ -201,6 +201,11 @@ static BUILTIN: &[Builtin] = &[
         description: include_str!("../../../../datasets/ncbi-disease/dataset.toml"),
         sample: EmbeddedSample::None,
     },
+    Builtin {
+        name: "genia",
+        description: include_str!("../../../../datasets/genia/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
 ];
 
 impl DatasetDescription {

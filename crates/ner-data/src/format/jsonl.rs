@@ -25,6 +25,7 @@
 //! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
 //! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label` |
 //! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both |
+//! | sentence by sentence | `{"pmid": "7", "sentences": [{"text": "Aspirin.", "entities": [{"start": 0, "end": 7, "type": "Chemical"}]}]}`; positions count from the sentence, and a line break stands between two |
 //!
 //! Their bookkeeping (`meta`, `tokens`, keys with `_` in front) is passed over in silence. Other keys, and labels of
 //! whole texts, are annotation that has no place here; they are noted.
@@ -33,13 +34,13 @@ use super::lines::Lines;
 use super::{Expressed, Output};
 use crate::{CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 /// Keys of a line whose values are read.
-const READ: &[&str] = &["id", "answer", "passages", "sentences", "words", "relations", "attributes"];
+const READ: &[&str] = &["id", "pmid", "answer", "passages", "sentences", "words", "relations", "attributes"];
 const TEXT: &[&str] = &["text", "data"];
 const MENTIONS: &[&str] = &["spans", "entities", "labels", "label"];
 /// Keys that tools add and that annotate nothing; and all that begin with `_`.
@@ -50,7 +51,10 @@ const BOOKKEEPING: &[&str] =
 pub(super) fn begins(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default();
     match serde_json::from_str::<Value>(line) {
-        Ok(value) => object_of(value).is_some_and(|object| text_of(&object).is_some()),
+        Ok(value) => object_of(value).is_some_and(|mut object| {
+            join_sentences(&mut object);
+            text_of(&object).is_some()
+        }),
         // A first line that is longer than what is looked at. (A BioC collection on one line has `documents`.)
         Err(_) => {
             let has = |key: &str| line.contains(&format!("\"{key}\""));
@@ -124,11 +128,14 @@ impl<R: BufRead> Reader<R> {
 
 /// Reads a line; returns the document's id and, where it is one, the document.
 fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<String>, Option<Document>) {
-    let Some(object) = object_of(value) else {
+    let Some(mut object) = object_of(value) else {
         faults.push(malformed("it is neither an object nor a pair of a text and an object"));
         return (None, None);
     };
-    let id = match object.get("id") {
+    if let Some(message) = join_sentences(&mut object) {
+        faults.push(malformed(message));
+    }
+    let id = match object.get("id").or_else(|| object.get("pmid")) {
         None | Some(Value::Null) => line.to_string(),
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
@@ -186,6 +193,43 @@ fn object_of(value: Value) -> Option<Map<String, Value>> {
         },
         _ => None,
     }
+}
+
+/// Makes sentences that have texts and entities of their own into one text with spans; returns what is wrong with them.
+fn join_sentences(object: &mut Map<String, Value>) -> Option<&'static str> {
+    let has_texts = |sentences: &Vec<Value>| sentences.first().is_some_and(Value::is_object);
+    let sentences = object.get("sentences").and_then(Value::as_array).filter(|sentences| has_texts(sentences))?.clone();
+    let (mut text, mut at) = (String::new(), 0);
+    let (mut places, mut spans) = (Vec::new(), Vec::new());
+    let mut fault = None;
+    for sentence in &sentences {
+        let Some(own) = sentence.get("text").and_then(Value::as_str) else {
+            fault = Some("one of its sentences has no text");
+            continue;
+        };
+        if !places.is_empty() {
+            text.push('\n');
+            at += 1;
+        }
+        let end = at + own.chars().count();
+        for entity in sentence.get("entities").and_then(Value::as_array).into_iter().flatten() {
+            let position = |key: &str| Some(entity.get(key)?.as_u64()? as usize);
+            let inside = |start: usize, stop: usize| start < stop && stop <= end - at;
+            match (position("start"), position("end"), entity.get("type").or_else(|| entity.get("label"))) {
+                (Some(start), Some(stop), Some(label)) if inside(start, stop) => {
+                    spans.push(json!({ "start": at + start, "end": at + stop, "label": label }));
+                }
+                _ => fault = Some("one of its sentences has an entity without a type, or outside of its text"),
+            }
+        }
+        text.push_str(own);
+        places.push(json!([at, end]));
+        at = end;
+    }
+    object.insert("text".into(), text.into());
+    object.insert("sentences".into(), places.into());
+    object.insert("spans".into(), spans.into());
+    fault
 }
 
 fn text_of(object: &Map<String, Value>) -> Option<&str> {
@@ -486,6 +530,14 @@ mod tests {
         // spaCy, as a pair and as an object.
         check(r#"["ab", {"entities": [[0, 2, "X"]]}]"#, &[("1 ab", &["0..2 X"])], &[]);
         check(r#"{"text": "ab", "entities": [[0, 2, "X", "Q1"]]}"#, &[("1 ab", &["0..2 X"])], &[]);
+        // Sentence by sentence, nested.
+        check(
+            r#"{"pmid":"7","sentences":[{"text":"äb"},{"text":"cd","entities":[{"start":0,"end":2,"type":"X"},{"start":1,"end":2,"type":"Y"},{"start":1,"end":3,"type":"Y"}]}]}"#,
+            &[("7 äb\ncd", &["3..5 X", "4..5 Y"])],
+            &[
+                "in.jsonl:1: document 7: malformed line: one of its sentences has an entity without a type, or outside of its text",
+            ],
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The loaders on the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `bc5cdr` and
 //! `bc5cdr-iob`; without it the tests say that they were skipped.
 
-use ner_data::dataset::LoadedSplit;
+use ner_data::dataset::{Layout, LoadedSplit};
 use ner_data::{DatasetDescription, Format, FormatOptions, Split, SplitStatistics, Splits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -24,7 +24,8 @@ fn load(folder: &str) -> Option<(DatasetDescription, Splits<PathBuf>, Splits<Loa
     let description = DatasetDescription::builtin("bc5cdr").expect("built in");
     let files = description.locate(&corpus(folder)?).expect("all files are there");
     let loaded = files.load().expect("readable");
-    Some((description, files.paths, loaded, files.format))
+    let Layout::Splits(paths) = files.layout else { panic!("bc5cdr has a file for each split") };
+    Some((description, paths, loaded, files.format))
 }
 
 fn by_type(disease: usize, chemical: usize) -> BTreeMap<String, usize> {
@@ -39,7 +40,11 @@ fn pubtator_counts() {
     for (split, loaded) in loaded.iter() {
         assert_eq!(loaded.diagnostics.0, [], "{split}");
         let counted = SplitStatistics::of(loaded);
-        assert_eq!(Some(counted.documents), description.splits.get(split).documents, "{split}");
+        assert_eq!(
+            Some(counted.documents),
+            description.splits.as_ref().expect("files").get(split).documents,
+            "{split}"
+        );
         assert_eq!(&counted.mentions_by_type, expected.get(split), "{split}");
         assert_eq!(counted.discontinuous, 0, "{split}");
     }
@@ -91,4 +96,18 @@ fn a_file_is_read_by_its_path() {
     let Some((_, paths, loaded, format)) = load("bc5cdr") else { return };
     let (documents, diagnostics) = format.read(&paths.test, &FormatOptions::default()).expect("readable");
     assert_eq!((documents, diagnostics), (loaded.test.documents, loaded.test.diagnostics));
+}
+
+#[test]
+fn genia_counts() {
+    let Some(folder) = corpus("genia-nested") else { return };
+    let description = DatasetDescription::builtin("genia").expect("built in");
+    let loaded = description.locate(&folder).expect("the file is there").load().expect("readable");
+    let documents = || loaded.iter().flat_map(|(_, split)| &split.documents);
+    assert!(loaded.iter().all(|(_, split)| split.diagnostics.0.is_empty()));
+    let types: BTreeSet<&String> = documents().flat_map(|d| &d.mentions).map(|m| &m.entity_type).collect();
+    let sentences: usize = documents().map(|d| d.sentences.len()).sum();
+    let mentions: usize = documents().map(|d| d.mentions.len()).sum();
+    assert_eq!((documents().count(), sentences, mentions, types.len()), (1000, 9372, 54_509, 33));
+    assert_eq!(loaded.iter().map(|(_, split)| split.documents.len()).collect::<Vec<_>>(), [810, 90, 100]);
 }
