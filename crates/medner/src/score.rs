@@ -118,8 +118,8 @@ pub fn run(args: Args) -> Result<()> {
         InputFormat::Auto => detect(&args.gold, &args.predicted)?,
     };
     let report = match format {
-        Format::Pubtator => by_spans(&args)?,
         Format::Conll => by_tags(&args)?,
+        _ => by_spans(&args)?,
     };
     match args.format {
         OutputFormat::Json => stdout::print_json(&report),
