@@ -197,6 +197,11 @@ static BUILTIN: &[Builtin] = &[
         }),
     },
     Builtin {
+        name: "anatem",
+        description: include_str!("../../../../datasets/anatem/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
+    Builtin {
         name: "ncbi-disease",
         description: include_str!("../../../../datasets/ncbi-disease/dataset.toml"),
         sample: EmbeddedSample::None,
