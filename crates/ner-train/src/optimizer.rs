@@ -231,6 +231,7 @@ mod tests {
             exp_avg: first.copy(),
             exp_avg_sq: second.copy(),
             decayed: true,
+            rate: 1.0,
         };
         let (mut one_pass, mut tensors) = (slot(), slot());
         let factors = Factors { gradient_scale: 0.7, decay: 0.999, step_size: 2e-3, inverse_root_correction: 3.0 };

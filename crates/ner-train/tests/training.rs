@@ -66,7 +66,13 @@ fn data(lengths: &[usize]) -> TrainingSet {
             (1, Some(0)) => 2,
             _ => 0,
         };
-        TrainingDocument { id: format!("d{at}"), labels: (0..len).map(label).collect(), cuts: vec![0], input_ids }
+        TrainingDocument {
+            id: format!("d{at}"),
+            labels: (0..len).map(label).collect(),
+            cuts: vec![0],
+            sentences: (0..len).step_by(5).collect(),
+            input_ids,
+        }
     };
     let documents = lengths.iter().enumerate().map(document).collect();
     TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4) }
@@ -87,6 +93,8 @@ fn recipe() -> Recipe {
         token_masking: 0.1,
         ema_decay: 0.9,
         freeze_embeddings: false,
+        layer_decay: 0.9,
+        r_drop: 0.5,
         shortest_crop: 4,
         longest_crop: 16,
         precision: Precision::Fp32,
@@ -100,6 +108,7 @@ fn plain() -> Recipe {
         dropout: 0.0,
         attention_dropout: 0.0,
         token_masking: 0.0,
+        r_drop: 0.0,
         shortest_crop: 30,
         longest_crop: 30,
         max_grad_norm: 0.0,
