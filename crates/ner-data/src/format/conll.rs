@@ -423,8 +423,7 @@ fn words_of(document: &Document, characters: &[char]) -> Vec<Span> {
 /// Cuts a part of a text into runs of letters and digits, with the marks on them, and other single characters.
 fn cut_words(characters: &[char], part: Span, words: &mut Vec<Span>) {
     let mut run: Option<usize> = None;
-    for at in part.start..part.end {
-        let character = characters[at];
+    for (at, &character) in (part.start..).zip(&characters[part.start..part.end]) {
         if character.is_alphanumeric() || is_combining_mark(character) {
             run.get_or_insert(at);
             continue;
