@@ -216,7 +216,10 @@ pub fn run(args: Args) -> Result<()> {
     };
     let printed = said.and_then(|()| print(&report, args.format, &mut out));
     if args.strict && !lossless {
-        bail!("something was moved, lost or not read, so {} was not written", args.output.display());
+        bail!(
+            "something was moved, lost or not read, which --strict forbids; {} is not written",
+            args.output.display()
+        );
     }
     Ok(printed?)
 }

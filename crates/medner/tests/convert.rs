@@ -75,8 +75,9 @@ fn losses_are_counted_listed_and_refused() {
     fs::write(folder.join("a.txt"), PUBTATOR).unwrap();
     let (code, out, err) = run(&mut convert(folder, "a.txt b.tsv --to conll --scheme bioes --list-losses"));
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.contains("document 7: mentions moved: Disease at 12..17") || out.contains("| mentions "), "{out}");
-    assert!(out.contains("document 7: concept ids lost: D2 of Disease at 12..17"), "{out}");
+    // Until the full stop, which becomes a word of its own, every position stays.
+    assert!(!out.contains("moved: the mention"), "{out}");
+    assert!(out.contains("document 7: lost: the concept id D2 of the mention Disease at 12..17\n"), "{out}");
     assert!(out.contains("1 documents from pubtator to conll"), "{out}");
     let tags = fs::read_to_string(folder.join("b.tsv")).unwrap();
     assert_eq!(tags, "-DOCSTART-\tO\n\nAspirin\tS-Chemical\nand\tO\nfever\tS-Disease\n.\tO\n\nBoth\tO\n\n");
@@ -93,7 +94,7 @@ fn losses_are_counted_listed_and_refused() {
 
     let (code, out, err) = run(&mut convert(folder, "a.txt d.tsv --to conll --strict"));
     assert_eq!(code, Some(1), "{err}");
-    assert!(out.contains("concept ids") && err.contains("d.tsv was not written"), "{out}{err}");
+    assert!(out.contains("concept ids") && err.contains("d.tsv is not written"), "{out}{err}");
     let (code, _, _) = run(&mut convert(folder, ". e --to conll --from pubtator --strict"));
     assert_eq!(code, Some(1));
     assert_eq!(names(folder), ["a.txt", "b.tsv", "c.tsv"]);
@@ -162,10 +163,10 @@ fn streams() {
     assert!(out.starts_with(r#"{"id":"1","text":"a","spans":[{"start":0,"end":1,"label":"X"}]"#), "{out}");
     let (code, out, err) = run(convert(folder, "- - --to jsonl").write_stdin(SECRET));
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.contains("--from (pubtator, conll, jsonl") && !err.contains(SECRET), "{err}");
+    assert!(err.contains("--from (pubtator, ") && !err.contains(SECRET), "{err}");
     let (code, _, err) = run(&mut convert(folder, "a b --to word"));
     assert_eq!(code, Some(2));
-    assert!(err.contains("possible values: pubtator, conll, jsonl"), "{err}");
+    assert!(err.contains("possible values: pubtator, "), "{err}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use crate::{LabelSet, Mention, Position, Span, Tag, TaggedEntity, Word};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Mentions brought onto the words of a text, and what did not fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignme
     entities.sort_by_key(|(entity, _)| entity.units.start);
     let tagged: Vec<TaggedEntity> = entities.iter().map(|(entity, _)| entity.clone()).collect();
     let ids = labels.encode(units.len(), &tagged);
-    let decoded = labels.decode(&ids);
+    let decoded: HashSet<TaggedEntity> = labels.decode(&ids).into_iter().collect();
     for (entity, mention) in entities {
         if !decoded.contains(&entity) {
             misfits.push(Misfit { mention, reason: MisfitReason::Merged });

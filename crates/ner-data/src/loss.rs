@@ -86,14 +86,14 @@ pub struct Loss {
     pub item: Item,
     /// What became of it: [`Fate::Moved`] or [`Fate::Lost`].
     pub fate: Fate,
-    /// Which one: a mention's type and position, an attribute's name, a concept's id. Never a piece of the text.
+    /// Which one, in words: a mention's type and place, an attribute's name, a concept's id; never a piece of the text.
     pub which: String,
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fate = if self.fate == Fate::Moved { "moved" } else { "lost" };
-        write!(f, "document {}: {} {fate}: {}", self.document, self.item, self.which)
+        write!(f, "document {}: {fate}: {}", self.document, self.which)
     }
 }
 
@@ -132,7 +132,7 @@ impl LossReport {
         comparison.text_and_its_parts();
         for (key, value) in &document.attributes {
             let fate = fate_of(comparison.new.attributes.get(key), value);
-            comparison.count(Item::Attribute, fate, || format!("{key} of the document"));
+            comparison.count(Item::Attribute, fate, || format!("the attribute {key} of the document"));
         }
         for (mention, &place) in document.mentions.iter().zip(&expressed.mentions) {
             comparison.mention(mention, place.and_then(|place| expressed.document.mentions.get(place)));
@@ -162,13 +162,13 @@ impl Comparison<'_> {
             "" => Fate::Lost,
             _ => Fate::Moved,
         };
-        self.count(Item::DocumentId, fate, || "the format numbers its documents, or has another form of it".into());
+        self.count(Item::DocumentId, fate, || "its id".into());
     }
 
     fn text_and_its_parts(&mut self) {
         let (old, new) = (self.document, self.new);
         let fate = if new.text == old.text { Fate::Kept } else { Fate::Moved };
-        self.count(Item::Text, fate, || "its characters or their positions differ".into());
+        self.count(Item::Text, fate, || "its text, or positions in it".into());
         for passage in &old.passages {
             let fate = if new.passages.contains(passage) {
                 Fate::Kept
@@ -178,20 +178,21 @@ impl Comparison<'_> {
                 Fate::Lost
             };
             // The kind can be a heading of the text, which is not said.
-            self.count(Item::Passage, fate, || format!("at {}", passage.span));
+            self.count(Item::Passage, fate, || format!("the passage at {}", passage.span));
         }
-        for (item, old, new) in [(Item::Sentence, &old.sentences, &new.sentences), (Item::Word, &old.words, &new.words)]
+        for (item, name, old, new) in
+            [(Item::Sentence, "sentence", &old.sentences, &new.sentences), (Item::Word, "word", &old.words, &new.words)]
         {
             let there: HashSet<Span> = new.iter().copied().collect();
             for span in old {
                 let fate = fate_of_span(*span, |span| there.contains(&span), old.len() == new.len());
-                self.count(item, fate, || format!("at {span}"));
+                self.count(item, fate, || format!("the {name} at {span}"));
             }
         }
     }
 
     fn mention(&mut self, old: &Mention, new: Option<&Mention>) {
-        let name = || format!("{} at {}", old.entity_type, spans(&old.fragments));
+        let name = || format!("the mention {} at {}", old.entity_type, spans(&old.fragments));
         let fate = match new {
             None => Fate::Lost,
             Some(new) if new.fragments == old.fragments && new.entity_type == old.entity_type => Fate::Kept,
@@ -202,16 +203,16 @@ impl Comparison<'_> {
         for fragment in &old.fragments {
             let there = |span| fragments.contains(&span);
             let fate = fate_of_span(*fragment, there, fragments.len() == old.fragments.len());
-            self.count(Item::Fragment, fate, || format!("{fragment} of {}", name()));
+            self.count(Item::Fragment, fate, || format!("the fragment {fragment} of {}", name()));
         }
         for (key, value) in &old.attributes {
             let fate = fate_of(new.and_then(|new| new.attributes.get(key)), value);
-            self.count(Item::Attribute, fate, || format!("{key} of {}", name()));
+            self.count(Item::Attribute, fate, || format!("the attribute {key} of {}", name()));
         }
         for id in &old.concept_ids {
             let kept = new.is_some_and(|new| new.concept_ids.contains(id));
             let fate = if kept { Fate::Kept } else { Fate::Lost };
-            self.count(Item::ConceptId, fate, || format!("{id} of {}", name()));
+            self.count(Item::ConceptId, fate, || format!("the concept id {id} of {}", name()));
         }
     }
 
@@ -231,7 +232,7 @@ impl Comparison<'_> {
             Some(new) if same(new) => Fate::Kept,
             Some(_) => Fate::Moved,
         };
-        self.count(Item::Relation, fate, || old.kind.clone());
+        self.count(Item::Relation, fate, || format!("the relation {}", old.kind));
     }
 
     fn count(&mut self, item: Item, fate: Fate, which: impl FnOnce() -> String) {

@@ -9,8 +9,8 @@
 use super::lines::Lines;
 use super::{Expressed, Output, pubtator};
 use crate::{
-    DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, Tag, TagScheme,
-    TaggedEntity, align, mentions_of,
+    DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, TagScheme, TaggedEntity,
+    align,
 };
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -238,45 +238,43 @@ impl<R: BufRead> Reader<R> {
         Self { parts, pending: None, count: 0, first_line: 0, beginnings: Beginnings::Unknown(Vec::new()) }
     }
 
+    /// A mention begins at `B` and `S`, and wherever `I` or `E` does not continue one of its type; it ends after `E` and
+    /// `S`, and where the next word does not continue it. That is how [`LabelSet::decode`] reads tags, too.
     fn read_sentence(&mut self, document: &mut Document, sentence: &TaggedSentence) {
-        let types: BTreeSet<&str> = sentence.tags.iter().filter_map(|tag| Some(split(tag)?.1)).collect();
-        // Bioes holds the positions of every scheme, and decoding reads any sequence of them.
-        let labels = LabelSet::new(TagScheme::Bioes, types);
-        let mut ids = Vec::with_capacity(sentence.tags.len());
-        // Type of the entity that the next tag may continue.
+        let words = append_sentence(document, &sentence.words);
+        // Type of the mention that the next tag may continue.
         let mut open: Option<&str> = None;
-        for (tag, &line) in sentence.tags.iter().zip(&sentence.lines) {
-            match split(tag) {
-                Some((position, entity_type)) => {
-                    self.check_beginning(position, open == Some(entity_type), line, document)
-                }
-                // The tag is not quoted: in a file of other columns it may be a piece of text.
-                None if tag != "O" => {
+        for ((tag, &line), word) in sentence.tags.iter().zip(&sentence.lines).zip(&words) {
+            let Some((position, entity_type)) = split(tag) else {
+                if tag != "O" {
+                    // The tag is not quoted: in a file of other columns it may be a piece of text.
                     let message = "its tag is none; it was read as O".to_owned();
                     self.parts.lines.report_at(line, DiagnosticKind::MalformedLine, Some(&document.id), message);
                 }
-                None => {}
+                open = None;
+                continue;
+            };
+            let follows = open == Some(entity_type);
+            self.check_beginning(position, follows, line, &document.id);
+            let continues = follows && matches!(position, Position::Inside | Position::End);
+            match document.mentions.last_mut() {
+                Some(last) if continues => last.fragments[0].end = word.end,
+                _ => document.mentions.push(Mention::new(*word, entity_type)),
             }
-            open = split(tag)
-                .filter(|(position, _)| !matches!(position, Position::End | Position::Single))
-                .map(|(_, kind)| kind);
-            let tag = split(tag).and_then(|(position, kind)| Some(Tag::Entity(position, labels.type_id(kind)?)));
-            ids.push(labels.id(tag.unwrap_or(Tag::Outside)));
+            open = (!matches!(position, Position::End | Position::Single)).then_some(entity_type);
         }
-        let words = append_sentence(document, &sentence.words);
-        document.mentions.extend(mentions_of(&words, &ids, &labels));
         document.words.extend(words);
     }
 
     /// Notes a tag that should continue a mention and follows none. `I` may begin one, unless the file has shown that
     /// its mentions begin with `B`; faults before that are noted when it does.
-    fn check_beginning(&mut self, position: Position, follows: bool, line: usize, document: &Document) {
+    fn check_beginning(&mut self, position: Position, follows: bool, line: usize, document: &str) {
         match (position, &mut self.beginnings) {
             // In IOB1, too, `B` begins a mention right after another of its type.
             _ if follows => {}
-            (Position::End, _) | (Position::Inside, Beginnings::WithB) => self.broken(line, &document.id),
+            (Position::End, _) | (Position::Inside, Beginnings::WithB) => self.broken(line, document),
             (Position::Inside, Beginnings::Unknown(lines)) => {
-                lines.push((line, document.id.clone()));
+                lines.push((line, document.to_owned()));
                 if lines.len() == PATIENCE {
                     self.beginnings = Beginnings::WithI;
                 }
@@ -425,8 +423,7 @@ fn words_of(document: &Document, characters: &[char]) -> Vec<Span> {
 /// Cuts a part of a text into runs of letters and digits, with the marks on them, and other single characters.
 fn cut_words(characters: &[char], part: Span, words: &mut Vec<Span>) {
     let mut run: Option<usize> = None;
-    for at in part.start..part.end {
-        let character = characters[at];
+    for (at, &character) in (part.start..).zip(&characters[part.start..part.end]) {
         if character.is_alphanumeric() || is_combining_mark(character) {
             run.get_or_insert(at);
             continue;

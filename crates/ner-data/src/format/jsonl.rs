@@ -144,7 +144,7 @@ fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<Str
             return (None, None);
         }
     };
-    if object.get("answer").is_some_and(|answer| answer != "accept") {
+    if object.get("answer").is_some_and(|answer| !answer.is_null() && answer != "accept") {
         faults.push(not_read("its answer is not `accept`, so it is no annotation"));
         return (Some(id), None);
     }

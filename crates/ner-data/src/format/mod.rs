@@ -332,7 +332,7 @@ pub enum Output<'w> {
     /// A file that appears under its name when it is finished.
     New(NewFile),
     /// The same, packed: its name ends in `.gz`.
-    NewGz(GzEncoder<NewFile>),
+    NewGz(Box<GzEncoder<NewFile>>),
     /// What is open already (stdout, a pipe, memory).
     Open(Box<dyn Write + 'w>),
 }
@@ -348,7 +348,10 @@ impl Output<'static> {
                 let file = fs::OpenOptions::new().write(true).open(path)?;
                 Ok(Self::Open(Box::new(io::BufWriter::new(file))))
             }
-            _ if is_gz(path) => Ok(Self::NewGz(GzEncoder::new(NewFile::create(path)?, Compression::default()))),
+            _ if is_gz(path) => {
+                let packed = GzEncoder::new(NewFile::create(path)?, Compression::default());
+                Ok(Self::NewGz(Box::new(packed)))
+            }
             _ => Ok(Self::New(NewFile::create(path)?)),
         }
     }
