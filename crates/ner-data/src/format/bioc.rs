@@ -1,0 +1,753 @@
+//! What BioC means, in XML and in JSON.
+//!
+//! A collection holds documents, these hold passages, these hold text or sentences with text; each states its offset
+//! in the document. Annotations (mentions) point to the text by offset and length, relations to annotations by id, and
+//! everything may carry infons, which are keys with values. Comeau et al. (2013), "BioC: a minimalist approach to
+//! interoperability for biomedical text processing"; its file `BioC.dtd`; the package `bioc` (Peng et al.) for JSON.
+//!
+//! As read here:
+//! - Offsets and lengths count Unicode scalar values, which is what NCBI's exports count. (The paper leaves the choice
+//!   between bytes and characters to each collection.)
+//! - The text of a document is that of its passages at their offsets, with spaces between them. What overlaps the text
+//!   before it is left out, and noted.
+//! - The infon `type` is the kind of a passage, the type of a mention, the kind of a relation (there also `relation`,
+//!   as BC5CDR has it). A passage without it is text without a name.
+//! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|` (BC5CDR),
+//!   `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
+//! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
+//!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
+//! - A relation with nodes relates mentions, one without relates concepts, by its infons (BC5CDR, BioRED).
+//!
+//! As written: text between passages, unless it is a single space, is a passage without a type; text between the
+//! sentences of a passage is a sentence of the type `gap`. The annotations stand in the passage or sentence in which
+//! they begin.
+
+use super::faults::Faults;
+use super::pubtator::INDIVIDUAL_MENTIONS;
+use super::{Expressed, fragments};
+use crate::{Argument, CharIndex, DiagnosticKind, Document, Mention, Passage, Relation, Span, Target};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// An element of BioC: what an XML element and a JSON object have in common.
+pub(super) struct Element {
+    pub(super) shape: &'static Shape,
+    /// Line on which it begins.
+    pub(super) line: usize,
+    pub(super) values: Vec<(&'static str, String)>,
+    pub(super) infons: Vec<(String, String)>,
+    pub(super) children: Vec<Element>,
+    /// Number of things inside that BioC does not have there.
+    pub(super) strangers: usize,
+}
+
+/// What an element may hold.
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    /// Name of the list of such elements in JSON.
+    pub(super) plural: &'static str,
+    /// Its values that are attributes in XML.
+    pub(super) attributes: &'static [&'static str],
+    /// What else it holds, in the order of the DTD.
+    pub(super) parts: &'static [Part],
+}
+
+/// A part of an element.
+pub(super) enum Part {
+    Infons,
+    /// A value; an element without elements in XML.
+    Leaf(&'static str),
+    /// Elements of this kind.
+    Children(&'static Shape),
+}
+
+use Part::{Children, Infons, Leaf};
+
+pub(super) static DOCUMENT: Shape = Shape {
+    name: "document",
+    plural: "documents",
+    attributes: &[],
+    parts: &[Leaf("id"), Infons, Children(&PASSAGE), Children(&ANNOTATION), Children(&RELATION)],
+};
+static PASSAGE: Shape = Shape {
+    name: "passage",
+    plural: "passages",
+    attributes: &[],
+    parts: &[
+        Infons,
+        Leaf("offset"),
+        Leaf("text"),
+        Children(&SENTENCE),
+        Children(&ANNOTATION),
+        Children(&RELATION),
+    ],
+};
+static SENTENCE: Shape = Shape {
+    name: "sentence",
+    plural: "sentences",
+    attributes: &[],
+    parts: &[Infons, Leaf("offset"), Leaf("text"), Children(&ANNOTATION), Children(&RELATION)],
+};
+static ANNOTATION: Shape = Shape {
+    name: "annotation",
+    plural: "annotations",
+    attributes: &["id"],
+    parts: &[Infons, Children(&LOCATION), Leaf("text")],
+};
+static RELATION: Shape =
+    Shape { name: "relation", plural: "relations", attributes: &["id"], parts: &[Infons, Children(&NODE)] };
+static LOCATION: Shape =
+    Shape { name: "location", plural: "locations", attributes: &["offset", "length"], parts: &[] };
+static NODE: Shape = Shape { name: "node", plural: "nodes", attributes: &["refid", "role"], parts: &[] };
+
+impl Shape {
+    /// The value of this name that it may hold.
+    pub(super) fn leaf(&self, name: &str) -> Option<&'static str> {
+        let leaves = self.parts.iter().filter_map(|part| if let Leaf(leaf) = part { Some(*leaf) } else { None });
+        leaves.into_iter().find(|leaf| *leaf == name)
+    }
+
+    pub(super) fn has_infons(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Infons))
+    }
+
+    /// The children that `is_it` finds.
+    pub(super) fn child(&self, is_it: impl Fn(&Self) -> bool) -> Option<&'static Self> {
+        let children = self.parts.iter().filter_map(|part| if let Children(shape) = part { Some(*shape) } else { None });
+        children.into_iter().find(|shape| is_it(shape))
+    }
+}
+
+impl Element {
+    pub(super) const fn new(shape: &'static Shape, line: usize) -> Self {
+        Self { shape, line, values: Vec::new(), infons: Vec::new(), children: Vec::new(), strangers: 0 }
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.values.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Sets a value; a second one of the same name is a stranger.
+    pub(super) fn set(&mut self, name: &'static str, value: String) {
+        if self.value(name).is_none() {
+            self.values.push((name, value));
+        } else {
+            self.strangers += 1;
+        }
+    }
+
+    pub(super) fn children<'e>(&'e self, shape: &'e Shape) -> impl Iterator<Item = &'e Self> {
+        self.children.iter().filter(|child| child.shape.name == shape.name)
+    }
+
+    fn infon(&self, key: &str) -> Option<&str> {
+        self.infons.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.value(name)?.trim().parse().ok()
+    }
+
+    /// How many elements of `shape` are in it, at any depth.
+    fn count(&self, shape: &Shape) -> usize {
+        self.children.iter().map(|child| usize::from(child.shape.name == shape.name) + child.count(shape)).sum()
+    }
+
+    fn count_strangers(&self) -> usize {
+        self.strangers + self.children.iter().map(Self::count_strangers).sum::<usize>()
+    }
+}
+
+/// Infon of the kind of a passage or relation, and of the type of a mention.
+const TYPE: &str = "type";
+
+/// As [`TYPE`], of relations in BC5CDR.
+const RELATION_TYPE: &str = "relation";
+
+/// Type of what is written as a sentence but is text between sentences.
+const GAP: &str = "gap";
+
+/// Infons whose value is the id of a concept, in small letters and with spaces for `_`: those of PubTator3 and NLM-Chem
+/// (`identifier`), of BC5CDR (`MESH`), and of the other tools of NCBI (its `tmBioC.key`).
+const ID_INFONS: &[&str] = &["identifier", "mesh", "omim", "ncbi gene", "ncbi taxonomy", "chebi", "umls", "cui"];
+
+/// The one of them that is written.
+const ID_INFON: &str = "identifier";
+
+const NO_CONCEPT: &str = "-1";
+
+/// Infon by which BC5CDR tells composite mentions and their parts.
+const ROLE_IN_COMPOSITE: &str = "CompositeRole";
+const COMPOSITE: &str = "CompositeMention";
+const INDIVIDUAL: &str = "IndividualMention";
+
+/// Infons of a relation that are no argument of it: whether it is new (BioRED), how sure it is (PubTator3).
+const NOT_ARGUMENTS: &[&str] = &["novel", "score"];
+
+/// Most characters of a document that lie between passages or sentences, single spaces apart. Without a limit an offset
+/// of many digits would take all memory.
+const MAX_FILLING: usize = 1 << 20;
+
+/// A document for which there is no id.
+const NO_ID: &str = "-";
+
+/// Reads a document; what is wrong with it is noted. None where it has no id.
+pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Document> {
+    let Some(id) = element.value("id") else {
+        let message = "a document without an id; it was left out";
+        faults.note(DiagnosticKind::MalformedLine, element.line, None, message);
+        return None;
+    };
+    let mut assembly = Assembly {
+        document: Document::new(id, ""),
+        length: 0,
+        filling: 0,
+        annotations: Vec::new(),
+        relations: Vec::new(),
+        mention_of_id: HashMap::new(),
+        not_read: BTreeMap::new(),
+        faults,
+    };
+    for (key, value) in &element.infons {
+        if assembly.document.attributes.insert(key.clone(), value.clone()).is_some() {
+            assembly.not_read("infons of the same key", 1);
+        }
+    }
+    for child in &element.children {
+        match child.shape.name {
+            "passage" => assembly.passage(child),
+            _ => assembly.gather(child),
+        }
+    }
+    assembly.mentions();
+    assembly.relations();
+    assembly.not_read("things that BioC does not have there", element.count_strangers());
+    for (what, count) in std::mem::take(&mut assembly.not_read) {
+        assembly.note(DiagnosticKind::NotRead, element.line, format!("{count} {what}"));
+    }
+    Some(assembly.document)
+}
+
+/// A document that is put together.
+struct Assembly<'e, 'f> {
+    document: Document,
+    /// Of the text so far, in characters.
+    length: usize,
+    /// Characters between passages or sentences so far, single spaces apart.
+    filling: usize,
+    annotations: Vec<&'e Element>,
+    relations: Vec<&'e Element>,
+    /// The mention that an annotation became, or none where it was left out.
+    mention_of_id: HashMap<&'e str, Option<usize>>,
+    /// What was not read, and how often.
+    not_read: BTreeMap<&'static str, usize>,
+    faults: &'f mut Faults,
+}
+
+impl<'e> Assembly<'e, '_> {
+    fn note(&mut self, kind: DiagnosticKind, line: usize, message: impl Into<String>) {
+        self.faults.note(kind, line, Some(&self.document.id), message);
+    }
+
+    fn not_read(&mut self, what: &'static str, count: usize) {
+        if count > 0 {
+            *self.not_read.entry(what).or_insert(0) += count;
+        }
+    }
+
+    /// Keeps an annotation or a relation for when the text is whole.
+    fn gather(&mut self, element: &'e Element) {
+        match element.shape.name {
+            "annotation" => self.annotations.push(element),
+            _ => self.relations.push(element),
+        }
+    }
+
+    fn passage(&mut self, passage: &'e Element) {
+        let Some(start) = self.begin(passage) else { return };
+        self.not_read("infons of passages beside their type", passage.infons.iter().filter(|(key, _)| key != TYPE).count());
+        let text = passage.value("text").unwrap_or_default();
+        let index = CharIndex::new(text);
+        self.push_text(text);
+        for child in &passage.children {
+            match child.shape.name {
+                "sentence" if text.is_empty() => self.sentence(child),
+                "sentence" => self.sentence_of_text(child, text, &index, start),
+                _ => self.gather(child),
+            }
+        }
+        if let Some(kind) = passage.infon(TYPE) {
+            self.document.passages.push(Passage { kind: kind.into(), span: Span::new(start, self.length) });
+        }
+    }
+
+    /// A sentence that brings its text.
+    fn sentence(&mut self, sentence: &'e Element) {
+        let Some(start) = self.begin(sentence) else { return };
+        self.push_text(sentence.value("text").unwrap_or_default());
+        self.mark_sentence(sentence, Span::new(start, self.length));
+    }
+
+    /// A sentence of a passage that has brought its text, which begins at `start`.
+    fn sentence_of_text(&mut self, sentence: &'e Element, passage: &str, index: &CharIndex, start: usize) {
+        let text = sentence.value("text").unwrap_or_default();
+        let offset = sentence.number("offset").and_then(|offset| offset.checked_sub(start));
+        let span = offset.map(|offset| Span::new(offset, offset.saturating_add(text.chars().count())));
+        match span.filter(|&span| index.slice(passage, span) == Some(text)) {
+            Some(span) => self.mark_sentence(sentence, Span::new(start + span.start, start + span.end)),
+            None => {
+                let message = "a sentence that is not the text of its passage at its offset; it was left out";
+                self.note(DiagnosticKind::TextMismatch, sentence.line, message);
+                sentence.children.iter().for_each(|child| self.gather(child));
+            }
+        }
+    }
+
+    fn mark_sentence(&mut self, sentence: &'e Element, span: Span) {
+        let is_gap = sentence.infon(TYPE) == Some(GAP);
+        if !is_gap && !span.is_empty() {
+            self.document.sentences.push(span);
+        }
+        self.not_read("infons of sentences", sentence.infons.len() - usize::from(is_gap));
+        sentence.children.iter().for_each(|child| self.gather(child));
+    }
+
+    /// Brings the text up to the offset of a passage or sentence, which is returned. None where that cannot be done.
+    fn begin(&mut self, part: &Element) -> Option<usize> {
+        let offset = part.number("offset");
+        let gap = offset.map(|offset| offset.checked_sub(self.length));
+        let filling = match gap {
+            Some(Some(gap @ 2..)) => self.filling.saturating_add(gap),
+            _ => self.filling,
+        };
+        let fault = match (offset, gap) {
+            (Some(_), Some(Some(_))) if filling > MAX_FILLING => "begins too far behind the text before it",
+            (Some(offset), Some(Some(gap))) => {
+                self.document.text.extend(std::iter::repeat_n(' ', gap));
+                self.length = offset;
+                self.filling = filling;
+                return Some(offset);
+            }
+            (Some(_), _) => "begins before the end of the text before it",
+            (None, _) => "has no offset",
+        };
+        let (name, place) = (part.shape.name, offset.map_or(String::new(), |offset| format!(" at {offset}")));
+        let annotations = part.count(&ANNOTATION);
+        let message = format!("the {name}{place} {fault}; it was left out with its {annotations} annotations");
+        self.note(DiagnosticKind::MalformedLine, part.line, message);
+        None
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.document.text.push_str(text);
+        self.length += text.chars().count();
+    }
+
+    fn mentions(&mut self) {
+        let index = self.document.char_index();
+        let mut place_of_mention = HashMap::new();
+        for annotation in std::mem::take(&mut self.annotations) {
+            let id = annotation.value("id").unwrap_or_default();
+            let place = match self.mention(annotation, &index) {
+                Ok((part, text)) if annotation.infon(ROLE_IN_COMPOSITE) == Some(INDIVIDUAL) => {
+                    self.note(DiagnosticKind::NotRead, annotation.line, "a part of a composite mention");
+                    self.add_individual(&part, &text);
+                    None
+                }
+                Ok((mention, _)) => {
+                    let next = self.document.mentions.len();
+                    let key = (mention.fragments.clone(), mention.entity_type.clone());
+                    let place = *place_of_mention.entry(key).or_insert(next);
+                    if place == next {
+                        self.document.mentions.push(mention);
+                    } else {
+                        let message = format!("the {} mention at {} again", mention.entity_type, mention.span());
+                        self.note(DiagnosticKind::DuplicateMention, annotation.line, message);
+                    }
+                    Some(place)
+                }
+                Err((kind, message)) => {
+                    self.note(kind, annotation.line, format!("annotation {id}: {message}"));
+                    None
+                }
+            };
+            self.mention_of_id.entry(id).or_insert(place);
+        }
+    }
+
+    /// The mention that an annotation is, and its text.
+    fn mention(
+        &mut self,
+        annotation: &Element,
+        index: &CharIndex,
+    ) -> Result<(Mention, String), (DiagnosticKind, String)> {
+        let malformed = |message: &str| (DiagnosticKind::MalformedLine, message.to_owned());
+        let mut spans = Vec::new();
+        for location in annotation.children(&LOCATION) {
+            let (offset, length) = (location.number("offset"), location.number("length"));
+            let (Some(start), Some(length)) = (offset, length) else {
+                return Err(malformed("a location without an offset and a length"));
+            };
+            spans.push(Span::new(start, start.saturating_add(length)));
+        }
+        if spans.is_empty() {
+            return Err(malformed("it has no location"));
+        }
+        let text = &self.document.text;
+        let pieces = fragments::pieces(text, index, &spans)?;
+        let given = annotation.value("text");
+        if given.is_some_and(|given| !fragments::is_text_of(given, &pieces, text, index, &spans)) {
+            let message = format!("its text is not the document's text at {}", spans[0]);
+            return Err((DiagnosticKind::TextMismatch, message));
+        }
+        let text = pieces.join(" ");
+        let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
+        let mut mention = Mention::new(spans[0], entity_type.ok_or_else(|| malformed("it has no type"))?);
+        spans.sort_unstable();
+        mention.fragments = spans;
+        let mut repeated = 0;
+        for (key, value) in annotation.infons.iter().filter(|(key, _)| key != TYPE) {
+            if is_id_infon(key) {
+                mention.concept_ids.extend(split_ids(value));
+            } else if mention.attributes.insert(key.clone(), value.clone()).is_some() {
+                repeated += 1;
+            }
+        }
+        self.not_read("infons of the same key", repeated);
+        Ok((mention, text))
+    }
+
+    /// A part of a composite mention, which stands behind it.
+    fn add_individual(&mut self, part: &Mention, text: &str) {
+        let Some(composite) = self.document.mentions.last_mut() else { return };
+        if !composite.span().covers(part.span()) {
+            return;
+        }
+        if composite.attributes.get(ROLE_IN_COMPOSITE).is_some_and(|role| role == COMPOSITE) {
+            composite.attributes.remove(ROLE_IN_COMPOSITE);
+            composite.attributes.insert(INDIVIDUAL_MENTIONS.into(), text.into());
+        } else if let Some(parts) = composite.attributes.get_mut(INDIVIDUAL_MENTIONS) {
+            parts.push('|');
+            parts.push_str(text);
+        }
+    }
+
+    fn relations(&mut self) {
+        for element in std::mem::take(&mut self.relations) {
+            match self.relation(element) {
+                Ok(relation) => self.document.relations.push(relation),
+                Err((kind, message)) => self.note(kind, element.line, message),
+            }
+        }
+    }
+
+    fn relation(&mut self, element: &Element) -> Result<Relation, (DiagnosticKind, String)> {
+        let kind_infon = if element.infon(TYPE).is_some() { TYPE } else { RELATION_TYPE };
+        let kind = element.infon(kind_infon).unwrap_or_default().to_owned();
+        let others = element.infons.iter().filter(|(key, _)| key != kind_infon);
+        let mut arguments = Vec::new();
+        if element.children.is_empty() {
+            for (key, value) in others {
+                if NOT_ARGUMENTS.contains(&key.as_str()) {
+                    self.not_read("infons of relations", 1);
+                } else {
+                    let role = if *key == roleless(arguments.len()) { "" } else { key };
+                    arguments.push(Argument { role: role.into(), target: Target::Concept(value.clone()) });
+                }
+            }
+        } else {
+            let others = others.count();
+            self.not_read("infons of relations", others);
+            for node in &element.children {
+                let refid = node.value("refid").unwrap_or_default();
+                let Some(&mention) = self.mention_of_id.get(refid) else {
+                    let message = "a relation with something that is no annotation of the document";
+                    return Err((DiagnosticKind::NotRead, message.into()));
+                };
+                let Some(mention) = mention else {
+                    let message = "a relation with an annotation that was left out";
+                    return Err((DiagnosticKind::NotRead, message.into()));
+                };
+                let role = node.value("role").unwrap_or_default().to_owned();
+                arguments.push(Argument { role, target: Target::Mention(mention) });
+            }
+        }
+        Ok(Relation { kind, arguments })
+    }
+}
+
+fn is_id_infon(key: &str) -> bool {
+    ID_INFONS.contains(&key.to_ascii_lowercase().replace('_', " ").as_str())
+}
+
+fn split_ids(value: &str) -> impl Iterator<Item = String> {
+    let ids = value.split(['|', ',', ';']).map(str::trim);
+    ids.filter(|id| !id.is_empty() && *id != NO_CONCEPT).map(str::to_owned)
+}
+
+/// Infon of the argument of a relation, counted from 0, that has no role.
+fn roleless(at: usize) -> String {
+    format!("argument{}", at + 1)
+}
+
+/// The document as BioC can say it; `sayable` is a string as the format can say it, of as many characters.
+///
+/// Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or cross the
+/// border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the same
+/// place and type, the first stays. Ids of concepts come as they are parted when read, and attributes that read as
+/// types, ids or parts of a composite are left out. Relations between concepts whose roles are not distinct infons lose
+/// the roles; those between mentions and concepts are left out.
+pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expressed {
+    let text = sayable(&document.text);
+    let index = document.char_index();
+    let mut seen = HashSet::new();
+    let mut expressed = Expressed::new(document, |mention| {
+        let mut spans = mention.fragments.clone();
+        spans.sort_unstable();
+        let entity_type = sayable(&mention.entity_type);
+        let is_sayable = !spans.is_empty() && !entity_type.is_empty() && fragments::pieces(&text, &index, &spans).is_ok();
+        if !is_sayable || !seen.insert((spans.clone(), entity_type.clone())) {
+            return None;
+        }
+        let concept_ids = split_ids(&sayable(&mention.concept_ids.join("|"))).collect();
+        let attributes = strings(&mention.attributes, sayable).filter(|(key, value)| {
+            let is_individual = key == ROLE_IN_COMPOSITE && value == INDIVIDUAL;
+            key != TYPE && !is_id_infon(key) && !is_individual
+        });
+        Some(Mention { fragments: spans, entity_type, concept_ids, attributes: attributes.collect() })
+    });
+    expressed.change_relations(|relation| express_relation(relation, sayable));
+    let (mentions, relations) = (std::mem::take(&mut expressed.document.mentions), std::mem::take(&mut expressed.document.relations));
+    let id = if document.id.is_empty() { NO_ID.to_owned() } else { sayable(&document.id) };
+    let passages = express_passages(&document.passages, index.len(), sayable);
+    let sentences = express_sentences(&document.sentences, &blocks(&text, &index, &passages));
+    let attributes = strings(&document.attributes, sayable).collect();
+    expressed.document =
+        Document { id, text, passages, sentences, words: Vec::new(), mentions, relations, attributes };
+    sort_mentions(&mut expressed);
+    expressed
+}
+
+fn strings<'d>(
+    attributes: &'d BTreeMap<String, String>,
+    sayable: fn(&str) -> String,
+) -> impl Iterator<Item = (String, String)> + 'd {
+    attributes.iter().map(move |(key, value)| (sayable(key), sayable(value)))
+}
+
+fn express_relation(relation: &Relation, sayable: fn(&str) -> String) -> Option<Relation> {
+    let mut arguments: Vec<Argument> = relation.arguments.clone();
+    for argument in &mut arguments {
+        argument.role = sayable(&argument.role);
+        if let Target::Concept(id) = &mut argument.target {
+            *id = sayable(id);
+        }
+    }
+    let concepts = arguments.iter().filter(|argument| matches!(argument.target, Target::Concept(_))).count();
+    if concepts > 0 && concepts < arguments.len() {
+        return None;
+    }
+    let mut infons = HashSet::from([TYPE.to_owned()]);
+    let mut is_infon = |(at, argument): (usize, &Argument)| {
+        !NOT_ARGUMENTS.contains(&argument.role.as_str())
+            && argument.role != roleless(at)
+            && infons.insert(if argument.role.is_empty() { roleless(at) } else { argument.role.clone() })
+    };
+    if concepts > 0 && !arguments.iter().enumerate().all(&mut is_infon) {
+        arguments.iter_mut().for_each(|argument| argument.role.clear());
+    }
+    Some(Relation { kind: sayable(&relation.kind), arguments })
+}
+
+fn express_passages(passages: &[Passage], length: usize, sayable: fn(&str) -> String) -> Vec<Passage> {
+    let mut sorted: Vec<&Passage> = passages.iter().collect();
+    sorted.sort_by_key(|passage| passage.span);
+    let mut end = 0;
+    let fits = |passage: &&Passage| {
+        let Span { start, end: next } = passage.span;
+        let fits = end <= start && start <= next && next <= length;
+        end = if fits { next } else { end };
+        fits
+    };
+    let passage = |passage: &Passage| Passage { kind: sayable(&passage.kind), span: passage.span };
+    sorted.into_iter().filter(fits).map(passage).collect()
+}
+
+fn express_sentences(sentences: &[Span], blocks: &[Block]) -> Vec<Span> {
+    let mut sorted = sentences.to_vec();
+    sorted.sort_unstable();
+    let mut end = 0;
+    sorted.retain(|sentence| {
+        let fits = !sentence.is_empty()
+            && end <= sentence.start
+            && blocks.iter().any(|block| block.span.covers(*sentence));
+        end = if fits { sentence.end } else { end };
+        fits
+    });
+    sorted
+}
+
+/// Sorts the mentions by the passage or sentence in which they are written.
+fn sort_mentions(expressed: &mut Expressed) {
+    let starts = starts_of_slots(&expressed.document);
+    let document = &mut expressed.document;
+    let slot = |&at: &usize| slot_of(&starts, &document.mentions[at]);
+    let mut order: Vec<usize> = (0..document.mentions.len()).collect();
+    order.sort_by_key(slot);
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    document.mentions = order.iter().map(|&old| document.mentions[old].clone()).collect();
+    for at in expressed.mentions.iter_mut().flatten() {
+        *at = place[*at];
+    }
+    for argument in document.relations.iter_mut().flat_map(|relation| &mut relation.arguments) {
+        if let Target::Mention(at) = &mut argument.target {
+            *at = place[*at];
+        }
+    }
+}
+
+/// What is written as a passage.
+struct Block {
+    /// None for text between passages.
+    kind: Option<String>,
+    span: Span,
+}
+
+/// The passages, and the text before, between and behind them. A single space between two is filled in when read.
+fn blocks(text: &str, index: &CharIndex, passages: &[Passage]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut end = 0;
+    for passage in passages {
+        let gap = Span::new(end, passage.span.start);
+        if !gap.is_empty() && index.slice(text, gap) != Some(" ") {
+            blocks.push(Block { kind: None, span: gap });
+        }
+        blocks.push(Block { kind: Some(passage.kind.clone()), span: passage.span });
+        end = passage.span.end;
+    }
+    if end < index.len() || blocks.is_empty() {
+        blocks.push(Block { kind: None, span: Span::new(end, index.len()) });
+    }
+    blocks
+}
+
+/// What is written as the sentences of a block, and whether it is one; nothing where the block has none.
+fn parts(text: &str, index: &CharIndex, block: &Block, sentences: &[Span]) -> Vec<(Span, bool)> {
+    let first = sentences.partition_point(|sentence| sentence.start < block.span.start);
+    let inside = sentences[first..].iter().take_while(|sentence| sentence.end <= block.span.end);
+    let mut parts = Vec::new();
+    let mut end = block.span.start;
+    for sentence in inside {
+        let gap = Span::new(end, sentence.start);
+        if !gap.is_empty() && index.slice(text, gap) != Some(" ") {
+            parts.push((gap, false));
+        }
+        parts.push((*sentence, true));
+        end = sentence.end;
+    }
+    if !parts.is_empty() && end < block.span.end {
+        parts.push((Span::new(end, block.span.end), false));
+    }
+    parts
+}
+
+/// Where the passages without sentences, and the sentences, begin; in ascending order.
+fn starts_of_slots(document: &Document) -> Vec<usize> {
+    let index = document.char_index();
+    let mut starts = Vec::new();
+    for block in blocks(&document.text, &index, &document.passages) {
+        let parts = parts(&document.text, &index, &block, &document.sentences);
+        if parts.is_empty() {
+            starts.push(block.span.start);
+        }
+        starts.extend(parts.iter().map(|(span, _)| span.start));
+    }
+    starts
+}
+
+/// The last slot that begins where the mention does, or before.
+fn slot_of(starts: &[usize], mention: &Mention) -> usize {
+    let start = mention.span().start;
+    starts.partition_point(|&slot| slot <= start).saturating_sub(1)
+}
+
+/// Writes a document that [`express`] returned.
+pub(super) fn element(document: &Document) -> Element {
+    let index = document.char_index();
+    let text = |span| index.slice(&document.text, span).unwrap_or_default().to_owned();
+    let starts = starts_of_slots(document);
+    let mut annotations: Vec<Vec<Element>> = Vec::new();
+    annotations.resize_with(starts.len(), Vec::new);
+    for (at, mention) in document.mentions.iter().enumerate() {
+        annotations[slot_of(&starts, mention)].push(annotation(at, mention, text));
+    }
+    let mut annotations = annotations.into_iter();
+    let mut root = Element::new(&DOCUMENT, 0);
+    root.set("id", document.id.clone());
+    root.infons = document.attributes.clone().into_iter().collect();
+    for block in blocks(&document.text, &index, &document.passages) {
+        let mut passage = Element::new(&PASSAGE, 0);
+        passage.infons.extend(block.kind.clone().map(|kind| (TYPE.to_owned(), kind)));
+        passage.set("offset", block.span.start.to_string());
+        let parts = parts(&document.text, &index, &block, &document.sentences);
+        if parts.is_empty() {
+            passage.set("text", text(block.span));
+            passage.children.extend(annotations.next().unwrap_or_default());
+        }
+        for (span, is_sentence) in parts {
+            let mut sentence = Element::new(&SENTENCE, 0);
+            if !is_sentence {
+                sentence.infons.push((TYPE.into(), GAP.into()));
+            }
+            sentence.set("offset", span.start.to_string());
+            sentence.set("text", text(span));
+            sentence.children = annotations.next().unwrap_or_default();
+            passage.children.push(sentence);
+        }
+        root.children.push(passage);
+    }
+    root.children.extend(document.relations.iter().enumerate().map(|(at, relation)| relation_element(at, relation)));
+    root
+}
+
+fn annotation(at: usize, mention: &Mention, text: impl Fn(Span) -> String) -> Element {
+    let mut annotation = Element::new(&ANNOTATION, 0);
+    annotation.set("id", at.to_string());
+    annotation.infons.push((TYPE.into(), mention.entity_type.clone()));
+    if !mention.concept_ids.is_empty() {
+        annotation.infons.push((ID_INFON.into(), mention.concept_ids.join("|")));
+    }
+    annotation.infons.extend(mention.attributes.clone());
+    for span in &mention.fragments {
+        let mut location = Element::new(&LOCATION, 0);
+        location.set("offset", span.start.to_string());
+        location.set("length", span.len().to_string());
+        annotation.children.push(location);
+    }
+    let pieces: Vec<String> = mention.fragments.iter().map(|&span| text(span)).collect();
+    annotation.set("text", pieces.join(" "));
+    annotation
+}
+
+fn relation_element(at: usize, relation: &Relation) -> Element {
+    let mut element = Element::new(&RELATION, 0);
+    element.set("id", format!("R{at}"));
+    element.infons.push((TYPE.into(), relation.kind.clone()));
+    for (at, Argument { role, target }) in relation.arguments.iter().enumerate() {
+        match target {
+            Target::Concept(id) => {
+                let key = if role.is_empty() { roleless(at) } else { role.clone() };
+                element.infons.push((key, id.clone()));
+            }
+            Target::Mention(mention) => {
+                let mut node = Element::new(&NODE, 0);
+                node.set("refid", mention.to_string());
+                node.set("role", role.clone());
+                element.children.push(node);
+            }
+        }
+    }
+    element
+}

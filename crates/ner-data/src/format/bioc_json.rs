@@ -1,0 +1,513 @@
+//! BioC JSON: a collection object with `documents`, as the package `bioc` and NCBI's exports have it.
+//!
+//! ```json
+//! {"source": "PubTator", "date": "", "key": "", "infons": {}, "documents": [
+//!   {"id": "227508", "infons": {}, "passages": [{"offset": 0, "infons": {"type": "title"}, "text": "Naloxone …",
+//!     "annotations": [{"id": "0", "infons": {"type": "Chemical", "identifier": "D009270"},
+//!       "locations": [{"offset": 0, "length": 8}], "text": "Naloxone"}], "sentences": [], "relations": []}],
+//!    "annotations": [], "relations": []}]}
+//! ```
+//!
+//! What the objects mean is said in `bioc.rs`. Read are also documents that stand alone, one or several in a file
+//! (PubTator's export, one a line), lists of collections (PubMed Central's) and the object of PubTator3, whose list of
+//! documents bears its name. Values of infons that are no strings are read as their JSON.
+
+use super::bioc::{self, Element, Part, Shape};
+use super::faults::Faults;
+use super::utf8::Utf8;
+use super::{Expressed, Output};
+use crate::{DiagnosticKind, Diagnostics, Document};
+use serde_json::{Map, Value};
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+/// Keys of lists of documents.
+const DOCUMENTS: &[&str] = &["documents", "PubTator3"];
+
+/// Keys that say nothing of a document: what kind of object it is (`bioc`).
+const SILENT: &[&str] = &["bioctype"];
+
+/// Values whose JSON is a number.
+const NUMBERS: &[&str] = &["offset", "length"];
+
+/// Lists and objects around a document. The deepest form that occurs is a list of collections: list, collection, list,
+/// document.
+const MAX_DEPTH: usize = 8;
+
+const STRAY: &str = "what stands here is not JSON, or not BioC";
+const UNENDED: &str = "a string or value that does not end";
+
+/// Whether a file that begins with `text` is one.
+pub(super) fn begins(text: &str) -> bool {
+    let has = |key: &str| text.contains(&format!("\"{key}\""));
+    text.starts_with(['{', '[']) && (has("passages") || DOCUMENTS.iter().any(|key| has(key)))
+}
+
+/// Reads documents one by one, in memory that does not grow with the file.
+pub struct Reader<R> {
+    json: Scanner<R>,
+    /// The lists and objects that are open.
+    open: Vec<Level>,
+    faults: Faults,
+    /// Line on which the document returned last begins.
+    first_line: usize,
+}
+
+enum Level {
+    List,
+    /// An object; whether it is a collection or a document shows when it ends.
+    Object {
+        line: usize,
+        fields: Map<String, Value>,
+        is_collection: bool,
+        is_broken: bool,
+    },
+}
+
+impl<R: BufRead> super::Reader for Reader<R> {
+    fn next_document(&mut self) -> io::Result<Option<Document>> {
+        while let Some((line, fields)) = self.next_object()? {
+            self.first_line = line;
+            if let Some(document) = bioc::document(&element(&bioc::DOCUMENT, fields, line), &mut self.faults) {
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self) -> (&Path, usize) {
+        (self.faults.file(), self.first_line)
+    }
+
+    fn take_diagnostics(&mut self) -> Diagnostics {
+        self.faults.invalid_utf8(self.json.input.take_invalid_lines());
+        self.faults.take()
+    }
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A reader of `input`; `file` is the name that diagnostics give.
+    pub fn new(input: R, file: &Path) -> Self {
+        let json = Scanner { input: Utf8::new(input) };
+        Self { json, open: Vec::new(), faults: Faults::new(file), first_line: 0 }
+    }
+
+    /// The fields of the next document, and its line.
+    fn next_object(&mut self) -> io::Result<Option<(usize, Map<String, Value>)>> {
+        loop {
+            let Some(byte) = self.json.peek()? else {
+                if !self.open.is_empty() {
+                    self.give_up("the file ends inside a list or object");
+                }
+                return Ok(None);
+            };
+            match (byte, self.open.last_mut()) {
+                (b',', _) => self.json.skip(),
+                (b'[', None | Some(Level::List)) => self.push(Level::List)?,
+                (b'{', None | Some(Level::List)) => {
+                    let line = self.json.input.line();
+                    let (is_collection, is_broken) = (false, false);
+                    self.push(Level::Object { line, fields: Map::new(), is_collection, is_broken })?;
+                }
+                (b']', Some(Level::List)) => {
+                    self.json.skip();
+                    self.open.pop();
+                }
+                (b'}', Some(Level::Object { .. })) => {
+                    self.json.skip();
+                    if let Some(document) = self.close_object() {
+                        return Ok(Some(document));
+                    }
+                }
+                (b'"', Some(Level::Object { .. })) => self.field()?,
+                _ => {
+                    self.give_up(STRAY);
+                    self.json.skip_line()?;
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, level: Level) -> io::Result<()> {
+        self.json.skip();
+        self.open.push(level);
+        if self.open.len() > MAX_DEPTH {
+            self.give_up("lists and objects deeper than BioC's");
+            self.json.skip_line()?;
+        }
+        Ok(())
+    }
+
+    /// Notes a fault at which the lists and objects around it are left.
+    fn give_up(&mut self, message: &str) {
+        let is_lost = self.open.iter().any(|level| matches!(level, Level::Object { is_collection: false, .. }));
+        let lost = if is_lost { "; the document that it stands in was left out" } else { "" };
+        let line = self.json.input.line();
+        self.faults.note(DiagnosticKind::MalformedLine, line, None, format!("{message}{lost}"));
+        self.open.clear();
+    }
+
+    /// The object that ends, where it is a document.
+    fn close_object(&mut self) -> Option<(usize, Map<String, Value>)> {
+        let Some(Level::Object { line, fields, is_collection, is_broken }) = self.open.pop() else { return None };
+        if is_collection || is_broken {
+            let infons = fields.get("infons").and_then(Value::as_object);
+            if infons.is_some_and(|infons| !infons.is_empty()) {
+                self.faults.note(DiagnosticKind::NotRead, line, None, "the infons of a collection");
+            }
+            return None;
+        }
+        if fields.contains_key("passages") {
+            return Some((line, fields));
+        }
+        let message = "an object that is neither a collection nor a document; it was left out";
+        self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+        None
+    }
+
+    /// Reads a key and its value, or what is before the first document of a list of documents.
+    fn field(&mut self) -> io::Result<()> {
+        let line = self.json.input.line();
+        let Some(key) = self.json.value()? else {
+            self.give_up(UNENDED);
+            return Ok(());
+        };
+        let (Ok(key), Some(b':')) = (serde_json::from_slice::<String>(&key), self.json.peek()?) else {
+            self.give_up(STRAY);
+            return self.json.skip_line();
+        };
+        self.json.skip();
+        let begins_list = self.json.peek()? == Some(b'[');
+        if begins_list && DOCUMENTS.contains(&key.as_str()) {
+            if let Some(Level::Object { is_collection, .. }) = self.open.last_mut() {
+                *is_collection = true;
+            }
+            return self.push(Level::List);
+        }
+        let Some(value) = self.json.value()? else {
+            self.give_up(UNENDED);
+            return Ok(());
+        };
+        let value = serde_json::from_slice::<Value>(&value);
+        let Some(Level::Object { fields, is_broken, .. }) = self.open.last_mut() else { return Ok(()) };
+        match value {
+            Ok(value) => {
+                fields.insert(key, value);
+            }
+            Err(_) if *is_broken => {}
+            Err(_) => {
+                *is_broken = true;
+                let message = "a value that is not JSON, or nested too deeply; the object that it stands in was left out";
+                self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds where values of JSON end, so that a document is parsed when it is whole and a collection never.
+struct Scanner<R> {
+    input: Utf8<R>,
+}
+
+impl<R: BufRead> Scanner<R> {
+    /// The next byte that is no white space.
+    fn peek(&mut self) -> io::Result<Option<u8>> {
+        loop {
+            let bytes = self.input.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let space = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+            let found = bytes.get(space).copied();
+            self.input.consume(space);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Passes the byte that was peeked.
+    fn skip(&mut self) {
+        self.input.consume(1);
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        self.input.skip_until(b'\n').map(drop)
+    }
+
+    /// The bytes of the next value, which begins here. None where it does not end: at the end of the file, or at a line
+    /// break in a string, which JSON does not have; what follows it can be sound.
+    fn value(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut value = Vec::new();
+        let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
+        loop {
+            let bytes = self.input.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok((depth == 0 && !in_string && !value.is_empty()).then_some(value));
+            }
+            let mut end = None;
+            for (at, &byte) in bytes.iter().enumerate() {
+                if in_string {
+                    match byte {
+                        b'\n' => {
+                            self.input.consume(at + 1);
+                            return Ok(None);
+                        }
+                        _ if is_escaped => is_escaped = false,
+                        b'\\' => is_escaped = true,
+                        b'"' => in_string = false,
+                        _ => {}
+                    }
+                    if !in_string && depth == 0 {
+                        end = Some(at + 1);
+                        break;
+                    }
+                    continue;
+                }
+                match byte {
+                    b'"' => in_string = true,
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' if depth > 0 => {
+                        depth -= 1;
+                        if depth == 0 {
+                            end = Some(at + 1);
+                            break;
+                        }
+                    }
+                    b'}' | b']' | b',' if depth == 0 => {
+                        end = Some(at);
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+            let amount = end.unwrap_or(bytes.len());
+            value.extend_from_slice(&bytes[..amount]);
+            self.input.consume(amount);
+            if end.is_some() {
+                return Ok(Some(value));
+            }
+        }
+    }
+}
+
+/// The element that an object is. What it has beyond its shape is counted.
+fn element(shape: &'static Shape, fields: Map<String, Value>, line: usize) -> Element {
+    let mut element = Element::new(shape, line);
+    for (key, value) in fields {
+        let leaf = shape.leaf(&key).or_else(|| shape.attributes.iter().find(|name| **name == key).copied());
+        match (leaf, shape.child(|child| child.plural == key), value) {
+            (_, _, Value::Null) => {}
+            (_, _, value) if is_empty(&value) || SILENT.contains(&key.as_str()) => {
+                if let Some(leaf) = leaf.filter(|_| value.is_string()) {
+                    element.set(leaf, String::new());
+                }
+            }
+            (Some(leaf), _, Value::String(text)) => element.set(leaf, text),
+            (Some(leaf), _, Value::Number(number)) => element.set(leaf, number.to_string()),
+            (_, Some(child), Value::Array(values)) => {
+                for value in values {
+                    match value {
+                        Value::Object(fields) => element.children.push(self::element(child, fields, line)),
+                        _ => element.strangers += 1,
+                    }
+                }
+            }
+            (_, _, Value::Object(infons)) if key == "infons" && shape.has_infons() => {
+                element.infons = infons.into_iter().filter_map(|(key, value)| Some((key, infon(value)?))).collect();
+            }
+            _ => element.strangers += 1,
+        }
+    }
+    element
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn infon(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
+/// The document as this format can say it.
+///
+/// Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or cross the
+/// border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the same
+/// place and type, the first stays. Ids of concepts come as they are parted when read (at `|`, `,` and `;`), and
+/// attributes that read as types, ids or parts of a composite are left out. Relations between concepts whose roles are
+/// not distinct infons lose the roles; those between mentions and concepts are left out.
+pub fn express(document: &Document) -> Expressed {
+    bioc::express(document, str::to_owned)
+}
+
+/// Writes documents into one collection, one a line.
+pub struct Sink<'w> {
+    out: Output<'w>,
+    is_first: bool,
+}
+
+impl<'w> Sink<'w> {
+    /// A sink that writes to `out`.
+    pub const fn new(out: Output<'w>) -> Self {
+        Self { out, is_first: true }
+    }
+
+    /// What stands before a document, or before the end.
+    fn begin(&mut self, separator: &str) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_first, false) {
+            write!(self.out, r#"{{"source":"medner","date":"","key":"","infons":{{}},"documents":["#)
+        } else {
+            write!(self.out, "{separator}")
+        }
+    }
+}
+
+impl super::Sink for Sink<'_> {
+    fn write(&mut self, document: &Document) -> io::Result<()> {
+        self.begin(",")?;
+        writeln!(self.out)?;
+        serde_json::to_writer(&mut self.out, &object(&bioc::element(document))).map_err(io::Error::from)
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.begin("")?;
+        writeln!(self.out, "\n]}}")?;
+        self.out.finish()
+    }
+}
+
+/// The object that an element is, with all lists that it may have: `bioc` asks for them.
+fn object(element: &Element) -> Value {
+    let mut fields = Map::new();
+    let shape = element.shape;
+    for name in shape.attributes {
+        fields.extend(value(element, name));
+    }
+    for part in shape.parts {
+        match part {
+            Part::Infons => {
+                let infons = element.infons.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str())));
+                fields.insert("infons".into(), infons.collect());
+            }
+            Part::Leaf(name) => fields.extend(value(element, name)),
+            Part::Children(child) => {
+                fields.insert(child.plural.into(), element.children(child).map(object).collect());
+            }
+        }
+    }
+    Value::Object(fields)
+}
+
+fn value(element: &Element, name: &str) -> Option<(String, Value)> {
+    let value = element.value(name)?;
+    let number = value.parse::<usize>().ok().filter(|_| NUMBERS.contains(&name));
+    Some((name.into(), number.map_or_else(|| Value::from(value), Value::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Format, FormatOptions, Reader as _, law};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn parse(input: &[u8]) -> (Vec<Document>, Vec<String>) {
+        let mut reader = Reader::new(input, Path::new("in.json"));
+        let documents = std::iter::from_fn(|| reader.next_document().expect("memory can be read")).collect();
+        (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
+    }
+
+    /// `documents`: each as `ID text`. `faults`: as they are printed, without the name of the file.
+    fn check(input: &str, documents: &[&str], faults: &[&str]) {
+        let (found, printed) = parse(input.as_bytes());
+        let faults: Vec<String> = faults.iter().map(|fault| format!("in.json:{fault}")).collect();
+        assert_eq!(printed, faults, "{input}");
+        let shown: Vec<String> = found.iter().map(|document| format!("{} {}", document.id, document.text)).collect();
+        assert_eq!(shown, documents, "{input}");
+    }
+
+    #[test]
+    fn all_shapes_are_read() {
+        let one = r#"{"id": "1", "passages": [{"offset": 0, "text": "a]}\"\\"}]}"#;
+        let two = r#"{"id": 2, "passages": [{"text": "b", "offset": "1", "infons": null}], "infons": {}}"#;
+        let both = &["1 a]}\"\\", "2  b"][..];
+        check("", &[], &[]);
+        check(" []\n", &[], &[]);
+        check(&format!(r#"{{"source": "x", "documents": [{one},{two}], "infons": {{}}}}"#), both, &[]);
+        check(&format!("\u{feff}{{\r\n\"documents\":\r\n[\r\n{one}\r\n,{two}]\r\n}}\r\n"), both, &[]);
+        check(&format!("{one}\n{two}\n"), both, &[]);
+        check(&format!("[{one}, {two}]"), both, &[]);
+        check(&format!(r#"[{{"documents": [{one}]}}, {{"documents": [{two}]}}]"#), both, &[]);
+        check(&format!(r#"{{"PubTator3": [{one}, {two}]}}"#), both, &[]);
+        let pubtator3 = r#"{"_id": "3|None", "id": "3", "passages": [{"offset": 0, "text": "c", "annotations": [{"id": "1",
+            "infons": {"type": "Gene", "identifier": "9;8", "valid": true, "accession": null, "normalized": [9]},
+            "locations": [{"offset": 0, "length": 1}], "text": "c"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
+        check(pubtator3, &["3 c"], &["1: document 3: left out, no place for it: 2 things that BioC does not have there"]);
+        let (documents, _) = parse(pubtator3.as_bytes());
+        let attributes = [("normalized".to_owned(), "[9]".to_owned()), ("valid".to_owned(), "true".to_owned())];
+        assert_eq!(documents[0].mentions[0].attributes, attributes.into());
+        assert_eq!(documents[0].mentions[0].concept_ids, ["9", "8"]);
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+        let one = r#"{"id": "1", "passages": []}"#;
+        let table: &[(String, &[&str], &str)] = &[
+            (format!("{one}\nnull\n{one}"), &["1 ", "1 "], "2: malformed line: what stands here is not JSON, or not BioC"),
+            (format!("[{one}, {{\"id\": 2}}]"), &["1 "], "1: malformed line: an object that is neither a collection nor a document; it was left out"),
+            (format!("[{one},\n{{\"passages\": []}}]"), &["1 "], "2: malformed line: a document without an id; it was left out"),
+            (format!("{{\"documents\": [{one},\n{{\"id\": \"2"), &["1 "], "2: malformed line: a string or value that does not end; the document that it stands in was left out"),
+            (format!("{{\"documents\": [{one},\n"), &["1 "], "2: malformed line: the file ends inside a list or object"),
+            (format!("{{\"id\": \"2\n{one}"), &["1 "], "2: malformed line: a string or value that does not end; the document that it stands in was left out"),
+            (format!("[{{\"id\": tru, \"passages\": []}}, {one}]"), &["1 "], "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out"),
+            (format!("{}\n{one}", "[".repeat(9)), &["1 "], "1: malformed line: lists and objects deeper than BioC's"),
+            (format!("{{\"id\": 1, \"passages\": {}{}}}\n{one}", "[".repeat(100_000), "]".repeat(100_000)), &["1 "], "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out"),
+            (format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"), &["1 "], "1: left out, no place for it: the infons of a collection"),
+        ];
+        for (input, documents, fault) in table {
+            check(input, documents, &[fault]);
+        }
+        let (documents, faults) = parse(b"{\"id\": \"\xff\", \"passages\": []}");
+        assert_eq!(documents[0].id, "\u{fffd}");
+        assert_eq!(faults, ["in.json:1: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
+            law::check(Format::BiocJson, &FormatOptions::default(), &documents)?;
+        }
+
+        #[test]
+        fn any_bytes_are_read_and_every_mention_lies_in_its_text(
+            pieces in vec(prop_oneof![
+                1 => vec(any::<u8>(), 0..6),
+                9 => select(&[
+                    "{", "}", "[", "]", ",", ":", "\n", "\"", "\\", "\"id\":\"1\"", "\"documents\":[", "\"passages\":[{",
+                    "\"offset\":", "0", "9", "99999999999999999999", "\"text\":\"aä𝛼\"", "\"annotations\":[{",
+                    "\"locations\":[{\"offset\":1,\"length\":1}]", "\"infons\":{\"type\":\"X\"}", "null", "}]", "}]}",
+                ][..]).prop_map(|piece| piece.as_bytes().to_vec()),
+            ], 0..24)
+        ) {
+            let (documents, _) = parse(&pieces.concat());
+            for document in documents {
+                let index = document.char_index();
+                for mention in document.mentions {
+                    prop_assert!(index.slice(&document.text, mention.span()).is_some_and(|text| !text.is_empty()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! BioC XML: a `<collection>` of documents, passages and annotations, as NCBI's tools and the BioCreative tasks have it.
+//!
+//! ```xml
+//! <collection><source>PubTator</source><date/><key/>
+//! <document><id>227508</id>
+//! <passage><infon key="type">title</infon><offset>0</offset>
+//! <text>Naloxone reverses the antihypertensive effect of clonidine.</text>
+//! <annotation id="0"><infon key="type">Chemical</infon><infon key="identifier">D009270</infon>
+//! <location offset="0" length="8"/><text>Naloxone</text></annotation>
+//! </passage></document></collection>
+//! ```
+//!
+//! What the elements mean is said in `bioc.rs`. The file is read as UTF-8 whatever it declares; entities beside those
+//! that XML has itself are not resolved, so that a document type can neither open files nor grow. Markup that is broken
+//! costs the document that it stands in.
+
+use super::bioc::{self, Element, Part};
+use super::faults::Faults;
+use super::utf8::Utf8;
+use super::{Expressed, Output};
+use crate::{DiagnosticKind, Diagnostics, Document};
+use quick_xml::Decoder;
+use quick_xml::escape::{escape, resolve_xml_entity};
+use quick_xml::events::{BytesRef, BytesStart, Event};
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+/// Whether a file that begins with `text` is one.
+pub(super) fn begins(text: &str) -> bool {
+    text.starts_with('<') && text.contains("<collection")
+}
+
+/// Reads documents one by one, in memory that does not grow with the file.
+pub struct Reader<R> {
+    xml: quick_xml::Reader<Utf8<R>>,
+    faults: Faults,
+    /// Line on which the document returned last begins.
+    first_line: usize,
+    /// Whether anything of BioC was met.
+    is_bioc: bool,
+    is_done: bool,
+}
+
+impl<R: BufRead> super::Reader for Reader<R> {
+    fn next_document(&mut self) -> io::Result<Option<Document>> {
+        while let Some(element) = self.next_element()? {
+            self.first_line = element.line;
+            if let Some(document) = bioc::document(&element, &mut self.faults) {
+                return Ok(Some(document));
+            }
+        }
+        Ok(None)
+    }
+
+    fn place(&self) -> (&Path, usize) {
+        (self.faults.file(), self.first_line)
+    }
+
+    fn take_diagnostics(&mut self) -> Diagnostics {
+        self.faults.invalid_utf8(self.xml.get_mut().take_invalid_lines());
+        self.faults.take()
+    }
+}
+
+/// A document that is being read.
+#[derive(Default)]
+struct Open {
+    /// The document, the element in it that is open, the one in that.
+    elements: Vec<Element>,
+    /// The value or infon that is open in the last of them.
+    leaf: Option<Leaf>,
+    /// How many elements are open that BioC does not have there.
+    strangers: usize,
+}
+
+struct Leaf {
+    /// None for an infon.
+    name: Option<&'static str>,
+    key: String,
+    text: String,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// A reader of `input`; `file` is the name that diagnostics give.
+    pub fn new(input: R, file: &Path) -> Self {
+        let mut xml = quick_xml::Reader::from_reader(Utf8::new(input));
+        xml.config_mut().expand_empty_elements = true;
+        Self { xml, faults: Faults::new(file), first_line: 0, is_bioc: false, is_done: false }
+    }
+
+    /// The next document as it stands in the file.
+    fn next_element(&mut self) -> io::Result<Option<Element>> {
+        let mut open = Open::default();
+        let mut buffer = Vec::new();
+        let mut is_broken = false;
+        let mut broken_at = None;
+        while !self.is_done {
+            buffer.clear();
+            let event = self.xml.read_event_into(&mut buffer);
+            let line = self.xml.get_ref().line();
+            let is_sound = match event {
+                Ok(Event::Eof) => {
+                    self.end(line, &open);
+                    false
+                }
+                Ok(Event::Start(tag)) if open.elements.is_empty() => match tag.local_name().as_ref() {
+                    b"document" => {
+                        (self.is_bioc, is_broken) = (true, false);
+                        open.elements.push(Element::new(&bioc::DOCUMENT, line));
+                        true
+                    }
+                    b"infon" if !is_broken => {
+                        self.faults.note(DiagnosticKind::NotRead, line, None, "an infon of the collection");
+                        true
+                    }
+                    name => {
+                        self.is_bioc |= name == b"collection";
+                        true
+                    }
+                },
+                Ok(Event::Start(tag)) => open.start(&tag, line).is_some(),
+                Ok(Event::End(_)) => {
+                    if let Some(document) = open.end() {
+                        return Ok(Some(document));
+                    }
+                    true
+                }
+                Ok(Event::Text(text)) => text.xml10_content().map(|text| open.text(&text)).is_ok(),
+                Ok(Event::CData(text)) => text.xml10_content().map(|text| open.text(&text)).is_ok(),
+                Ok(Event::GeneralRef(reference)) => {
+                    let character = resolve(&reference);
+                    if character.is_none() && !open.elements.is_empty() {
+                        let message = "a reference to an entity or character that XML does not have; read as U+FFFD";
+                        self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+                    }
+                    open.text(character.as_deref().unwrap_or("\u{fffd}"));
+                    true
+                }
+                Ok(_) => true,
+                Err(quick_xml::Error::Io(error)) => return Err(io::Error::new(error.kind(), error)),
+                Err(_) => {
+                    // At the end of the file, or in markup that the library cannot pass.
+                    let at = Some(self.xml.buffer_position());
+                    self.is_done = broken_at == at;
+                    broken_at = at;
+                    false
+                }
+            };
+            if !is_sound && !self.is_done && !is_broken {
+                let lost = if open.elements.is_empty() { "" } else { "; the document that it stands in was left out" };
+                let message = format!("the markup is not well-formed{lost}");
+                self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+            }
+            if !is_sound {
+                is_broken = true;
+                open = Open::default();
+            }
+        }
+        Ok(None)
+    }
+
+    /// At the end of the file.
+    fn end(&mut self, line: usize, open: &Open) {
+        self.is_done = true;
+        let message = match open.elements.first() {
+            Some(document) => format!("the file ends inside the document of line {}, which was left out", document.line),
+            None if !self.is_bioc && self.xml.buffer_position() > 0 => "no collection: this is not BioC XML".into(),
+            None => return,
+        };
+        self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+    }
+}
+
+impl Open {
+    /// Opens an element inside the document. None where its attributes are broken.
+    fn start(&mut self, tag: &BytesStart, line: usize) -> Option<()> {
+        let parent = self.elements.last_mut()?;
+        let local_name = tag.local_name();
+        let name = std::str::from_utf8(local_name.as_ref()).ok()?;
+        if self.strangers > 0 || self.leaf.is_some() {
+            parent.strangers += usize::from(self.strangers == 0);
+            self.strangers += 1;
+        } else if name == "infon" && parent.shape.has_infons() {
+            let key = attributes(tag)?.into_iter().find(|(name, _)| name == "key");
+            self.leaf = Some(Leaf { name: None, key: key.map(|(_, key)| key).unwrap_or_default(), text: String::new() });
+        } else if let Some(leaf) = parent.shape.leaf(name) {
+            self.leaf = Some(Leaf { name: Some(leaf), key: String::new(), text: String::new() });
+        } else if let Some(shape) = parent.shape.child(|shape| shape.name == name) {
+            let mut element = Element::new(shape, line);
+            for (name, value) in attributes(tag)? {
+                match shape.attributes.iter().find(|attribute| **attribute == name) {
+                    Some(attribute) => element.set(attribute, value),
+                    None => element.strangers += 1,
+                }
+            }
+            self.elements.push(element);
+        } else {
+            parent.strangers += 1;
+            self.strangers += 1;
+        }
+        Some(())
+    }
+
+    /// Closes what is open; returns the document where that was it.
+    fn end(&mut self) -> Option<Element> {
+        if self.strangers > 0 {
+            self.strangers -= 1;
+        } else if let Some(Leaf { name, key, text }) = self.leaf.take() {
+            let parent = self.elements.last_mut()?;
+            match name {
+                Some(name) => parent.set(name, text),
+                None => parent.infons.push((key, text)),
+            }
+        } else {
+            let element = self.elements.pop()?;
+            match self.elements.last_mut() {
+                Some(parent) => parent.children.push(element),
+                None => return Some(element),
+            }
+        }
+        None
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.strangers > 0 {
+            return;
+        }
+        match (&mut self.leaf, self.elements.last_mut()) {
+            (Some(leaf), _) => leaf.text.push_str(text),
+            (None, Some(element)) => element.strangers += usize::from(!text.trim().is_empty()),
+            (None, None) => {}
+        }
+    }
+}
+
+/// The names and values of a tag's attributes. None where they are not well-formed.
+fn attributes(tag: &BytesStart) -> Option<Vec<(String, String)>> {
+    let mut attributes = Vec::new();
+    // Without checks, as these compare each name with all before it.
+    for attribute in tag.attributes().with_checks(false) {
+        let attribute = attribute.ok()?;
+        let name = std::str::from_utf8(attribute.key.local_name().into_inner()).ok()?.to_owned();
+        attributes.push((name, attribute.decode_and_unescape_value(Decoder::utf8()).ok()?.into_owned()));
+    }
+    Some(attributes)
+}
+
+/// What a reference stands for, where XML itself knows.
+fn resolve(reference: &BytesRef) -> Option<String> {
+    match reference.resolve_char_ref() {
+        Ok(Some(character)) => Some(character.into()),
+        Ok(None) => resolve_xml_entity(&reference.decode().ok()?).map(str::to_owned),
+        Err(_) => None,
+    }
+}
+
+/// The document as this format can say it.
+///
+/// Characters that XML does not have become spaces where they are white space, and U+FFFD where not, which keeps every
+/// offset. Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or
+/// cross the border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the
+/// same place and type, the first stays. Ids of concepts come as they are parted when read (at `|`, `,` and `;`), and
+/// attributes that read as types, ids or parts of a composite are left out. Relations between concepts whose roles are
+/// not distinct infons lose the roles; those between mentions and concepts are left out.
+pub fn express(document: &Document) -> Expressed {
+    bioc::express(document, sayable)
+}
+
+/// `text` with other characters in place of those that XML does not have (XML 1.0, section 2.2).
+fn sayable(text: &str) -> String {
+    let is_sayable = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    let replacement = |c: char| if c.is_whitespace() { ' ' } else { char::REPLACEMENT_CHARACTER };
+    text.chars().map(|c| if is_sayable(c) { c } else { replacement(c) }).collect()
+}
+
+/// Writes documents into one collection, one element a line.
+pub struct Sink<'w> {
+    out: Output<'w>,
+    is_first: bool,
+}
+
+impl<'w> Sink<'w> {
+    /// A sink that writes to `out`.
+    pub const fn new(out: Output<'w>) -> Self {
+        Self { out, is_first: true }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.is_first, false) {
+            writeln!(self.out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+            writeln!(self.out, r#"<!DOCTYPE collection SYSTEM "BioC.dtd">"#)?;
+            writeln!(self.out, "<collection>\n<source>medner</source>\n<date></date>\n<key></key>")?;
+        }
+        Ok(())
+    }
+}
+
+impl super::Sink for Sink<'_> {
+    fn write(&mut self, document: &Document) -> io::Result<()> {
+        self.begin()?;
+        write_element(&mut self.out, &bioc::element(document))
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        self.begin()?;
+        writeln!(self.out, "</collection>")?;
+        self.out.finish()
+    }
+}
+
+fn write_element(out: &mut impl Write, element: &Element) -> io::Result<()> {
+    let name = element.shape.name;
+    write!(out, "<{name}")?;
+    for attribute in element.shape.attributes {
+        write!(out, " {attribute}=\"{}\"", escape_attribute(element.value(attribute).unwrap_or_default()))?;
+    }
+    if element.shape.parts.is_empty() {
+        return writeln!(out, "/>");
+    }
+    writeln!(out, ">")?;
+    for part in element.shape.parts {
+        match part {
+            Part::Infons => {
+                for (key, value) in &element.infons {
+                    writeln!(out, "<infon key=\"{}\">{}</infon>", escape_attribute(key), escape_text(value))?;
+                }
+            }
+            Part::Leaf(leaf) => {
+                if let Some(value) = element.value(leaf) {
+                    writeln!(out, "<{leaf}>{}</{leaf}>", escape_text(value))?;
+                }
+            }
+            Part::Children(shape) => {
+                for child in element.children(shape) {
+                    write_element(out, child)?;
+                }
+            }
+        }
+    }
+    writeln!(out, "</{name}>")
+}
+
+/// Readers of XML take a carriage return for a line break.
+fn escape_text(text: &str) -> String {
+    escape(text).replace('\r', "&#13;")
+}
+
+/// Readers of XML take all white space in attributes for spaces.
+fn escape_attribute(text: &str) -> String {
+    escape_text(text).replace('\n', "&#10;").replace('\t', "&#9;")
+}

@@ -1,0 +1,452 @@
+//! brat standoff: a folder in which NAME.txt is a text and NAME.ann its annotation, one a line.
+//!
+//! ```text
+//! T1 ⇥ Disease 10 15;20 25 ⇥ renal failure
+//! A1 ⇥ Negation T1
+//! A2 ⇥ Certainty T1 possible
+//! N1 ⇥ Reference T1 MESH:D051437 ⇥ Renal Insufficiency
+//! R1 ⇥ causes Arg1:T2 Arg2:T1
+//! #1 ⇥ AnnotatorNotes T1 ⇥ see the guideline
+//! ```
+//!
+//! Folders inside the folder are read too: the id of a document is the path of its files, without the ending. Files
+//! whose names begin with a dot are passed over. A text without annotation is a document without mentions.
+//!
+//! Offsets count Unicode scalar values of the text exactly as the file has it: its line breaks are not touched (CRLF is
+//! two characters), and a byte-order mark is a character of the text, as it is for brat.
+//! Format: <https://brat.nlplab.org/standoff.html>, and `server/src/annotation.py` where that is silent.
+//!
+//! As read here: attributes (`A`, and `M` of old files) and notes (`#`) of mentions become their attributes, one without
+//! a value becomes `true`; ids of normalisations (`N`) become concept ids, without the resource where that is `ID`.
+//! Events (`E`), equivalences (`*`) and what belongs to them or to relations are noted as not read.
+
+use super::faults::Faults;
+use super::file_names::{id_of_stem, stem_of_id};
+use super::lines::Lines;
+use super::{Expressed, fragments};
+use crate::new_file::NewFile;
+use crate::{Argument, CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Relation, Span, Target};
+use fs_err as fs;
+use itertools::Itertools;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, BufReader, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use walkdir::WalkDir;
+
+const TEXT: &str = "txt";
+const ANNOTATION: &str = "ann";
+
+/// Value of an attribute that has none.
+const FLAG: &str = "true";
+
+/// Kind of a note that a person wrote.
+const NOTES: &str = "AnnotatorNotes";
+
+/// The resource of a concept id that names none: brat asks for one.
+const ANY_RESOURCE: &str = "ID:";
+
+/// Id of a document that has none.
+const NO_ID: &str = "-";
+
+/// Reads the documents of a folder one by one, in the order of their names.
+pub struct Reader {
+    documents: std::vec::IntoIter<(PathBuf, String)>,
+    /// The text of the document returned last.
+    text: PathBuf,
+    diagnostics: Diagnostics,
+}
+
+impl Reader {
+    /// Lists the folder.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        if !fs::metadata(folder)?.is_dir() {
+            let message = format!("{} is not a folder of brat's .txt and .ann files", folder.display());
+            return Err(io::Error::new(ErrorKind::NotADirectory, message));
+        }
+        let mut documents = Vec::new();
+        let mut diagnostics = Diagnostics::default();
+        let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+        let entries = WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
+            let entry = entry?;
+            let path = entry.path();
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if entry.file_type().is_file() && ending == Some(TEXT) {
+                let id = id_of_path(path.strip_prefix(folder).unwrap_or(path));
+                documents.push((path.to_owned(), id));
+            } else if entry.file_type().is_file() && ending == Some(ANNOTATION) && !path.with_extension(TEXT).is_file() {
+                let mut faults = Faults::new(path);
+                let message = "annotation of a text that is not there";
+                faults.note(DiagnosticKind::UnknownDocument, 1, None, message);
+                diagnostics.0.append(&mut faults.take().0);
+            }
+        }
+        Ok(Self { documents: documents.into_iter(), text: PathBuf::new(), diagnostics })
+    }
+}
+
+impl super::Reader for Reader {
+    fn next_document(&mut self) -> io::Result<Option<Document>> {
+        let Some((path, id)) = self.documents.next() else { return Ok(None) };
+        let bytes = fs::read(&path)?;
+        let mut document = Document::new(id, String::from_utf8_lossy(&bytes));
+        if let Err(error) = std::str::from_utf8(&bytes) {
+            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count();
+            let mut faults = Faults::new(&path);
+            faults.invalid_utf8(vec![line]);
+            self.diagnostics.0.append(&mut faults.take().0);
+        }
+        let annotation = path.with_extension(ANNOTATION);
+        if annotation.is_file() {
+            let mut lines = Lines::new(BufReader::new(fs::File::open(&annotation)?), &annotation);
+            read_annotation(&mut document, &mut lines)?;
+            self.diagnostics.0.append(&mut lines.take_diagnostics().0);
+        }
+        self.text = path;
+        Ok(Some(document))
+    }
+
+    fn place(&self) -> (&Path, usize) {
+        (&self.text, 1)
+    }
+
+    fn take_diagnostics(&mut self) -> Diagnostics {
+        std::mem::take(&mut self.diagnostics)
+    }
+}
+
+/// The id of the document whose text has this path in the folder.
+fn id_of_path(path: &Path) -> String {
+    let stem = path.with_extension("");
+    stem.iter().map(|part| id_of_stem(&part.to_string_lossy())).join("/")
+}
+
+/// Path in the folder, without an ending, of the files of a document.
+fn path_of_id(id: &str) -> PathBuf {
+    if id.split('/').any(str::is_empty) { stem_of_id(id).into() } else { id.split('/').map(stem_of_id).collect() }
+}
+
+/// The mentions of a file so far.
+#[derive(Default)]
+struct Mentions {
+    /// Place in the document of each `T` line, or none where it was left out.
+    place_of_name: HashMap<String, Option<usize>>,
+    place_of_mention: HashMap<(Vec<Span>, String), usize>,
+}
+
+impl Mentions {
+    /// The place in the document of the mention that a line is about.
+    fn place(&self, name: &str) -> Result<usize, Fault> {
+        match self.place_of_name.get(name) {
+            Some(Some(place)) => Ok(*place),
+            Some(None) => Err(not_read("it is about a mention that was left out")),
+            None if name.starts_with('T') => Err(malformed("it is about a mention that is not there")),
+            None => Err(not_read("it is about something other than a mention")),
+        }
+    }
+}
+
+type Fault = (DiagnosticKind, String);
+
+fn malformed(message: &str) -> Fault {
+    (DiagnosticKind::MalformedLine, message.into())
+}
+
+fn not_read(message: &str) -> Fault {
+    (DiagnosticKind::NotRead, message.into())
+}
+
+fn read_annotation(document: &mut Document, lines: &mut Lines<impl io::BufRead>) -> io::Result<()> {
+    let index = document.char_index();
+    let mut mentions = Mentions::default();
+    let mut names = 0;
+    // A line may refer to a mention that stands below it.
+    let mut others = Vec::new();
+    while let Some(line) = lines.next_line()? {
+        let number = lines.number();
+        if line.starts_with('T') {
+            if let Err((kind, message)) = read_mention(document, &mut mentions, &index, &line) {
+                lines.report_at(number, kind, Some(&document.id), message);
+            }
+        } else if !line.trim().is_empty() {
+            others.push((number, line));
+        }
+    }
+    for (number, line) in others {
+        let columns: Vec<&str> = line.splitn(3, '\t').collect();
+        let (name, body, tail) = match columns[..] {
+            [name, body] => (name, body, ""),
+            [name, body, tail] => (name, body, tail),
+            _ => ("", "", ""),
+        };
+        let result = match name.chars().next() {
+            Some('A' | 'M') => read_attribute(document, &mentions, body),
+            Some('N') => {
+                names += usize::from(!tail.is_empty());
+                read_concept(document, &mentions, body)
+            }
+            Some('#') => read_note(document, &mentions, body, tail),
+            Some('R') => read_relation(document, &mentions, body),
+            Some('E') => Err(not_read("an event")),
+            Some('*') => Err(not_read("an equivalence")),
+            _ => Err(malformed("a line that is none of T, A, M, N, R, E, #, *, or has no tab")),
+        };
+        if let Err((kind, message)) = result {
+            lines.report_at(number, kind, Some(&document.id), message);
+        }
+    }
+    if names > 0 {
+        let message = format!("{names} names of concepts, which stand beside their ids");
+        lines.report_at(1, DiagnosticKind::NotRead, Some(&document.id), message);
+    }
+    Ok(())
+}
+
+/// Reads a `T` line.
+fn read_mention(
+    document: &mut Document,
+    mentions: &mut Mentions,
+    index: &CharIndex,
+    line: &str,
+) -> Result<(), Fault> {
+    let mut columns = line.splitn(3, '\t');
+    let (name, body) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+    if mentions.place_of_name.contains_key(name) {
+        return Err(malformed("its id is that of an earlier line"));
+    }
+    mentions.place_of_name.insert(name.into(), None);
+    let (entity_type, places) = body.split_once(' ').unwrap_or_default();
+    if entity_type.is_empty() {
+        return Err(malformed("a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"));
+    }
+    let span = |place: &str| {
+        let (start, end) = place.split_whitespace().collect_tuple()?;
+        Some(Span::new(start.parse().ok()?, end.parse().ok()?))
+    };
+    let spans: Option<Vec<Span>> = places.split(';').map(span).collect();
+    let mut spans = spans.ok_or_else(|| malformed("the place of a mention is `START END`, several joined by `;`"))?;
+    let pieces = fragments::pieces(&document.text, index, &spans)?;
+    let given = columns.next().filter(|given| !given.trim().is_empty());
+    if given.is_some_and(|given| !fragments::is_text_of(given, &pieces, &document.text, index, &spans)) {
+        let message = format!("column 3 is not the document's text at {}", spans[0]);
+        return Err((DiagnosticKind::TextMismatch, message));
+    }
+    spans.sort_unstable();
+    let next = document.mentions.len();
+    let place = *mentions.place_of_mention.entry((spans.clone(), entity_type.into())).or_insert(next);
+    mentions.place_of_name.insert(name.into(), Some(place));
+    let mention = Mention { fragments: spans, ..Mention::new(Span::new(0, 0), entity_type) };
+    if place == next {
+        document.mentions.push(mention);
+        return Ok(());
+    }
+    let message = format!("the {entity_type} mention at {} again", mention.span());
+    Err((DiagnosticKind::DuplicateMention, message))
+}
+
+fn set(mention: &mut Mention, key: &str, value: &str) -> Result<(), Fault> {
+    if mention.attributes.contains_key(key) {
+        return Err(not_read("a second value of an attribute, or a second note of the same kind"));
+    }
+    mention.attributes.insert(key.into(), value.into());
+    Ok(())
+}
+
+fn read_attribute(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
+    let mut parts = body.splitn(3, ' ');
+    let (Some(key), Some(name)) = (parts.next(), parts.next()) else {
+        return Err(malformed("an attribute is `ID⇥NAME MENTION VALUE`, with or without a value"));
+    };
+    let value = parts.next().filter(|value| !value.trim().is_empty()).unwrap_or(FLAG);
+    set(&mut document.mentions[mentions.place(name)?], key, value)
+}
+
+fn read_note(document: &mut Document, mentions: &Mentions, body: &str, text: &str) -> Result<(), Fault> {
+    let Some((kind, name)) = body.split_once(' ') else {
+        return Err(malformed("a note is `ID⇥KIND MENTION⇥TEXT`"));
+    };
+    set(&mut document.mentions[mentions.place(name)?], kind, text)
+}
+
+fn read_concept(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
+    let Some((_, name, id)) = body.split_whitespace().collect_tuple() else {
+        return Err(malformed("a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"));
+    };
+    let mention = &mut document.mentions[mentions.place(name)?];
+    mention.concept_ids.push(id.strip_prefix(ANY_RESOURCE).unwrap_or(id).into());
+    Ok(())
+}
+
+fn read_relation(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
+    let mut parts = body.split_whitespace();
+    let kind = parts.next().unwrap_or_default().to_owned();
+    let mut arguments = Vec::new();
+    for part in parts {
+        let Some((role, name)) = part.split_once(':') else {
+            return Err(malformed("a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"));
+        };
+        arguments.push(Argument { role: role.into(), target: Target::Mention(mentions.place(name)?) });
+    }
+    document.relations.push(Relation { kind, arguments });
+    Ok(())
+}
+
+/// What ends a line for brat, which reads lines as Python splits them.
+fn is_line_break(character: char) -> bool {
+    matches!(character, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Whether `text` can stand where a line has several things between spaces.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// `text` as such a thing: with `_` for white space and where there is nothing.
+fn token(text: &str) -> String {
+    let character = |c: char| if c.is_whitespace() || c.is_control() { '_' } else { c };
+    if text.is_empty() { "_".into() } else { text.chars().map(character).collect() }
+}
+
+/// The document as this format can say it.
+///
+/// A fragment with a line break in it becomes several, which is what brat asks for. Types, names of attributes, kinds
+/// and roles get `_` for their white space. Line breaks in values of attributes become spaces. Ids of concepts with
+/// white space are left out. Relations are those between two mentions; roles that are missing or the same become `Arg1`
+/// and `Arg2`. Of mentions with the same place and type, the first stays. Passages, sentences, words and attributes of
+/// the document are left out.
+pub fn express(document: &Document) -> Expressed {
+    let index = document.char_index();
+    let mut seen = HashSet::new();
+    let mut expressed = Expressed::new(document, |mention| {
+        let fragments = split_at_line_breaks(&document.text, &index, &mention.fragments)?;
+        let entity_type = token(&mention.entity_type);
+        if fragments.is_empty() || !seen.insert((fragments.clone(), entity_type.clone())) {
+            return None;
+        }
+        let concept_ids = mention.concept_ids.iter().filter(|id| is_token(id)).cloned().collect();
+        let mut attributes = BTreeMap::new();
+        for (key, value) in &mention.attributes {
+            let value = if value.contains(is_line_break) { value.replace(is_line_break, " ") } else { value.clone() };
+            attributes.entry(token(key)).or_insert(value);
+        }
+        Some(Mention { fragments, entity_type, concept_ids, attributes })
+    });
+    expressed.change_relations(|relation| {
+        let mut arguments = relation.arguments.clone();
+        if arguments.len() != 2 || arguments.iter().any(|argument| matches!(argument.target, Target::Concept(_))) {
+            return None;
+        }
+        for argument in &mut arguments {
+            argument.role = if argument.role.is_empty() { String::new() } else { token(&argument.role).replace(':', "_") };
+        }
+        if arguments[0].role == arguments[1].role || arguments.iter().any(|argument| argument.role.is_empty()) {
+            for (at, argument) in arguments.iter_mut().enumerate() {
+                argument.role = format!("Arg{}", at + 1);
+            }
+        }
+        Some(Relation { kind: token(&relation.kind), arguments })
+    });
+    expressed.document = Document {
+        id: if document.id.is_empty() { NO_ID.into() } else { document.id.clone() },
+        text: document.text.clone(),
+        mentions: expressed.document.mentions,
+        relations: expressed.document.relations,
+        ..Document::default()
+    };
+    expressed
+}
+
+/// The fragments without the line breaks in them, in ascending order. None where one lies outside the text.
+fn split_at_line_breaks(text: &str, index: &CharIndex, fragments: &[Span]) -> Option<Vec<Span>> {
+    let mut split = Vec::new();
+    for fragment in fragments {
+        let mut start = fragment.start;
+        for part in index.slice(text, *fragment)?.split(is_line_break) {
+            let end = start + part.chars().count();
+            if start < end {
+                split.push(Span::new(start, end));
+            }
+            start = end + 1;
+        }
+    }
+    split.sort_unstable();
+    Some(split)
+}
+
+/// Writes documents into a folder, two files each.
+pub struct Sink {
+    folder: PathBuf,
+}
+
+impl Sink {
+    /// Makes the folder where it is not there.
+    ///
+    /// # Errors
+    /// Where that cannot be done.
+    pub fn create(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.into() })
+    }
+}
+
+impl super::Sink for Sink {
+    fn write(&mut self, document: &Document) -> io::Result<()> {
+        // Not `set_extension`: a dot of the id is no ending.
+        let path = |ending: &str| {
+            let mut path = self.folder.join(path_of_id(&document.id)).into_os_string();
+            path.push(format!(".{ending}"));
+            PathBuf::from(path)
+        };
+        let mut text = NewFile::create(&path(TEXT))?;
+        text.write_all(document.text.as_bytes())?;
+        let mut annotation = NewFile::create(&path(ANNOTATION))?;
+        write_annotation(&mut annotation, document)?;
+        text.finish()?;
+        annotation.finish()
+    }
+
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()> {
+    let index = document.char_index();
+    let (mut attributes, mut concepts, mut notes) = (0, 0, 0);
+    for (mention, number) in document.mentions.iter().zip(1..) {
+        let places = mention.fragments.iter().map(|span| format!("{} {}", span.start, span.end)).join(";");
+        let text = mention.fragments.iter().map(|&span| index.slice(&document.text, span).unwrap_or_default()).join(" ");
+        writeln!(out, "T{number}\t{} {places}\t{text}", mention.entity_type)?;
+        for (key, value) in &mention.attributes {
+            if key == NOTES || !is_token(value) {
+                notes += 1;
+                writeln!(out, "#{notes}\t{key} T{number}\t{value}")?;
+                continue;
+            }
+            attributes += 1;
+            match value.as_str() {
+                FLAG => writeln!(out, "A{attributes}\t{key} T{number}")?,
+                value => writeln!(out, "A{attributes}\t{key} T{number} {value}")?,
+            }
+        }
+        for id in &mention.concept_ids {
+            concepts += 1;
+            let names_resource = id.split_once(':').is_some_and(|(resource, id)| !resource.is_empty() && !id.is_empty());
+            let resource = if names_resource && !id.starts_with(ANY_RESOURCE) { "" } else { ANY_RESOURCE };
+            writeln!(out, "N{concepts}\tReference T{number} {resource}{id}\t")?;
+        }
+    }
+    for (relation, number) in document.relations.iter().zip(1..) {
+        write!(out, "R{number}\t{}", relation.kind)?;
+        for Argument { role, target } in &relation.arguments {
+            if let Target::Mention(at) = target {
+                write!(out, " {role}:T{}", at + 1)?;
+            }
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}

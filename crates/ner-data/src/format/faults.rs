@@ -1,0 +1,45 @@
+use crate::{Diagnostic, DiagnosticKind, Diagnostics};
+use std::path::{Path, PathBuf};
+
+/// What was found wrong with a file so far.
+pub(super) struct Faults {
+    file: PathBuf,
+    found: Vec<Diagnostic>,
+}
+
+impl Faults {
+    pub(super) fn new(file: &Path) -> Self {
+        Self { file: file.into(), found: Vec::new() }
+    }
+
+    /// The file, as it was given.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Notes a fault. The message quotes no text of a document.
+    pub(super) fn note(
+        &mut self,
+        kind: DiagnosticKind,
+        line: usize,
+        document: Option<&str>,
+        message: impl Into<String>,
+    ) {
+        let (file, document, message) = (self.file.clone(), document.map(str::to_owned), message.into());
+        self.found.push(Diagnostic { kind, file, line, document, message });
+    }
+
+    /// Notes the lines of a file on which bytes were not UTF-8.
+    pub(super) fn invalid_utf8(&mut self, lines: Vec<usize>) {
+        for line in lines {
+            self.note(DiagnosticKind::InvalidUtf8, line, None, "bytes that are not UTF-8; they were read as U+FFFD");
+        }
+    }
+
+    /// The faults noted since the last call, in the order of the lines.
+    pub(super) fn take(&mut self) -> Diagnostics {
+        let mut found = std::mem::take(&mut self.found);
+        found.sort_by_key(|diagnostic| diagnostic.line);
+        Diagnostics(found)
+    }
+}
