@@ -40,7 +40,8 @@ const UNENDED: &str = "a string or value that does not end";
 /// Whether a file that begins with `text` is one.
 pub(super) fn begins(text: &str) -> bool {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
-    text.starts_with(['{', '[']) && (has("passages") || DOCUMENTS.iter().any(|key| has(key)))
+    // Lines of our own JSON have passages too, but these have no offset.
+    text.starts_with(['{', '[']) && (DOCUMENTS.iter().any(|key| has(key)) || has("passages") && has("offset"))
 }
 
 /// Reads documents one by one, in memory that does not grow with the file.

@@ -19,8 +19,7 @@ use super::faults::Faults;
 use super::utf8::Utf8;
 use super::{Expressed, Output};
 use crate::{DiagnosticKind, Diagnostics, Document};
-use quick_xml::Decoder;
-use quick_xml::escape::{escape, resolve_xml_entity};
+use quick_xml::escape::{escape, resolve_xml_entity, unescape};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
@@ -240,7 +239,8 @@ fn attributes(tag: &BytesStart) -> Option<Vec<(String, String)>> {
     for attribute in tag.attributes().with_checks(false) {
         let attribute = attribute.ok()?;
         let name = std::str::from_utf8(attribute.key.local_name().into_inner()).ok()?.to_owned();
-        attributes.push((name, attribute.decode_and_unescape_value(Decoder::utf8()).ok()?.into_owned()));
+        let value = unescape(std::str::from_utf8(&attribute.value).ok()?).ok()?.into_owned();
+        attributes.push((name, value));
     }
     Some(attributes)
 }
@@ -348,4 +348,132 @@ fn escape_text(text: &str) -> String {
 /// Readers of XML take all white space in attributes for spaces.
 fn escape_attribute(text: &str) -> String {
     escape_text(text).replace('\n', "&#10;").replace('\t', "&#9;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Format, FormatOptions, Reader as _, law};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn parse(input: &[u8]) -> (Vec<Document>, Vec<String>) {
+        let mut reader = Reader::new(input, Path::new("in.xml"));
+        let documents = std::iter::from_fn(|| reader.next_document().expect("memory can be read")).collect();
+        (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
+    }
+
+    /// `documents`: each as `ID text`. `faults`: as they are printed, without the name of the file.
+    fn check(input: &str, documents: &[&str], faults: &[&str]) {
+        let (found, printed) = parse(input.as_bytes());
+        let faults: Vec<String> = faults.iter().map(|fault| format!("in.xml:{fault}")).collect();
+        assert_eq!(printed, faults, "{input}");
+        let shown: Vec<String> = found.iter().map(|document| format!("{} {}", document.id, document.text)).collect();
+        assert_eq!(shown, documents, "{input}");
+    }
+
+    fn document(id: &str, text: &str) -> String {
+        format!("<document><id>{id}</id><passage><offset>0</offset><text>{text}</text></passage></document>")
+    }
+
+    #[test]
+    fn markup_in_all_its_forms() {
+        check("", &[], &[]);
+        check("<collection/>", &[], &[]);
+        let one = |text: &str| format!("\u{feff}<?xml version='1.0'?>\r\n<collection>{}</collection>", document("1", text));
+        check(&one("a &amp; &#98;&#x1D6FC;<!-- c --><![CDATA[<d>&amp;]]> "), &["1 a & b𝛼<d>&amp; "], &[]);
+        // Line breaks as XML has them: one character, unless they are written as references.
+        check(&one("a\r\nb\rc&#13;&#10;d"), &["1 a\nb\nc\r\nd"], &[]);
+        check(&one(""), &["1 "], &[]);
+        check("<document><id/><passage><offset>2</offset></passage></document>", &["   "], &[]);
+        check("<b:collection xmlns:b='x'><b:document><b:id>1</b:id></b:document></b:collection>", &["1 "], &[]);
+        let (documents, _) = parse(b"<document><infon key='a&#10;&quot;'>b</infon><id>1</id></document>");
+        assert_eq!(documents[0].attributes, [("a\n\"".to_owned(), "b".to_owned())].into());
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+        let (one, two) = (document("1", "a"), document("2", "b"));
+        let broken = "malformed line: the markup is not well-formed; the document that it stands in was left out";
+        let entity = "malformed line: a reference to an entity or character that XML does not have; read as U+FFFD";
+        let stranger = "left out, no place for it: 1 things that BioC does not have there";
+        let table: &[(String, &[&str], &[String])] = &[
+            ("a plain text\n".into(), &[], &["2: malformed line: no collection: this is not BioC XML".into()]),
+            (format!("{one}\n<document><id>2</id>\n<pass"), &["1 a"], &[format!("3: {broken}")]),
+            (
+                format!("{one}\n<document><id>2</id>\n<passage>"),
+                &["1 a"],
+                &["3: malformed line: the file ends inside the document of line 2, which was left out".into()],
+            ),
+            (format!("<document>\n<id>1</passage></document>\n{two}"), &["2 b"], &[format!("2: {broken}")]),
+            (format!("<document>\n<infon key=>x</infon></document>\n{two}"), &["2 b"], &[format!("2: {broken}")]),
+            (format!("<document><infon key='&x;'/></document>\n{two}"), &["2 b"], &[format!("1: {broken}")]),
+            (document("1", "a&nbsp;b"), &["1 a\u{fffd}b"], &[format!("1: {entity}")]),
+            (document("1", "&#0;"), &["1 \u{fffd}"], &[format!("1: {entity}")]),
+            (document("1", "<b>a</b>"), &["1 "], &[format!("1: document 1: {stranger}")]),
+            (format!("<document><id>1</id><x>{two}</x></document>"), &["1 "], &[format!("1: document 1: {stranger}")]),
+            ("<document/>".into(), &[], &["1: malformed line: a document without an id; it was left out".into()]),
+            (
+                "<collection><infon key='a'>b</infon></collection>".into(),
+                &[],
+                &["1: left out, no place for it: an infon of the collection".into()],
+            ),
+        ];
+        for (input, documents, faults) in table {
+            check(input, documents, &faults.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let (documents, faults) = parse(b"<document><id>\xff</id></document>");
+        assert_eq!(documents[0].id, "\u{fffd}");
+        assert_eq!(faults, ["in.xml:1: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"]);
+    }
+
+    #[test]
+    fn a_document_type_neither_opens_files_nor_grows() {
+        let lol: String = (1..10).map(|n| format!("<!ENTITY l{n} '{}'>", format!("&l{};", n - 1).repeat(10))).collect();
+        for entities in [format!("<!ENTITY l0 'lol'>{lol}"), "<!ENTITY l9 SYSTEM 'file:///etc/hostname'>".into()] {
+            let input = format!("<!DOCTYPE collection [{entities}]>{}", document("1", "&l9;"));
+            let (documents, faults) = parse(input.as_bytes());
+            assert_eq!((documents[0].text.as_str(), faults.len()), ("\u{fffd}", 1));
+        }
+    }
+
+    #[test]
+    fn nesting_and_attributes_without_end_are_passed() {
+        let deep = format!("<document><id>1</id>{}{}</document>", "<passage><x>".repeat(50_000), "</x></passage>".repeat(50_000));
+        assert_eq!(parse(deep.as_bytes()).0[0].id, "1");
+        let open = format!("<collection>{}", "<document><passage>".repeat(50_000));
+        assert_eq!(parse(open.as_bytes()).0, []);
+        let wide = format!("<document><id>1</id><passage{}/></document>", " a=''".repeat(50_000));
+        assert_eq!(parse(wide.as_bytes()).0[0].id, "1");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
+            law::check(Format::BiocXml, &FormatOptions::default(), &documents)?;
+        }
+
+        #[test]
+        fn any_bytes_are_read_and_every_mention_lies_in_its_text(
+            pieces in vec(prop_oneof![
+                1 => vec(any::<u8>(), 0..6),
+                9 => select(&[
+                    "<collection>", "</collection>", "<document>", "</document>", "<id>1</id>", "<passage>", "</passage>",
+                    "<offset>", "</offset>", "0", "1", "9", "99999999999999999999", "<text>", "</text>", "aä𝛼", "\n", "&lt;", "&",
+                    "<sentence>", "</sentence>", "<annotation id='1'><infon key='type'>X</infon>", "</annotation>",
+                    "<location offset='1' length='1'/>", "<location offset='0' length='2'/>", "<relation><node refid='1'/>",
+                    "</relation>", "<!--", "<![CDATA[", "<!DOCTYPE", "<?", ">", "/>", "<", "</",
+                ][..]).prop_map(|piece| piece.as_bytes().to_vec()),
+            ], 0..30)
+        ) {
+            let (documents, _) = parse(&pieces.concat());
+            for document in documents {
+                let index = document.char_index();
+                for mention in document.mentions {
+                    prop_assert!(index.slice(&document.text, mention.span()).is_some_and(|text| !text.is_empty()));
+                }
+            }
+        }
+    }
 }

@@ -450,3 +450,164 @@ fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Format, FormatOptions, law};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn parse(files: &[(&str, &[u8])]) -> (Vec<Document>, Vec<String>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, content).expect("a file");
+        }
+        let (documents, diagnostics) = Format::Brat.read(folder.path(), &FormatOptions::default()).expect("readable");
+        let prefix = format!("{}/", folder.path().display());
+        (documents, diagnostics.0.iter().map(|diagnostic| diagnostic.to_string().replace(&prefix, "")).collect())
+    }
+
+    /// `shown`: the mentions and relations of the annotation `ann` of `text`. `faults`: as they are printed.
+    fn check(text: &str, ann: &str, shown: &[&str], faults: &[&str]) {
+        let (documents, printed) = parse(&[("x.txt", text.as_bytes()), ("x.ann", ann.as_bytes())]);
+        let faults: Vec<String> = faults.iter().map(|fault| format!("x.ann:{fault}")).collect();
+        assert_eq!(printed, faults, "{ann}");
+        let mention = |mention: &Mention| {
+            let spans = mention.fragments.iter().join(" ");
+            let attributes = mention.attributes.iter().map(|(key, value)| format!(" {key}={value}")).join("");
+            let ids = mention.concept_ids.iter().map(|id| format!(" #{id}")).join("");
+            format!("{} {spans}{ids}{attributes}", mention.entity_type)
+        };
+        let argument = |argument: &Argument| match &argument.target {
+            Target::Mention(at) => format!(" {}:{at}", argument.role),
+            Target::Concept(id) => format!(" {}:{id}", argument.role),
+        };
+        let relation = |relation: &Relation| format!("{}{}", relation.kind, relation.arguments.iter().map(argument).join(""));
+        let [document] = &documents[..] else { panic!("one document") };
+        let found = document.mentions.iter().map(mention).chain(document.relations.iter().map(relation));
+        assert_eq!(found.collect::<Vec<_>>(), shown, "{ann}");
+        assert_eq!(document.text, text);
+    }
+
+    #[test]
+    fn good_lines_in_all_their_forms() {
+        check("ab", "", &[], &[]);
+        check("ab cd", "T1\tX 0 2\tab\nT2\tY 0 5\tab cd\n", &["X 0..2", "Y 0..5"], &[]);
+        check("ab cd", "\u{feff}T1\tX 0 2\tab\r\n\r\n", &["X 0..2"], &[]);
+        // In several places, in any order, and with the texts joined as they are by old tools.
+        check("ab cd ef", "T1\tX 0 2;6 8\tab ef\n", &["X 0..2 6..8"], &[]);
+        check("ab cd ef", "T1\tX 6 8;0 2\tef ab\n", &["X 0..2 6..8"], &[]);
+        check("ab cd ef", "T1\tX 0 2;6 8\tabef\nT2\tY 0 2;3 5\n", &["X 0..2 6..8", "Y 0..2 3..5"], &[]);
+        // Offsets count characters, of the line breaks too; these stand as spaces in the third column.
+        check("\u{feff}ä𝛼\r\ne\u{301}", "T1\tX 1 3\tä𝛼\nT2\tY 2 7\t𝛼  e\u{301}\n", &["X 1..3", "Y 2..7"], &[]);
+        check("a\tb", "T1\tX 0 3\ta\tb\n", &["X 0..3"], &[]);
+        check(
+            "ab cd",
+            "A1\tNegated T1\nM2\tSure T1\nA3\tLevel T1 very high\nN1\tReference T1 MESH:D1\t\nN2\tReference T1 ID:C2\t\n\
+             #1\tAnnotatorNotes T1\tsee\tthere\nR1\tpart Arg1:T2 Arg2:T1\nT1\tX 0 2\tab\nT2\tX 3 5\tcd\n",
+            &["X 0..2 #MESH:D1 #C2 AnnotatorNotes=see\tthere Level=very high Negated=true Sure=true", "X 3..5", "part Arg1:1 Arg2:0"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+        let table = [
+            ("ab", "malformed line: a line that is none of T, A, M, N, R, E, #, *, or has no tab"),
+            ("X1\tb c", "malformed line: a line that is none of T, A, M, N, R, E, #, *, or has no tab"),
+            ("T1\tX 3 5\tcd", "malformed line: its id is that of an earlier line"),
+            ("T2\tX\tcd", "malformed line: a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"),
+            ("T2", "malformed line: a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"),
+            ("T2\tX 3\tcd", "malformed line: the place of a mention is `START END`, several joined by `;`"),
+            ("T2\tX 3 5;\tcd", "malformed line: the place of a mention is `START END`, several joined by `;`"),
+            ("T2\tX 3 9\tcd", "offset out of range: 3..9 reaches outside the document of 5 characters"),
+            ("T2\tX 5 3\tcd", "offset out of range: 5..3 reaches outside the document of 5 characters"),
+            ("T2\tX 3 3\t", "offset out of range: 3..3 is empty"),
+            ("T2\tX 2 4\tcd", "text does not match the offsets: column 3 is not the document's text at 2..4"),
+            ("T2\tX 0 2\tab", "duplicate mention: the X mention at 0..2 again"),
+            ("A1\tNegated", "malformed line: an attribute is `ID⇥NAME MENTION VALUE`, with or without a value"),
+            ("A1\tNegated T9", "malformed line: it is about a mention that is not there"),
+            ("A1\tNegated E1", "left out, no place for it: it is about something other than a mention"),
+            ("N1\tReference T1", "malformed line: a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"),
+            ("#1\tAnnotatorNotes\tx", "malformed line: a note is `ID⇥KIND MENTION⇥TEXT`"),
+            ("#1\tAnnotatorNotes R1\tx", "left out, no place for it: it is about something other than a mention"),
+            ("R1\tpart T1 T1", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
+            ("R1\tpart Arg1:T1 Arg2:T9", "malformed line: it is about a mention that is not there"),
+            ("R1\tpart Arg1:T1 Arg2:E9", "left out, no place for it: it is about something other than a mention"),
+            ("E1\tX:T1 Theme:T1", "left out, no place for it: an event"),
+            ("*\tEquiv T1 T1", "left out, no place for it: an equivalence"),
+        ];
+        for (line, fault) in table {
+            check("ab cd", &format!("T1\tX 0 2\tab\n{line}\n"), &["X 0..2"], &[&format!("2: document x: {fault}")]);
+        }
+        check(
+            "ab cd",
+            "T1\tX 0 9\tab\nA1\tNegated T1\nN1\tReference T2 A:1\tname\nA2\tN T2\nA3\tN T2 x\nT2\tY 3 5\tcd",
+            &["Y 3..5 #A:1 N=true"],
+            &[
+                "1: document x: offset out of range: 0..9 reaches outside the document of 5 characters",
+                "1: document x: left out, no place for it: 1 names of concepts, which stand beside their ids",
+                "2: document x: left out, no place for it: it is about a mention that was left out",
+                "5: document x: left out, no place for it: a second value of an attribute, or a second note of the same kind",
+            ],
+        );
+    }
+
+    #[test]
+    fn files_and_folders() {
+        let (documents, faults) = parse(&[
+            ("b.txt", b"no annotation"),
+            ("a/x.y.txt", b"\n\xff"),
+            ("a/x.y.ann", b""),
+            ("a/lost.ann", b""),
+            (".hidden.txt", b""),
+            ("annotation.conf", b""),
+            ("a%2Fb.txt", b""),
+        ]);
+        let shown: Vec<&str> = documents.iter().map(|document| document.id.as_str()).collect();
+        assert_eq!(shown, ["a/x.y", "a/b", "b"]);
+        assert_eq!(
+            faults,
+            [
+                "a/lost.ann:1: unknown document: annotation of a text that is not there",
+                "a/x.y.txt:2: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"
+            ]
+        );
+        for id in ["a/b", "/a", "a//b", "a/", "../x", "a b/ä.txt", "%", "."] {
+            let path = path_of_id(id);
+            assert_eq!(id_of_path(&path.with_added_extension(TEXT)), id);
+            assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{id}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
+            law::check(Format::Brat, &FormatOptions::default(), &documents)?;
+        }
+
+        #[test]
+        fn any_bytes_are_read_and_every_mention_lies_in_its_text(
+            text in "[a-cä𝛼\n ]{0,9}",
+            lines in vec(prop_oneof![
+                vec(any::<u8>(), 0..12),
+                "T[12]\tX [0-6] [0-9](;[0-6] [0-9])?(\t[a-cä𝛼 ]{0,4})?".prop_map(String::into_bytes),
+                select(&["A1\tN T1", "A2\tN T2 x", "R1\tx a:T1 b:T2", "N1\tR T1 a:b\t", "#1\tN T1\tx", "*\tE T1", "E1\tX:T1"][..])
+                    .prop_map(|line| line.as_bytes().to_vec()),
+            ], 0..12)
+        ) {
+            let mut document = Document::new("x", text);
+            let ann = lines.join(&b'\n');
+            let mut lines = Lines::new(ann.as_slice(), Path::new("x.ann"));
+            read_annotation(&mut document, &mut lines).expect("memory can be read");
+            let index = document.char_index();
+            for mention in document.mentions {
+                prop_assert!(index.slice(&document.text, mention.span()).is_some_and(|text| !text.is_empty()));
+            }
+        }
+    }
+}

@@ -5,13 +5,20 @@
 //! writes documents of that form. What `express` changes is the format's loss: [`LossReport`] finds it by comparison,
 //! so that a format cannot forget to count something.
 
+mod bioc;
+pub mod bioc_json;
+pub mod bioc_xml;
+pub mod brat;
 pub mod conll;
+mod faults;
 pub mod file_names;
+mod fragments;
 pub mod jsonl;
 #[cfg(test)]
 mod law;
 mod lines;
 pub mod pubtator;
+mod utf8;
 
 use crate::new_file::NewFile;
 use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
@@ -36,6 +43,12 @@ pub enum Format {
     Conll,
     /// A JSON value a line ([`jsonl`]).
     Jsonl,
+    /// A collection in XML ([`bioc_xml`]).
+    BiocXml,
+    /// A collection in JSON ([`bioc_json`]).
+    BiocJson,
+    /// Texts with standoff annotation ([`brat`]).
+    Brat,
 }
 
 /// What a format is, apart from its reader and writer.
@@ -64,6 +77,19 @@ const FACTS: &[Facts] = &[
     },
     Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
     Facts { format: Format::Jsonl, name: "jsonl", extension: "jsonl", signs: Signs::Beginning(jsonl::begins) },
+    Facts {
+        format: Format::BiocXml,
+        name: "bioc-xml",
+        extension: "BioC.xml",
+        signs: Signs::Beginning(bioc_xml::begins),
+    },
+    Facts {
+        format: Format::BiocJson,
+        name: "bioc-json",
+        extension: "BioC.json",
+        signs: Signs::Beginning(bioc_json::begins),
+    },
+    Facts { format: Format::Brat, name: "brat", extension: "txt", signs: Signs::FolderOf("ann") },
 ];
 
 /// Bytes of a file that are looked at to tell its format.
@@ -137,7 +163,10 @@ impl Format {
     /// Where it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
         match self {
-            Self::Pubtator | Self::Conll | Self::Jsonl => self.open_input(open_file(path)?, path, options),
+            Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
+                self.open_input(open_file(path)?, path, options)
+            }
+            Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path)?))),
         }
     }
 
@@ -155,6 +184,9 @@ impl Format {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
             Self::Jsonl => Box::new(jsonl::Reader::new(input, file)),
+            Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file)),
+            Self::BiocJson => Box::new(bioc_json::Reader::new(input, file)),
+            Self::Brat => return Err(only_as_folder(self)),
         };
         Ok(Documents::new(reader))
     }
@@ -173,6 +205,9 @@ impl Format {
             Self::Pubtator => pubtator::express(document),
             Self::Conll => conll::express(document, &options.conll),
             Self::Jsonl => jsonl::express(document),
+            Self::BiocXml => bioc_xml::express(document),
+            Self::BiocJson => bioc_json::express(document),
+            Self::Brat => brat::express(document),
         }
     }
 
@@ -181,9 +216,13 @@ impl Format {
     /// # Errors
     /// Where it cannot be made.
     pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
-        match self {
-            Self::Pubtator | Self::Conll | Self::Jsonl => self.create_output(Output::create(path)?, options),
-        }
+        let sink: Box<dyn Sink> = match self {
+            Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
+                return self.create_output(Output::create(path)?, options);
+            }
+            Self::Brat => Box::new(brat::Sink::create(path)?),
+        };
+        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
 
     /// Writes to an output that need not be a file.
@@ -195,6 +234,9 @@ impl Format {
             Self::Pubtator => Box::new(pubtator::Sink::new(out)),
             Self::Conll => Box::new(conll::Sink::new(out, &options.conll)),
             Self::Jsonl => Box::new(jsonl::Sink::new(out)),
+            Self::BiocXml => Box::new(bioc_xml::Sink::new(out)),
+            Self::BiocJson => Box::new(bioc_json::Sink::new(out)),
+            Self::Brat => return Err(only_as_folder(self)),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
