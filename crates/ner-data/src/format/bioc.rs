@@ -72,14 +72,7 @@ static PASSAGE: Shape = Shape {
     name: "passage",
     plural: "passages",
     attributes: &[],
-    parts: &[
-        Infons,
-        Leaf("offset"),
-        Leaf("text"),
-        Children(&SENTENCE),
-        Children(&ANNOTATION),
-        Children(&RELATION),
-    ],
+    parts: &[Infons, Leaf("offset"), Leaf("text"), Children(&SENTENCE), Children(&ANNOTATION), Children(&RELATION)],
 };
 static SENTENCE: Shape = Shape {
     name: "sentence",
@@ -95,8 +88,7 @@ static ANNOTATION: Shape = Shape {
 };
 static RELATION: Shape =
     Shape { name: "relation", plural: "relations", attributes: &["id"], parts: &[Infons, Children(&NODE)] };
-static LOCATION: Shape =
-    Shape { name: "location", plural: "locations", attributes: &["offset", "length"], parts: &[] };
+static LOCATION: Shape = Shape { name: "location", plural: "locations", attributes: &["offset", "length"], parts: &[] };
 static NODE: Shape = Shape { name: "node", plural: "nodes", attributes: &["refid", "role"], parts: &[] };
 
 impl Shape {
@@ -112,7 +104,8 @@ impl Shape {
 
     /// The children that `is_it` finds.
     pub(super) fn child(&self, is_it: impl Fn(&Self) -> bool) -> Option<&'static Self> {
-        let children = self.parts.iter().filter_map(|part| if let Children(shape) = part { Some(*shape) } else { None });
+        let children =
+            self.parts.iter().filter_map(|part| if let Children(shape) = part { Some(*shape) } else { None });
         children.into_iter().find(|shape| is_it(shape))
     }
 }
@@ -264,7 +257,10 @@ impl<'e> Assembly<'e, '_> {
 
     fn passage(&mut self, passage: &'e Element) {
         let Some(start) = self.begin(passage) else { return };
-        self.not_read("infons of passages beside their type", passage.infons.iter().filter(|(key, _)| key != TYPE).count());
+        self.not_read(
+            "infons of passages beside their type",
+            passage.infons.iter().filter(|(key, _)| key != TYPE).count(),
+        );
         let text = passage.value("text").unwrap_or_default();
         let index = CharIndex::new(text);
         self.push_text(text);
@@ -345,15 +341,17 @@ impl<'e> Assembly<'e, '_> {
     fn mentions(&mut self) {
         let index = self.document.char_index();
         let mut place_of_mention = HashMap::new();
+        let mut composite = None;
         for annotation in std::mem::take(&mut self.annotations) {
             let id = annotation.value("id").unwrap_or_default();
+            if annotation.infon(ROLE_IN_COMPOSITE) == Some(INDIVIDUAL) {
+                self.note(DiagnosticKind::NotRead, annotation.line, "a part of a composite mention");
+                self.individual_mention(annotation, composite);
+                self.mention_of_id.entry(id).or_insert(None);
+                continue;
+            }
             let place = match self.mention(annotation, &index) {
-                Ok((part, text)) if annotation.infon(ROLE_IN_COMPOSITE) == Some(INDIVIDUAL) => {
-                    self.note(DiagnosticKind::NotRead, annotation.line, "a part of a composite mention");
-                    self.add_individual(&part, &text);
-                    None
-                }
-                Ok((mention, _)) => {
+                Ok(mention) => {
                     let next = self.document.mentions.len();
                     let key = (mention.fragments.clone(), mention.entity_type.clone());
                     let place = *place_of_mention.entry(key).or_insert(next);
@@ -370,16 +368,13 @@ impl<'e> Assembly<'e, '_> {
                     None
                 }
             };
+            composite = place.filter(|_| annotation.infon(ROLE_IN_COMPOSITE) == Some(COMPOSITE));
             self.mention_of_id.entry(id).or_insert(place);
         }
     }
 
-    /// The mention that an annotation is, and its text.
-    fn mention(
-        &mut self,
-        annotation: &Element,
-        index: &CharIndex,
-    ) -> Result<(Mention, String), (DiagnosticKind, String)> {
+    /// The mention that an annotation is.
+    fn mention(&mut self, annotation: &Element, index: &CharIndex) -> Result<Mention, (DiagnosticKind, String)> {
         let malformed = |message: &str| (DiagnosticKind::MalformedLine, message.to_owned());
         let mut spans = Vec::new();
         for location in annotation.children(&LOCATION) {
@@ -399,7 +394,6 @@ impl<'e> Assembly<'e, '_> {
             let message = format!("its text is not the document's text at {}", spans[0]);
             return Err((DiagnosticKind::TextMismatch, message));
         }
-        let text = pieces.join(" ");
         let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
         let mut mention = Mention::new(spans[0], entity_type.ok_or_else(|| malformed("it has no type"))?);
         spans.sort_unstable();
@@ -413,22 +407,20 @@ impl<'e> Assembly<'e, '_> {
             }
         }
         self.not_read("infons of the same key", repeated);
-        Ok((mention, text))
+        Ok(mention)
     }
 
-    /// A part of a composite mention, which stands behind it.
-    fn add_individual(&mut self, part: &Mention, text: &str) {
-        let Some(composite) = self.document.mentions.last_mut() else { return };
-        if !composite.span().covers(part.span()) {
-            return;
-        }
-        if composite.attributes.get(ROLE_IN_COMPOSITE).is_some_and(|role| role == COMPOSITE) {
-            composite.attributes.remove(ROLE_IN_COMPOSITE);
-            composite.attributes.insert(INDIVIDUAL_MENTIONS.into(), text.into());
-        } else if let Some(parts) = composite.attributes.get_mut(INDIVIDUAL_MENTIONS) {
+    /// Adds a part of a composite mention to the composite, which stands before it. Its text is what is kept: some
+    /// offsets of such parts in BC5CDR are wrong by one.
+    fn individual_mention(&mut self, part: &Element, composite: Option<usize>) {
+        let (Some(composite), Some(text)) = (composite, part.value("text")) else { return };
+        let attributes = &mut self.document.mentions[composite].attributes;
+        attributes.remove(ROLE_IN_COMPOSITE);
+        let parts = attributes.entry(INDIVIDUAL_MENTIONS.into()).or_default();
+        if !parts.is_empty() {
             parts.push('|');
-            parts.push_str(text);
         }
+        parts.push_str(text);
     }
 
     fn relations(&mut self) {
@@ -498,13 +490,14 @@ fn roleless(at: usize) -> String {
 /// the roles; those between mentions and concepts are left out.
 pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expressed {
     let text = sayable(&document.text);
-    let index = document.char_index();
+    let index = CharIndex::new(&text);
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
         let mut spans = mention.fragments.clone();
         spans.sort_unstable();
         let entity_type = sayable(&mention.entity_type);
-        let is_sayable = !spans.is_empty() && !entity_type.is_empty() && fragments::pieces(&text, &index, &spans).is_ok();
+        let is_sayable =
+            !spans.is_empty() && !entity_type.is_empty() && fragments::pieces(&text, &index, &spans).is_ok();
         if !is_sayable || !seen.insert((spans.clone(), entity_type.clone())) {
             return None;
         }
@@ -516,13 +509,13 @@ pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expre
         Some(Mention { fragments: spans, entity_type, concept_ids, attributes: attributes.collect() })
     });
     expressed.change_relations(|relation| express_relation(relation, sayable));
-    let (mentions, relations) = (std::mem::take(&mut expressed.document.mentions), std::mem::take(&mut expressed.document.relations));
+    let (mentions, relations) =
+        (std::mem::take(&mut expressed.document.mentions), std::mem::take(&mut expressed.document.relations));
     let id = if document.id.is_empty() { NO_ID.to_owned() } else { sayable(&document.id) };
     let passages = express_passages(&document.passages, index.len(), sayable);
     let sentences = express_sentences(&document.sentences, &blocks(&text, &index, &passages));
     let attributes = strings(&document.attributes, sayable).collect();
-    expressed.document =
-        Document { id, text, passages, sentences, words: Vec::new(), mentions, relations, attributes };
+    expressed.document = Document { id, text, passages, sentences, words: Vec::new(), mentions, relations, attributes };
     sort_mentions(&mut expressed);
     expressed
 }
@@ -577,9 +570,8 @@ fn express_sentences(sentences: &[Span], blocks: &[Block]) -> Vec<Span> {
     sorted.sort_unstable();
     let mut end = 0;
     sorted.retain(|sentence| {
-        let fits = !sentence.is_empty()
-            && end <= sentence.start
-            && blocks.iter().any(|block| block.span.covers(*sentence));
+        let fits =
+            !sentence.is_empty() && end <= sentence.start && blocks.iter().any(|block| block.span.covers(*sentence));
         end = if fits { sentence.end } else { end };
         fits
     });

@@ -198,7 +198,8 @@ impl<R: BufRead> Reader<R> {
             Err(_) if *is_broken => {}
             Err(_) => {
                 *is_broken = true;
-                let message = "a value that is not JSON, or nested too deeply; the object that it stands in was left out";
+                let message =
+                    "a value that is not JSON, or nested too deeply; the object that it stands in was left out";
                 self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
             }
         }
@@ -455,7 +456,11 @@ mod tests {
         let pubtator3 = r#"{"_id": "3|None", "id": "3", "passages": [{"offset": 0, "text": "c", "annotations": [{"id": "1",
             "infons": {"type": "Gene", "identifier": "9;8", "valid": true, "accession": null, "normalized": [9]},
             "locations": [{"offset": 0, "length": 1}], "text": "c"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
-        check(pubtator3, &["3 c"], &["1: document 3: left out, no place for it: 2 things that BioC does not have there"]);
+        check(
+            pubtator3,
+            &["3 c"],
+            &["1: document 3: left out, no place for it: 2 things that BioC does not have there"],
+        );
         let (documents, _) = parse(pubtator3.as_bytes());
         let attributes = [("normalized".to_owned(), "[9]".to_owned()), ("valid".to_owned(), "true".to_owned())];
         assert_eq!(documents[0].mentions[0].attributes, attributes.into());
@@ -466,16 +471,52 @@ mod tests {
     fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
         let one = r#"{"id": "1", "passages": []}"#;
         let table: &[(String, &[&str], &str)] = &[
-            (format!("{one}\nnull\n{one}"), &["1 ", "1 "], "2: malformed line: what stands here is not JSON, or not BioC"),
-            (format!("[{one}, {{\"id\": 2}}]"), &["1 "], "1: malformed line: an object that is neither a collection nor a document; it was left out"),
-            (format!("[{one},\n{{\"passages\": []}}]"), &["1 "], "2: malformed line: a document without an id; it was left out"),
-            (format!("{{\"documents\": [{one},\n{{\"id\": \"2"), &["1 "], "2: malformed line: a string or value that does not end; the document that it stands in was left out"),
-            (format!("{{\"documents\": [{one},\n"), &["1 "], "2: malformed line: the file ends inside a list or object"),
-            (format!("{{\"id\": \"2\n{one}"), &["1 "], "2: malformed line: a string or value that does not end; the document that it stands in was left out"),
-            (format!("[{{\"id\": tru, \"passages\": []}}, {one}]"), &["1 "], "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out"),
+            (
+                format!("{one}\nnull\n{one}"),
+                &["1 ", "1 "],
+                "2: malformed line: what stands here is not JSON, or not BioC",
+            ),
+            (
+                format!("[{one}, {{\"id\": 2}}]"),
+                &["1 "],
+                "1: malformed line: an object that is neither a collection nor a document; it was left out",
+            ),
+            (
+                format!("[{one},\n{{\"passages\": []}}]"),
+                &["1 "],
+                "2: malformed line: a document without an id; it was left out",
+            ),
+            (
+                format!("{{\"documents\": [{one},\n{{\"id\": \"2"),
+                &["1 "],
+                "2: malformed line: a string or value that does not end; the document that it stands in was left out",
+            ),
+            (
+                format!("{{\"documents\": [{one},\n"),
+                &["1 "],
+                "2: malformed line: the file ends inside a list or object",
+            ),
+            (
+                format!("{{\"id\": \"2\n{one}"),
+                &["1 "],
+                "2: malformed line: a string or value that does not end; the document that it stands in was left out",
+            ),
+            (
+                format!("[{{\"id\": tru, \"passages\": []}}, {one}]"),
+                &["1 "],
+                "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out",
+            ),
             (format!("{}\n{one}", "[".repeat(9)), &["1 "], "1: malformed line: lists and objects deeper than BioC's"),
-            (format!("{{\"id\": 1, \"passages\": {}{}}}\n{one}", "[".repeat(100_000), "]".repeat(100_000)), &["1 "], "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out"),
-            (format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"), &["1 "], "1: left out, no place for it: the infons of a collection"),
+            (
+                format!("{{\"id\": 1, \"passages\": {}{}}}\n{one}", "[".repeat(100_000), "]".repeat(100_000)),
+                &["1 "],
+                "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out",
+            ),
+            (
+                format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"),
+                &["1 "],
+                "1: left out, no place for it: the infons of a collection",
+            ),
         ];
         for (input, documents, fault) in table {
             check(input, documents, &[fault]);

@@ -162,7 +162,9 @@ impl<R: BufRead> Reader<R> {
     fn end(&mut self, line: usize, open: &Open) {
         self.is_done = true;
         let message = match open.elements.first() {
-            Some(document) => format!("the file ends inside the document of line {}, which was left out", document.line),
+            Some(document) => {
+                format!("the file ends inside the document of line {}, which was left out", document.line)
+            }
             None if !self.is_bioc && self.xml.buffer_position() > 0 => "no collection: this is not BioC XML".into(),
             None => return,
         };
@@ -181,7 +183,8 @@ impl Open {
             self.strangers += 1;
         } else if name == "infon" && parent.shape.has_infons() {
             let key = attributes(tag)?.into_iter().find(|(name, _)| name == "key");
-            self.leaf = Some(Leaf { name: None, key: key.map(|(_, key)| key).unwrap_or_default(), text: String::new() });
+            self.leaf =
+                Some(Leaf { name: None, key: key.map(|(_, key)| key).unwrap_or_default(), text: String::new() });
         } else if let Some(leaf) = parent.shape.leaf(name) {
             self.leaf = Some(Leaf { name: Some(leaf), key: String::new(), text: String::new() });
         } else if let Some(shape) = parent.shape.child(|shape| shape.name == name) {
@@ -381,7 +384,8 @@ mod tests {
     fn markup_in_all_its_forms() {
         check("", &[], &[]);
         check("<collection/>", &[], &[]);
-        let one = |text: &str| format!("\u{feff}<?xml version='1.0'?>\r\n<collection>{}</collection>", document("1", text));
+        let one =
+            |text: &str| format!("\u{feff}<?xml version='1.0'?>\r\n<collection>{}</collection>", document("1", text));
         check(&one("a &amp; &#98;&#x1D6FC;<!-- c --><![CDATA[<d>&amp;]]> "), &["1 a & b𝛼<d>&amp; "], &[]);
         // Line breaks as XML has them: one character, unless they are written as references.
         check(&one("a\r\nb\rc&#13;&#10;d"), &["1 a\nb\nc\r\nd"], &[]);
@@ -440,7 +444,11 @@ mod tests {
 
     #[test]
     fn nesting_and_attributes_without_end_are_passed() {
-        let deep = format!("<document><id>1</id>{}{}</document>", "<passage><x>".repeat(50_000), "</x></passage>".repeat(50_000));
+        let deep = format!(
+            "<document><id>1</id>{}{}</document>",
+            "<passage><x>".repeat(50_000),
+            "</x></passage>".repeat(50_000)
+        );
         assert_eq!(parse(deep.as_bytes()).0[0].id, "1");
         let open = format!("<collection>{}", "<document><passage>".repeat(50_000));
         assert_eq!(parse(open.as_bytes()).0, []);

@@ -77,7 +77,8 @@ impl Reader {
             if entry.file_type().is_file() && ending == Some(TEXT) {
                 let id = id_of_path(path.strip_prefix(folder).unwrap_or(path));
                 documents.push((path.to_owned(), id));
-            } else if entry.file_type().is_file() && ending == Some(ANNOTATION) && !path.with_extension(TEXT).is_file() {
+            } else if entry.file_type().is_file() && ending == Some(ANNOTATION) && !path.with_extension(TEXT).is_file()
+            {
                 let mut faults = Faults::new(path);
                 let message = "annotation of a text that is not there";
                 faults.note(DiagnosticKind::UnknownDocument, 1, None, message);
@@ -206,12 +207,7 @@ fn read_annotation(document: &mut Document, lines: &mut Lines<impl io::BufRead>)
 }
 
 /// Reads a `T` line.
-fn read_mention(
-    document: &mut Document,
-    mentions: &mut Mentions,
-    index: &CharIndex,
-    line: &str,
-) -> Result<(), Fault> {
+fn read_mention(document: &mut Document, mentions: &mut Mentions, index: &CharIndex, line: &str) -> Result<(), Fault> {
     let mut columns = line.splitn(3, '\t');
     let (name, body) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     if mentions.place_of_name.contains_key(name) {
@@ -340,7 +336,8 @@ pub fn express(document: &Document) -> Expressed {
             return None;
         }
         for argument in &mut arguments {
-            argument.role = if argument.role.is_empty() { String::new() } else { token(&argument.role).replace(':', "_") };
+            argument.role =
+                if argument.role.is_empty() { String::new() } else { token(&argument.role).replace(':', "_") };
         }
         if arguments[0].role == arguments[1].role || arguments.iter().any(|argument| argument.role.is_empty()) {
             for (at, argument) in arguments.iter_mut().enumerate() {
@@ -418,7 +415,8 @@ fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()>
     let (mut attributes, mut concepts, mut notes) = (0, 0, 0);
     for (mention, number) in document.mentions.iter().zip(1..) {
         let places = mention.fragments.iter().map(|span| format!("{} {}", span.start, span.end)).join(";");
-        let text = mention.fragments.iter().map(|&span| index.slice(&document.text, span).unwrap_or_default()).join(" ");
+        let text =
+            mention.fragments.iter().map(|&span| index.slice(&document.text, span).unwrap_or_default()).join(" ");
         writeln!(out, "T{number}\t{} {places}\t{text}", mention.entity_type)?;
         for (key, value) in &mention.attributes {
             if key == NOTES || !is_token(value) {
@@ -434,7 +432,8 @@ fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()>
         }
         for id in &mention.concept_ids {
             concepts += 1;
-            let names_resource = id.split_once(':').is_some_and(|(resource, id)| !resource.is_empty() && !id.is_empty());
+            let names_resource =
+                id.split_once(':').is_some_and(|(resource, id)| !resource.is_empty() && !id.is_empty());
             let resource = if names_resource && !id.starts_with(ANY_RESOURCE) { "" } else { ANY_RESOURCE };
             writeln!(out, "N{concepts}\tReference T{number} {resource}{id}\t")?;
         }
@@ -486,7 +485,8 @@ mod tests {
             Target::Mention(at) => format!(" {}:{at}", argument.role),
             Target::Concept(id) => format!(" {}:{id}", argument.role),
         };
-        let relation = |relation: &Relation| format!("{}{}", relation.kind, relation.arguments.iter().map(argument).join(""));
+        let relation =
+            |relation: &Relation| format!("{}{}", relation.kind, relation.arguments.iter().map(argument).join(""));
         let [document] = &documents[..] else { panic!("one document") };
         let found = document.mentions.iter().map(mention).chain(document.relations.iter().map(relation));
         assert_eq!(found.collect::<Vec<_>>(), shown, "{ann}");
@@ -509,7 +509,11 @@ mod tests {
             "ab cd",
             "A1\tNegated T1\nM2\tSure T1\nA3\tLevel T1 very high\nN1\tReference T1 MESH:D1\t\nN2\tReference T1 ID:C2\t\n\
              #1\tAnnotatorNotes T1\tsee\tthere\nR1\tpart Arg1:T2 Arg2:T1\nT1\tX 0 2\tab\nT2\tX 3 5\tcd\n",
-            &["X 0..2 #MESH:D1 #C2 AnnotatorNotes=see\tthere Level=very high Negated=true Sure=true", "X 3..5", "part Arg1:1 Arg2:0"],
+            &[
+                "X 0..2 #MESH:D1 #C2 AnnotatorNotes=see\tthere Level=very high Negated=true Sure=true",
+                "X 3..5",
+                "part Arg1:1 Arg2:0",
+            ],
             &[],
         );
     }
