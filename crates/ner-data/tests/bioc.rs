@@ -64,7 +64,7 @@ fn what_the_package_bioc_writes_is_read() {
         assert_eq!(documents, golden(), "{name}");
         let faults: Vec<String> =
             diagnostics.0.iter().map(|fault| format!("{:?}: {}", fault.kind, fault.message)).collect();
-        assert_eq!(faults, ["NotRead: 1 infons of passages beside their type"], "{name}");
+        assert_eq!(faults, ["NotRead: infons of passages beside their type: 1"], "{name}");
         for document in &documents {
             assert_eq!(format.express(document, &FormatOptions::default()).document, *document, "{name}");
         }

@@ -16,7 +16,8 @@
 //!   `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
 //! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
-//! - A relation with nodes relates mentions, one without relates concepts, by its infons (BC5CDR, BioRED).
+//! - A relation with nodes relates mentions. One without relates concepts, by its infons (BC5CDR, BioRED); so does one
+//!   with the infons `role1` and `role2` (PubTator3), whose nodes name no annotations.
 //!
 //! As written: text between passages, unless it is a single space, is a passage without a type; text between the
 //! sentences of a passage is a sentence of the type `gap`. The annotations stand in the passage or sentence in which
@@ -176,6 +177,9 @@ const INDIVIDUAL: &str = "IndividualMention";
 /// Infons of a relation that are no argument of it: whether it is new (BioRED), how sure it is (PubTator3).
 const NOT_ARGUMENTS: &[&str] = &["novel", "score"];
 
+/// Infons of a relation between concepts in PubTator3.
+const ROLES: [&str; 2] = ["role1", "role2"];
+
 /// Most characters of a document that lie between passages or sentences, single spaces apart. Without a limit an offset
 /// of many digits would take all memory.
 const MAX_FILLING: usize = 1 << 20;
@@ -215,7 +219,7 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
     assembly.relations();
     assembly.not_read("things that BioC does not have there", element.count_strangers());
     for (what, count) in std::mem::take(&mut assembly.not_read) {
-        assembly.note(DiagnosticKind::NotRead, element.line, format!("{count} {what}"));
+        assembly.note(DiagnosticKind::NotRead, element.line, format!("{what}: {count}"));
     }
     Some(assembly.document)
 }
@@ -324,11 +328,11 @@ impl<'e> Assembly<'e, '_> {
                 return Some(offset);
             }
             (Some(_), _) => "begins before the end of the text before it",
-            (None, _) => "has no offset",
+            (None, _) => "has no number as its offset",
         };
         let (name, place) = (part.shape.name, offset.map_or(String::new(), |offset| format!(" at {offset}")));
         let annotations = part.count(&ANNOTATION);
-        let message = format!("the {name}{place} {fault}; it was left out with its {annotations} annotations");
+        let message = format!("the {name}{place} {fault}; it was left out with its annotations ({annotations})");
         self.note(DiagnosticKind::MalformedLine, part.line, message);
         None
     }
@@ -424,47 +428,66 @@ impl<'e> Assembly<'e, '_> {
     }
 
     fn relations(&mut self) {
-        for element in std::mem::take(&mut self.relations) {
-            match self.relation(element) {
+        let relations = std::mem::take(&mut self.relations);
+        let ids: HashSet<&str> = relations.iter().filter_map(|relation| relation.value("id")).collect();
+        for element in &relations {
+            let relation = if element.children.is_empty() || ROLES.iter().all(|role| element.infon(role).is_some()) {
+                Ok(self.relation_of_concepts(element))
+            } else {
+                self.relation_of_mentions(element, &ids)
+            };
+            match relation {
                 Ok(relation) => self.document.relations.push(relation),
                 Err((kind, message)) => self.note(kind, element.line, message),
             }
         }
     }
 
-    fn relation(&mut self, element: &Element) -> Result<Relation, (DiagnosticKind, String)> {
-        let kind_infon = if element.infon(TYPE).is_some() { TYPE } else { RELATION_TYPE };
-        let kind = element.infon(kind_infon).unwrap_or_default().to_owned();
-        let others = element.infons.iter().filter(|(key, _)| key != kind_infon);
+    fn relation_of_concepts(&mut self, element: &Element) -> Relation {
+        let (kind_infon, kind) = kind_of_relation(element);
+        self.not_read("nodes of relations between concepts", element.children.len());
         let mut arguments = Vec::new();
-        if element.children.is_empty() {
-            for (key, value) in others {
-                if NOT_ARGUMENTS.contains(&key.as_str()) {
-                    self.not_read("infons of relations", 1);
-                } else {
-                    let role = if *key == roleless(arguments.len()) { "" } else { key };
-                    arguments.push(Argument { role: role.into(), target: Target::Concept(value.clone()) });
+        for (key, value) in element.infons.iter().filter(|(key, _)| key != kind_infon) {
+            if NOT_ARGUMENTS.contains(&key.as_str()) {
+                self.not_read("infons of relations", 1);
+            } else {
+                let role = if *key == roleless(arguments.len()) { "" } else { key };
+                arguments.push(Argument { role: role.into(), target: Target::Concept(value.clone()) });
+            }
+        }
+        Relation { kind, arguments }
+    }
+
+    fn relation_of_mentions(
+        &mut self,
+        element: &Element,
+        relations: &HashSet<&str>,
+    ) -> Result<Relation, (DiagnosticKind, String)> {
+        let (kind_infon, kind) = kind_of_relation(element);
+        self.not_read("infons of relations", element.infons.iter().filter(|(key, _)| key != kind_infon).count());
+        let mut arguments = Vec::new();
+        for node in &element.children {
+            let refid = node.value("refid").unwrap_or_default();
+            let (fault, message) = match self.mention_of_id.get(refid) {
+                Some(Some(mention)) => {
+                    let role = node.value("role").unwrap_or_default().to_owned();
+                    arguments.push(Argument { role, target: Target::Mention(*mention) });
+                    continue;
                 }
-            }
-        } else {
-            let others = others.count();
-            self.not_read("infons of relations", others);
-            for node in &element.children {
-                let refid = node.value("refid").unwrap_or_default();
-                let Some(&mention) = self.mention_of_id.get(refid) else {
-                    let message = "a relation with something that is no annotation of the document";
-                    return Err((DiagnosticKind::NotRead, message.into()));
-                };
-                let Some(mention) = mention else {
-                    let message = "a relation with an annotation that was left out";
-                    return Err((DiagnosticKind::NotRead, message.into()));
-                };
-                let role = node.value("role").unwrap_or_default().to_owned();
-                arguments.push(Argument { role, target: Target::Mention(mention) });
-            }
+                Some(None) => (DiagnosticKind::NotRead, "a relation with an annotation that was left out"),
+                None if relations.contains(refid) => (DiagnosticKind::NotRead, "a relation with a relation"),
+                None => (DiagnosticKind::MalformedLine, "a relation with something that is not in the document"),
+            };
+            return Err((fault, message.into()));
         }
         Ok(Relation { kind, arguments })
     }
+}
+
+/// The infon that names the kind of a relation, and the kind.
+fn kind_of_relation(element: &Element) -> (&'static str, String) {
+    let key = if element.infon(TYPE).is_some() { TYPE } else { RELATION_TYPE };
+    (key, element.infon(key).unwrap_or_default().to_owned())
 }
 
 fn is_id_infon(key: &str) -> bool {
@@ -742,4 +765,154 @@ fn relation_element(at: usize, relation: &Relation) -> Element {
         }
     }
     element
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Diagnostic;
+    use crate::format::{Format, FormatOptions};
+    use std::path::Path;
+
+    fn read(passages: &str, rest: &str) -> (Document, Vec<String>) {
+        let xml = format!("<document><id>7</id>{passages}{rest}</document>");
+        let documents = Format::BiocXml
+            .open_input(Box::new(xml.as_bytes()), Path::new("in.xml"), &FormatOptions::default())
+            .expect("no folder");
+        let (mut documents, diagnostics) = documents.read_all().expect("memory can be read");
+        let show = |Diagnostic { kind, message, .. }: &Diagnostic| format!("{kind}: {message}");
+        (documents.remove(0), diagnostics.0.iter().map(show).collect())
+    }
+
+    fn passage(offset: usize, text: &str, inside: &str) -> String {
+        format!("<passage><infon key='type'>p</infon><offset>{offset}</offset><text>{text}</text>{inside}</passage>")
+    }
+
+    fn sentence(offset: usize, text: &str) -> String {
+        format!("<sentence><offset>{offset}</offset><text>{text}</text></sentence>")
+    }
+
+    fn annotation(id: usize, infons: &[(&str, &str)], locations: &[(usize, usize)], text: &str) -> String {
+        let infons = infons.iter().map(|(key, value)| format!("<infon key='{key}'>{value}</infon>"));
+        let locations = locations.iter().map(|(at, length)| format!("<location offset='{at}' length='{length}'/>"));
+        let inside: String = infons.chain(locations).collect();
+        format!("<annotation id='{id}'>{inside}<text>{text}</text></annotation>")
+    }
+
+    /// `shown`: the text, `|`, the spans of the passages, `|`, those of the sentences.
+    fn check_text(passages: &[String], shown: &str, faults: &[&str]) {
+        let (document, printed) = read(&passages.concat(), "");
+        let spans = |spans: Vec<Span>| spans.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let passages = spans(document.passages.iter().map(|passage| passage.span).collect());
+        assert_eq!(format!("{}|{passages}|{}", document.text, spans(document.sentences)), shown);
+        assert_eq!(printed, faults);
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_passages_at_their_offsets() {
+        check_text(&[], "||", &[]);
+        check_text(&[passage(0, "ab", ""), passage(3, "cd", "")], "ab cd|0..2 3..5|", &[]);
+        check_text(&[passage(2, "a", ""), passage(3, "b", ""), passage(6, "", "")], "  ab  |2..3 3..4 6..6|", &[]);
+        check_text(&[passage(0, "", &(sentence(0, "a.") + &sentence(4, "b.")))], "a.  b.|0..6|0..2 4..6", &[]);
+        check_text(&[passage(1, "a. b.", &(sentence(1, "a.") + &sentence(4, "b.")))], " a. b.|1..6|1..3 4..6", &[]);
+        let overlap = "begins before the end of the text before it; it was left out with its annotations (0)";
+        let far = "begins too far behind the text before it; it was left out with its annotations (0)";
+        check_text(
+            &[passage(0, "ab", ""), passage(1, "cd", ""), passage(2, "e", "")],
+            "abe|0..2 2..3|",
+            &[&format!("malformed line: the passage at 1 {overlap}")],
+        );
+        check_text(
+            &[passage(0, "", &(sentence(0, "ab") + &sentence(1, "cd")))],
+            "ab|0..2|0..2",
+            &[&format!("malformed line: the sentence at 1 {overlap}")],
+        );
+        check_text(
+            &[passage(1 << 40, "a", "")],
+            "||",
+            &[&format!("malformed line: the passage at {} {far}", 1_u64 << 40)],
+        );
+        check_text(
+            &[passage(0, "a. b.", &sentence(1, "a."))],
+            "a. b.|0..5|",
+            &[
+                "text does not match the offsets: a sentence that is not the text of its passage at its offset; it was left out",
+            ],
+        );
+        check_text(
+            &["<passage><text>a</text><annotation/></passage>".into()],
+            "||",
+            &["malformed line: the passage has no number as its offset; it was left out with its annotations (1)"],
+        );
+    }
+
+    #[test]
+    fn infons_name_types_and_concepts_and_the_parts_of_composites() {
+        let of_type = |kind| ("type", kind);
+        let role = |role| ("CompositeRole", role);
+        let annotations = [
+            annotation(1, &[of_type("X"), ("MESH", "D1|-1|D2")], &[(0, 1)], "a"),
+            annotation(2, &[of_type("X"), ("identifier", "MESH:D1,D2; OMIM:3"), ("NCBI_Gene", "4")], &[(2, 1)], "b"),
+            annotation(3, &[of_type("X"), role("CompositeMention"), ("n", "1")], &[(4, 5)], "c d e"),
+            annotation(4, &[of_type("X"), role("IndividualMention")], &[(4, 1), (8, 1)], "c e"),
+            // The offset is wrong, as some in BC5CDR are.
+            annotation(5, &[of_type("X"), role("IndividualMention")], &[(5, 3)], "d e"),
+            annotation(6, &[of_type("Y"), role("CompositeMention")], &[(4, 1)], "c"),
+            annotation(7, &[of_type("X")], &[(0, 1)], "a"),
+        ];
+        let part = "left out, no place for it: a part of a composite mention";
+        let (document, faults) = read(&passage(0, "a b c d e", &annotations.concat()), "");
+        assert_eq!(faults, [part, part, "duplicate mention: the X mention at 0..1 again"]);
+        let shown: Vec<(String, &BTreeMap<String, String>)> =
+            document.mentions.iter().map(|mention| (mention.concept_ids.join(" "), &mention.attributes)).collect();
+        let attributes = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.into(), v.into())).collect();
+        let composite = attributes(&[("individual_mentions", "c e|d e"), ("n", "1")]);
+        let alone = attributes(&[role("CompositeMention")]);
+        let none = BTreeMap::new();
+        let expected = [("D1 D2", &none), ("MESH:D1 D2 OMIM:3 4", &none), ("", &composite), ("", &alone)];
+        assert_eq!(shown, expected.map(|(ids, attributes)| (ids.to_owned(), attributes)));
+    }
+
+    #[test]
+    fn relations_are_those_of_nodes_or_of_infons() {
+        let annotations = annotation(1, &[("type", "X")], &[(0, 1)], "a") + &annotation(2, &[], &[(0, 1)], "a");
+        let node = |refid: &str| format!("<node refid='{refid}' role='r'/>");
+        let relation = |inside: &str| format!("<relation id='R'>{inside}</relation>");
+        let infons = |infons: &[(&str, &str)]| {
+            infons.iter().map(|(key, value)| format!("<infon key='{key}'>{value}</infon>")).collect::<String>()
+        };
+        let check = |inside: &str, shown: &str, faults: &[&str]| {
+            let (document, mut printed) = read(&passage(0, "a b", &annotations), &relation(inside));
+            assert_eq!(printed.remove(0), "malformed line: annotation 2: it has no type");
+            assert_eq!(printed, faults, "{inside}");
+            let argument = |Argument { role, target }: &Argument| match target {
+                Target::Concept(id) => format!(" {role}={id}"),
+                Target::Mention(at) => format!(" {role}:{at}"),
+            };
+            let show = |relation: &Relation| {
+                relation.kind.clone() + &relation.arguments.iter().map(argument).collect::<String>()
+            };
+            assert_eq!(document.relations.iter().map(show).collect::<String>(), shown, "{inside}");
+        };
+        check(
+            &infons(&[("relation", "CID"), ("Chemical", "D1"), ("Disease", "D2")]),
+            "CID Chemical=D1 Disease=D2",
+            &[],
+        );
+        check(&infons(&[("type", "x"), ("argument1", "D1"), ("argument2", "D2")]), "x =D1 =D2", &[]);
+        check(&(infons(&[("type", "x")]) + &node("1") + &node("1")), "x r:0 r:0", &[]);
+        check(
+            &infons(&[("entity1", "1"), ("entity2", "2"), ("novel", "No"), ("type", "x")]),
+            "x entity1=1 entity2=2",
+            &["left out, no place for it: infons of relations: 1"],
+        );
+        check(
+            &(infons(&[("role1", "a|1"), ("role2", "b|2"), ("type", "x")]) + &node("0")),
+            "x role1=a|1 role2=b|2",
+            &["left out, no place for it: nodes of relations between concepts: 1"],
+        );
+        check(&node("2"), "", &["left out, no place for it: a relation with an annotation that was left out"]);
+        check(&node("R"), "", &["left out, no place for it: a relation with a relation"]);
+        check(&node("9"), "", &["malformed line: a relation with something that is not in the document"]);
+    }
 }

@@ -10,7 +10,8 @@
 //!
 //! What the objects mean is said in `bioc.rs`. Read are also documents that stand alone, one or several in a file
 //! (PubTator's export, one a line), lists of collections (PubMed Central's) and the object of PubTator3, whose list of
-//! documents bears its name. Values of infons that are no strings are read as their JSON.
+//! documents bears its name. Values of infons that are no strings are read as their JSON, but for objects with an
+//! `identifier` (PubTator3's concepts), which are read as that.
 
 use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
@@ -338,7 +339,10 @@ fn infon(value: Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+        other => match other.get("identifier") {
+            Some(Value::String(identifier)) => Some(identifier.clone()),
+            _ => Some(other.to_string()),
+        },
     }
 }
 
@@ -459,7 +463,7 @@ mod tests {
         check(
             pubtator3,
             &["3 c"],
-            &["1: document 3: left out, no place for it: 2 things that BioC does not have there"],
+            &["1: document 3: left out, no place for it: things that BioC does not have there: 2"],
         );
         let (documents, _) = parse(pubtator3.as_bytes());
         let attributes = [("normalized".to_owned(), "[9]".to_owned()), ("valid".to_owned(), "true".to_owned())];

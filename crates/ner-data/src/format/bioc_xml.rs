@@ -138,10 +138,13 @@ impl<R: BufRead> Reader<R> {
                 Ok(_) => true,
                 Err(quick_xml::Error::Io(error)) => return Err(io::Error::new(error.kind(), error)),
                 Err(_) => {
-                    // At the end of the file, or in markup that the library cannot pass.
                     let at = Some(self.xml.buffer_position());
                     self.is_done = broken_at == at;
                     broken_at = at;
+                    if self.is_done {
+                        let message = "the rest of the file is no XML that can be read";
+                        self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
+                    }
                     false
                 }
             };
@@ -168,6 +171,7 @@ impl<R: BufRead> Reader<R> {
             None if !self.is_bioc && self.xml.buffer_position() > 0 => "no collection: this is not BioC XML".into(),
             None => return,
         };
+        let line = if self.is_bioc { line } else { 1 };
         self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
     }
 }
@@ -401,9 +405,9 @@ mod tests {
         let (one, two) = (document("1", "a"), document("2", "b"));
         let broken = "malformed line: the markup is not well-formed; the document that it stands in was left out";
         let entity = "malformed line: a reference to an entity or character that XML does not have; read as U+FFFD";
-        let stranger = "left out, no place for it: 1 things that BioC does not have there";
+        let stranger = "left out, no place for it: things that BioC does not have there: 1";
         let table: &[(String, &[&str], &[String])] = &[
-            ("a plain text\n".into(), &[], &["2: malformed line: no collection: this is not BioC XML".into()]),
+            ("a plain text\n".into(), &[], &["1: malformed line: no collection: this is not BioC XML".into()]),
             (format!("{one}\n<document><id>2</id>\n<pass"), &["1 a"], &[format!("3: {broken}")]),
             (
                 format!("{one}\n<document><id>2</id>\n<passage>"),

@@ -152,6 +152,8 @@ impl Mentions {
 
 type Fault = (DiagnosticKind, String);
 
+const RELATION: &str = "a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`";
+
 fn malformed(message: &str) -> Fault {
     (DiagnosticKind::MalformedLine, message.into())
 }
@@ -282,9 +284,12 @@ fn read_relation(document: &mut Document, mentions: &Mentions, body: &str) -> Re
     let mut arguments = Vec::new();
     for part in parts {
         let Some((role, name)) = part.split_once(':') else {
-            return Err(malformed("a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"));
+            return Err(malformed(RELATION));
         };
         arguments.push(Argument { role: role.into(), target: Target::Mention(mentions.place(name)?) });
+    }
+    if arguments.is_empty() {
+        return Err(malformed(RELATION));
     }
     document.relations.push(Relation { kind, arguments });
     Ok(())
@@ -539,6 +544,7 @@ mod tests {
             ("N1\tReference T1", "malformed line: a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"),
             ("#1\tAnnotatorNotes\tx", "malformed line: a note is `ID⇥KIND MENTION⇥TEXT`"),
             ("#1\tAnnotatorNotes R1\tx", "left out, no place for it: it is about something other than a mention"),
+            ("R1\tpart", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
             ("R1\tpart T1 T1", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
             ("R1\tpart Arg1:T1 Arg2:T9", "malformed line: it is about a mention that is not there"),
             ("R1\tpart Arg1:T1 Arg2:E9", "left out, no place for it: it is about something other than a mention"),

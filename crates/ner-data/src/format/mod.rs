@@ -536,7 +536,7 @@ mod tests {
     fn formats_are_told_by_what_files_begin_with() {
         let check = |text: &str, expected| assert_eq!(Format::detect_beginning(text.as_bytes()), expected, "{text}");
         let (pubtator, conll, jsonl) = (Some(Format::Pubtator), Some(Format::Conll), Some(Format::Jsonl));
-        for text in ["", "\n\n", "text", "a text of words", "{\"documents\": []}", "[]", "{", "<collection>"] {
+        for text in ["", "\n\n", "text", "a text of words", "[]", "{", "<html>"] {
             check(text, None);
         }
         check("\u{feff}\n7|t|a\n", pubtator);
@@ -547,6 +547,10 @@ mod tests {
         check("{\"text\": \"a|t|b\"}\n", jsonl);
         check("[\"a\", {}]\n", jsonl);
         check("{\"text\": \"a text that is longer than what is", jsonl);
+        check("<?xml version='1.0'?>\n<collection>", Some(Format::BiocXml));
+        check("{\"documents\": []}", Some(Format::BiocJson));
+        check("{\"id\": \"7\", \"passages\": [{\"offset\": 0}]}", Some(Format::BiocJson));
+        check("{\"text\": \"a\", \"passages\": [{\"kind\": \"title\"}]}", jsonl);
     }
 
     #[test]
