@@ -1,6 +1,6 @@
-//! BioC against the package `bioc` (golden files and `make_golden.py` beside them), and on the real BC5CDR, whose BioC and
-//! PubTator files say the same. The latter needs `MEDNER_CORPORA`, the folder that holds `bc5cdr`; without it the test
-//! says that it was skipped.
+//! BioC against the package `bioc` (golden files and `make_golden.py` beside them), and on the real BC5CDR, whose BioC
+//! and PubTator files say the same. The latter needs `MEDNER_CORPORA`, the folder that holds `bc5cdr`; without it the
+//! test says that it was skipped.
 
 use ner_data::format::pubtator::INDIVIDUAL_MENTIONS;
 use ner_data::{Argument, DiagnosticKind, Document, Format, FormatOptions, Mention, Passage, Relation, Span, Target};

@@ -12,8 +12,8 @@
 //!   before it is left out, and noted.
 //! - The infon `type` is the kind of a passage, the type of a mention, the kind of a relation (there also `relation`,
 //!   as BC5CDR has it). A passage without it is text without a name.
-//! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|` (BC5CDR),
-//!   `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
+//! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|`
+//!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
 //! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
 //! - A relation with nodes relates mentions. One without relates concepts, by its infons (BC5CDR, BioRED); so does one
@@ -295,7 +295,7 @@ impl<'e> Assembly<'e, '_> {
         match span.filter(|&span| index.slice(passage, span) == Some(text)) {
             Some(span) => self.mark_sentence(sentence, Span::new(start + span.start, start + span.end)),
             None => {
-                let message = "a sentence that is not the text of its passage at its offset; it was left out";
+                let message = "a sentence that is not its passage's text; it was left out";
                 self.note(DiagnosticKind::TextMismatch, sentence.line, message);
                 sentence.children.iter().for_each(|child| self.gather(child));
             }
@@ -835,9 +835,7 @@ mod tests {
         check_text(
             &[passage(0, "a. b.", &sentence(1, "a."))],
             "a. b.|0..5|",
-            &[
-                "text does not match the offsets: a sentence that is not the text of its passage at its offset; it was left out",
-            ],
+            &["text does not match the offsets: a sentence that is not its passage's text; it was left out"],
         );
         check_text(
             &["<passage><text>a</text><annotation/></passage>".into()],
@@ -914,5 +912,50 @@ mod tests {
         check(&node("2"), "", &["left out, no place for it: a relation with an annotation that was left out"]);
         check(&node("R"), "", &["left out, no place for it: a relation with a relation"]);
         check(&node("9"), "", &["malformed line: a relation with something that is not in the document"]);
+    }
+
+    #[test]
+    fn what_bioc_cannot_say_is_changed_or_left_out() {
+        let passage = |kind: &str, start, end| Passage { kind: kind.into(), span: Span::new(start, end) };
+        let mut attributed = Mention::new(Span::new(4, 5), "X");
+        attributed.concept_ids = ["D1", "a,b", "-1"].map(String::from).into();
+        let attributes = [("type", "x"), ("MESH", "x"), (ROLE_IN_COMPOSITE, INDIVIDUAL), ("kept", "x")];
+        attributed.attributes = attributes.map(|(key, value)| (key.into(), value.into())).into();
+        let argument = |role: &str, target: Target| Argument { role: role.into(), target };
+        let concept = |role: &str| argument(role, Target::Concept("D1".into()));
+        let relation = |arguments: Vec<Argument>| Relation { kind: "r".into(), arguments };
+        let document = Document {
+            id: String::new(),
+            text: "a. b. c d".into(),
+            passages: vec![passage("later", 6, 9), passage("first", 0, 5), passage("inside", 3, 5)],
+            sentences: vec![Span::new(3, 5), Span::new(0, 2), Span::new(4, 7)],
+            mentions: vec![
+                Mention::new(Span::new(6, 7), "X"),
+                attributed,
+                Mention::new(Span::new(4, 5), "X"),
+                Mention::new(Span::new(0, 1), ""),
+                Mention { fragments: vec![Span::new(8, 9), Span::new(0, 1)], ..Mention::new(Span::new(0, 1), "X") },
+            ],
+            relations: vec![
+                relation(vec![concept("a"), argument("b", Target::Mention(0))]),
+                relation(vec![concept("a"), concept("a")]),
+                relation(vec![concept("a"), concept("")]),
+                relation(vec![argument("", Target::Mention(1)), argument("", Target::Mention(0))]),
+            ],
+            ..Document::default()
+        };
+        let Expressed { document: new, mentions, relations } = express(&document, str::to_owned);
+        assert_eq!(new.id, NO_ID);
+        assert_eq!(new.passages, [passage("first", 0, 5), passage("later", 6, 9)]);
+        assert_eq!(new.sentences, [Span::new(0, 2), Span::new(3, 5)]);
+        // By the sentence or passage in which they begin.
+        assert_eq!(mentions, [Some(2), Some(1), None, None, Some(0)]);
+        assert_eq!(new.mentions[0].fragments, [Span::new(0, 1), Span::new(8, 9)]);
+        assert_eq!(new.mentions[1].concept_ids, ["D1", "a", "b"]);
+        assert_eq!(new.mentions[1].attributes, [("kept".to_owned(), "x".to_owned())].into());
+        assert_eq!(relations, [None, Some(0), Some(1), Some(2)]);
+        assert_eq!(new.relations[0].arguments, [concept(""), concept("")]);
+        assert_eq!(new.relations[1].arguments, [concept("a"), concept("")]);
+        assert_eq!(new.relations[2].arguments, [argument("", Target::Mention(1)), argument("", Target::Mention(2))]);
     }
 }

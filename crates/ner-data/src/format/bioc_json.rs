@@ -143,7 +143,7 @@ impl<R: BufRead> Reader<R> {
     /// Notes a fault at which the lists and objects around it are left.
     fn give_up(&mut self, message: &str) {
         let is_lost = self.open.iter().any(|level| matches!(level, Level::Object { is_collection: false, .. }));
-        let lost = if is_lost { "; the document that it stands in was left out" } else { "" };
+        let lost = if is_lost { "; the document around it was left out" } else { "" };
         let line = self.json.input.line();
         self.faults.note(DiagnosticKind::MalformedLine, line, None, format!("{message}{lost}"));
         self.open.clear();
@@ -199,8 +199,7 @@ impl<R: BufRead> Reader<R> {
             Err(_) if *is_broken => {}
             Err(_) => {
                 *is_broken = true;
-                let message =
-                    "a value that is not JSON, or nested too deeply; the object that it stands in was left out";
+                let message = "what is no JSON, or too deep; the object around it was left out";
                 self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
             }
         }
@@ -425,6 +424,7 @@ fn value(element: &Element, name: &str) -> Option<(String, Value)> {
 mod tests {
     use super::*;
     use crate::format::{Format, FormatOptions, Reader as _, law};
+    use crate::{Argument, Target};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -457,18 +457,23 @@ mod tests {
         check(&format!("[{one}, {two}]"), both, &[]);
         check(&format!(r#"[{{"documents": [{one}]}}, {{"documents": [{two}]}}]"#), both, &[]);
         check(&format!(r#"{{"PubTator3": [{one}, {two}]}}"#), both, &[]);
-        let pubtator3 = r#"{"_id": "3|None", "id": "3", "passages": [{"offset": 0, "text": "c", "annotations": [{"id": "1",
-            "infons": {"type": "Gene", "identifier": "9;8", "valid": true, "accession": null, "normalized": [9]},
-            "locations": [{"offset": 0, "length": 1}], "text": "c"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
-        check(
-            pubtator3,
-            &["3 c"],
-            &["1: document 3: left out, no place for it: things that BioC does not have there: 2"],
-        );
+        let pubtator3 = r#"{"_id": "3|None", "id": "3", "passages": [{"offset": 0, "text": "c", "annotations": [
+            {"id": "1", "infons": {"type": "Gene", "identifier": "9;8", "valid": true, "accession": null},
+             "locations": [{"offset": 0, "length": 1}], "text": "c"}]}], "relations": [{"id": "R1", "infons": {
+            "score": "0.9", "role1": {"identifier": "9", "x": [1]}, "role2": {"identifier": "8"}, "type": "x"},
+            "nodes": [{"refid": "0", "role": "0,1"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
+        let faults = [
+            "1: document 3: left out, no place for it: infons of relations: 1",
+            "1: document 3: left out, no place for it: nodes of relations between concepts: 1",
+            "1: document 3: left out, no place for it: things that BioC does not have there: 2",
+        ];
+        check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
-        let attributes = [("normalized".to_owned(), "[9]".to_owned()), ("valid".to_owned(), "true".to_owned())];
-        assert_eq!(documents[0].mentions[0].attributes, attributes.into());
-        assert_eq!(documents[0].mentions[0].concept_ids, ["9", "8"]);
+        let mention = &documents[0].mentions[0];
+        assert_eq!(mention.attributes, [("valid".to_owned(), "true".to_owned())].into());
+        assert_eq!(mention.concept_ids, ["9", "8"]);
+        let concept = |role: &str, id: &str| Argument { role: role.into(), target: Target::Concept(id.into()) };
+        assert_eq!(documents[0].relations[0].arguments, [concept("role1", "9"), concept("role2", "8")]);
     }
 
     #[test]
@@ -493,7 +498,7 @@ mod tests {
             (
                 format!("{{\"documents\": [{one},\n{{\"id\": \"2"),
                 &["1 "],
-                "2: malformed line: a string or value that does not end; the document that it stands in was left out",
+                "2: malformed line: a string or value that does not end; the document around it was left out",
             ),
             (
                 format!("{{\"documents\": [{one},\n"),
@@ -503,18 +508,18 @@ mod tests {
             (
                 format!("{{\"id\": \"2\n{one}"),
                 &["1 "],
-                "2: malformed line: a string or value that does not end; the document that it stands in was left out",
+                "2: malformed line: a string or value that does not end; the document around it was left out",
             ),
             (
                 format!("[{{\"id\": tru, \"passages\": []}}, {one}]"),
                 &["1 "],
-                "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out",
+                "1: malformed line: what is no JSON, or too deep; the object around it was left out",
             ),
             (format!("{}\n{one}", "[".repeat(9)), &["1 "], "1: malformed line: lists and objects deeper than BioC's"),
             (
                 format!("{{\"id\": 1, \"passages\": {}{}}}\n{one}", "[".repeat(100_000), "]".repeat(100_000)),
                 &["1 "],
-                "1: malformed line: a value that is not JSON, or nested too deeply; the object that it stands in was left out",
+                "1: malformed line: what is no JSON, or too deep; the object around it was left out",
             ),
             (
                 format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"),
@@ -541,9 +546,10 @@ mod tests {
             pieces in vec(prop_oneof![
                 1 => vec(any::<u8>(), 0..6),
                 9 => select(&[
-                    "{", "}", "[", "]", ",", ":", "\n", "\"", "\\", "\"id\":\"1\"", "\"documents\":[", "\"passages\":[{",
-                    "\"offset\":", "0", "9", "99999999999999999999", "\"text\":\"aä𝛼\"", "\"annotations\":[{",
-                    "\"locations\":[{\"offset\":1,\"length\":1}]", "\"infons\":{\"type\":\"X\"}", "null", "}]", "}]}",
+                    "{", "}", "[", "]", ",", ":", "\n", "\"", "\\", "\"id\":\"1\"", "\"documents\":[",
+                    "\"passages\":[{", "\"offset\":", "0", "9", "99999999999999999999", "\"text\":\"aä𝛼\"",
+                    "\"annotations\":[{", "\"locations\":[{\"offset\":1,\"length\":1}]", "null", "}]", "}]}",
+                    "\"infons\":{\"type\":\"X\"}",
                 ][..]).prop_map(|piece| piece.as_bytes().to_vec()),
             ], 0..24)
         ) {

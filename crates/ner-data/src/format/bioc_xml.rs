@@ -1,4 +1,5 @@
-//! BioC XML: a `<collection>` of documents, passages and annotations, as NCBI's tools and the BioCreative tasks have it.
+//! BioC XML: a `<collection>` of documents, passages and annotations, as NCBI's tools and the BioCreative tasks have
+//! it.
 //!
 //! ```xml
 //! <collection><source>PubTator</source><date/><key/>
@@ -149,7 +150,7 @@ impl<R: BufRead> Reader<R> {
                 }
             };
             if !is_sound && !self.is_done && !is_broken {
-                let lost = if open.elements.is_empty() { "" } else { "; the document that it stands in was left out" };
+                let lost = if open.elements.is_empty() { "" } else { "; the document around it was left out" };
                 let message = format!("the markup is not well-formed{lost}");
                 self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
             }
@@ -403,7 +404,7 @@ mod tests {
     #[test]
     fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
         let (one, two) = (document("1", "a"), document("2", "b"));
-        let broken = "malformed line: the markup is not well-formed; the document that it stands in was left out";
+        let broken = "malformed line: the markup is not well-formed; the document around it was left out";
         let entity = "malformed line: a reference to an entity or character that XML does not have; read as U+FFFD";
         let stranger = "left out, no place for it: things that BioC does not have there: 1";
         let table: &[(String, &[&str], &[String])] = &[
@@ -471,11 +472,12 @@ mod tests {
             pieces in vec(prop_oneof![
                 1 => vec(any::<u8>(), 0..6),
                 9 => select(&[
-                    "<collection>", "</collection>", "<document>", "</document>", "<id>1</id>", "<passage>", "</passage>",
-                    "<offset>", "</offset>", "0", "1", "9", "99999999999999999999", "<text>", "</text>", "aä𝛼", "\n", "&lt;", "&",
-                    "<sentence>", "</sentence>", "<annotation id='1'><infon key='type'>X</infon>", "</annotation>",
-                    "<location offset='1' length='1'/>", "<location offset='0' length='2'/>", "<relation><node refid='1'/>",
-                    "</relation>", "<!--", "<![CDATA[", "<!DOCTYPE", "<?", ">", "/>", "<", "</",
+                    "<collection>", "</collection>", "<document>", "</document>", "<id>1</id>", "<passage>",
+                    "</passage>", "<offset>", "</offset>", "0", "1", "9", "99999999999999999999", "<text>", "</text>",
+                    "aä𝛼", "\n", "&lt;", "&", "<sentence>", "</sentence>", "</annotation>",
+                    "<annotation id='1'><infon key='type'>X</infon>", "<location offset='1' length='1'/>",
+                    "<location offset='0' length='2'/>", "<relation><node refid='1'/>", "</relation>", "<!--",
+                    "<![CDATA[", "<!DOCTYPE", "<?", ">", "/>", "<", "</",
                 ][..]).prop_map(|piece| piece.as_bytes().to_vec()),
             ], 0..30)
         ) {

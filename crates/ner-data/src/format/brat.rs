@@ -16,9 +16,9 @@
 //! two characters), and a byte-order mark is a character of the text, as it is for brat.
 //! Format: <https://brat.nlplab.org/standoff.html>, and `server/src/annotation.py` where that is silent.
 //!
-//! As read here: attributes (`A`, and `M` of old files) and notes (`#`) of mentions become their attributes, one without
-//! a value becomes `true`; ids of normalisations (`N`) become concept ids, without the resource where that is `ID`.
-//! Events (`E`), equivalences (`*`) and what belongs to them or to relations are noted as not read.
+//! As read here: attributes (`A`, and `M` of old files) and notes (`#`) of mentions become their attributes, those
+//! without a value with the value `true`; ids of normalisations (`N`) become concept ids, without the resource where
+//! that is `ID`. Events (`E`), equivalences (`*`) and what belongs to them or to relations are noted as not read.
 
 use super::faults::Faults;
 use super::file_names::{id_of_stem, stem_of_id};
@@ -247,7 +247,7 @@ fn read_mention(document: &mut Document, mentions: &mut Mentions, index: &CharIn
 
 fn set(mention: &mut Mention, key: &str, value: &str) -> Result<(), Fault> {
     if mention.attributes.contains_key(key) {
-        return Err(not_read("a second value of an attribute, or a second note of the same kind"));
+        return Err(not_read("a second value or note of the same name"));
     }
     mention.attributes.insert(key.into(), value.into());
     Ok(())
@@ -512,8 +512,8 @@ mod tests {
         check("a\tb", "T1\tX 0 3\ta\tb\n", &["X 0..3"], &[]);
         check(
             "ab cd",
-            "A1\tNegated T1\nM2\tSure T1\nA3\tLevel T1 very high\nN1\tReference T1 MESH:D1\t\nN2\tReference T1 ID:C2\t\n\
-             #1\tAnnotatorNotes T1\tsee\tthere\nR1\tpart Arg1:T2 Arg2:T1\nT1\tX 0 2\tab\nT2\tX 3 5\tcd\n",
+            "A1\tNegated T1\nM2\tSure T1\nA3\tLevel T1 very high\nN1\tReference T1 MESH:D1\t\n\
+             N2\tReference T1 ID:C2\t\n#1\tAnnotatorNotes T1\tsee\tthere\nR1\tpart Arg1:T2 Arg2:T1\nT1\tX 0 2\tab\nT2\tX 3 5\tcd\n",
             &[
                 "X 0..2 #MESH:D1 #C2 AnnotatorNotes=see\tthere Level=very high Negated=true Sure=true",
                 "X 3..5",
@@ -562,9 +562,40 @@ mod tests {
                 "1: document x: offset out of range: 0..9 reaches outside the document of 5 characters",
                 "1: document x: left out, no place for it: 1 names of concepts, which stand beside their ids",
                 "2: document x: left out, no place for it: it is about a mention that was left out",
-                "5: document x: left out, no place for it: a second value of an attribute, or a second note of the same kind",
+                "5: document x: left out, no place for it: a second value or note of the same name",
             ],
         );
+    }
+
+    #[test]
+    fn what_the_format_cannot_say_is_changed_or_left_out() {
+        let mut document = Document::new("x", "a\r\nb\n c d");
+        let mut mention = Mention::new(Span::new(0, 6), "a b");
+        mention.concept_ids = ["MESH:1", "2", "ID:3", ":4", "a b"].map(String::from).into();
+        let attributes =
+            [(NOTES, "one"), ("flag", "true"), ("level", "low"), ("n", "a\nb"), ("of b", ""), ("t", "x y")];
+        mention.attributes = attributes.map(|(key, value)| (key.into(), value.into())).into();
+        let lost = Mention::new(Span::new(1, 3), "X");
+        let again = Mention {
+            fragments: vec![Span::new(0, 1), Span::new(3, 4), Span::new(5, 6)],
+            ..Mention::new(Span::new(0, 1), "a_b")
+        };
+        document.mentions = vec![lost, mention, again, Mention::new(Span::new(6, 7), "X")];
+        let relation = |roles: [&str; 2], targets: [usize; 2]| {
+            let argument = |(role, at): (&str, usize)| Argument { role: role.into(), target: Target::Mention(at) };
+            Relation { kind: "of a".into(), arguments: roles.into_iter().zip(targets).map(argument).collect() }
+        };
+        document.relations =
+            vec![relation(["", "x"], [1, 3]), relation(["a:b", "c"], [3, 1]), relation(["a", "b"], [0, 1])];
+        let expressed = express(&document);
+        assert_eq!(expressed.mentions, [None, Some(0), None, Some(1)]);
+        let mut written = Vec::new();
+        write_annotation(&mut written, &expressed.document).expect("memory");
+        let expected = "T1\ta_b 0 1;3 4;5 6\ta b  \n#1\tAnnotatorNotes T1\tone\nA1\tflag T1\nA2\tlevel T1 low\n\
+            #2\tn T1\ta b\n#3\tof_b T1\t\n#4\tt T1\tx y\n\
+            N1\tReference T1 MESH:1\t\nN2\tReference T1 ID:2\t\nN3\tReference T1 ID:ID:3\t\nN4\tReference T1 ID::4\t\n\
+            T2\tX 6 7\tc\nR1\tof_a Arg1:T1 Arg2:T2\nR2\tof_a a_b:T2 c:T1\n";
+        assert_eq!(String::from_utf8(written).expect("UTF-8"), expected);
     }
 
     #[test]
@@ -606,8 +637,9 @@ mod tests {
             lines in vec(prop_oneof![
                 vec(any::<u8>(), 0..12),
                 "T[12]\tX [0-6] [0-9](;[0-6] [0-9])?(\t[a-cä𝛼 ]{0,4})?".prop_map(String::into_bytes),
-                select(&["A1\tN T1", "A2\tN T2 x", "R1\tx a:T1 b:T2", "N1\tR T1 a:b\t", "#1\tN T1\tx", "*\tE T1", "E1\tX:T1"][..])
-                    .prop_map(|line| line.as_bytes().to_vec()),
+                select(&[
+                    "A1\tN T1", "A2\tN T2 x", "R1\tx a:T1 b:T2", "N1\tR T1 a:b\t", "#1\tN T1\tx", "*\tE T1", "E1\tX:T1",
+                ][..]).prop_map(|line| line.as_bytes().to_vec()),
             ], 0..12)
         ) {
             let mut document = Document::new("x", text);

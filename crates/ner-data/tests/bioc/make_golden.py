@@ -1,7 +1,7 @@
 """Writes golden.xml and golden.json with the package bioc (pip install bioc==2.1): python make_golden.py
 
-Invented text with what BioC can say: Unicode beyond the first plane, a mention in two places, nested mentions, relations
-with and without nodes, sentences, infons everywhere. `../bioc.rs` expects it to be read from both files.
+Invented text with what BioC can say: Unicode beyond the first plane, a mention in two places, nested mentions,
+relations with and without nodes, sentences, infons everywhere. `../bioc.rs` expects it to be read from both files.
 """
 
 from pathlib import Path
