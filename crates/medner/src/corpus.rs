@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit};
+use ner_data::i2b2_release;
 use ner_data::{DatasetDescription, Diagnostic, DiagnosticKind, Diagnostics, Format, Splits};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
@@ -218,11 +219,11 @@ pub struct Found {
 
 fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<CorpusFiles> {
     description.locate(folder).with_context(|| {
-        format!(
-            "--data-dir is no folder of {}: wanted are {}, or train.tsv, devel.tsv and test.tsv",
-            description.name,
-            description.file_names().join(", ")
-        )
+        let wanted = match description.release {
+            Some(_) => "the release".to_owned(),
+            None => format!("{}, or train.tsv, devel.tsv and test.tsv", description.file_names().join(", ")),
+        };
+        format!("--data-dir is no folder of {}: wanted is {wanted}", description.name)
     })
 }
 
@@ -233,6 +234,8 @@ fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<Corpus
 /// Where a folder cannot be read.
 pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
     for (source, folder) in places(description) {
+        let imported = folder.join(RELEASE);
+        let folder = if description.release.is_some() && source != Source::Environment { imported } else { folder };
         match description.locate(&folder) {
             Ok(files) => return Ok(Some(Found { source, folder, files })),
             Err(DatasetError::MissingFiles { missing, in_part: true, .. }) => {
@@ -276,6 +279,40 @@ pub fn hub_options() -> Options {
     options
 }
 
+/// Takes a release over as it was handed out, so that every command finds it: its files are put into the checkout, or
+/// into medner's cache where there is none. Returns where.
+///
+/// # Errors
+/// Where it is no release, cannot be read, or is there already.
+pub fn import(dataset: &str, from: &[PathBuf]) -> Result<PathBuf> {
+    let description = describe(dataset)?.description;
+    if description.release.is_none() {
+        bail!("{} is not imported from a release; --data-dir names the folder of its files", description.name);
+    }
+    let target = places(&description).into_iter().find(|(source, _)| *source != Source::Environment);
+    let (_, target) = target.context("no home folder is known, so there is no place to put it")?;
+    if target.join(RELEASE).exists() {
+        bail!("{} is there already; remove it to import anew", target.join(RELEASE).display());
+    }
+    let (tree, diagnostics) = i2b2_release::read_tree(from)?;
+    for diagnostic in &diagnostics.0 {
+        warn!("{diagnostic}");
+    }
+    i2b2_release::load_tree(&tree)?;
+    fs_err::create_dir_all(&target)?;
+    let staging = tempfile::tempdir_in(&target)?;
+    for (path, bytes) in &tree {
+        let path = staging.path().join(path);
+        fs_err::create_dir_all(path.parent().unwrap_or(staging.path()))?;
+        fs_err::write(path, bytes)?;
+    }
+    fs_err::rename(staging.keep(), target.join(RELEASE))?;
+    Ok(target.join(RELEASE))
+}
+
+/// Folder of an imported release.
+const RELEASE: &str = "release";
+
 /// Brings the files that are missing into the checkout, or into medner's cache where there is none.
 fn fetch(description: &DatasetDescription) -> Result<Found> {
     let target = places(description).into_iter().find(|(source, _)| *source != Source::Environment);
@@ -312,9 +349,15 @@ pub fn ways_to_get(description: &DatasetDescription, folder: Option<&Path>) -> S
         // Writing to a string does not fail.
         let _ = writeln!(text, "    {what:<20} {how}");
     };
-    way("--data-dir DIR", &format!("DIR holds {}", names.join(", ")));
-    way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds them"));
-    if let Some(folder) = folder {
+    if description.release.is_some() {
+        way("--data-dir DIR", "DIR holds the release, as folders or archives");
+        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds it"));
+        way("import it", &format!("data {name} --from DIR-or-archive …"));
+    } else {
+        way("--data-dir DIR", &format!("DIR holds {}", names.join(", ")));
+        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds them"));
+    }
+    if let Some(folder) = folder.filter(|_| description.release.is_none()) {
         way("a copy", &format!("put them into {}", folder.display()));
     }
     match &description.download {

@@ -6,7 +6,7 @@ use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{DatasetDescription, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
+use ner_data::{DatasetDescription, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
 use ner_eval::{Scores, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
@@ -189,7 +189,9 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(progress) = &progress {
         info!("resuming after epoch {}", progress.epoch);
     }
-    let model = Model { config, config_json, labels, encoder, reading, device, kind };
+    let format_options = corpus.description.format_options.clone();
+    let format = corpus.origin.format;
+    let model = Model { config, config_json, labels, encoder, reading, format, format_options, device, kind };
     train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), &stop)?;
     let outcome = finish(&model, &folder, [&dev, &test])?;
     record.finished_at = Some(now());
@@ -204,6 +206,9 @@ struct Model {
     labels: LabelSet,
     encoder: TextEncoder,
     reading: Reading,
+    /// Format of the corpus, which predictions are written in.
+    format: Format,
+    format_options: FormatOptions,
     device: Device,
     kind: Kind,
 }
@@ -317,10 +322,23 @@ fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]
         dev: score_documents(dev.documents, &on_dev)?.scores,
         test: score_documents(test.documents, &on_test)?.scores,
     };
-    let predictions = folder.path().join("predictions").join("test.PubTator.txt");
-    Format::Pubtator.write(&predictions, &on_test, &FormatOptions::default())?;
+    write_predictions(&folder.path().join("predictions"), &on_test, model.format, &model.format_options)?;
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
+}
+
+/// Writes the predictions for the test split in the format of the corpus, and says what it cannot express.
+fn write_predictions(folder: &Path, documents: &[Document], format: Format, options: &FormatOptions) -> Result<()> {
+    let place = if format.is_folder() { folder.join("test") } else { folder.join(format!("test.{}", format.extension())) };
+    if place.is_dir() {
+        // Of a process that was killed between writing them and the end of its run.
+        fs_err::remove_dir_all(&place)?;
+    }
+    let report = format.write(&place, documents, options)?;
+    for (item, tally) in report.tallies.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
+        info!("predictions as {format}: {item}: {} moved, {} lost", tally.moved, tally.lost);
+    }
+    Ok(())
 }
 
 impl CorpusRecord {

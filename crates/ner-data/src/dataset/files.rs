@@ -1,6 +1,6 @@
-use super::{DatasetDescription, DatasetError, RandomSplit, Split, Splits};
+use super::{DatasetDescription, DatasetError, RandomSplit, Release, Split, Splits};
+use crate::i2b2_release;
 use crate::{Diagnostics, Document, Format, FormatOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// The documents of a split, and what was wrong with its file.
@@ -30,6 +30,8 @@ pub enum Layout {
     Splits(Splits<PathBuf>),
     /// One file or folder, to be split.
     Whole(PathBuf, RandomSplit),
+    /// A release in this folder.
+    Release(PathBuf, Release),
 }
 
 /// Files of the MTL-Bioinformatics-2016 collection and of many that follow it.
@@ -49,13 +51,20 @@ impl DatasetDescription {
         let missing_of = |names: &[&str]| -> Vec<String> {
             names.iter().filter(|name| !folder.join(name).exists()).map(|name| (*name).to_owned()).collect()
         };
+        if let Some(release) = self.release {
+            if folder.is_dir() {
+                return Ok(files(self.format, Layout::Release(folder.into(), release)));
+            }
+            let missing = vec!["folder of the release".to_owned()];
+            return Err(DatasetError::MissingFiles { folder: folder.into(), missing, in_part: false });
+        }
         let names = self.file_names();
         let missing = missing_of(&names);
         if missing.is_empty() {
             let layout = match (&self.splits, &self.split) {
                 (Some(splits), _) => Layout::Splits(splits.map(|_, split| folder.join(&split.file))),
                 (None, Some(split)) => Layout::Whole(folder.join(&split.file), split.clone()),
-                (None, None) => unreachable!("a description has one of splits, split and release"),
+                (None, None) => unreachable!("a description without a release has splits or a split"),
             };
             return Ok(files(self.format, layout));
         }
@@ -76,16 +85,17 @@ impl CorpusFiles {
     pub fn paths(&self) -> Vec<&Path> {
         match &self.layout {
             Layout::Splits(paths) => paths.iter().map(|(_, path)| path.as_path()).collect(),
-            Layout::Whole(path, _) => vec![path],
+            Layout::Whole(path, _) | Layout::Release(path, _) => vec![path],
         }
     }
 
     /// Loads all three splits.
     ///
     /// # Errors
-    /// Only where a file cannot be read.
-    pub fn load(&self) -> io::Result<Splits<LoadedSplit>> {
+    /// Where a file cannot be read, or a folder holds no release.
+    pub fn load(&self) -> Result<Splits<LoadedSplit>, DatasetError> {
         match &self.layout {
+            Layout::Release(path, Release::I2b2) => Ok(i2b2_release::import(std::slice::from_ref(path))?),
             Layout::Splits(paths) => paths.try_map(|_, path| {
                 let (documents, diagnostics) = self.format.read(path, &self.options)?;
                 Ok(LoadedSplit { documents, diagnostics })

@@ -11,6 +11,8 @@ pub use files::{CorpusFiles, Layout, LoadedSplit};
 pub use labels::{Dropped, LabelMap};
 pub use split::{RandomSplit, Split, Splits};
 
+use crate::i2b2_release::{self, ReleaseError};
+use crate::synthetic::clinical;
 use crate::{Format, FormatOptions};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,9 @@ pub enum DatasetError {
         /// Those that there are.
         names: Vec<String>,
     },
+    /// A release of a corpus is not what it should be.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
     /// A file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -127,6 +132,8 @@ pub struct DatasetDescription {
     pub splits: Option<Splits<SplitFile>>,
     /// Instead of `splits`: one file or folder of all documents, and how to split it.
     pub split: Option<RandomSplit>,
+    /// Instead of both: a release whose layout has an importer.
+    pub release: Option<Release>,
     /// Whether no mention crosses the end of a line unless the corpus says so. A model that is trained on it then
     /// predicts none that does.
     #[serde(default)]
@@ -139,6 +146,14 @@ pub struct DatasetDescription {
     pub recipe: toml::Table,
     /// Synthetic sample that comes with the program.
     pub sample: Option<Sample>,
+}
+
+/// A release of files whose layout needs an importer of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Release {
+    /// The 2010 i2b2/VA challenge ([`crate::i2b2_release`]).
+    #[serde(rename = "i2b2-2010")]
+    I2b2,
 }
 
 /// Where a corpus can be fetched.
@@ -183,6 +198,8 @@ enum EmbeddedSample {
     None,
     /// As the text of its files.
     Texts(Splits<&'static str>),
+    /// As the program that makes it up, in the layout of the i2b2 2010 release.
+    Clinical,
 }
 
 /// To add a corpus, add its folder to `datasets/` and its row here.
@@ -195,6 +212,11 @@ static BUILTIN: &[Builtin] = &[
             dev: include_str!("../../../../datasets/bc5cdr/sample/dev.PubTator.txt"),
             test: include_str!("../../../../datasets/bc5cdr/sample/test.PubTator.txt"),
         }),
+    },
+    Builtin {
+        name: "i2b2",
+        description: include_str!("../../../../datasets/i2b2/dataset.toml"),
+        sample: EmbeddedSample::Clinical,
     },
     Builtin {
         name: "anatem",
@@ -253,8 +275,9 @@ impl DatasetDescription {
     }
 
     fn check(&self) -> Result<(), String> {
-        if self.splits.is_some() == self.split.is_some() {
-            return Err("either splits or split must say where its documents are".into());
+        let sources = [self.splits.is_some(), self.split.is_some(), self.release.is_some()];
+        if sources.into_iter().filter(|&is_said| is_said).count() != 1 {
+            return Err("one of splits, split and release must say where its documents are".into());
         }
         if let Some(split) = self.split.as_ref().filter(|split| !split.is_sound()) {
             return Err(format!(
@@ -328,6 +351,10 @@ impl DatasetDescription {
                 let (documents, diagnostics) = documents.read_all()?;
                 Ok(LoadedSplit { documents, diagnostics })
             }),
+            Some(EmbeddedSample::Clinical) => {
+                let tree = clinical::i2b2(clinical::SAMPLE_SEED, clinical::SAMPLE_SIZES);
+                Ok(i2b2_release::load_tree(&tree)?)
+            }
             _ => Err(DatasetError::NoSample { name: self.name.clone() }),
         }
     }
@@ -386,7 +413,7 @@ mod tests {
         check(&OWN.replace("format", "fromat"), "unknown field `fromat`");
         check(&OWN.replace("pubtator", "word"), "unknown variant `word`");
         check(&OWN.replace("own", "../own"), "its name is that of a folder");
-        check("name = \"own\"\nformat = \"conll\"\n", "either splits or split");
+        check("name = \"own\"\nformat = \"conll\"\n", "one of splits, split and release");
         check(&OWN.replace("all.txt\"", "all.txt\", dev = 0.6, test = 0.4"), "leave no training data");
     }
 
