@@ -335,7 +335,7 @@ fn write_predictions(folder: &Path, documents: &[Document], format: Format, opti
         fs_err::remove_dir_all(&place)?;
     }
     let report = format.write(&place, documents, options)?;
-    for (item, tally) in report.tallies.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
+    for (item, tally) in report.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
         info!("predictions as {format}: {item}: {} moved, {} lost", tally.moved, tally.lost);
     }
     Ok(())

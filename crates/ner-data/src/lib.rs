@@ -10,6 +10,7 @@ mod diagnostic;
 mod document;
 pub mod format;
 pub mod frames;
+pub mod i2b2_release;
 mod loss;
 mod new_file;
 mod sentences;

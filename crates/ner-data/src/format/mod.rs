@@ -13,6 +13,7 @@ pub mod conll;
 mod faults;
 pub mod file_names;
 mod fragments;
+pub mod i2b2;
 pub mod jsonl;
 #[cfg(test)]
 mod law;
@@ -49,6 +50,8 @@ pub enum Format {
     BiocJson,
     /// Texts with standoff annotation ([`brat`]).
     Brat,
+    /// Clinical notes with their concepts by line and token ([`i2b2`]).
+    I2b2,
 }
 
 /// What a format is, apart from its reader and writer.
@@ -90,6 +93,7 @@ const FACTS: &[Facts] = &[
         signs: Signs::Beginning(bioc_json::begins),
     },
     Facts { format: Format::Brat, name: "brat", extension: "txt", signs: Signs::FolderOf("ann") },
+    Facts { format: Format::I2b2, name: "i2b2", extension: "txt", signs: Signs::FolderOf("con") },
 ];
 
 /// Bytes of a file that are looked at to tell its format.
@@ -167,6 +171,7 @@ impl Format {
                 self.open_input(open_file(path)?, path, options)
             }
             Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path)?))),
+            Self::I2b2 => Ok(Documents::new(Box::new(i2b2::Reader::open(path)?))),
         }
     }
 
@@ -187,6 +192,7 @@ impl Format {
             Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file)),
             Self::BiocJson => Box::new(bioc_json::Reader::new(input, file)),
             Self::Brat => return Err(only_as_folder(self)),
+            Self::I2b2 => return Err(only_as_folder(self)),
         };
         Ok(Documents::new(reader))
     }
@@ -208,6 +214,7 @@ impl Format {
             Self::BiocXml => bioc_xml::express(document),
             Self::BiocJson => bioc_json::express(document),
             Self::Brat => brat::express(document),
+            Self::I2b2 => i2b2::express(document),
         }
     }
 
@@ -221,6 +228,7 @@ impl Format {
                 return self.create_output(Output::create(path)?, options);
             }
             Self::Brat => Box::new(brat::Sink::create(path)?),
+            Self::I2b2 => Box::new(i2b2::Sink::create(path)?),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }
@@ -237,6 +245,7 @@ impl Format {
             Self::BiocXml => Box::new(bioc_xml::Sink::new(out)),
             Self::BiocJson => Box::new(bioc_json::Sink::new(out)),
             Self::Brat => return Err(only_as_folder(self)),
+            Self::I2b2 => return Err(only_as_folder(self)),
         };
         Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
     }

@@ -56,18 +56,18 @@ pub(super) enum Part {
 }
 
 /// Terms of one sort: those of every part, and those that only the development or test part may use.
-pub(super) struct Pool {
-    shared: Vec<Term>,
-    dev: Vec<Term>,
-    test: Vec<Term>,
+pub(super) struct Pool<T> {
+    shared: Vec<T>,
+    dev: Vec<T>,
+    test: Vec<T>,
 }
 
 /// How often a term of the development or test part is one that the training part never names.
 const UNSEEN_PERCENT: usize = 27;
 
-impl Pool {
+impl<T> Pool<T> {
     /// Two thirds of `terms` for every part, a sixth each for development and test.
-    fn new(mut terms: Vec<Term>) -> Self {
+    pub(super) fn new(mut terms: Vec<T>) -> Self {
         let held_out = terms.len() / 6;
         let test = terms.split_off(terms.len() - held_out);
         let dev = terms.split_off(terms.len() - held_out);
@@ -76,12 +76,12 @@ impl Pool {
 
     /// The terms of all parts.
     #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Term> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.shared.iter().chain(&self.dev).chain(&self.test)
     }
 
     /// A term that `part` may use.
-    pub(super) fn choose(&self, part: Part, random: &mut Random) -> &Term {
+    pub(super) fn choose(&self, part: Part, random: &mut Random) -> &T {
         let held_out = match part {
             Part::Train => None,
             Part::Dev => Some(&self.dev),
@@ -95,8 +95,8 @@ impl Pool {
     }
 
     /// The terms that `part` may use.
-    pub(super) fn of(&self, part: Part) -> Vec<&Term> {
-        let held_out: &[Term] = match part {
+    pub(super) fn of(&self, part: Part) -> Vec<&T> {
+        let held_out: &[T] = match part {
             Part::Train => &[],
             Part::Dev => &self.dev,
             Part::Test => &self.test,
@@ -107,13 +107,13 @@ impl Pool {
 
 /// Everything that the texts of one seed can name.
 pub(super) struct Lexicon {
-    pub(super) chemicals: Pool,
-    pub(super) diseases: Pool,
-    pub(super) proteins: Pool,
+    pub(super) chemicals: Pool<Term>,
+    pub(super) diseases: Pool<Term>,
+    pub(super) proteins: Pool<Term>,
     pub(super) measures: Vec<Term>,
-    pub(super) cell_lines: Pool,
+    pub(super) cell_lines: Pool<Term>,
     /// A receptor ligand, written in brackets before the number of its receptor: the mention ends inside a word.
-    pub(super) ligands: Pool,
+    pub(super) ligands: Pool<Term>,
     pub(super) toxicity: Term,
     pub(super) overdose: Term,
 }
@@ -164,11 +164,11 @@ fn number(terms: &mut [Term], first: usize, random: &mut Random) {
 
 /// The names given out so far.
 #[derive(Default)]
-struct Names(BTreeSet<String>);
+pub(super) struct Names(BTreeSet<String>);
 
 impl Names {
     /// The first name of `make` that is new.
-    fn unique(&mut self, mut make: impl FnMut() -> String) -> String {
+    pub(super) fn unique(&mut self, mut make: impl FnMut() -> String) -> String {
         loop {
             let name = make();
             if self.0.insert(name.to_lowercase()) {
@@ -179,7 +179,7 @@ impl Names {
 }
 
 /// Beginnings of invented names, all ending in a consonant.
-const ONSETS: &[&str] = &[
+pub(super) const ONSETS: &[&str] = &[
     "zorv", "vesk", "quil", "trev", "brin", "fald", "drul", "kerb", "molv", "pask", "lusk", "sembr", "tarv", "nibr",
     "orv", "yelm", "wex", "golv", "hesk", "gald", "ruv", "eft", "istr", "ombr", "ulv", "jast", "plov", "skel", "thrav",
     "vund", "glim", "obr", "crev", "deln", "fism",
@@ -193,7 +193,7 @@ const DRUG_ENDS: &[&str] = &[
     "an", "ane", "azine", "oxide", "yl", "ar",
 ];
 /// Ends of protein names. Several could end a drug's name as well: only the sentence tells.
-const PROTEIN_ENDS: &[&str] =
+pub(super) const PROTEIN_ENDS: &[&str] =
     &["actin", "ectin", "ulin", "globin", "kine", "ase", "in", "elin", "orin", "stain", "one"];
 const COMPOUND_ENDS: &[&str] = &["ane", "ol", "amine", "one", "ene", "idine", "uracil", "phenol", "azole"];
 const COMPOUND_PREFIXES: &[&str] = &[
@@ -215,7 +215,7 @@ const SALTS: &[&str] = &[" hydrochloride", " sodium", " maleate", " acetate", " 
 const LETTERS: &[u8] = b"ABDEGHJKLNPQRSTUVWXZ";
 
 /// Joins a beginning and an end, with a middle where two consonants or a too short word would come of it.
-fn stem(random: &mut Random, ends: &[&str]) -> String {
+pub(super) fn stem(random: &mut Random, ends: &[&str]) -> String {
     let (onset, end) = (*random.choose(ONSETS), *random.choose(ends));
     let vowel = end.starts_with(['a', 'e', 'i', 'o', 'u']);
     match (vowel, random.chance(55)) {
@@ -227,7 +227,7 @@ fn stem(random: &mut Random, ends: &[&str]) -> String {
 }
 
 /// A drug's name. Short ones are too often a word or a brand ("kevin", "lumbar").
-fn drug(random: &mut Random) -> String {
+pub(super) fn drug(random: &mut Random) -> String {
     loop {
         let name = stem(random, DRUG_ENDS);
         if name.len() >= 7 {
@@ -358,7 +358,7 @@ fn measures() -> Vec<Term> {
 }
 
 /// Adjectives of anatomy, with the noun where "liver failure" is a second name of "hepatic failure".
-const SITES: &[(&str, Option<&str>)] = &[
+pub(super) const SITES: &[(&str, Option<&str>)] = &[
     ("renal", Some("kidney")),
     ("hepatic", Some("liver")),
     ("cardiac", Some("heart")),

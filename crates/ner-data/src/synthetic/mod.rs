@@ -12,6 +12,7 @@
 
 mod article;
 mod builder;
+pub mod clinical;
 mod grammar;
 mod lexicon;
 mod random;

@@ -1,0 +1,372 @@
+//! Writes one note: chooses what it is about, then fills the templates of the grammar.
+
+use super::grammar::{SECTIONS, STYLES, Section, WORDS};
+use super::lexicon::{Lexicon, Term};
+use crate::synthetic::lexicon::Part;
+use crate::synthetic::random::Random;
+use std::ops::Range;
+
+/// The first line of every note.
+const NOTICE: &str = "SYNTHETIC RECORD : invented by a program , no patient , no clinician .";
+/// Least and most lines of a note.
+const LINES: Range<usize> = 20..46;
+/// How often an article stands before its concept where it should be a part of it: annotators differ.
+const STRAY_ARTICLE_PERCENT: usize = 4;
+/// How often a line begins with a space, which makes an empty token, and how often a long one is broken in two.
+const LEADING_SPACE_PERCENT: usize = 3;
+const BROKEN_PERCENT: usize = 4;
+/// How often a note is all in capitals.
+const CAPITALS_PERCENT: usize = 4;
+/// How often, in a thousand, a long word has two letters exchanged.
+const TYPO_PERMILLE: usize = 7;
+
+/// A note as tokens, with its concepts at their positions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Note {
+    pub(super) tokens: Vec<String>,
+    /// First token of each line.
+    pub(super) lines: Vec<usize>,
+    pub(super) concepts: Vec<Concept>,
+}
+
+/// Something annotated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Concept {
+    pub(super) tokens: Range<usize>,
+    pub(super) entity_type: &'static str,
+    /// Problems have one.
+    pub(super) assertion: Option<&'static str>,
+}
+
+/// How the items of a list are numbered; `#` stands for the number.
+const NUMBERINGS: &[&str] = &["# .", "#.", "#.", "-", ""];
+
+/// What the mark at a concept's end says: type and assertion.
+const MARKS: &[(&str, &str, Option<&str>)] = &[
+    ("p", "problem", Some("present")),
+    ("pa", "problem", Some("absent")),
+    ("pp", "problem", Some("possible")),
+    ("pc", "problem", Some("conditional")),
+    ("ph", "problem", Some("hypothetical")),
+    ("pf", "problem", Some("associated_with_someone_else")),
+    ("t", "treatment", None),
+    ("x", "test", None),
+];
+
+/// How a phrase has to look where it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With an article, where it takes one.
+    Phrase,
+    /// Without an article.
+    Bare,
+    /// The words alone; no concept by itself.
+    Name,
+}
+
+struct Writer<'l> {
+    random: Random,
+    note: Note,
+    /// What this note is about.
+    problems: Vec<&'l Term>,
+    drugs: Vec<&'l Term>,
+    procedures: Vec<&'l Term>,
+    labs: Vec<&'l Term>,
+    studies: Vec<&'l Term>,
+    surnames: Vec<&'l String>,
+    acronyms: Vec<&'l String>,
+    style: &'static [(&'static str, &'static [&'static str])],
+    is_man: bool,
+    /// One of [`NUMBERINGS`].
+    numbering: &'static str,
+    /// First token of the concept that is being written.
+    open: Option<usize>,
+}
+
+/// The note of a stream of its own. `styles` are those of [`STYLES`] that it may have.
+pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, styles: &[usize]) -> Note {
+    loop {
+        let names =
+            |random: &mut Random| -> Vec<&String> { (0..6).map(|_| lexicon.surnames.choose(part, random)).collect() };
+        let &numbering = random.choose(NUMBERINGS);
+        let mut writer = Writer {
+            note: Note::default(),
+            problems: Lexicon::cast(&lexicon.problems, part, 10, &mut random),
+            drugs: Lexicon::cast(&lexicon.drugs, part, 8, &mut random),
+            procedures: Lexicon::cast(&lexicon.procedures, part, 5, &mut random),
+            labs: Lexicon::cast(&lexicon.labs, part, 7, &mut random),
+            studies: Lexicon::cast(&lexicon.studies, part, 5, &mut random),
+            surnames: names(&mut random),
+            acronyms: (0..4).map(|_| lexicon.acronyms.choose(part, &mut random)).collect(),
+            style: STYLES[*random.choose(styles)],
+            is_man: random.chance(50),
+            numbering,
+            open: None,
+            random,
+        };
+        writer.write();
+        if LINES.contains(&writer.note.lines.len()) {
+            return writer.note;
+        }
+        // Too short or too long: another one, from where the stream stands.
+        random = writer.random;
+    }
+}
+
+impl Writer<'_> {
+    fn write(&mut self) {
+        self.begin_line();
+        self.note.tokens.extend(NOTICE.split(' ').map(str::to_owned));
+        for section in SECTIONS {
+            if self.random.chance(section.percent) {
+                self.section(section);
+            }
+        }
+        if self.random.chance(CAPITALS_PERCENT) {
+            self.note.tokens.iter_mut().for_each(|token| token.make_ascii_uppercase());
+        }
+    }
+
+    fn section(&mut self, section: &Section) {
+        let heading = *self.random.choose(section.headings);
+        let count = self.random.between(section.least, section.most + 1);
+        let lines = self.random.sample(section.lines, count);
+        let is_inline = count == 1 && !section.is_list && self.random.chance(60);
+        if !heading.is_empty() {
+            self.begin_line();
+            self.expand(heading);
+        }
+        for (at, line) in lines.into_iter().enumerate() {
+            if !is_inline || heading.is_empty() {
+                self.begin_line();
+            }
+            let first = self.note.tokens.len();
+            if section.is_list && !self.numbering.is_empty() {
+                self.push_all(&self.numbering.replace('#', &(at + 1).to_string()));
+            }
+            let item = self.note.tokens.len();
+            self.expand(line);
+            if !section.is_list || self.random.chance(70) {
+                self.capitalise(item);
+            }
+            self.break_line(first);
+        }
+    }
+
+    fn begin_line(&mut self) {
+        self.note.lines.push(self.note.tokens.len());
+        if self.random.chance(LEADING_SPACE_PERCENT) {
+            self.note.tokens.push(String::new());
+        }
+    }
+
+    /// Breaks some of the long lines in two, wherever that may be.
+    fn break_line(&mut self, first: usize) {
+        let end = self.note.tokens.len();
+        if end - first > 8 && self.random.chance(BROKEN_PERCENT) {
+            let at = self.random.between(first + 3, end - 2);
+            self.note.lines.push(at);
+        }
+    }
+
+    fn capitalise(&mut self, token: usize) {
+        if let Some(first) = self.note.tokens.get_mut(token).and_then(|token| token.get_mut(..1)) {
+            first.make_ascii_uppercase();
+        }
+    }
+
+    /// Appends `template` with its slots filled and its concepts noted.
+    fn expand(&mut self, template: &str) {
+        for piece in template.split(' ') {
+            let mut piece = piece;
+            // "<" and "< 0.1" are numbers, not marks.
+            if let Some(rest) = piece.strip_prefix('<').filter(|rest| !rest.is_empty()) {
+                self.open = Some(self.note.tokens.len());
+                piece = rest;
+            }
+            let marked = piece.strip_suffix('>').and_then(|piece| piece.rsplit_once('|'));
+            let (piece, mark) = marked.map_or((piece, None), |(piece, mark)| (piece, Some(mark)));
+            match piece.strip_prefix('{').and_then(|slot| slot.strip_suffix('}')).filter(|slot| !slot.contains('{')) {
+                Some(slot) => self.fill(slot),
+                None => {
+                    let token = self.substitute(piece);
+                    self.push(&token);
+                }
+            }
+            if let Some(mark) = mark
+                && let Some(first) = self.open.take()
+            {
+                self.close(first, mark);
+            }
+        }
+    }
+
+    /// Notes the concept from the token `first` to here.
+    fn close(&mut self, first: usize, mark: &str) {
+        if let Some(&(_, entity_type, assertion)) = MARKS.iter().find(|(name, ..)| *name == mark) {
+            self.note.concepts.push(Concept { tokens: first..self.note.tokens.len(), entity_type, assertion });
+        }
+    }
+
+    fn push_all(&mut self, words: &str) {
+        words.split(' ').for_each(|word| self.push(word));
+    }
+
+    fn push(&mut self, word: &str) {
+        let vowel = word.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+        if let Some(article) = self.note.tokens.last_mut().filter(|token| matches!(token.as_str(), "a" | "an")) {
+            *article = if vowel { "an" } else { "a" }.to_owned();
+        }
+        let mut word = word.to_owned();
+        let is_long = word.len() > 6 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        if is_long && self.random.below(1000) < TYPO_PERMILLE {
+            let at = self.random.between(1, word.len() - 2);
+            let pair: String = word[at..at + 2].chars().rev().collect();
+            word.replace_range(at..at + 2, &pair);
+        }
+        self.note.tokens.push(word);
+    }
+
+    /// A token with its slots, each of which stands for one word, filled.
+    fn substitute(&mut self, piece: &str) -> String {
+        let (mut filled, mut rest) = (String::new(), piece);
+        while let Some((before, (slot, after))) = rest.split_once('{').and_then(|(b, a)| Some((b, a.split_once('}')?)))
+        {
+            filled.push_str(before);
+            filled.push_str(&self.word(slot));
+            rest = after;
+        }
+        filled + rest
+    }
+
+    /// What a slot inside a token stands for.
+    fn word(&mut self, slot: &str) -> String {
+        let random = &mut self.random;
+        match slot {
+            "n" => random.between(1, 13).to_string(),
+            "digit" => random.below(10).to_string(),
+            "age" => random.between(21, 94).to_string(),
+            "room" => random.between(1000, 9999).to_string(),
+            "year" => random.between(1991, 2010).to_string(),
+            "month" => format!("{:02}", random.between(1, 13)),
+            "day" => format!("{:02}", random.between(1, 29)),
+            "letters" => (0..3).map(|_| char::from(b'A' + random.below(26) as u8)).collect(),
+            "name" => (*random.choose(&self.surnames)).clone(),
+            "acr" => (*random.choose(&self.acronyms)).clone(),
+            "he" => (if self.is_man { "he" } else { "she" }).to_owned(),
+            "his" => (if self.is_man { "his" } else { "her" }).to_owned(),
+            "him" => (if self.is_man { "him" } else { "her" }).to_owned(),
+            "sex" => (if self.is_man { "man" } else { "woman" }).to_owned(),
+            "title" => (if self.is_man { "Mr." } else { "Ms." }).to_owned(),
+            "m" => (if self.is_man { "M" } else { "F" }).to_owned(),
+            _ => match self.choice(slot) {
+                Some(choice) => self.substitute(choice),
+                // A slot that nobody knows is left to be seen; a test looks for it.
+                None => format!("{{{slot}}}"),
+            },
+        }
+    }
+
+    /// One of the choices of a row of words or of the note's style.
+    fn choice(&mut self, slot: &str) -> Option<&'static str> {
+        let row = self.style.iter().chain(WORDS).find(|(name, _)| *name == slot)?;
+        Some(*self.random.choose(row.1))
+    }
+
+    /// Fills a slot that is a token by itself, and may stand for several.
+    fn fill(&mut self, slot: &str) {
+        let (name, form) = slot.split_once('.').unwrap_or((slot, ""));
+        let form = match form {
+            "bare" => Form::Bare,
+            "name" => Form::Name,
+            _ => Form::Phrase,
+        };
+        match name {
+            "p" | "pa" | "pp" | "pc" | "ph" | "pf" => self.problem(name, form),
+            "d" => {
+                let term = *self.random.choose(&self.drugs);
+                self.phrase("", &term.name, "t", form);
+            }
+            "o" => {
+                let term = *self.random.choose(&self.procedures);
+                let articles = ["a", "a", "a", "the", "{his}", ""];
+                let article = self.article(term, form, &articles, &["", "", "", "", "{his}"]);
+                let modifier = self.modifier(form, 8, &["urgent", "elective", "aggressive", "repeat"]);
+                self.phrase(article, &format!("{modifier}{}", term.name), "t", form);
+            }
+            "l" => {
+                let term = *self.random.choose(&self.labs);
+                let article = self.article(term, form, &[""], &["", "", "", "", "", "", "", "", "{his}"]);
+                self.phrase(article, &term.name, "x", form);
+            }
+            "s" => {
+                let term = *self.random.choose(&self.studies);
+                let articles = ["a", "a", "the", "{his}", "", ""];
+                let article = self.article(term, form, &articles, &["", "", "", "the"]);
+                let modifier = self.modifier(form, 12, &["repeat", "follow-up", "bedside", "portable"]);
+                self.phrase(article, &format!("{modifier}{}", term.name), "x", form);
+            }
+            _ => match self.choice(name) {
+                Some(choice) => self.expand(choice),
+                None => {
+                    let word = self.word(name);
+                    self.push(&word);
+                }
+            },
+        }
+    }
+
+    fn problem(&mut self, mark: &str, form: Form) {
+        let term = *self.random.choose(&self.problems);
+        let article = match mark {
+            "pa" => self.article(term, form, &["a", "any", "", "", ""], &["any", "", "", ""]),
+            "ph" | "pp" => self.article(term, form, &["a", "a", "a", ""], &["", "", "", "any"]),
+            _ => self.article(
+                term,
+                form,
+                &["a", "a", "a", "{his}", "the", ""],
+                &["", "", "", "", "{his}", "the", "some"],
+            ),
+        };
+        let modifier = self.modifier(form, 20, &["{modifier}"]);
+        let name = match self.random.below(4) {
+            _ if form == Form::Name || !term.local => term.name.clone(),
+            0 => format!("{{side}} {{part}} {}", term.name),
+            1 => format!("{} in the {{body}}", term.name),
+            2 => format!("{} of {{his}} {{body}}", term.name),
+            _ => term.name.clone(),
+        };
+        self.phrase(article, &format!("{modifier}{name}"), mark, form);
+    }
+
+    /// One of the articles that the term takes in this form, or "".
+    fn article(&mut self, term: &Term, form: Form, countable: &[&'static str], mass: &[&'static str]) -> &'static str {
+        if form != Form::Phrase {
+            return "";
+        }
+        let &article = self.random.choose(if term.countable { countable } else { mass });
+        article
+    }
+
+    /// A word before the name and a space, or "".
+    fn modifier(&mut self, form: Form, percent: usize, words: &[&'static str]) -> String {
+        let applies = form != Form::Name && self.random.chance(percent);
+        if applies { format!("{} ", self.random.choose(words)) } else { String::new() }
+    }
+
+    /// Appends a phrase, as a concept unless it is only a name.
+    fn phrase(&mut self, article: &str, words: &str, mark: &str, form: Form) {
+        let first = self.note.tokens.len();
+        let mut begin = first;
+        if !article.is_empty() {
+            self.expand(article);
+            if self.random.chance(STRAY_ARTICLE_PERCENT) {
+                begin = self.note.tokens.len();
+            }
+        }
+        self.expand(words);
+        if form != Form::Name {
+            self.close(begin, mark);
+        }
+    }
+}
