@@ -13,7 +13,7 @@ pub mod frames;
 mod loss;
 mod new_file;
 mod span;
-mod statistics;
+pub mod statistics;
 pub mod synthetic;
 mod tags;
 mod tokenize;
