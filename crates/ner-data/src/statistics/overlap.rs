@@ -56,12 +56,18 @@ impl Overlaps {
         }
         let spans: Vec<Span> = extents.iter().map(|&(span, _)| span).collect();
         // Whatever stands before begins no later, and whatever stands after no earlier.
+        let mut nested = vec![false; spans.len()];
         let mut furthest = 0;
-        let nested: Vec<bool> = spans.iter().map(|span| span.end <= std::mem::replace(&mut furthest, furthest.max(span.end))).collect();
+        for (i, span) in spans.iter().enumerate() {
+            nested[i] = span.end <= furthest;
+            furthest = furthest.max(span.end);
+        }
+        let mut containing = vec![false; spans.len()];
         let mut nearest = usize::MAX;
-        let mut containing: Vec<bool> =
-            spans.iter().rev().map(|span| std::mem::replace(&mut nearest, nearest.min(span.end)) <= span.end).collect();
-        containing.reverse();
+        for (i, span) in spans.iter().enumerate().rev() {
+            containing[i] = nearest <= span.end;
+            nearest = nearest.min(span.end);
+        }
         let from_left = crossed_from_left(&spans);
         let mirrored: Vec<Span> = spans.iter().map(|span| Span::new(usize::MAX - span.end, usize::MAX - span.start)).collect();
         let from_right = crossed_from_left(&mirrored);

@@ -179,10 +179,12 @@ mod tests {
     #[test]
     fn sentences_are_compared_from_five_words_on() {
         let check = |train, test, expected| check(shared_sentences, train, test, expected);
-        let phrase = "No known drug allergies.";
-        check(&[("1", phrase)], &[("2", phrase)], (0, [0; 3], &[]));
-        let train = [("1", "First. He was sent home today. He WAS sent  home today."), ("2", "He was sent home today.")];
-        check(&train, &[("3", "other"), ("4", "He was sent home today.")], (2, [1, 3, 1], &[[(0, 7), (1, 0)]]));
+        check(&[("1", "No known drug allergies.")], &[("2", "No known drug allergies.")], (0, [0; 3], &[]));
+        check(
+            &[("1", "First. He was sent home today. He WAS sent  home today."), ("2", "He was sent home today.")],
+            &[("3", "other"), ("4", "He was sent home today.")],
+            (2, [1, 3, 1], &[[(0, 7), (1, 0)]]),
+        );
     }
 
     #[test]
