@@ -191,10 +191,7 @@ fn write_page(corpus: &Corpus, report: &Report, path: &Path) -> Result<()> {
         title: &description.title,
         synthetic: corpus.is_sample().then_some(note),
         description: &description.description,
-        source: match &corpus.origin.folder {
-            Some(_) => format!("{} files", corpus.origin.format),
-            None => "the synthetic sample that comes with medner".to_owned(),
-        },
+        format: corpus.origin.format.to_string(),
         files: corpus.origin.files.iter().map(file).collect(),
         homepage: &description.homepage,
         licence: &description.licence,

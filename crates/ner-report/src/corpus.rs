@@ -6,7 +6,7 @@ use crate::plot::{self, Plot, Series};
 use crate::{ReportError, plot::bars};
 use ner_data::statistics::{
     CorpusStatistics, Distribution, Example, Examples, InconsistencyExample, PieceCounts, PieceStatistics, SharedTexts,
-    SplitReport, Unseen,
+    SplitReport, TypeStatistics, Unseen, UnseenCounts,
 };
 use ner_data::{AlignmentStatistics, Diagnostic, DiagnosticKind, MisfitReason, Span, Split, Splits};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,9 +19,9 @@ pub struct CorpusPage<'r> {
     pub synthetic: Option<&'r str>,
     /// What was annotated.
     pub description: &'r str,
-    /// What the figures are of: files and their format, or a sample.
-    pub source: String,
-    /// Its files.
+    /// Format of its files.
+    pub format: String,
+    /// Its files; none of a sample that comes with medner.
     pub files: Vec<CorpusFile>,
     /// Page of those who made it.
     pub homepage: &'r str,
@@ -215,7 +215,7 @@ impl CorpusPage<'_> {
     /// Where a plot or the template fails, for which no reason is known.
     pub fn html(&self) -> Result<String, ReportError> {
         let mut provenance = vec![("Annotated", Value::Text(self.description.to_owned()))];
-        provenance.push(("Source", Value::Text(self.source.clone())));
+        provenance.push(("Format", Value::Text(self.format.clone())));
         for file in &self.files {
             let published = match file.as_published {
                 Some(true) => "the published file",
@@ -267,7 +267,7 @@ impl CorpusPage<'_> {
         let series = each_split(|split| types.iter().map(|name| Some(of(split, name) as f64)).collect());
         let plot = bars("Mentions of each type", &types, &series, |number| count(number as usize))?;
         let training = &self.splits().train.statistics.types;
-        let row = |(name, of_type): (&String, &ner_data::statistics::TypeStatistics)| {
+        let row = |(name, of_type): (&String, &TypeStatistics)| {
             let counts = [of_type.mentions, of_type.documents, of_type.strings].map(count);
             let words = [mean(of_type.mean_words), count(of_type.most_words)];
             Row::new(name, counts.into_iter().chain(words).collect())
@@ -394,7 +394,7 @@ impl CorpusPage<'_> {
             row(1, "with a place that carries no mention", |r| count(r.consistency.partly_unlabelled)),
             row(0, "places where they are a mention", |r| count(r.consistency.places.labelled)),
             row(0, "places where they touch no mention", |r| count(r.consistency.places.unlabelled)),
-            row(1, "of both", |r| percent(r.consistency.places.unlabelled_share)),
+            row(1, "as a share of both", |r| percent(r.consistency.places.unlabelled_share)),
             row(0, "places where they are part of another mention", |r| count(r.consistency.places.inside_another)),
         ];
         let text = "Strings are those of mentions without gaps, looked for in their own document without regard to case, \
@@ -408,7 +408,7 @@ impl CorpusPage<'_> {
             };
             Row::new(name, self.splits().iter().map(|(_, report)| cell(report)).collect())
         });
-        let caption = "Share of places that touch no mention, among these and those that are one, by type of the string";
+        let caption = "Share of places without a mention, by type of the string";
         blocks.push(numbers(caption, &SPLITS, by_type.collect()));
         let mut pairs: BTreeMap<&[String; 2], Splits<usize>> = BTreeMap::new();
         for (split, report) in self.splits().iter() {
@@ -441,29 +441,29 @@ impl CorpusPage<'_> {
 
     fn unseen(&self) -> Result<Section, ReportError> {
         let unseen = &self.statistics.unseen;
-        let both = [("dev", &unseen.dev), ("test", &unseen.test)];
+        let both = [(Split::Dev, &unseen.dev), (Split::Test, &unseen.test)];
         let types: BTreeSet<&String> = both.iter().flat_map(|(_, unseen)| unseen.by_type.keys()).collect();
-        let categories: Vec<String> = types.iter().map(|name| (*name).clone()).chain(["all".to_owned()]).collect();
+        let all = "all".to_owned();
+        let categories: Vec<String> = types.iter().copied().chain([&all]).cloned().collect();
         let of = |unseen: &Unseen, name: &String| unseen.by_type.get(name).cloned().unwrap_or_default();
-        let series = both.map(|(name, unseen)| Series {
-            name: name.to_owned(),
+        let series = both.map(|(split, unseen)| Series {
+            name: split.name().to_owned(),
+            colour: split as usize,
             values: types.iter().map(|name| of(unseen, name).share).chain([unseen.overall.share]).collect(),
         });
         let caption = "Mentions that are never seen in training, as a share of each type";
         let plot = bars(caption, &categories, &series, plot::percent)?;
-        let cells = |counts: &ner_data::statistics::UnseenCounts| {
-            [count(counts.mentions), count(counts.unseen), percent(counts.share), count(counts.seen_as_another_type)]
-        };
         let mut rows = Vec::new();
-        for name in types {
-            let cells = both.iter().flat_map(|(_, unseen)| cells(&of(unseen, name)));
-            rows.push(Row::new(name, cells.collect()));
+        for (split, unseen) in both {
+            let counts = types.iter().map(|name| (*name, of(unseen, name)));
+            rows.push(Row::new(split.name(), vec![String::new(); 4]));
+            for (name, counts) in counts.chain([(&all, unseen.overall.clone())]) {
+                let UnseenCounts { mentions, unseen, share, seen_as_another_type } = counts;
+                let cells = vec![count(mentions), count(unseen), percent(share), count(seen_as_another_type)];
+                rows.push(Row { level: 1, ..Row::new(name, cells) });
+            }
         }
-        rows.push(Row::new("all", both.iter().flat_map(|(_, unseen)| cells(&unseen.overall)).collect()));
-        let header = ["type", "dev: mentions", "unseen", "share", "known as another type"]
-            .into_iter()
-            .chain(["test: mentions", "unseen", "share", "known as another type"])
-            .collect::<Vec<_>>();
+        let header = ["", "mentions", "unseen", "share", "known as another type"];
         let text = "A mention is seen where the training split has one with the same string, without regard to case and \
                     whitespace, and the same type. What is unseen has to be found by what the words look like and \
                     stand among, not by memory.";
@@ -498,8 +498,8 @@ impl CorpusPage<'_> {
             (0..bins).map(|bin| (words > 0).then(|| in_bin(bin) as f64 / words as f64)).collect()
         };
         let series = [
-            Series { name: "inside mentions".to_owned(), values: total(|pieces| &pieces.inside) },
-            Series { name: "outside".to_owned(), values: total(|pieces| &pieces.outside) },
+            Series { name: "inside mentions".to_owned(), colour: 3, values: total(|pieces| &pieces.inside) },
+            Series { name: "outside".to_owned(), colour: 4, values: total(|pieces| &pieces.outside) },
         ];
         // The last bin is open: nobody says how far it reaches, so it is drawn as if by one more.
         let edges: Vec<usize> = (1..=series[0].values.len()).chain([series[0].values.len() + 2]).collect();
@@ -607,7 +607,7 @@ fn inconsistency_row(example: &InconsistencyExample) -> Row {
 
 /// A series for each split.
 fn each_split(values: impl Fn(Split) -> Vec<Option<f64>>) -> [Series; 3] {
-    Split::ALL.map(|split| Series { name: split.name().to_owned(), values: values(split) })
+    Split::ALL.map(|split| Series { name: split.name().to_owned(), colour: split as usize, values: values(split) })
 }
 
 /// The shares of the splits' values in each bin.

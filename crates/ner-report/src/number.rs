@@ -28,9 +28,13 @@ pub fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// A mean with two decimals.
+/// A mean with two decimals, or none where it has four digits before them.
 pub fn mean(mean: Option<f64>) -> String {
-    mean.map_or_else(|| UNDEFINED.to_owned(), |mean| format!("{mean:.2}"))
+    match mean {
+        None => UNDEFINED.to_owned(),
+        Some(mean) if mean < 1000.0 => format!("{mean:.2}"),
+        Some(mean) => count(mean.round() as usize),
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +55,7 @@ mod tests {
         check(percent(Some(0.999_99)), "> 99.99 %");
         check(percent(Some(1.0)), "100 %");
         check(mean(None), "–");
-        check(mean(Some(1.005)), "1.00");
+        check(mean(Some(1.234)), "1.23");
+        check(mean(Some(1234.5678)), "1,235");
     }
 }

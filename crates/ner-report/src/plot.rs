@@ -11,18 +11,27 @@ pub struct Plot {
     pub svg: String,
     /// What is shown, for the caption.
     pub caption: String,
-    /// Names of the series, in the order of their colours; empty where there is one.
-    pub legend: Vec<String>,
+    /// Names of the series and the numbers of their colours, from 1; empty where there is one series.
+    pub legend: Vec<(String, usize)>,
 }
 
 /// A row of numbers in one colour; none is drawn where a number is undefined.
 pub struct Series {
     pub name: String,
+    /// Place in [`COLOURS`]: what has one colour in one plot has it in all plots of a page.
+    pub colour: usize,
     pub values: Vec<Option<f64>>,
 }
 
-/// Colours that are told apart by colour-blind readers, too (Okabe and Ito, 2008): blue, orange, green.
-const SERIES: [RGBColor; 3] = [RGBColor(0x00, 0x72, 0xb2), RGBColor(0xe6, 0x9f, 0x00), RGBColor(0x00, 0x9e, 0x73)];
+/// Colours that colour-blind readers tell apart, too (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue. The
+/// style of the page replaces them by its own where the ground is dark.
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+];
 const TEXT: RGBColor = RGBColor(0x00, 0x00, 0x00);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
@@ -37,12 +46,12 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 pub fn bars(
     caption: &str, categories: &[String], series: &[Series], show: fn(f64) -> String,
 ) -> Result<Plot, ReportError> {
-    const WIDTH: i32 = 640;
+    const WIDTH: i32 = 520;
     const BAR: i32 = 14;
     let labels = categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
     let group = BAR * series.len() as i32 + 10;
     let height = group * categories.len() as i32 + 30;
-    let most = largest(series);
+    let most = reach(series);
     draw(caption, series, (WIDTH, height), |root| {
         let mut chart = ChartBuilder::on(root)
             .margin_top(4)
@@ -71,7 +80,7 @@ pub fn bars(
             for (number, one) in series.iter().enumerate() {
                 let Some(value) = one.values[at] else { continue };
                 let top = row - gap - thickness * number as f64;
-                bar(&mut chart, number, [(0.0, top), (value, top - thickness)])?;
+                bar(&mut chart, one, [(0.0, top), (value, top - thickness)])?;
                 let (x, y) = chart.backend_coord(&(value, top - thickness / 2.0));
                 root.draw(&Text::new(show(value), (x + 4, y), text(HPos::Left)))?;
             }
@@ -89,11 +98,13 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
     let open = bins > 1 && width(bins - 1) != width(0);
     // A bin of one value has its label below it, another at its beginning.
     let of_one = bins > 0 && width(0) == 1;
+    // Labels that have room, and that of an open bin, which says what no other does.
     let labelled = |bin: usize| {
         let widest = edges[bins - 1].to_string().len() as i32 + 2;
-        bin.is_multiple_of((widest * CHARACTER * bins as i32 / (SIZE.0 - 60)) as usize + 1)
+        let step = (widest * CHARACTER * bins as i32 / (SIZE.0 - 60)) as usize + 1;
+        if open && bin + step >= bins { bin == bins - 1 } else { bin.is_multiple_of(step) }
     };
-    let most = largest(series);
+    let most = reach(series);
     draw(caption, series, SIZE, |root| {
         let mut chart = ChartBuilder::on(root)
             .margin(8)
@@ -105,7 +116,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
             .disable_x_mesh()
             .x_labels(0)
             .y_labels(5)
-            .y_label_formatter(&|&share| percent(share))
+            .y_label_formatter(&|&share| tick(share))
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GRID)
@@ -117,7 +128,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
             for (number, one) in series.iter().enumerate() {
                 let left = start + 0.08 + thickness * number as f64;
                 if let Some(share) = one.values[bin] {
-                    bar(&mut chart, number, [(left, share), (left + thickness, 0.0)])?;
+                    bar(&mut chart, one, [(left, share), (left + thickness, 0.0)])?;
                 }
             }
             if labelled(bin) {
@@ -131,8 +142,8 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
     })
 }
 
-fn bar(chart: &mut Chart, number: usize, corners: [(f64, f64); 2]) -> Result<(), DrawError> {
-    chart.draw_series([Rectangle::new(corners, SERIES[number % SERIES.len()].filled())])?;
+fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), DrawError> {
+    chart.draw_series([Rectangle::new(corners, COLOURS[of.colour].filled())])?;
     Ok(())
 }
 
@@ -147,10 +158,11 @@ fn draw(
     let drawn = picture(&root).and_then(|()| root.present());
     drawn.map_err(|error| ReportError::Plot(error.to_string()))?;
     drop(root);
-    // The page's style says the size; the name space goes without saying in HTML.
+    // The name space goes without saying in HTML.
     let body = svg.split_once('>').map_or("", |(_, body)| body);
-    let svg = format!("<svg class=\"plot\" viewBox=\"0 0 {width} {height}\" aria-hidden=\"true\">{body}");
-    let legend = if series.len() > 1 { series.iter().map(|one| one.name.clone()).collect() } else { Vec::new() };
+    let size = format!("width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\"");
+    let svg = format!("<svg class=\"plot\" {size} aria-hidden=\"true\">{body}");
+    let legend = series.iter().filter(|_| series.len() > 1).map(|one| (one.name.clone(), one.colour + 1)).collect();
     Ok(Plot { svg, caption: caption.to_owned(), legend })
 }
 
@@ -168,16 +180,21 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// The largest value, or 1 where an axis would have no length.
-fn largest(series: &[Series]) -> f64 {
+/// Length of an axis: a little more than the largest value, or 1 where there is none.
+fn reach(series: &[Series]) -> f64 {
     let largest = series.iter().flat_map(|one| &one.values).flatten().copied().fold(0.0, f64::max);
-    if largest > 0.0 { largest } else { 1.0 }
+    if largest > 0.0 { 1.04 * largest } else { 1.0 }
 }
 
-/// A share in percent, without needless decimals.
+/// A share in percent beside a bar.
 pub fn percent(share: f64) -> String {
-    let digits = if share > 0.0 && share < 0.01 { 2 } else { usize::from(share < 0.1 && share > 0.0) };
-    format!("{:.digits$} %", 100.0 * share)
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A share in percent at an axis, where all are round.
+fn tick(share: f64) -> String {
+    // Shortest after rounding to what an axis can need.
+    format!("{} %", (share * 1e6).round() / 1e4)
 }
 
 #[cfg(test)]
@@ -185,13 +202,13 @@ mod tests {
     use super::*;
 
     fn series(name: &str, values: &[Option<f64>]) -> Series {
-        Series { name: name.to_owned(), values: values.to_vec() }
+        Series { name: name.to_owned(), colour: name.len() % COLOURS.len(), values: values.to_vec() }
     }
 
     fn check(plot: Result<Plot, ReportError>, bars: usize, labels: &[&str]) {
         let svg = plot.expect("drawn").svg;
         let in_colours: usize =
-            SERIES.iter().map(|RGBColor(r, g, b)| svg.matches(&format!("fill=\"#{r:02X}{g:02X}{b:02X}\"")).count()).sum();
+            COLOURS.iter().map(|RGBColor(r, g, b)| svg.matches(&format!("fill=\"#{r:02X}{g:02X}{b:02X}\"")).count()).sum();
         assert_eq!(in_colours, bars, "{svg}");
         for label in labels {
             assert!(svg.lines().any(|line| line == *label), "{label} is not in {svg}");
@@ -203,7 +220,7 @@ mod tests {
     fn every_number_is_a_bar_and_what_is_undefined_is_none() {
         let categories = ["Chemical <&>".to_owned(), "x".repeat(40)];
         let two = [series("train", &[Some(0.5), None]), series("test", &[Some(0.25), Some(0.0)])];
-        check(bars("", &categories, &two, percent), 3, &["Chemical &lt;&amp;&gt;", "50 %", "0 %"]);
+        check(bars("", &categories, &two, percent), 3, &["Chemical &lt;&amp;&gt;", "50.0 %", "0.0 %"]);
         check(bars("", &[], &[], percent), 0, &[]);
         check(bars("", &categories[..1], &[series("none", &[None])], percent), 0, &[]);
     }
@@ -219,7 +236,7 @@ mod tests {
     #[test]
     fn the_style_knows_every_colour() {
         let style = include_str!("../templates/style.css");
-        for RGBColor(r, g, b) in SERIES.into_iter().chain([GRID]) {
+        for RGBColor(r, g, b) in COLOURS.into_iter().chain([GRID]) {
             assert!(style.contains(&format!("=\"#{r:02X}{g:02X}{b:02X}\"]")), "{r} {g} {b}");
         }
         assert!(style.contains(&format!("font-size: {TEXT_SIZE}px")));
