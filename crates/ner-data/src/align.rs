@@ -40,6 +40,19 @@ pub enum MisfitReason {
     Merged,
 }
 
+impl std::fmt::Display for MisfitReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::InsideUnit => "begins or ends inside a word",
+            Self::Overlap => "overlaps another",
+            Self::Discontinuous => "discontinuous",
+            Self::NoUnit => "touches no word",
+            Self::UnknownType => "its type is not in the label set",
+            Self::Merged => "one with its neighbour",
+        })
+    }
+}
+
 /// Tags the mentions of a document on its units.
 ///
 /// `units` are ascending and do not overlap. Where mentions overlap, the longest is tagged; of two as long, the first.

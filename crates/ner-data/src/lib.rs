@@ -15,7 +15,7 @@ mod loss;
 mod new_file;
 mod sentences;
 mod span;
-mod statistics;
+pub mod statistics;
 pub mod synthetic;
 mod tags;
 mod tokenize;

@@ -188,6 +188,11 @@ impl TextEncoder {
         ["[MASK]", "<mask>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
     }
 
+    /// Number of the token that stands for what the vocabulary cannot spell, where it has one.
+    pub fn unknown_id(&self) -> Option<u32> {
+        ["[UNK]", "<unk>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+    }
+
     /// Special tokens before and after a row.
     pub fn special_ids(&self) -> (&[u32], &[u32]) {
         (&self.prefix, &self.suffix)

@@ -1,0 +1,621 @@
+//! The page about a corpus: what to look at before training on it.
+
+use crate::number::{UNDEFINED, count, mean, percent};
+use crate::page::{Block, Page, Row, Section, Table, Value};
+use crate::plot::{self, Plot, Series};
+use crate::{ReportError, plot::bars};
+use ner_data::statistics::{
+    CorpusStatistics, Distribution, Example, Examples, InconsistencyExample, PieceCounts, PieceStatistics, SharedTexts,
+    SplitReport, TypeStatistics, Unseen, UnseenCounts,
+};
+use ner_data::{AlignmentStatistics, Diagnostic, DiagnosticKind, MisfitReason, Span, Split, Splits};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the page says.
+pub struct CorpusPage<'r> {
+    /// Full name and release of the corpus.
+    pub title: &'r str,
+    /// Why no figure says anything about real text; none for a real corpus.
+    pub synthetic: Option<&'r str>,
+    /// What was annotated.
+    pub description: &'r str,
+    /// Format of its files.
+    pub format: String,
+    /// Its files; none of a sample that comes with medner.
+    pub files: Vec<CorpusFile>,
+    /// Page of those who made it.
+    pub homepage: &'r str,
+    /// Terms.
+    pub licence: &'r str,
+    /// Release of medner.
+    pub version: &'r str,
+    /// The encoder whose words were counted.
+    pub encoder: Option<&'r str>,
+    /// What was counted.
+    pub statistics: &'r CorpusStatistics,
+    /// Places to look at.
+    pub examples: &'r Examples<'r>,
+    /// The first faults; all are counted in the statistics.
+    pub faults: &'r [&'r Diagnostic],
+}
+
+/// One file of a corpus.
+pub struct CorpusFile {
+    /// Its name, without folders: the page may travel further than they should.
+    pub name: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Whether that is the published file; none where nobody says.
+    pub as_published: Option<bool>,
+}
+
+/// A row of the summary.
+pub struct SummaryRow {
+    /// What was counted.
+    pub name: String,
+    /// 0, or 1 for a part of what stands above.
+    pub level: usize,
+    /// The count in each split.
+    pub cells: Splits<String>,
+    /// Section of the page that says more.
+    section: Option<&'static str>,
+}
+
+const TYPES: &str = "types";
+const SIZES: &str = "sizes";
+const SHARED: &str = "shared";
+const OVERLAPS: &str = "overlaps";
+const CONSISTENCY: &str = "consistency";
+const UNSEEN: &str = "unseen";
+const PIECES: &str = "pieces";
+const FAULTS: &str = "faults";
+
+/// The counts that matter most, a row each, for a page or a terminal. `encoder` is the name of the encoder whose words
+/// were counted.
+pub fn summary(statistics: &CorpusStatistics, encoder: Option<&str>) -> Vec<SummaryRow> {
+    let mut summary = Summary { splits: &statistics.splits, rows: Vec::new(), section: None };
+    summary.documents(statistics);
+    summary.mentions(statistics);
+    if let Some(encoder) = encoder {
+        summary.words(encoder);
+    }
+    summary.section = Some(FAULTS);
+    summary.count(0, "faults of the files", |report| report.statistics.diagnostics.values().sum());
+    for kind in fault_kinds(&statistics.splits) {
+        summary.count(1, &kind.to_string(), |report| report.statistics.diagnostics.get(&kind).copied().unwrap_or(0));
+    }
+    summary.rows
+}
+
+struct Summary<'s> {
+    splits: &'s Splits<SplitReport>,
+    rows: Vec<SummaryRow>,
+    section: Option<&'static str>,
+}
+
+impl Summary<'_> {
+    fn row(&mut self, level: usize, name: impl Into<String>, cell: impl FnMut(Split, &SplitReport) -> String) {
+        let cells = self.splits.map(cell);
+        self.rows.push(SummaryRow { name: name.into(), level, cells, section: self.section });
+    }
+
+    fn count(&mut self, level: usize, name: &str, part: impl Fn(&SplitReport) -> usize) {
+        self.row(level, name, |_, report| count(part(report)));
+    }
+
+    fn documents(&mut self, statistics: &CorpusStatistics) {
+        self.section = Some(SIZES);
+        self.count(0, "documents", |report| report.statistics.documents);
+        self.count(1, "without mentions", |report| report.statistics.documents_without_mentions);
+        let words = &statistics.distributions.document_words;
+        self.row(1, "words of one, median (5 to 95 %)", |split, _| middle(words, split));
+        self.count(0, "characters", |report| report.statistics.characters);
+        if self.splits.iter().any(|(_, report)| report.statistics.words > 0) {
+            self.count(0, "words, as the corpus gives them", |report| report.statistics.words);
+        }
+        if self.splits.iter().any(|(_, report)| report.statistics.sentences > 0) {
+            self.count(0, "sentences, as the corpus marks them", |report| report.statistics.sentences);
+        }
+        self.section = Some(SHARED);
+        let shared = &statistics.shared;
+        self.row(0, "documents also in train", |split, _| shared_with_train(&shared.documents, split));
+        self.row(0, "sentences also in train", |split, _| shared_with_train(&shared.sentences, split));
+    }
+
+    fn mentions(&mut self, statistics: &CorpusStatistics) {
+        self.section = Some(TYPES);
+        self.count(0, "mentions", |report| report.statistics.mentions);
+        for entity_type in types(self.splits) {
+            self.count(1, entity_type, |report| report.statistics.mentions_by_type.get(entity_type).copied().unwrap_or(0));
+        }
+        self.section = Some(SIZES);
+        self.row(1, "a document (mean)", |_, report| mean(report.statistics.mentions_per_document));
+        let words = &statistics.distributions.mention_words;
+        self.row(1, "words of one, mean (most)", |split, _| mean_and_most(words, split));
+        self.section = None;
+        self.count(1, "of several concepts", |report| report.statistics.several_concepts);
+        self.count(1, "of no known concept", |report| report.statistics.no_concept);
+        self.section = Some(OVERLAPS);
+        self.count(1, "discontinuous", |report| report.overlaps.discontinuous);
+        self.count(1, "nested in another", |report| report.overlaps.nested);
+        self.count(1, "crossing another", |report| report.overlaps.crossing);
+        self.section = Some(UNSEEN);
+        self.row(1, "never seen in training", |split, _| match split {
+            Split::Train => UNDEFINED.to_owned(),
+            Split::Dev => percent(statistics.unseen.dev.overall.share),
+            Split::Test => percent(statistics.unseen.test.overall.share),
+        });
+        self.section = Some(CONSISTENCY);
+        self.count(0, "strings of mentions, by document", |report| report.consistency.strings);
+        self.count(1, "of several types", |report| report.consistency.differently_typed);
+        self.count(1, "also standing unlabelled", |report| report.consistency.partly_unlabelled);
+    }
+
+    fn words(&mut self, encoder: &str) {
+        let pieces = |part: fn(&PieceStatistics) -> String| {
+            move |_, report: &SplitReport| report.pieces.as_ref().map_or_else(String::new, part)
+        };
+        let aligned = |part: fn(&AlignmentStatistics) -> String| {
+            move |_, report: &SplitReport| report.alignment.as_ref().map_or_else(String::new, part)
+        };
+        self.section = Some(PIECES);
+        self.row(0, format!("word pieces of {encoder}"), aligned(|alignment| count(alignment.tokens)));
+        self.row(1, "unknown", pieces(|pieces| count(pieces.all.unknown)));
+        self.row(1, "words of them", aligned(|alignment| count(alignment.words)));
+        self.row(1, "a word inside mentions", pieces(|pieces| mean(pieces.inside.pieces_per_word)));
+        self.row(1, "a word outside", pieces(|pieces| mean(pieces.outside.pieces_per_word)));
+        self.row(1, "windows", aligned(|alignment| count(alignment.windows)));
+        self.row(0, "mentions that tags give back", aligned(|alignment| count(alignment.surviving)));
+        self.row(1, "of all", aligned(|alignment| percent(alignment.surviving_share)));
+        for reason in misfit_reasons(self.splits) {
+            self.row(1, format!("lost: {reason}"), |_, report| {
+                let misfits = report.alignment.as_ref().and_then(|alignment| alignment.misfits.get(&reason));
+                count(misfits.copied().unwrap_or(0))
+            });
+        }
+    }
+}
+
+fn middle(distribution: &Distribution, split: Split) -> String {
+    let quantiles = distribution.splits.get(split).quantiles;
+    quantiles.map_or_else(
+        || UNDEFINED.to_owned(),
+        |q| format!("{} ({} to {})", count(q.median), count(q.p5), count(q.p95)),
+    )
+}
+
+fn mean_and_most(distribution: &Distribution, split: Split) -> String {
+    let spread = distribution.splits.get(split);
+    let most = spread.quantiles.map_or_else(|| UNDEFINED.to_owned(), |quantiles| count(quantiles.max));
+    format!("{} ({most})", mean(spread.mean))
+}
+
+fn shared_with_train(shared: &SharedTexts, split: Split) -> String {
+    let pair = shared.pairs.iter().find(|pair| (pair.first, pair.second) == (Split::Train, split));
+    pair.map_or_else(|| UNDEFINED.to_owned(), |pair| count(pair.in_second))
+}
+
+fn types(splits: &Splits<SplitReport>) -> BTreeSet<&str> {
+    splits.iter().flat_map(|(_, report)| report.statistics.types.keys()).map(String::as_str).collect()
+}
+
+fn fault_kinds(splits: &Splits<SplitReport>) -> BTreeSet<DiagnosticKind> {
+    splits.iter().flat_map(|(_, report)| report.statistics.diagnostics.keys().copied()).collect()
+}
+
+fn misfit_reasons(splits: &Splits<SplitReport>) -> BTreeSet<MisfitReason> {
+    let alignments = splits.iter().filter_map(|(_, report)| report.alignment.as_ref());
+    alignments.flat_map(|alignment| alignment.misfits.keys().copied()).collect()
+}
+
+impl CorpusPage<'_> {
+    /// The page as HTML.
+    ///
+    /// # Errors
+    /// Where a plot or the template fails, for which no reason is known.
+    pub fn html(&self) -> Result<String, ReportError> {
+        let mut provenance = vec![("Annotated", Value::Text(self.description.to_owned()))];
+        provenance.push(("Format", Value::Text(self.format.clone())));
+        for file in &self.files {
+            let published = match file.as_published {
+                Some(true) => "the published file",
+                Some(false) => "NOT the published file",
+                None => "no checksum was published",
+            };
+            provenance.push(("File", Value::Text(format!("{}, SHA-256 {}, {published}", file.name, file.sha256))));
+        }
+        provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none was at hand").to_owned())));
+        provenance.push(("Licence", Value::Text(self.licence.to_owned())));
+        provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
+        let mut sections = vec![self.glance(), self.types()?, self.sizes()?, self.shared(), self.overlaps()];
+        sections.extend([self.consistency(), self.unseen()?]);
+        if let Some(encoder) = self.encoder {
+            sections.push(self.pieces(encoder)?);
+        }
+        sections.push(self.faults());
+        let page = Page {
+            title: self.title.to_owned(),
+            subtitle: "Corpus report".to_owned(),
+            warning: self.synthetic.map(|note| format!("SYNTHETIC SAMPLE. {note}")),
+            provenance,
+            sections,
+            version: self.version.to_owned(),
+        };
+        page.html()
+    }
+
+    fn splits(&self) -> &Splits<SplitReport> {
+        &self.statistics.splits
+    }
+
+    fn glance(&self) -> Section {
+        let row = |row: SummaryRow| Row {
+            level: row.level,
+            link: row.section,
+            ..Row::new(row.name, row.cells.iter().map(|(_, cell)| cell.clone()).collect())
+        };
+        let rows = summary(self.statistics, self.encoder).into_iter().map(row).collect();
+        let table = numbers("What each split holds; each name leads to the section that says more", &SPLITS, rows);
+        Section { id: "glance", title: "At a glance", blocks: vec![table] }
+    }
+
+    fn types(&self) -> Result<Section, ReportError> {
+        let types: Vec<String> = types(self.splits()).into_iter().map(str::to_owned).collect();
+        let of = |split: Split, name: &str| {
+            self.splits().get(split).statistics.mentions_by_type.get(name).copied().unwrap_or(0)
+        };
+        let series = each_split(|split| types.iter().map(|name| Some(of(split, name) as f64)).collect());
+        let plot = bars("Mentions of each type", &types, &series, |number| count(number as usize))?;
+        let training = &self.splits().train.statistics.types;
+        let row = |(name, of_type): (&String, &TypeStatistics)| {
+            let counts = [of_type.mentions, of_type.documents, of_type.strings].map(count);
+            let words = [mean(of_type.mean_words), count(of_type.most_words)];
+            Row::new(name, counts.into_iter().chain(words).collect())
+        };
+        let header = ["type", "mentions", "documents", "different strings", "words, mean", "words, most"];
+        let table = numbers("Types in the training split", &header, training.iter().map(row).collect());
+        let text = "Documents are those with a mention of the type; strings differ where they do without regard to case.";
+        Ok(Section {
+            id: TYPES,
+            title: "Types",
+            blocks: vec![Block::Plots(vec![plot]), table, Block::Text(text.to_owned())],
+        })
+    }
+
+    fn sizes(&self) -> Result<Section, ReportError> {
+        let all = &self.statistics.distributions;
+        let mut quantities = vec![
+            ("Characters of a document", &all.document_characters),
+            ("Words of a document", &all.document_words),
+        ];
+        quantities.extend(all.document_tokens.iter().map(|tokens| ("Word pieces of a document", tokens)));
+        quantities.extend([
+            ("Mentions of a document", &all.document_mentions),
+            ("Words of a mention", &all.mention_words),
+            ("Characters of a mention", &all.mention_characters),
+        ]);
+        let mut rows = Vec::new();
+        let mut plots = Vec::new();
+        for (name, distribution) in quantities {
+            plots.push(spread(name, distribution)?);
+            rows.push(Row::new(name, vec![String::new(); 9]));
+            for (split, spread) in distribution.splits.iter() {
+                let quantiles = spread.quantiles.map(|q| [q.min, q.p5, q.p25, q.median, q.p75, q.p95, q.max].map(count));
+                let quantiles = quantiles.unwrap_or_else(|| std::array::from_fn(|_| UNDEFINED.to_owned()));
+                let cells = [count(spread.count), mean(spread.mean)].into_iter().chain(quantiles).collect();
+                rows.push(Row { level: 1, ..Row::new(split.name(), cells) });
+            }
+        }
+        let header = ["", "number", "mean", "least", "5 %", "25 %", "median", "75 %", "95 %", "most"];
+        let text = "Bars are shares of the split. A bar holds the values from its label to below the next; where the \
+                    last label has a plus, its bar reaches to the largest value. A word is what stands between \
+                    whitespace; a mention of several fragments has the words and characters of all of them. A quantile \
+                    is the least value that so many values do not exceed.";
+        let blocks = vec![
+            Block::Plots(plots),
+            Block::Text(text.to_owned()),
+            numbers("Means and quantiles", &header, rows),
+        ];
+        Ok(Section { id: SIZES, title: "Sizes", blocks })
+    }
+
+    fn shared(&self) -> Section {
+        let shared = &self.statistics.shared;
+        let mut rows = Vec::new();
+        for (name, texts) in [("documents", &shared.documents), ("sentences", &shared.sentences)] {
+            for pair in &texts.pairs {
+                let counts = [pair.texts, pair.in_first, pair.in_second].map(count);
+                let cells = counts.into_iter().chain([percent(pair.share_of_second)]).collect();
+                rows.push(Row::new(format!("{name} of {} and {}", pair.first, pair.second), cells));
+            }
+        }
+        let header = ["", "different texts", "in the first", "in the second", "of the second"];
+        let mut blocks = vec![numbers("The same text in two splits", &header, rows)];
+        let row = |(name, texts): (&str, &SharedTexts)| {
+            let cells = texts.compared.iter().zip(texts.repeated.iter());
+            Row::new(name, cells.map(|((_, all), (_, again))| format!("{} of {}", count(*again), count(*all))).collect())
+        };
+        let repeated = [("documents", &shared.documents), ("sentences", &shared.sentences)].map(row).into();
+        blocks.push(numbers("Texts that stood before in the same split", &SPLITS, repeated));
+        let ids = shared.document_ids.iter().map(|pair| {
+            let cells = [pair.ids, pair.same_text].map(count).into();
+            Row::new(format!("{} and {}", pair.first, pair.second), cells)
+        });
+        let header = ["", "documents with the same identifier", "and the same text"];
+        blocks.push(numbers("The same identifier in two splits", &header, ids.collect()));
+        let text = "A score on a text that was trained on measures memory. Texts are compared without regard to case and \
+                    to the kind and amount of whitespace. Sentences are those that the corpus marks, or else what lies \
+                    between line breaks, beginnings of passages, and marks that end a sentence before a capital letter; \
+                    those of fewer than five words are left out. Documents with the same identifier and other texts may \
+                    just be numbered.";
+        blocks.push(Block::Text(text.to_owned()));
+        let all = |texts: &SharedTexts| texts.pairs.iter().map(|pair| pair.places.len()).sum();
+        blocks.extend(pairs_table("Documents in two splits", &self.examples.shared_documents, all(&shared.documents)));
+        blocks.extend(pairs_table("Sentences in two splits", &self.examples.shared_sentences, all(&shared.sentences)));
+        Section { id: SHARED, title: "Documents and sentences in two splits", blocks }
+    }
+
+    fn overlaps(&self) -> Section {
+        let row = |level, name: &str, part: fn(&SplitReport) -> String| Row {
+            level,
+            ..Row::new(name, self.splits().iter().map(|(_, report)| part(report)).collect())
+        };
+        let rows = vec![
+            row(0, "mentions that share characters with another", |report| count(report.overlaps.overlapping)),
+            row(1, "of all mentions", |report| percent(report.overlaps.share)),
+            row(1, "of the same extent as another", |report| count(report.overlaps.same_extent)),
+            row(1, "nested in a longer one", |report| count(report.overlaps.nested)),
+            row(1, "with a shorter one inside", |report| count(report.overlaps.containing)),
+            row(1, "crossing another", |report| count(report.overlaps.crossing)),
+            row(0, "most mentions over one character", |report| count(report.overlaps.deepest)),
+            row(0, "discontinuous mentions", |report| count(report.overlaps.discontinuous)),
+        ];
+        let text = "Each row counts mentions, and a mention can be in several rows. A mention reaches from its first \
+                    character to its last, with whatever lies between its fragments. Flat tags can say neither \
+                    overlaps nor fragments: of mentions that overlap, the longest is tagged.";
+        let mut blocks =
+            vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
+        let all = self.splits().iter().map(|(_, report)| report.overlaps.crossing_places.len()).sum();
+        let row = |example: &Example| Row::new(example.split.name(), place_and_text(example));
+        let rows: Vec<Row> = self.examples.crossing.iter().map(row).collect();
+        let header = self.with_text(&["split", "document", "characters"], "text");
+        blocks.extend(examples_table("Mentions that cross another", header, rows, all));
+        Section { id: OVERLAPS, title: "Overlapping mentions", blocks }
+    }
+
+    fn consistency(&self) -> Section {
+        let row = |level, name: &str, part: fn(&SplitReport) -> String| Row {
+            level,
+            ..Row::new(name, self.splits().iter().map(|(_, report)| part(report)).collect())
+        };
+        let rows = vec![
+            row(0, "strings of mentions, each counted once for each document", |r| count(r.consistency.strings)),
+            row(1, "with different types at different places", |r| count(r.consistency.differently_typed)),
+            row(1, "with a place that carries no mention", |r| count(r.consistency.partly_unlabelled)),
+            row(0, "places where they are a mention", |r| count(r.consistency.places.labelled)),
+            row(0, "places where they touch no mention", |r| count(r.consistency.places.unlabelled)),
+            row(1, "as a share of both", |r| percent(r.consistency.places.unlabelled_share)),
+            row(0, "places where they are part of another mention", |r| count(r.consistency.places.inside_another)),
+        ];
+        let text = "Strings are those of mentions without gaps, looked for in their own document without regard to case, \
+                    where no letter or digit goes on at either end. These are places to look at and not faults: some \
+                    guidelines leave out what a text mentions in passing, and a short abbreviation may also be a word.";
+        let mut blocks = vec![numbers("Strings of mentions", &SPLITS, rows), Block::Text(text.to_owned())];
+        let by_type = types(self.splits()).into_iter().map(|name| {
+            let cell = |report: &SplitReport| {
+                let share = report.consistency.by_type.get(name).map(|counts| counts.unlabelled_share);
+                percent(share.flatten())
+            };
+            Row::new(name, self.splits().iter().map(|(_, report)| cell(report)).collect())
+        });
+        let caption = "Share of places without a mention, by type of the string";
+        blocks.push(numbers(caption, &SPLITS, by_type.collect()));
+        let mut pairs: BTreeMap<&[String; 2], Splits<usize>> = BTreeMap::new();
+        for (split, report) in self.splits().iter() {
+            for pair in &report.consistency.type_pairs {
+                let counts = pairs.entry(&pair.types).or_default();
+                match split {
+                    Split::Train => counts.train = pair.strings,
+                    Split::Dev => counts.dev = pair.strings,
+                    Split::Test => counts.test = pair.strings,
+                }
+            }
+        }
+        if !pairs.is_empty() {
+            let row = |(types, strings): (&[String; 2], Splits<usize>)| {
+                Row::new(types.join(" and "), strings.iter().map(|(_, strings)| count(*strings)).collect())
+            };
+            let rows = pairs.into_iter().map(row).collect();
+            blocks.push(numbers("Strings that have one type here and another there, by the types", &SPLITS, rows));
+        }
+        let header = || self.with_text(&["split", "document", "labelled at", "unlabelled at"], "string");
+        let rows = |examples: &[InconsistencyExample]| examples.iter().map(inconsistency_row).collect();
+        let total = |part: fn(&SplitReport) -> usize| self.splits().iter().map(|(_, report)| part(report)).sum();
+        let (typed, unlabelled) = (&self.examples.differently_typed, &self.examples.partly_unlabelled);
+        let all = total(|report| report.consistency.differently_typed);
+        blocks.extend(examples_table("Strings of different types in one document", header(), rows(typed), all));
+        let all = total(|report| report.consistency.partly_unlabelled);
+        blocks.extend(examples_table("Strings with places that carry no mention", header(), rows(unlabelled), all));
+        Section { id: CONSISTENCY, title: "The same string, labelled differently", blocks }
+    }
+
+    fn unseen(&self) -> Result<Section, ReportError> {
+        let unseen = &self.statistics.unseen;
+        let both = [(Split::Dev, &unseen.dev), (Split::Test, &unseen.test)];
+        let types: BTreeSet<&String> = both.iter().flat_map(|(_, unseen)| unseen.by_type.keys()).collect();
+        let all = "all".to_owned();
+        let categories: Vec<String> = types.iter().copied().chain([&all]).cloned().collect();
+        let of = |unseen: &Unseen, name: &String| unseen.by_type.get(name).cloned().unwrap_or_default();
+        let series = both.map(|(split, unseen)| Series {
+            name: split.name().to_owned(),
+            colour: split as usize,
+            values: types.iter().map(|name| of(unseen, name).share).chain([unseen.overall.share]).collect(),
+        });
+        let caption = "Mentions that are never seen in training, as a share of each type";
+        let plot = bars(caption, &categories, &series, plot::percent)?;
+        let mut rows = Vec::new();
+        for (split, unseen) in both {
+            let counts = types.iter().map(|name| (*name, of(unseen, name)));
+            rows.push(Row::new(split.name(), vec![String::new(); 4]));
+            for (name, counts) in counts.chain([(&all, unseen.overall.clone())]) {
+                let UnseenCounts { mentions, unseen, share, seen_as_another_type } = counts;
+                let cells = vec![count(mentions), count(unseen), percent(share), count(seen_as_another_type)];
+                rows.push(Row { level: 1, ..Row::new(name, cells) });
+            }
+        }
+        let header = ["", "mentions", "unseen", "share", "known as another type"];
+        let text = "A mention is seen where the training split has one with the same string, without regard to case and \
+                    whitespace, and the same type. What is unseen has to be found by what the words look like and \
+                    stand among, not by memory.";
+        let blocks = vec![
+            Block::Plots(vec![plot]),
+            numbers("Mentions that are never seen in training", &header, rows),
+            Block::Text(text.to_owned()),
+        ];
+        Ok(Section { id: UNSEEN, title: "Mentions never seen in training", blocks })
+    }
+
+    fn pieces(&self, encoder: &str) -> Result<Section, ReportError> {
+        let names = types(self.splits());
+        let groups: Vec<String> = names
+            .iter()
+            .map(|name| format!("in {name}"))
+            .chain(["in any mention", "outside mentions", "all words"].map(str::to_owned))
+            .collect();
+        let of = |report: &SplitReport| -> Vec<PieceCounts> {
+            let Some(pieces) = &report.pieces else { return vec![PieceCounts::default(); groups.len()] };
+            let by_type = names.iter().map(|name| pieces.by_type.get(*name).cloned().unwrap_or_default());
+            by_type.chain([pieces.inside.clone(), pieces.outside.clone(), pieces.all.clone()]).collect()
+        };
+        let series = each_split(|split| of(self.splits().get(split)).iter().map(|p| p.pieces_per_word).collect());
+        let means = bars("Word pieces of a word (mean)", &groups, &series, |mean| format!("{mean:.2}"))?;
+        let total = |part: fn(&PieceStatistics) -> &PieceCounts| -> Vec<Option<f64>> {
+            let all: Vec<&PieceCounts> =
+                self.splits().iter().filter_map(|(_, report)| report.pieces.as_ref()).map(part).collect();
+            let words: usize = all.iter().map(|counts| counts.words).sum();
+            let bins = PieceCounts::default().histogram.len();
+            let in_bin = |bin: usize| all.iter().map(|counts| counts.histogram[bin]).sum::<usize>();
+            (0..bins).map(|bin| (words > 0).then(|| in_bin(bin) as f64 / words as f64)).collect()
+        };
+        let series = [
+            Series { name: "inside mentions".to_owned(), colour: 3, values: total(|pieces| &pieces.inside) },
+            Series { name: "outside".to_owned(), colour: 4, values: total(|pieces| &pieces.outside) },
+        ];
+        // The last bin is open: nobody says how far it reaches, so it is drawn as if by one more.
+        let edges: Vec<usize> = (1..=series[0].values.len()).chain([series[0].values.len() + 2]).collect();
+        let spread = plot::histogram("Word pieces of a word, all splits together", &edges, &series)?;
+        let mut rows = Vec::new();
+        for (at, group) in groups.iter().enumerate() {
+            rows.push(Row::new(group, vec![String::new(); 5]));
+            for (split, report) in self.splits().iter() {
+                let counts = &of(report)[at];
+                let cells = vec![
+                    count(counts.words),
+                    count(counts.pieces),
+                    mean(counts.pieces_per_word),
+                    percent(counts.one_piece_share),
+                    count(counts.unknown),
+                ];
+                rows.push(Row { level: 1, ..Row::new(split.name(), cells) });
+            }
+        }
+        let header = ["", "words", "pieces", "pieces a word", "words of one piece", "unknown pieces"];
+        let text = "Words are those of the tokenizer, which are what is tagged; a word is in a mention where the two \
+                    share a character, and in mentions of two types it counts for both. A vocabulary that was made \
+                    from such texts keeps their words whole: many pieces a word inside mentions, and few outside, say \
+                    that the encoder has not read much of the kind. Unknown pieces stand for what it cannot spell.";
+        let tables =
+            vec![numbers(&format!("Words and pieces of {encoder}"), &header, rows), Block::Text(text.to_owned())];
+        let mut blocks = vec![Block::Plots(vec![means, spread])];
+        blocks.extend(tables);
+        Ok(Section { id: PIECES, title: "Word pieces", blocks })
+    }
+
+    fn faults(&self) -> Section {
+        let kinds = fault_kinds(self.splits());
+        if kinds.is_empty() {
+            let text = "The readers found no fault in the files.".to_owned();
+            return Section { id: FAULTS, title: "Faults of the files", blocks: vec![Block::Text(text)] };
+        }
+        let counts = |kind: &DiagnosticKind| {
+            let of = |report: &SplitReport| report.statistics.diagnostics.get(kind).copied().unwrap_or(0);
+            Row::new(kind.to_string(), self.splits().iter().map(|(_, report)| count(of(report))).collect())
+        };
+        let mut blocks = vec![numbers("Faults by kind", &SPLITS, kinds.iter().map(counts).collect())];
+        let row = |fault: &&Diagnostic| {
+            let file = fault.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let document = fault.document.clone().unwrap_or_default();
+            let cells = vec![fault.line.to_string(), document, fault.kind.to_string(), fault.message.clone()];
+            Row::new(file, cells)
+        };
+        let all = self.splits().iter().flat_map(|(_, report)| report.statistics.diagnostics.values()).sum();
+        let header = ["file", "line", "document", "kind", "what is wrong"].map(str::to_owned).into();
+        blocks.extend(examples_table("Faults", header, self.faults.iter().map(row).collect(), all));
+        Section { id: FAULTS, title: "Faults of the files", blocks }
+    }
+
+    fn with_text(&self, header: &[&str], text: &str) -> Vec<String> {
+        let examples = self.examples;
+        let first = examples.differently_typed.iter().chain(&examples.partly_unlabelled).map(|example| example.text);
+        let shown = first.chain(examples.crossing.iter().map(|example| example.text)).any(|text| text.is_some());
+        header.iter().copied().chain(shown.then_some(text)).map(str::to_owned).collect()
+    }
+}
+
+const SPLITS: [&str; 4] = ["", "train", "dev", "test"];
+
+fn numbers(caption: &str, header: &[&str], rows: Vec<Row>) -> Block {
+    let header = header.iter().map(|&name| name.to_owned()).collect();
+    Block::Table(Table { caption: caption.to_owned(), header, rows, numeric: true })
+}
+
+/// A table of examples, or nothing where there is none. `all` is how many there are.
+fn examples_table(what: &str, header: Vec<String>, rows: Vec<Row>, all: usize) -> Option<Block> {
+    let caption = if rows.len() < all {
+        format!("{what}: {} of {}; `--diagnostics N` lists more", count(rows.len()), count(all))
+    } else {
+        what.to_owned()
+    };
+    (!rows.is_empty()).then_some(Block::Table(Table { caption, header, rows, numeric: false }))
+}
+
+fn pairs_table(what: &str, pairs: &[[Example; 2]], all: usize) -> Option<Block> {
+    let shown = pairs.iter().flatten().any(|example| example.text.is_some());
+    let header = ["splits", "document", "characters", "document", "characters"].into_iter();
+    let header = header.chain(shown.then_some("text")).map(str::to_owned).collect();
+    let row = |[first, second]: &[Example; 2]| {
+        let place = |example: &Example| [example.document.to_owned(), example.span.to_string()];
+        let text = second.text.map(str::to_owned);
+        let cells = place(first).into_iter().chain(place(second)).chain(text).collect();
+        Row::new(format!("{} and {}", first.split, second.split), cells)
+    };
+    examples_table(what, header, pairs.iter().map(row).collect(), all)
+}
+
+fn place_and_text(example: &Example) -> Vec<String> {
+    let place = [example.document.to_owned(), example.span.to_string()];
+    place.into_iter().chain(example.text.map(str::to_owned)).collect()
+}
+
+fn inconsistency_row(example: &InconsistencyExample) -> Row {
+    let spans = |spans: &[Span]| spans.iter().map(Span::to_string).collect::<Vec<_>>().join(", ");
+    let labelled: Vec<String> =
+        example.labelled.iter().map(|(name, places)| format!("{name} {}", spans(places))).collect();
+    let cells = [example.document.to_owned(), labelled.join("; "), spans(&example.unlabelled)];
+    Row::new(example.split.name(), cells.into_iter().chain(example.text.map(str::to_owned)).collect())
+}
+
+/// A series for each split.
+fn each_split(values: impl Fn(Split) -> Vec<Option<f64>>) -> [Series; 3] {
+    Split::ALL.map(|split| Series { name: split.name().to_owned(), colour: split as usize, values: values(split) })
+}
+
+/// The shares of the splits' values in each bin.
+fn spread(caption: &str, distribution: &Distribution) -> Result<Plot, ReportError> {
+    let series = each_split(|split| {
+        let spread = distribution.splits.get(split);
+        let share = |&in_bin: &usize| (spread.count > 0).then(|| in_bin as f64 / spread.count as f64);
+        spread.histogram.iter().map(share).collect()
+    });
+    plot::histogram(caption, &distribution.edges, &series)
+}

@@ -1,0 +1,21 @@
+//! Pages and plots for people: self-contained HTML.
+//!
+//! A page holds its style and its plots, no script, and asks for nothing from anywhere; its Content-Security-Policy
+//! says so to the browser. This crate turns statistics into text. It knows nothing of files, of the network or of
+//! libtorch.
+
+pub mod corpus;
+pub mod number;
+mod page;
+mod plot;
+
+/// Why a page cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A plot cannot be drawn.
+    #[error("a plot cannot be drawn: {0}")]
+    Plot(String),
+    /// The template failed.
+    #[error(transparent)]
+    Template(#[from] askama::Error),
+}

@@ -1,0 +1,244 @@
+//! Plots as SVG that takes its text's font and all its colours from the page's style.
+
+use crate::ReportError;
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// A figure.
+pub struct Plot {
+    /// The SVG element.
+    pub svg: String,
+    /// What is shown, for the caption.
+    pub caption: String,
+    /// Names of the series and the numbers of their colours, from 1; empty where there is one series.
+    pub legend: Vec<(String, usize)>,
+}
+
+/// A row of numbers in one colour; none is drawn where a number is undefined.
+pub struct Series {
+    pub name: String,
+    /// Place in [`COLOURS`]: what has one colour in one plot has it in all plots of a page.
+    pub colour: usize,
+    pub values: Vec<Option<f64>>,
+}
+
+/// Colours that colour-blind readers tell apart, too (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue. The
+/// style of the page replaces them by its own where the ground is dark.
+const COLOURS: [RGBColor; 5] = [
+    RGBColor(0x00, 0x72, 0xb2),
+    RGBColor(0xe6, 0x9f, 0x00),
+    RGBColor(0x00, 0x9e, 0x73),
+    RGBColor(0xd5, 0x5e, 0x00),
+    RGBColor(0x56, 0xb4, 0xe9),
+];
+const TEXT: RGBColor = RGBColor(0x00, 0x00, 0x00);
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+
+/// Size of the text in the units of the picture; the style says the same.
+const TEXT_SIZE: i32 = 12;
+/// Width of a character of that size, at most; browsers choose the font.
+const CHARACTER: i32 = 7;
+
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// Horizontal bars, a group for each category.
+pub fn bars(
+    caption: &str, categories: &[String], series: &[Series], show: fn(f64) -> String,
+) -> Result<Plot, ReportError> {
+    const WIDTH: i32 = 520;
+    const BAR: i32 = 14;
+    let labels = categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
+    let group = BAR * series.len() as i32 + 10;
+    let height = group * categories.len() as i32 + 30;
+    let most = reach(series);
+    draw(caption, series, (WIDTH, height), |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin_top(4)
+            // Room for the number beside the longest bar.
+            .margin_right(CHARACTER * 9)
+            .x_label_area_size(24)
+            .y_label_area_size(labels * CHARACTER + 10)
+            .build_cartesian_2d(0.0..most, 0.0..categories.len() as f64)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(0)
+            .x_labels(6)
+            .x_label_formatter(&|&value| show(value))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Center))
+            .draw()?;
+        for (at, category) in categories.iter().enumerate() {
+            let row = (categories.len() - at) as f64;
+            let (x, y) = chart.backend_coord(&(0.0, row - 0.5));
+            root.draw(&Text::new(shortened(category), (x - 8, y), text(HPos::Right)))?;
+            let thickness = f64::from(BAR) / f64::from(group);
+            let gap = (1.0 - thickness * series.len() as f64) / 2.0;
+            for (number, one) in series.iter().enumerate() {
+                let Some(value) = one.values[at] else { continue };
+                let top = row - gap - thickness * number as f64;
+                bar(&mut chart, one, [(0.0, top), (value, top - thickness)])?;
+                let (x, y) = chart.backend_coord(&(value, top - thickness / 2.0));
+                root.draw(&Text::new(show(value), (x + 4, y), text(HPos::Left)))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Upright bars of shares, a group for each bin of `edges`, of which one more than bins there are. Bins are drawn of one
+/// width; a last one that is wider than the others is labelled with `+`.
+pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Plot, ReportError> {
+    const SIZE: (i32, i32) = (440, 220);
+    let bins = edges.len().saturating_sub(1);
+    let width = |bin: usize| edges[bin + 1] - edges[bin];
+    let open = bins > 1 && width(bins - 1) != width(0);
+    // A bin of one value has its label below it, another at its beginning.
+    let of_one = bins > 0 && width(0) == 1;
+    // Labels that have room, and that of an open bin, which says what no other does.
+    let labelled = |bin: usize| {
+        let widest = edges[bins - 1].to_string().len() as i32 + 2;
+        let step = (widest * CHARACTER * bins as i32 / (SIZE.0 - 60)) as usize + 1;
+        if open && bin + step >= bins { bin == bins - 1 } else { bin.is_multiple_of(step) }
+    };
+    let most = reach(series);
+    draw(caption, series, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .x_label_area_size(20)
+            .y_label_area_size(42)
+            .build_cartesian_2d(0.0..bins.max(1) as f64, 0.0..most)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_labels(0)
+            .y_labels(5)
+            .y_label_formatter(&|&share| tick(share))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Right))
+            .draw()?;
+        let thickness = 0.84 / series.len().max(1) as f64;
+        for bin in 0..bins {
+            let start = bin as f64;
+            for (number, one) in series.iter().enumerate() {
+                let left = start + 0.08 + thickness * number as f64;
+                if let Some(share) = one.values[bin] {
+                    bar(&mut chart, one, [(left, share), (left + thickness, 0.0)])?;
+                }
+            }
+            if labelled(bin) {
+                let plus = if open && bin == bins - 1 { "+" } else { "" };
+                let (x, y) = chart.backend_coord(&(if of_one { start + 0.5 } else { start }, 0.0));
+                let label = format!("{}{plus}", edges[bin]);
+                root.draw(&Text::new(label, (x, y + TEXT_SIZE), text(HPos::Center)))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), DrawError> {
+    chart.draw_series([Rectangle::new(corners, COLOURS[of.colour].filled())])?;
+    Ok(())
+}
+
+type DrawError = DrawingAreaErrorKind<std::io::Error>;
+
+fn draw(
+    caption: &str, series: &[Series], (width, height): (i32, i32),
+    picture: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), DrawError>,
+) -> Result<Plot, ReportError> {
+    let mut svg = String::new();
+    let root = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
+    let drawn = picture(&root).and_then(|()| root.present());
+    drawn.map_err(|error| ReportError::Plot(error.to_string()))?;
+    drop(root);
+    // The name space goes without saying in HTML.
+    let body = svg.split_once('>').map_or("", |(_, body)| body);
+    let size = format!("width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\"");
+    let svg = format!("<svg class=\"plot\" {size} aria-hidden=\"true\">{body}");
+    let legend = series.iter().filter(|_| series.len() > 1).map(|one| (one.name.clone(), one.colour + 1)).collect();
+    Ok(Plot { svg, caption: caption.to_owned(), legend })
+}
+
+fn text(anchor: HPos) -> TextStyle<'static> {
+    // plotters draws letters smaller than it is told.
+    ("sans-serif", f64::from(TEXT_SIZE) * 1.24).into_font().color(&TEXT).pos(Pos::new(anchor, VPos::Center))
+}
+
+/// A name that leaves room for bars.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 28;
+    match name.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_owned(),
+    }
+}
+
+/// Length of an axis: a little more than the largest value, or 1 where there is none.
+fn reach(series: &[Series]) -> f64 {
+    let largest = series.iter().flat_map(|one| &one.values).flatten().copied().fold(0.0, f64::max);
+    if largest > 0.0 { 1.04 * largest } else { 1.0 }
+}
+
+/// A share in percent beside a bar.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A share in percent at an axis, where all are round.
+fn tick(share: f64) -> String {
+    // Shortest after rounding to what an axis can need.
+    format!("{} %", (share * 1e6).round() / 1e4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, values: &[Option<f64>]) -> Series {
+        Series { name: name.to_owned(), colour: name.len() % COLOURS.len(), values: values.to_vec() }
+    }
+
+    fn check(plot: Result<Plot, ReportError>, bars: usize, labels: &[&str]) {
+        let svg = plot.expect("drawn").svg;
+        let in_colours: usize =
+            COLOURS.iter().map(|RGBColor(r, g, b)| svg.matches(&format!("fill=\"#{r:02X}{g:02X}{b:02X}\"")).count()).sum();
+        assert_eq!(in_colours, bars, "{svg}");
+        for label in labels {
+            assert!(svg.lines().any(|line| line == *label), "{label} is not in {svg}");
+        }
+        assert!(!svg.contains("xmlns") && !svg.contains("NaN") && svg.ends_with("</svg>\n"), "{svg}");
+    }
+
+    #[test]
+    fn every_number_is_a_bar_and_what_is_undefined_is_none() {
+        let categories = ["Chemical <&>".to_owned(), "x".repeat(40)];
+        let two = [series("train", &[Some(0.5), None]), series("test", &[Some(0.25), Some(0.0)])];
+        check(bars("", &categories, &two, percent), 3, &["Chemical &lt;&amp;&gt;", "50.0 %", "0.0 %"]);
+        check(bars("", &[], &[], percent), 0, &[]);
+        check(bars("", &categories[..1], &[series("none", &[None])], percent), 0, &[]);
+    }
+
+    #[test]
+    fn bins_are_labelled_and_the_last_says_that_it_is_open() {
+        let shares = [Some(0.5), Some(0.3), Some(0.2)];
+        check(histogram("", &[1, 2, 3, 9], &[series("train", &shares)]), 3, &["1", "2", "3+"]);
+        check(histogram("", &[0, 10, 20, 30], &[series("train", &shares)]), 3, &["0", "10", "20"]);
+        check(histogram("", &[], &[]), 0, &[]);
+    }
+
+    #[test]
+    fn the_style_knows_every_colour() {
+        let style = include_str!("../templates/style.css");
+        for RGBColor(r, g, b) in COLOURS.into_iter().chain([GRID]) {
+            assert!(style.contains(&format!("=\"#{r:02X}{g:02X}{b:02X}\"]")), "{r} {g} {b}");
+        }
+        assert!(style.contains(&format!("font-size: {TEXT_SIZE}px")));
+    }
+}
