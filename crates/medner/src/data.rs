@@ -171,7 +171,8 @@ fn find_encoder(spec: Option<&str>) -> Result<Option<(EncoderUsed, TextEncoder)>
 
 /// Where frames go: never the sample's over those of the real corpus.
 fn frames_folder(args: &Args, corpus: &Corpus) -> Option<PathBuf> {
-    let in_checkout = || corpus::checkout_folder(&corpus.description.name).map(|folder| folder.join("data").join("frames"));
+    let in_checkout =
+        || corpus::checkout_folder(&corpus.description.name).map(|folder| folder.join("data").join("frames"));
     args.out.clone().or_else(|| if corpus.is_sample() { None } else { in_checkout() })
 }
 

@@ -329,7 +329,8 @@ fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]
 
 /// Writes the predictions for the test split in the format of the corpus, and says what it cannot express.
 fn write_predictions(folder: &Path, documents: &[Document], format: Format, options: &FormatOptions) -> Result<()> {
-    let place = if format.is_folder() { folder.join("test") } else { folder.join(format!("test.{}", format.extension())) };
+    let place =
+        if format.is_folder() { folder.join("test") } else { folder.join(format!("test.{}", format.extension())) };
     if place.is_dir() {
         // Of a process that was killed between writing them and the end of its run.
         fs_err::remove_dir_all(&place)?;

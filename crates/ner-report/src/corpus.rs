@@ -126,7 +126,9 @@ impl Summary<'_> {
         self.section = Some(TYPES);
         self.count(0, "mentions", |report| report.statistics.mentions);
         for entity_type in types(self.splits) {
-            self.count(1, entity_type, |report| report.statistics.mentions_by_type.get(entity_type).copied().unwrap_or(0));
+            self.count(1, entity_type, |report| {
+                report.statistics.mentions_by_type.get(entity_type).copied().unwrap_or(0)
+            });
         }
         self.section = Some(SIZES);
         self.row(1, "a document (mean)", |_, report| mean(report.statistics.mentions_per_document));
@@ -178,10 +180,8 @@ impl Summary<'_> {
 
 fn middle(distribution: &Distribution, split: Split) -> String {
     let quantiles = distribution.splits.get(split).quantiles;
-    quantiles.map_or_else(
-        || UNDEFINED.to_owned(),
-        |q| format!("{} ({} to {})", count(q.median), count(q.p5), count(q.p95)),
-    )
+    quantiles
+        .map_or_else(|| UNDEFINED.to_owned(), |q| format!("{} ({} to {})", count(q.median), count(q.p5), count(q.p95)))
 }
 
 fn mean_and_most(distribution: &Distribution, split: Split) -> String {
@@ -274,7 +274,8 @@ impl CorpusPage<'_> {
         };
         let header = ["type", "mentions", "documents", "different strings", "words, mean", "words, most"];
         let table = numbers("Types in the training split", &header, training.iter().map(row).collect());
-        let text = "Documents are those with a mention of the type; strings differ where they do without regard to case.";
+        let text =
+            "Documents are those with a mention of the type; strings differ where they do without regard to case.";
         Ok(Section {
             id: TYPES,
             title: "Types",
@@ -284,10 +285,8 @@ impl CorpusPage<'_> {
 
     fn sizes(&self) -> Result<Section, ReportError> {
         let all = &self.statistics.distributions;
-        let mut quantities = vec![
-            ("Characters of a document", &all.document_characters),
-            ("Words of a document", &all.document_words),
-        ];
+        let mut quantities =
+            vec![("Characters of a document", &all.document_characters), ("Words of a document", &all.document_words)];
         quantities.extend(all.document_tokens.iter().map(|tokens| ("Word pieces of a document", tokens)));
         quantities.extend([
             ("Mentions of a document", &all.document_mentions),
@@ -300,7 +299,8 @@ impl CorpusPage<'_> {
             plots.push(spread(name, distribution)?);
             rows.push(Row::new(name, vec![String::new(); 9]));
             for (split, spread) in distribution.splits.iter() {
-                let quantiles = spread.quantiles.map(|q| [q.min, q.p5, q.p25, q.median, q.p75, q.p95, q.max].map(count));
+                let quantiles =
+                    spread.quantiles.map(|q| [q.min, q.p5, q.p25, q.median, q.p75, q.p95, q.max].map(count));
                 let quantiles = quantiles.unwrap_or_else(|| std::array::from_fn(|_| UNDEFINED.to_owned()));
                 let cells = [count(spread.count), mean(spread.mean)].into_iter().chain(quantiles).collect();
                 rows.push(Row { level: 1, ..Row::new(split.name(), cells) });
@@ -311,11 +311,8 @@ impl CorpusPage<'_> {
                     last label has a plus, its bar reaches to the largest value. A word is what stands between \
                     whitespace; a mention of several fragments has the words and characters of all of them. A quantile \
                     is the least value that so many values do not exceed.";
-        let blocks = vec![
-            Block::Plots(plots),
-            Block::Text(text.to_owned()),
-            numbers("Means and quantiles", &header, rows),
-        ];
+        let blocks =
+            vec![Block::Plots(plots), Block::Text(text.to_owned()), numbers("Means and quantiles", &header, rows)];
         Ok(Section { id: SIZES, title: "Sizes", blocks })
     }
 
@@ -333,7 +330,10 @@ impl CorpusPage<'_> {
         let mut blocks = vec![numbers("The same text in two splits", &header, rows)];
         let row = |(name, texts): (&str, &SharedTexts)| {
             let cells = texts.compared.iter().zip(texts.repeated.iter());
-            Row::new(name, cells.map(|((_, all), (_, again))| format!("{} of {}", count(*again), count(*all))).collect())
+            Row::new(
+                name,
+                cells.map(|((_, all), (_, again))| format!("{} of {}", count(*again), count(*all))).collect(),
+            )
         };
         let repeated = [("documents", &shared.documents), ("sentences", &shared.sentences)].map(row).into();
         blocks.push(numbers("Texts that stood before in the same split", &SPLITS, repeated));
@@ -373,8 +373,7 @@ impl CorpusPage<'_> {
         let text = "Each row counts mentions, and a mention can be in several rows. A mention reaches from its first \
                     character to its last, with whatever lies between its fragments. Flat tags can say neither \
                     overlaps nor fragments: of mentions that overlap, the longest is tagged.";
-        let mut blocks =
-            vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
+        let mut blocks = vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
         let all = self.splits().iter().map(|(_, report)| report.overlaps.crossing_places.len()).sum();
         let row = |example: &Example| Row::new(example.split.name(), place_and_text(example));
         let rows: Vec<Row> = self.examples.crossing.iter().map(row).collect();

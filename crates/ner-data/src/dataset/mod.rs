@@ -377,7 +377,10 @@ mod tests {
             if description.sample.is_some() {
                 let loaded = description.load_sample().expect("embedded");
                 for (split, loaded) in loaded.iter() {
-                    assert!(loaded.diagnostics.losses().next().is_none() && !loaded.documents.is_empty(), "{name} {split}");
+                    assert!(
+                        loaded.diagnostics.losses().next().is_none() && !loaded.documents.is_empty(),
+                        "{name} {split}"
+                    );
                     let types = loaded.documents.iter().flat_map(|d| &d.mentions).map(|mention| &mention.entity_type);
                     assert!(types.into_iter().all(|kind| description.entity_types.contains(kind)), "{name} {split}");
                 }

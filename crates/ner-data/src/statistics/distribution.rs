@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn sizes_count_fragments_and_nothing_between() {
-        let apart = Mention { fragments: vec![Span::new(0, 4), Span::new(9, 15)], ..Mention::new(Span::new(0, 4), "X") };
+        let apart =
+            Mention { fragments: vec![Span::new(0, 4), Span::new(9, 15)], ..Mention::new(Span::new(0, 4), "X") };
         let document = Document { mentions: vec![apart], ..Document::new("1", "left and  häm\nor") };
         let splits = Splits { train: &[document][..], dev: &[], test: &[] };
         let found = Distributions::of(&splits, None);

@@ -4,10 +4,11 @@
 //! together by this program, the first line of every note says so, and a score on them says nothing about a score on
 //! real notes. They show that the way from a release to a score works.
 //!
-//! What makes them less than trivial: about a quarter of what a held-out note is about is never named in training; the
-//! same words are a concept here and none there, or concepts of different types ("Brinman" is a clinician, a street, a
-//! syndrome, a shunt and a score; an acronym is a drug or a department); modifiers, articles and places belong to a
-//! concept in one position and not in another; and annotators differ about articles, as they do.
+//! What makes them less than trivial: about a quarter of what a held-out note is about is never named in training, and
+//! one in five of its lines follows a pattern that training never shows; the same words are a concept here and none
+//! there, or concepts of different types ("Brinman" is a clinician, a street, a syndrome, a shunt and a score; an acronym
+//! is a drug or a department); modifiers, articles and places belong to a concept in one position and not in another;
+//! and annotators differ about articles and overlook things, as they do.
 //!
 //! The quirks of the format are there too: lines that begin with a space, quotes in a concept, concepts across lines,
 //! unsorted concept files with doubles, carriage returns.
@@ -179,7 +180,10 @@ mod tests {
             hash.update([0]);
             hash.update(bytes);
         }
-        assert_eq!(format!("{:x}", hash.finalize()), "");
+        assert_eq!(
+            format!("{:x}", hash.finalize()),
+            "3eae81cd5710a4a8c42f491a6a89ffde7eb9da3b331dd5fee5f494f046942a79"
+        );
     }
 
     #[test]
@@ -211,14 +215,14 @@ mod tests {
         }
         assert_eq!(sites, BTreeMap::from([("beth", 60), ("partners", 60), ("test", 40)]));
         let expected = [
-            (("problem", "absent"), 620),
-            (("problem", "associated_with_someone_else"), 77),
-            (("problem", "conditional"), 97),
-            (("problem", "hypothetical"), 255),
-            (("problem", "possible"), 203),
-            (("problem", "present"), 1525),
-            (("test", ""), 1203),
-            (("treatment", ""), 1746),
+            (("problem", "absent"), 674),
+            (("problem", "associated_with_someone_else"), 74),
+            (("problem", "conditional"), 72),
+            (("problem", "hypothetical"), 214),
+            (("problem", "possible"), 209),
+            (("problem", "present"), 1530),
+            (("test", ""), 1247),
+            (("treatment", ""), 1660),
         ];
         assert_eq!(counts, BTreeMap::from(expected));
     }

@@ -4,14 +4,18 @@ use super::grammar::{SECTIONS, STYLES, Section, WORDS};
 use super::lexicon::{Lexicon, Term};
 use crate::synthetic::lexicon::Part;
 use crate::synthetic::random::Random;
+use itertools::Itertools;
 use std::ops::Range;
 
 /// The first line of every note.
 const NOTICE: &str = "SYNTHETIC RECORD : invented by a program , no patient , no clinician .";
 /// Least and most lines of a note.
 const LINES: Range<usize> = 20..46;
-/// How often an article stands before its concept where it should be a part of it: annotators differ.
-const STRAY_ARTICLE_PERCENT: usize = 4;
+/// Annotators differ: how often an article or a modifier is no part of its concept, and how often one is overlooked.
+const STRAY_PERCENT: usize = 5;
+const OVERLOOKED_PERCENT: usize = 2;
+/// One line of the grammar in so many is for held-out notes only.
+const HELD_OUT_EVERY: usize = 5;
 /// How often a line begins with a space, which makes an empty token, and how often a long one is broken in two.
 const LEADING_SPACE_PERCENT: usize = 3;
 const BROKEN_PERCENT: usize = 4;
@@ -65,6 +69,7 @@ enum Form {
 }
 
 struct Writer<'l> {
+    part: Part,
     random: Random,
     note: Note,
     /// What this note is about.
@@ -90,6 +95,7 @@ pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, styles: &
             |random: &mut Random| -> Vec<&String> { (0..6).map(|_| lexicon.surnames.choose(part, random)).collect() };
         let &numbering = random.choose(NUMBERINGS);
         let mut writer = Writer {
+            part,
             note: Note::default(),
             problems: Lexicon::cast(&lexicon.problems, part, 10, &mut random),
             drugs: Lexicon::cast(&lexicon.drugs, part, 8, &mut random),
@@ -130,7 +136,9 @@ impl Writer<'_> {
     fn section(&mut self, section: &Section) {
         let heading = *self.random.choose(section.headings);
         let count = self.random.between(section.least, section.most + 1);
-        let lines = self.random.sample(section.lines, count);
+        let in_training = |at: &usize| at % HELD_OUT_EVERY != HELD_OUT_EVERY - 1;
+        let known = (0..section.lines.len()).filter(|at| self.part != Part::Train || in_training(at)).collect_vec();
+        let lines = self.random.sample(&known, count).into_iter().map(|at| section.lines[at]).collect_vec();
         let is_inline = count == 1 && !section.is_list && self.random.chance(60);
         if !heading.is_empty() {
             self.begin_line();
@@ -201,9 +209,12 @@ impl Writer<'_> {
         }
     }
 
-    /// Notes the concept from the token `first` to here.
+    /// Notes the concept from the token `first` to here, unless it is overlooked.
     fn close(&mut self, first: usize, mark: &str) {
-        if let Some(&(_, entity_type, assertion)) = MARKS.iter().find(|(name, ..)| *name == mark) {
+        let is_overlooked = self.random.chance(OVERLOOKED_PERCENT);
+        if let Some(&(_, entity_type, assertion)) = MARKS.iter().find(|(name, ..)| *name == mark)
+            && !is_overlooked
+        {
             self.note.concepts.push(Concept { tokens: first..self.note.tokens.len(), entity_type, assertion });
         }
     }
@@ -285,26 +296,26 @@ impl Writer<'_> {
             "p" | "pa" | "pp" | "pc" | "ph" | "pf" => self.problem(name, form),
             "d" => {
                 let term = *self.random.choose(&self.drugs);
-                self.phrase("", &term.name, "t", form);
+                self.phrase(&[], &term.name, "t", form);
             }
             "o" => {
                 let term = *self.random.choose(&self.procedures);
                 let articles = ["a", "a", "a", "the", "{his}", ""];
                 let article = self.article(term, form, &articles, &["", "", "", "", "{his}"]);
                 let modifier = self.modifier(form, 8, &["urgent", "elective", "aggressive", "repeat"]);
-                self.phrase(article, &format!("{modifier}{}", term.name), "t", form);
+                self.phrase(&[article, modifier], &term.name, "t", form);
             }
             "l" => {
                 let term = *self.random.choose(&self.labs);
                 let article = self.article(term, form, &[""], &["", "", "", "", "", "", "", "", "{his}"]);
-                self.phrase(article, &term.name, "x", form);
+                self.phrase(&[article], &term.name, "x", form);
             }
             "s" => {
                 let term = *self.random.choose(&self.studies);
                 let articles = ["a", "a", "the", "{his}", "", ""];
                 let article = self.article(term, form, &articles, &["", "", "", "the"]);
                 let modifier = self.modifier(form, 12, &["repeat", "follow-up", "bedside", "portable"]);
-                self.phrase(article, &format!("{modifier}{}", term.name), "x", form);
+                self.phrase(&[article, modifier], &term.name, "x", form);
             }
             _ => match self.choice(name) {
                 Some(choice) => self.expand(choice),
@@ -336,7 +347,7 @@ impl Writer<'_> {
             2 => format!("{} of {{his}} {{body}}", term.name),
             _ => term.name.clone(),
         };
-        self.phrase(article, &format!("{modifier}{name}"), mark, form);
+        self.phrase(&[article, modifier], &name, mark, form);
     }
 
     /// One of the articles that the term takes in this form, or "".
@@ -348,23 +359,25 @@ impl Writer<'_> {
         article
     }
 
-    /// A word before the name and a space, or "".
-    fn modifier(&mut self, form: Form, percent: usize, words: &[&'static str]) -> String {
-        let applies = form != Form::Name && self.random.chance(percent);
-        if applies { format!("{} ", self.random.choose(words)) } else { String::new() }
+    /// One of the words, or "".
+    fn modifier(&mut self, form: Form, percent: usize, words: &[&'static str]) -> &'static str {
+        if form == Form::Name || !self.random.chance(percent) {
+            return "";
+        }
+        let &word = self.random.choose(words);
+        word
     }
 
     /// Appends a phrase, as a concept unless it is only a name.
-    fn phrase(&mut self, article: &str, words: &str, mark: &str, form: Form) {
-        let first = self.note.tokens.len();
-        let mut begin = first;
-        if !article.is_empty() {
-            self.expand(article);
-            if self.random.chance(STRAY_ARTICLE_PERCENT) {
+    fn phrase(&mut self, before: &[&str], name: &str, mark: &str, form: Form) {
+        let mut begin = self.note.tokens.len();
+        for word in before.iter().filter(|word| !word.is_empty()) {
+            self.expand(word);
+            if self.random.chance(STRAY_PERCENT) {
                 begin = self.note.tokens.len();
             }
         }
-        self.expand(words);
+        self.expand(name);
         if form != Form::Name {
             self.close(begin, mark);
         }
