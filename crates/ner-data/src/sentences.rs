@@ -43,14 +43,14 @@ fn ends_with_abbreviation(part: &str) -> bool {
     // A line break ends a sentence whatever stands before it.
     let Some(before) = part.trim_end_matches(' ').strip_suffix('.') else { return false };
     let lower = before.to_lowercase();
-    let preceded = |abbreviation: &&str| {
-        let rest = lower.strip_suffix(*abbreviation);
+    let preceded = |abbreviation: &str| {
+        let rest = lower.strip_suffix(abbreviation);
         rest.is_some_and(|rest| !rest.ends_with(|char: char| char.is_alphanumeric() || char == '.'))
     };
     let mut backwards = before.chars().rev();
     let initial = backwards.next().is_some_and(char::is_uppercase)
         && backwards.next().is_none_or(|char| char.is_whitespace() || char == '.');
-    initial || ABBREVIATIONS.iter().any(|abbreviation| preceded(&abbreviation))
+    initial || ABBREVIATIONS.iter().any(|abbreviation| preceded(abbreviation))
 }
 
 #[cfg(test)]
