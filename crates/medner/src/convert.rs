@@ -174,7 +174,8 @@ pub fn run(args: Args) -> Result<()> {
             (Target::Folder(_), Some(staging)) => args.to.create(&staging.path().join(&step.output), &options)?,
             (Target::Folder(_), None) => continue,
         };
-        while let Some(document) = documents.next_document()? {
+        let unreadable = || format!("{} cannot be read", step.input.display());
+        while let Some(document) = documents.next_document().with_context(unreadable)? {
             faults.add(&documents.take_diagnostics());
             let losses = writer.write(&document)?;
             if args.list_losses {

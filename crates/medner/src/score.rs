@@ -133,8 +133,11 @@ fn by_spans(args: &Args, formats: [Format; 2]) -> Result<Report<'_>> {
         bail!("--mode strict and --scheme are for tags; these files are compared by character offsets");
     }
     let options = FormatOptions::default();
-    let (gold, gold_faults) = formats[0].read(&args.gold, &options)?;
-    let (predicted, predicted_faults) = formats[1].read(&args.predicted, &options)?;
+    let read = |format: Format, path: &Path| {
+        format.read(path, &options).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let (gold, gold_faults) = read(formats[0], &args.gold)?;
+    let (predicted, predicted_faults) = read(formats[1], &args.predicted)?;
     check_faults([&gold_faults, &predicted_faults], args.faults)?;
     let scored = score_documents(&gold, &predicted).with_context(|| not_comparable(args))?;
     if scored.missing_documents > 0 {

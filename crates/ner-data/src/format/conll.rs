@@ -606,6 +606,18 @@ mod tests {
         assert_eq!(written(&document, Scheme::Iob2, false), (expected.to_owned(), 10));
     }
 
+    /// A word that would begin a document, one with a space in it, and what stands between words.
+    #[test]
+    fn words_that_cannot_be_written_are_cut() {
+        let words = vec![Span::new(0, 10), Span::new(11, 14), Span::new(15, 18)];
+        let document = Document { words, ..Document::new("1", "-DOCSTART- a b,5-x") };
+        let (text, losses) = written(&document, Scheme::Iob2, true);
+        let words: Vec<&str> = text.lines().skip(2).filter_map(|line| line.strip_suffix("\tO")).collect();
+        assert_eq!(words, ["-", "DOCSTART", "-", "a", "b", ",", "5-x"]);
+        // The text, two of the words, and the third, which stands elsewhere now.
+        assert_eq!(losses, 4);
+    }
+
     /// Two mentions that touch, in two types, and one in the next sentence.
     #[test]
     fn schemes() {
