@@ -9,6 +9,7 @@ use ner_data::statistics::{
     SplitReport, TypeStatistics, Unseen, UnseenCounts,
 };
 use ner_data::{AlignmentStatistics, Diagnostic, DiagnosticKind, MisfitReason, Span, Split, Splits};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the page says.
@@ -126,7 +127,9 @@ impl Summary<'_> {
         self.section = Some(TYPES);
         self.count(0, "mentions", |report| report.statistics.mentions);
         for entity_type in types(self.splits) {
-            self.count(1, entity_type, |report| report.statistics.mentions_by_type.get(entity_type).copied().unwrap_or(0));
+            self.count(1, entity_type, |report| {
+                report.statistics.mentions_by_type.get(entity_type).copied().unwrap_or(0)
+            });
         }
         self.section = Some(SIZES);
         self.row(1, "a document (mean)", |_, report| mean(report.statistics.mentions_per_document));
@@ -178,10 +181,8 @@ impl Summary<'_> {
 
 fn middle(distribution: &Distribution, split: Split) -> String {
     let quantiles = distribution.splits.get(split).quantiles;
-    quantiles.map_or_else(
-        || UNDEFINED.to_owned(),
-        |q| format!("{} ({} to {})", count(q.median), count(q.p5), count(q.p95)),
-    )
+    quantiles
+        .map_or_else(|| UNDEFINED.to_owned(), |q| format!("{} ({} to {})", count(q.median), count(q.p5), count(q.p95)))
 }
 
 fn mean_and_most(distribution: &Distribution, split: Split) -> String {
@@ -195,8 +196,15 @@ fn shared_with_train(shared: &SharedTexts, split: Split) -> String {
     pair.map_or_else(|| UNDEFINED.to_owned(), |pair| count(pair.in_second))
 }
 
-fn types(splits: &Splits<SplitReport>) -> BTreeSet<&str> {
-    splits.iter().flat_map(|(_, report)| report.statistics.types.keys()).map(String::as_str).collect()
+/// The types, the most frequent first.
+fn types(splits: &Splits<SplitReport>) -> Vec<&str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, mentions) in splits.iter().flat_map(|(_, report)| &report.statistics.mentions_by_type) {
+        *counts.entry(name).or_default() += mentions;
+    }
+    let mut types: Vec<(&str, usize)> = counts.into_iter().collect();
+    types.sort_by_key(|&(_, mentions)| Reverse(mentions));
+    types.into_iter().map(|(name, _)| name).collect()
 }
 
 fn fault_kinds(splits: &Splits<SplitReport>) -> BTreeSet<DiagnosticKind> {
@@ -214,7 +222,8 @@ impl CorpusPage<'_> {
     /// # Errors
     /// Where a plot or the template fails, for which no reason is known.
     pub fn html(&self) -> Result<String, ReportError> {
-        let mut provenance = vec![("Annotated", Value::Text(self.description.to_owned()))];
+        let description = if self.synthetic.is_some() { "In the style of" } else { "Annotated" };
+        let mut provenance = vec![(description, Value::Text(self.description.to_owned()))];
         provenance.push(("Format", Value::Text(self.format.clone())));
         for file in &self.files {
             let published = match file.as_published {
@@ -225,8 +234,10 @@ impl CorpusPage<'_> {
             provenance.push(("File", Value::Text(format!("{}, SHA-256 {}, {published}", file.name, file.sha256))));
         }
         provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none was at hand").to_owned())));
-        provenance.push(("Licence", Value::Text(self.licence.to_owned())));
-        provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
+        if self.synthetic.is_none() {
+            provenance.push(("Licence", Value::Text(self.licence.to_owned())));
+            provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
+        }
         let mut sections = vec![self.glance(), self.types()?, self.sizes()?, self.shared(), self.overlaps()];
         sections.extend([self.consistency(), self.unseen()?]);
         if let Some(encoder) = self.encoder {
@@ -266,15 +277,16 @@ impl CorpusPage<'_> {
         };
         let series = each_split(|split| types.iter().map(|name| Some(of(split, name) as f64)).collect());
         let plot = bars("Mentions of each type", &types, &series, |number| count(number as usize))?;
-        let training = &self.splits().train.statistics.types;
-        let row = |(name, of_type): (&String, &TypeStatistics)| {
-            let counts = [of_type.mentions, of_type.documents, of_type.strings].map(count);
-            let words = [mean(of_type.mean_words), count(of_type.most_words)];
-            Row::new(name, counts.into_iter().chain(words).collect())
+        let row = |name: &String| {
+            let TypeStatistics { mentions, documents, strings, mean_words, most_words } =
+                self.splits().train.statistics.types.get(name).cloned().unwrap_or_default();
+            let counts = [count(mentions), count(documents), count(strings)];
+            Row::new(name, counts.into_iter().chain([mean(mean_words), count(most_words)]).collect())
         };
         let header = ["type", "mentions", "documents", "different strings", "words, mean", "words, most"];
-        let table = numbers("Types in the training split", &header, training.iter().map(row).collect());
-        let text = "Documents are those with a mention of the type; strings differ where they do without regard to case.";
+        let table = numbers("Types in the training split", &header, types.iter().map(row).collect());
+        let text =
+            "Documents are those with a mention of the type; strings differ where they do without regard to case.";
         Ok(Section {
             id: TYPES,
             title: "Types",
@@ -284,10 +296,8 @@ impl CorpusPage<'_> {
 
     fn sizes(&self) -> Result<Section, ReportError> {
         let all = &self.statistics.distributions;
-        let mut quantities = vec![
-            ("Characters of a document", &all.document_characters),
-            ("Words of a document", &all.document_words),
-        ];
+        let mut quantities =
+            vec![("Characters of a document", &all.document_characters), ("Words of a document", &all.document_words)];
         quantities.extend(all.document_tokens.iter().map(|tokens| ("Word pieces of a document", tokens)));
         quantities.extend([
             ("Mentions of a document", &all.document_mentions),
@@ -300,7 +310,8 @@ impl CorpusPage<'_> {
             plots.push(spread(name, distribution)?);
             rows.push(Row::new(name, vec![String::new(); 9]));
             for (split, spread) in distribution.splits.iter() {
-                let quantiles = spread.quantiles.map(|q| [q.min, q.p5, q.p25, q.median, q.p75, q.p95, q.max].map(count));
+                let quantiles =
+                    spread.quantiles.map(|q| [q.min, q.p5, q.p25, q.median, q.p75, q.p95, q.max].map(count));
                 let quantiles = quantiles.unwrap_or_else(|| std::array::from_fn(|_| UNDEFINED.to_owned()));
                 let cells = [count(spread.count), mean(spread.mean)].into_iter().chain(quantiles).collect();
                 rows.push(Row { level: 1, ..Row::new(split.name(), cells) });
@@ -311,11 +322,8 @@ impl CorpusPage<'_> {
                     last label has a plus, its bar reaches to the largest value. A word is what stands between \
                     whitespace; a mention of several fragments has the words and characters of all of them. A quantile \
                     is the least value that so many values do not exceed.";
-        let blocks = vec![
-            Block::Plots(plots),
-            Block::Text(text.to_owned()),
-            numbers("Means and quantiles", &header, rows),
-        ];
+        let blocks =
+            vec![Block::Plots(plots), Block::Text(text.to_owned()), numbers("Means and quantiles", &header, rows)];
         Ok(Section { id: SIZES, title: "Sizes", blocks })
     }
 
@@ -333,7 +341,10 @@ impl CorpusPage<'_> {
         let mut blocks = vec![numbers("The same text in two splits", &header, rows)];
         let row = |(name, texts): (&str, &SharedTexts)| {
             let cells = texts.compared.iter().zip(texts.repeated.iter());
-            Row::new(name, cells.map(|((_, all), (_, again))| format!("{} of {}", count(*again), count(*all))).collect())
+            Row::new(
+                name,
+                cells.map(|((_, all), (_, again))| format!("{} of {}", count(*again), count(*all))).collect(),
+            )
         };
         let repeated = [("documents", &shared.documents), ("sentences", &shared.sentences)].map(row).into();
         blocks.push(numbers("Texts that stood before in the same split", &SPLITS, repeated));
@@ -373,8 +384,7 @@ impl CorpusPage<'_> {
         let text = "Each row counts mentions, and a mention can be in several rows. A mention reaches from its first \
                     character to its last, with whatever lies between its fragments. Flat tags can say neither \
                     overlaps nor fragments: of mentions that overlap, the longest is tagged.";
-        let mut blocks =
-            vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
+        let mut blocks = vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
         let all = self.splits().iter().map(|(_, report)| report.overlaps.crossing_places.len()).sum();
         let row = |example: &Example| Row::new(example.split.name(), place_and_text(example));
         let rows: Vec<Row> = self.examples.crossing.iter().map(row).collect();
@@ -422,6 +432,8 @@ impl CorpusPage<'_> {
             }
         }
         if !pairs.is_empty() {
+            let mut pairs: Vec<_> = pairs.into_iter().collect();
+            pairs.sort_by_key(|(_, strings)| Reverse(strings.iter().map(|(_, strings)| strings).sum::<usize>()));
             let row = |(types, strings): (&[String; 2], Splits<usize>)| {
                 Row::new(types.join(" and "), strings.iter().map(|(_, strings)| count(*strings)).collect())
             };
@@ -442,10 +454,9 @@ impl CorpusPage<'_> {
     fn unseen(&self) -> Result<Section, ReportError> {
         let unseen = &self.statistics.unseen;
         let both = [(Split::Dev, &unseen.dev), (Split::Test, &unseen.test)];
-        let types: BTreeSet<&String> = both.iter().flat_map(|(_, unseen)| unseen.by_type.keys()).collect();
-        let all = "all".to_owned();
-        let categories: Vec<String> = types.iter().copied().chain([&all]).cloned().collect();
-        let of = |unseen: &Unseen, name: &String| unseen.by_type.get(name).cloned().unwrap_or_default();
+        let types = types(self.splits());
+        let categories: Vec<String> = types.iter().copied().chain(["all"]).map(str::to_owned).collect();
+        let of = |unseen: &Unseen, name: &str| unseen.by_type.get(name).cloned().unwrap_or_default();
         let series = both.map(|(split, unseen)| Series {
             name: split.name().to_owned(),
             colour: split as usize,
@@ -457,7 +468,7 @@ impl CorpusPage<'_> {
         for (split, unseen) in both {
             let counts = types.iter().map(|name| (*name, of(unseen, name)));
             rows.push(Row::new(split.name(), vec![String::new(); 4]));
-            for (name, counts) in counts.chain([(&all, unseen.overall.clone())]) {
+            for (name, counts) in counts.chain([("all", unseen.overall.clone())]) {
                 let UnseenCounts { mentions, unseen, share, seen_as_another_type } = counts;
                 let cells = vec![count(mentions), count(unseen), percent(share), count(seen_as_another_type)];
                 rows.push(Row { level: 1, ..Row::new(name, cells) });
@@ -618,4 +629,82 @@ fn spread(caption: &str, distribution: &Distribution) -> Result<Plot, ReportErro
         spread.histogram.iter().map(share).collect()
     });
     plot::histogram(caption, &distribution.edges, &series)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ner_data::dataset::LoadedSplit;
+    use ner_data::{Diagnostics, Document, LabelSet, Mention, TagScheme};
+
+    /// The page about a corpus of one document, which is in the training and the test split.
+    fn page(entity_type: &str, synthetic: Option<&str>, with_text: bool) -> String {
+        let mentions = vec![Mention::new(Span::new(0, 5), entity_type)];
+        let document = Document { mentions, ..Document::new("<7>", "fever <or> fever") };
+        let fault = Diagnostic {
+            kind: DiagnosticKind::MalformedLine,
+            file: "/home/someone/file.txt".into(),
+            line: 3,
+            document: None,
+            message: "one column".to_owned(),
+        };
+        let loaded = LoadedSplit { documents: vec![document], diagnostics: Diagnostics(vec![fault.clone()]) };
+        let splits = Splits { train: loaded.clone(), dev: LoadedSplit::default(), test: loaded };
+        let labels = LabelSet::new(TagScheme::Bio, [entity_type]);
+        let statistics = CorpusStatistics::of(&splits, None, &labels).expect("no encoder");
+        let file = CorpusFile { name: "file.txt".to_owned(), sha256: "0a".to_owned(), as_published: Some(false) };
+        let page = CorpusPage {
+            title: "A & B",
+            synthetic,
+            description: "",
+            format: "pubtator".to_owned(),
+            files: vec![file],
+            homepage: "https://example.org/?a&b",
+            licence: "",
+            version: "1.2.3",
+            encoder: None,
+            statistics: &statistics,
+            examples: &Examples::of(&statistics, &splits, 9, with_text),
+            faults: &[&fault],
+        };
+        page.html().expect("a page")
+    }
+
+    fn check(page: &str, holds: &[&str], holds_not: &[&str]) {
+        for text in holds {
+            assert!(page.contains(text), "{text} is not in {page}");
+        }
+        for text in holds_not {
+            assert!(!page.contains(text), "{text} is in {page}");
+        }
+    }
+
+    #[test]
+    fn what_the_corpus_says_is_no_html() {
+        let page = page("<b>&", None, true);
+        check(
+            &page,
+            &["A &#38; B", "&#60;b&#62;&#38;", "&#60;7&#62;", "fever &#60;or&#62; fever"],
+            &["<b>", "<7>", "<or>"],
+        );
+    }
+
+    #[test]
+    fn a_page_says_where_its_figures_come_from() {
+        let real = page("X", None, false);
+        let shown =
+            ["NOT the published file", "medner 1.2.3", "none was at hand", "<td>malformed line</td>", "file.txt"];
+        check(&real, &shown, &["SYNTHETIC", "/home", "fever", "id=\"pieces\""]);
+        check(&page("X", Some("Invented."), false), &["SYNTHETIC SAMPLE. Invented."], &["Homepage"]);
+    }
+
+    #[test]
+    fn every_link_inside_the_page_has_its_target() {
+        let page = page("X", None, false);
+        let targets: Vec<&str> = page.split("href=\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(targets.len() > 8);
+        for target in targets {
+            assert_eq!(page.matches(&format!("id=\"{target}\"")).count(), 1, "{target}");
+        }
+    }
 }

@@ -44,7 +44,10 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64
 
 /// Horizontal bars, a group for each category.
 pub fn bars(
-    caption: &str, categories: &[String], series: &[Series], show: fn(f64) -> String,
+    caption: &str,
+    categories: &[String],
+    series: &[Series],
+    show: fn(f64) -> String,
 ) -> Result<Plot, ReportError> {
     const WIDTH: i32 = 520;
     const BAR: i32 = 14;
@@ -150,7 +153,9 @@ fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), D
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
 fn draw(
-    caption: &str, series: &[Series], (width, height): (i32, i32),
+    caption: &str,
+    series: &[Series],
+    (width, height): (i32, i32),
     picture: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), DrawError>,
 ) -> Result<Plot, ReportError> {
     let mut svg = String::new();
@@ -207,8 +212,10 @@ mod tests {
 
     fn check(plot: Result<Plot, ReportError>, bars: usize, labels: &[&str]) {
         let svg = plot.expect("drawn").svg;
-        let in_colours: usize =
-            COLOURS.iter().map(|RGBColor(r, g, b)| svg.matches(&format!("fill=\"#{r:02X}{g:02X}{b:02X}\"")).count()).sum();
+        let in_colours: usize = COLOURS
+            .iter()
+            .map(|RGBColor(r, g, b)| svg.matches(&format!("fill=\"#{r:02X}{g:02X}{b:02X}\"")).count())
+            .sum();
         assert_eq!(in_colours, bars, "{svg}");
         for label in labels {
             assert!(svg.lines().any(|line| line == *label), "{label} is not in {svg}");

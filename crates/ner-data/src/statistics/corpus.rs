@@ -61,7 +61,9 @@ impl CorpusStatistics {
     /// # Errors
     /// Where the tokenizer fails on a document.
     pub fn of(
-        splits: &Splits<LoadedSplit>, encoder: Option<&TextEncoder>, labels: &LabelSet,
+        splits: &Splits<LoadedSplit>,
+        encoder: Option<&TextEncoder>,
+        labels: &LabelSet,
     ) -> Result<Self, TokenizeError> {
         let documents = splits.map(|_, split| split.documents.as_slice());
         let encoded = match encoder {

@@ -153,16 +153,16 @@ impl Distribution {
     }
 }
 
-/// Bins of the least width of 1, 2 or 5 times a power of ten with which [`BINS`] reach from the least value to the 99th
-/// percentile. A bin for each width up to the largest value would leave those where the values are to a corner.
+/// Bins of the least width of 1, 2 or 5 times a power of ten with which [`BINS`] reach from the least value to the 95th
+/// percentile. If they reached to the largest, a few long documents would press all others into one bin.
 fn edges(values: &Frequencies) -> Vec<usize> {
-    let ends = values.0.keys().next().zip(values.quantile(99)).zip(values.0.keys().next_back());
+    let ends = values.0.keys().next().zip(values.quantile(95)).zip(values.0.keys().next_back());
     let Some(((&min, most), &max)) = ends else { return Vec::new() };
     let widths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.saturating_pow(power)));
     let first = |width: usize| min / width * width;
     let width = widths.into_iter().find(|&width| (most - first(width)) / width < BINS).unwrap_or(usize::MAX);
     let mut edges: Vec<usize> = (first(width)..=most).step_by(width).collect();
-    // The bin after the last edge so far holds the 99th percentile.
+    // The bin after the last edge so far holds the 95th percentile.
     let end = edges.last().map_or(0, |last| last + width);
     edges.push(end);
     if max >= end {
@@ -240,7 +240,8 @@ mod tests {
 
     #[test]
     fn sizes_count_fragments_and_nothing_between() {
-        let apart = Mention { fragments: vec![Span::new(0, 4), Span::new(9, 15)], ..Mention::new(Span::new(0, 4), "X") };
+        let apart =
+            Mention { fragments: vec![Span::new(0, 4), Span::new(9, 15)], ..Mention::new(Span::new(0, 4), "X") };
         let document = Document { mentions: vec![apart], ..Document::new("1", "left and  häm\nor") };
         let splits = Splits { train: &[document][..], dev: &[], test: &[] };
         let found = Distributions::of(&splits, None);

@@ -54,9 +54,7 @@ pub struct InconsistencyExample<'d> {
 
 impl<'d> Examples<'d> {
     /// At most `most` of each kind and split (or two splits), with their texts if `with_text`. `statistics` are those of `splits`.
-    pub fn of(
-        statistics: &CorpusStatistics, splits: &'d Splits<LoadedSplit>, most: usize, with_text: bool,
-    ) -> Self {
+    pub fn of(statistics: &CorpusStatistics, splits: &'d Splits<LoadedSplit>, most: usize, with_text: bool) -> Self {
         let lookup = Lookup { splits, with_text };
         let mut examples = Self {
             shared_documents: lookup.shared(&statistics.shared.documents, most),
@@ -128,7 +126,8 @@ mod tests {
         let document = Document { mentions, ..Document::new("1", "Fever, fever to be seen. FEVER") };
         let loaded = LoadedSplit { documents: vec![document], diagnostics: Diagnostics::default() };
         let splits = Splits { train: loaded.clone(), dev: LoadedSplit::default(), test: loaded };
-        let statistics = CorpusStatistics::of(&splits, None, &LabelSet::new(TagScheme::Bio, ["A"])).expect("no encoder");
+        let statistics =
+            CorpusStatistics::of(&splits, None, &LabelSet::new(TagScheme::Bio, ["A"])).expect("no encoder");
         let examples = Examples::of(&statistics, &splits, most, with_text);
         let pairs = |pairs: &[[Example; 2]]| -> String {
             let side = |e: &Example| format!("{} {} {} {:?}", e.split, e.document, e.span, e.text.map(str::len));

@@ -69,7 +69,8 @@ impl Overlaps {
             nearest = nearest.min(span.end);
         }
         let from_left = crossed_from_left(&spans);
-        let mirrored: Vec<Span> = spans.iter().map(|span| Span::new(usize::MAX - span.end, usize::MAX - span.start)).collect();
+        let mirrored: Vec<Span> =
+            spans.iter().map(|span| Span::new(usize::MAX - span.end, usize::MAX - span.start)).collect();
         let from_right = crossed_from_left(&mirrored);
         for (i, &(span, count)) in extents.iter().enumerate() {
             let crossing = from_left[i] || from_right[i];

@@ -54,7 +54,8 @@ impl PieceStatistics {
         for (document, encoded) in documents.iter().zip(encoded) {
             counted.add(document, encoded, unknown);
         }
-        for counts in counted.by_type.values_mut().chain([&mut counted.all, &mut counted.inside, &mut counted.outside]) {
+        for counts in counted.by_type.values_mut().chain([&mut counted.all, &mut counted.inside, &mut counted.outside])
+        {
             counts.pieces_per_word = share(counts.pieces, counts.words);
             counts.one_piece_share = share(counts.in_one_piece, counts.words);
         }
@@ -141,10 +142,12 @@ mod tests {
             mentions: vec![mention(1, 4, "A"), mention(5, 6, "A"), mention(4, 7, "B")],
             ..Document::new("1", "ab cdef ghijklmno")
         };
-        let found =
-            PieceStatistics::of(&[document], &[encoded(&[(0, 2), (3, 1), (4, 3), (8, 9)], 1)], Some(UNKNOWN));
+        let found = PieceStatistics::of(&[document], &[encoded(&[(0, 2), (3, 1), (4, 3), (8, 9)], 1)], Some(UNKNOWN));
         let check = |counts: &PieceCounts, words: usize, pieces: usize, one: usize, unknown: usize| {
-            assert_eq!((counts.words, counts.pieces, counts.in_one_piece, counts.unknown), (words, pieces, one, unknown));
+            assert_eq!(
+                (counts.words, counts.pieces, counts.in_one_piece, counts.unknown),
+                (words, pieces, one, unknown)
+            );
             assert_eq!(counts.pieces_per_word, share(pieces, words));
             assert_eq!(counts.one_piece_share, share(one, words));
             assert_eq!(counts.histogram.iter().sum::<usize>(), words);

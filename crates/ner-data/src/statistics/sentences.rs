@@ -35,7 +35,8 @@ pub(super) fn sentences(document: &Document) -> Vec<(Span, &str)> {
         }
         let end = (at + 1, byte + char.len_utf8());
         open.get_or_insert([(at, byte), end])[1] = end;
-        ended = matches!(char, '.' | '!' | '?') || (ended && !spaced && matches!(char, ')' | ']' | '"' | '\'' | '”' | '’'));
+        ended =
+            matches!(char, '.' | '!' | '?') || (ended && !spaced && matches!(char, ')' | ']' | '"' | '\'' | '”' | '’'));
         spaced = false;
     }
     close(&mut open);

@@ -97,9 +97,7 @@ pub fn shared_ids(splits: &Splits<&[Document]>) -> Vec<SharedIds> {
 struct Text([(usize, Option<Place>); 3]);
 
 /// Compares the texts that `texts_of` gives for each document.
-fn shared(
-    splits: &Splits<&[Document]>, texts_of: impl Fn(&Document, &mut dyn FnMut(Span, String)),
-) -> SharedTexts {
+fn shared(splits: &Splits<&[Document]>, texts_of: impl Fn(&Document, &mut dyn FnMut(Span, String))) -> SharedTexts {
     let mut numbers: HashMap<String, usize> = HashMap::new();
     // In the order of their first places, which a walk over the map would lose.
     let mut texts: Vec<Text> = Vec::new();
@@ -153,7 +151,9 @@ mod tests {
 
     /// `expected`: repeated in train, and (texts, in train, in test, places) of train and test.
     fn check(
-        count: fn(&Splits<&[Document]>) -> SharedTexts, train: &[(&str, &str)], test: &[(&str, &str)],
+        count: fn(&Splits<&[Document]>) -> SharedTexts,
+        train: &[(&str, &str)],
+        test: &[(&str, &str)],
         expected: (usize, [usize; 3], &[[(usize, usize); 2]]),
     ) {
         let (train, test) = (documents(train), documents(test));

@@ -70,7 +70,8 @@ impl SplitStatistics {
         }
         counted.mentions_per_document = share(counted.mentions, counted.documents);
         counted.types = by_type(&split.documents);
-        counted.mentions_by_type = counted.types.iter().map(|(name, of_type)| (name.clone(), of_type.mentions)).collect();
+        counted.mentions_by_type =
+            counted.types.iter().map(|(name, of_type)| (name.clone(), of_type.mentions)).collect();
         counted
     }
 }
