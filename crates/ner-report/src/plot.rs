@@ -126,7 +126,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
             .label_style(text(HPos::Right))
             .draw()?;
         let thickness = 0.84 / series.len().max(1) as f64;
-        for bin in 0..bins {
+        for (bin, edge) in edges.iter().enumerate().take(bins) {
             let start = bin as f64;
             for (number, one) in series.iter().enumerate() {
                 let left = start + 0.08 + thickness * number as f64;
@@ -137,7 +137,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
             if labelled(bin) {
                 let plus = if open && bin == bins - 1 { "+" } else { "" };
                 let (x, y) = chart.backend_coord(&(if of_one { start + 0.5 } else { start }, 0.0));
-                let label = format!("{}{plus}", edges[bin]);
+                let label = format!("{edge}{plus}");
                 root.draw(&Text::new(label, (x, y + TEXT_SIZE), text(HPos::Center)))?;
             }
         }

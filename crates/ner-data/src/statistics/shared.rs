@@ -149,12 +149,15 @@ mod tests {
         texts.iter().map(|(id, text)| Document::new(*id, *text)).collect()
     }
 
+    /// Two places, each a document of a split.
+    type Pair = [(usize, usize); 2];
+
     /// `expected`: repeated in train, and (texts, in train, in test, places) of train and test.
     fn check(
         count: fn(&Splits<&[Document]>) -> SharedTexts,
         train: &[(&str, &str)],
         test: &[(&str, &str)],
-        expected: (usize, [usize; 3], &[[(usize, usize); 2]]),
+        expected: (usize, [usize; 3], &[Pair]),
     ) {
         let (train, test) = (documents(train), documents(test));
         let found = count(&Splits { train: &train, dev: &[], test: &test });
