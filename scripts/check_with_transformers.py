@@ -4,9 +4,12 @@
     python scripts/check_with_transformers.py RUN_FOLDER [PREDICTIONS]
 
 RUN_FOLDER is a run's folder (…/runs/DATASET/ID). Its model/ is opened with AutoTokenizer and
-AutoModelForTokenClassification, each text of its predictions/test.PubTator.txt (or of PREDICTIONS, a PubTator file with
-what medner found) is predicted anew, and the mentions are compared document by document. Only documents that fit one
-window are compared.
+AutoModelForTokenClassification, each text of PREDICTIONS (a PubTator file with what medner found; left out, that of the
+run) is predicted anew, and the mentions are compared document by document. Whole documents are given to transformers, so
+medner must read them whole as well, and only those that fit one window are compared:
+
+    cargo xtask eval bc5cdr --run ID --window 512 --out whole.PubTator.txt
+    python scripts/check_with_transformers.py experiments/runs/bc5cdr/ID whole.PubTator.txt
 
 It needs a Python environment with torch and transformers (written with torch 2.11 and transformers 5.23); medner does not.
 

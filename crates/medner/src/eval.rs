@@ -5,7 +5,7 @@ use crate::predict::{EncodedSplit, predict};
 use crate::run_record::{RunRecord, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
-use ner_data::Split;
+use ner_data::{Split, TextEncoder, WindowSize};
 use ner_eval::{Scores, score_documents};
 use ner_model::{Recognizer, find_device};
 use ner_train::RunFolder;
@@ -28,6 +28,12 @@ pub struct Args {
     /// Split to score
     #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
+    /// Pack whole sentences into windows of so many tokens, instead of those that the model was chosen with
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+    /// Write the documents with predicted mentions, in the format of the corpus
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
     /// Form of the scores
     #[arg(long, default_value = "table")]
     format: OutputFormat,
@@ -58,8 +64,14 @@ pub fn run(args: Args) -> Result<()> {
     let recognizer = Recognizer::load(&folder.model(), device, record.plan.recipe.precision.resolve(device)?)?;
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;
-    let split = EncodedSplit::new(recognizer.encoder(), &corpus.splits.get(args.split).documents)?;
+    let window = recognizer.reading().window;
+    let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
+    let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+    let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
     let predicted = predict(&recognizer, &split, args.split.name());
+    if let Some(path) = &args.out {
+        corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
+    }
     let scores = score_documents(split.documents, &predicted)?.scores;
     print(&corpus.description.name, args.split, &record.run, &scores, args.format)
 }

@@ -36,9 +36,9 @@ impl Recognizer {
         self.tagger.labels()
     }
 
-    /// Its tokenizer.
-    pub const fn encoder(&self) -> &TextEncoder {
-        &self.encoder
+    /// How it reads documents.
+    pub const fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// Finds the mentions of one text.
