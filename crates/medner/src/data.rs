@@ -5,6 +5,7 @@ use crate::corpus::{self, Corpus, Origin, Place};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::{Context, Result};
 use fs_err as fs;
+use ner_data::dataset::Dropped;
 use ner_data::statistics::{CorpusStatistics, Examples};
 use ner_data::{Diagnostic, LabelSet, MisfitReason, Span, Split, TagScheme, TextEncoder, WindowSize, frames};
 use ner_report::corpus::{CorpusFile, CorpusPage, summary};
@@ -68,6 +69,8 @@ struct Report<'c> {
     title: &'c str,
     synthetic: bool,
     origin: &'c Origin,
+    /// Mentions that a label map left out, by type.
+    dropped: &'c Dropped,
     encoder: Option<EncoderUsed>,
     #[serde(flatten)]
     statistics: &'c CorpusStatistics,
@@ -124,9 +127,13 @@ pub fn run(args: Args) -> Result<()> {
     let faults = corpus.splits.iter().flat_map(|(_, split)| &split.diagnostics.0);
     let report = Report {
         dataset: &args.dataset,
-        title: &corpus.description.title,
+        title: match corpus.description.title.as_str() {
+            "" => &corpus.description.name,
+            title => title,
+        },
         synthetic: corpus.is_sample(),
         origin: &corpus.origin,
+        dropped: &corpus.dropped,
         encoder: encoder.map(|(used, _)| used),
         diagnostics: faults.take(args.diagnostics).collect(),
         examples: Examples::of(&statistics, &corpus.splits, args.diagnostics, args.with_text),
@@ -196,11 +203,12 @@ fn write_page(corpus: &Corpus, report: &Report, path: &Path) -> Result<()> {
     };
     let note = description.sample.as_ref().map_or("", |sample| sample.note.as_str());
     let page = CorpusPage {
-        title: &description.title,
+        title: report.title,
         synthetic: corpus.is_sample().then_some(note),
         description: &description.description,
         format: corpus.origin.format.to_string(),
         files: corpus.origin.files.iter().map(file).collect(),
+        dropped: &corpus.dropped,
         homepage: &description.homepage,
         licence: &description.licence,
         version: env!("CARGO_PKG_VERSION"),

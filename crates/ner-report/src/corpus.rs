@@ -24,6 +24,8 @@ pub struct CorpusPage<'r> {
     pub format: String,
     /// Its files; none of a sample that comes with medner.
     pub files: Vec<CorpusFile>,
+    /// Mentions that a label map left out, by type.
+    pub dropped: &'r BTreeMap<String, usize>,
     /// Page of those who made it.
     pub homepage: &'r str,
     /// Terms.
@@ -233,11 +235,16 @@ impl CorpusPage<'_> {
             };
             provenance.push(("File", Value::Text(format!("{}, SHA-256 {}, {published}", file.name, file.sha256))));
         }
+        let dropped: Vec<String> =
+            self.dropped.iter().map(|(name, mentions)| format!("{name} {}", count(*mentions))).collect();
+        provenance.push(("Left out by the label map", Value::Text(dropped.join(", "))));
         provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none was at hand").to_owned())));
         if self.synthetic.is_none() {
             provenance.push(("Licence", Value::Text(self.licence.to_owned())));
             provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
         }
+        // A team's own description need not say everything.
+        provenance.retain(|(_, value)| !value.is_empty());
         let mut sections = vec![self.glance(), self.types()?, self.sizes()?, self.shared(), self.overlaps()];
         sections.extend([self.consistency(), self.unseen()?]);
         if let Some(encoder) = self.encoder {
@@ -355,9 +362,8 @@ impl CorpusPage<'_> {
         let header = ["", "documents with the same identifier", "and the same text"];
         blocks.push(numbers("The same identifier in two splits", &header, ids.collect()));
         let text = "A score on a text that was trained on measures memory. Texts are compared without regard to case and \
-                    to the kind and amount of whitespace. Sentences are those that the corpus marks, or else what lies \
-                    between line breaks, beginnings of passages, and marks that end a sentence before a capital letter; \
-                    those of fewer than five words are left out. Documents with the same identifier and other texts may \
+                    to the kind and amount of whitespace. Sentences are those that the corpus marks, or else those \
+                    that Unicode's rules find in each line and passage; those of fewer than five words are left out. Documents with the same identifier and other texts may \
                     just be numbered.";
         blocks.push(Block::Text(text.to_owned()));
         let all = |texts: &SharedTexts| texts.pairs.iter().map(|pair| pair.places.len()).sum();
@@ -659,6 +665,7 @@ mod tests {
             description: "",
             format: "pubtator".to_owned(),
             files: vec![file],
+            dropped: &BTreeMap::from([("Minor".to_owned(), 7)]),
             homepage: "https://example.org/?a&b",
             licence: "",
             version: "1.2.3",
@@ -692,9 +699,15 @@ mod tests {
     #[test]
     fn a_page_says_where_its_figures_come_from() {
         let real = page("X", None, false);
-        let shown =
-            ["NOT the published file", "medner 1.2.3", "none was at hand", "<td>malformed line</td>", "file.txt"];
-        check(&real, &shown, &["SYNTHETIC", "/home", "fever", "id=\"pieces\""]);
+        let shown = [
+            "NOT the published file",
+            "medner 1.2.3",
+            "none was at hand",
+            "<td>malformed line</td>",
+            "file.txt",
+            "Minor 7",
+        ];
+        check(&real, &shown, &["SYNTHETIC", "/home", "fever", "id=\"pieces\"", "Licence"]);
         check(&page("X", Some("Invented."), false), &["SYNTHETIC SAMPLE. Invented."], &["Homepage"]);
     }
 

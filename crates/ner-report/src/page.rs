@@ -63,6 +63,14 @@ pub struct Row {
     pub cells: Vec<String>,
 }
 
+impl Value {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        let (Self::Text(text) | Self::Link(text)) = self;
+        text.is_empty()
+    }
+}
+
 impl Row {
     /// A row that says everything itself.
     pub fn new(heading: impl Into<String>, cells: Vec<String>) -> Self {

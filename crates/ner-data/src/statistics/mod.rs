@@ -16,7 +16,6 @@ mod examples;
 mod fold;
 mod overlap;
 mod pieces;
-mod sentences;
 mod shared;
 mod split;
 mod unseen;

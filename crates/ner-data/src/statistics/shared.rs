@@ -1,7 +1,6 @@
 use super::fold::fold;
-use super::sentences::sentences;
 use super::{Place, count_words, share};
-use crate::{Document, Span, Split, Splits};
+use crate::{Document, Span, Split, Splits, sentences};
 use serde::Serialize;
 use std::collections::HashMap;
 
@@ -64,13 +63,16 @@ pub fn shared_documents(splits: &Splits<&[Document]>) -> SharedTexts {
     })
 }
 
-/// Compares sentences of five words or more: those that the corpus marks, or else what lies between line breaks,
-/// beginnings of passages, and marks that end a sentence.
+/// Compares [`sentences`] of five words or more: those that the corpus marks, or else those that the text suggests.
+/// Where these are wrong, they are so in every copy alike.
 pub fn shared_sentences(splits: &Splits<&[Document]>) -> SharedTexts {
     shared(splits, |document, add| {
-        for (span, text) in sentences(document) {
+        let index = document.char_index();
+        for span in sentences(document) {
+            let text = index.slice(&document.text, span).unwrap_or_default();
             if count_words(text) >= LEAST_WORDS {
-                add(span, fold(text));
+                let start = span.start + text.chars().take_while(|char| char.is_whitespace()).count();
+                add(Span::new(start, start + text.trim().chars().count()), fold(text));
             }
         }
     })
