@@ -40,8 +40,8 @@ fn bc5cdr() {
     assert_eq!([unseen(splits.train), unseen(splits.dev), unseen(splits.test)], [0, 3513, 3719]);
     assert!(shared_documents(&splits).pairs.iter().all(|pair| pair.texts == 0));
     let shared = shared_sentences(&splits);
-    assert_eq!(shared.pairs.iter().map(|pair| pair.texts).collect::<Vec<_>>(), [0, 0, 3]);
-    assert_eq!((shared.repeated.train, shared.repeated.dev, shared.repeated.test), (0, 0, 1));
+    assert_eq!(shared.pairs.iter().map(|pair| pair.texts).collect::<Vec<_>>(), [1, 1, 5]);
+    assert_eq!((shared.repeated.train, shared.repeated.dev, shared.repeated.test), (6, 7, 7));
     assert_eq!(shared.pairs[2].second, Split::Test);
 }
 
