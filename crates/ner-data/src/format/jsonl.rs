@@ -55,10 +55,11 @@ pub(super) fn begins(text: &str) -> bool {
             join_sentences(&mut object);
             text_of(&object).is_some()
         }),
-        // A first line that is longer than what is looked at. (A BioC collection on one line has `documents`.)
+        // A first line that is longer than what is looked at. (On one line, a BioC collection has `documents`, and a
+        // BioC document `passages` with an `offset` each.)
         Err(_) => {
             let has = |key: &str| line.contains(&format!("\"{key}\""));
-            line.len() == text.len() && line.starts_with(['{', '[']) && has("text") && !has("documents")
+            line.len() == text.len() && line.starts_with(['{', '[']) && has("text") && !has("documents") && !has("offset")
         }
     }
 }

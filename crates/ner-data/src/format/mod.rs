@@ -230,7 +230,7 @@ impl Format {
             Self::Brat => Box::new(brat::Sink::create(path)?),
             Self::I2b2 => Box::new(i2b2::Sink::create(path)?),
         };
-        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
+        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default(), ids: HashSet::new() })
     }
 
     /// Writes to an output that need not be a file.
@@ -247,7 +247,7 @@ impl Format {
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default() })
+        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default(), ids: HashSet::new() })
     }
 
     /// Writes all documents into a new file or folder, and returns what was kept, moved and lost.
@@ -512,14 +512,20 @@ pub struct Writer<'w> {
     options: FormatOptions,
     sink: Box<dyn Sink + 'w>,
     report: LossReport,
+    /// Ids so far, where each document is a file: a second one would replace the first.
+    ids: HashSet<String>,
 }
 
 impl Writer<'_> {
     /// Writes one document; returns what of it was moved or lost.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// Where the output cannot be written, and where each document is a file of its own and there is one of this id.
     pub fn write(&mut self, document: &Document) -> io::Result<Vec<Loss>> {
+        if self.format.is_folder() && !self.ids.insert(document.id.clone()) {
+            let message = format!("document {} was written before, and its file would be replaced", document.id);
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
         let expressed = self.format.express(document, &self.options);
         self.sink.write(&expressed.document)?;
         Ok(self.report.add(document, &expressed))
@@ -559,10 +565,22 @@ mod tests {
         check("{\"text\": \"a|t|b\"}\n", jsonl);
         check("[\"a\", {}]\n", jsonl);
         check("{\"text\": \"a text that is longer than what is", jsonl);
+        check("{\"id\": \"7\", \"passages\": [{\"offset\": 0, \"text\": \"a text that is longer than what is", Some(Format::BiocJson));
         check("<?xml version='1.0'?>\n<collection>", Some(Format::BiocXml));
         check("{\"documents\": []}", Some(Format::BiocJson));
         check("{\"id\": \"7\", \"passages\": [{\"offset\": 0}]}", Some(Format::BiocJson));
         check("{\"text\": \"a\", \"passages\": [{\"kind\": \"title\"}]}", jsonl);
+    }
+
+    #[test]
+    fn no_file_of_a_folder_is_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let document = Document::new("1", "a");
+        for format in Format::all().filter(|format| format.is_folder()) {
+            let mut writer = format.create(&folder.path().join(format.name()), &FormatOptions::default()).expect("new");
+            writer.write(&document).expect("the first");
+            assert_eq!(writer.write(&document).expect_err("the second").kind(), io::ErrorKind::AlreadyExists);
+        }
     }
 
     #[test]
