@@ -3,7 +3,7 @@
 use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
-use ner_data::{Document, EncodedDocument, Mention, TextEncoder, Word};
+use ner_data::{Document, EncodedDocument, Findings, Mention, TextEncoder, Word};
 use ner_model::Recognizer;
 
 /// A split as the model sees it.
@@ -15,9 +15,6 @@ pub struct EncodedSplit<'d> {
     /// Their words.
     pub words: Vec<Vec<Word>>,
 }
-
-/// Probabilities of the labels, `[tokens, labels]` of each document.
-pub type Probabilities = Vec<Vec<f32>>;
 
 impl<'d> EncodedSplit<'d> {
     /// Encodes documents.
@@ -37,10 +34,10 @@ impl<'d> EncodedSplit<'d> {
     }
 }
 
-/// What a model thinks of each token.
-pub fn probabilities(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Probabilities {
+/// What a model finds in each document, before anything is decided.
+pub fn findings(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<Findings> {
     let bar = bar(split, what);
-    recognizer.probabilities(&split.encoded, |done| bar.inc(done as u64))
+    recognizer.findings(&split.encoded, |done| bar.inc(done as u64))
 }
 
 /// The documents with the model's mentions in place of the gold ones.

@@ -1,15 +1,18 @@
 //! `medner train`: fine-tunes an encoder on a corpus, and evaluates what came of it.
 
 use crate::corpus::{self, Corpus, Faults, Place};
-use crate::predict::{EncodedSplit, predict, probabilities};
+use crate::predict::{EncodedSplit, findings, predict};
 use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{DatasetDescription, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
+use ner_data::{
+    DatasetDescription, Document, Format, FormatOptions, LabelSet, Mention, Span, Split, Splits, TextEncoder, align,
+    align_spans,
+};
 use ner_eval::{Scores, score_documents};
 use ner_model::{
-    BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
+    BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
 };
 use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
@@ -134,15 +137,20 @@ pub fn run(args: Args) -> Result<()> {
     let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
     let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
     let Pretrained { config, config_json, parameters, unexpected } =
-        load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
+        load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
     plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
-    let reading = Reading { window: plan.recipe.window_size(), line_boundaries: corpus.description.line_boundaries };
+    let reading = Reading {
+        window: plan.recipe.window_size(),
+        line_boundaries: corpus.description.line_boundaries,
+        head: plan.recipe.head(),
+        overlaps: plan.recipe.overlaps,
+    };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
     let data = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
-    let misfits = count_misfits([&train, &dev, &test], &labels);
+    let misfits = count_misfits([&train, &dev, &test], &labels, plan.recipe.head());
     report_misfits(&misfits);
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
     drop(parameters);
@@ -253,22 +261,22 @@ fn train_epochs(
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let tagger = Tagger::new(&model.config, &model.labels, trainer.weights(), model.device, model.kind)?;
-        let recognizer = Recognizer::new(tagger, model.encoder.clone(), model.reading);
-        let probabilities = bar.suspend(|| probabilities(&recognizer, dev, "dev"));
-        let lines = model.reading.line_boundaries;
+        let Model { config, labels, reading, .. } = model;
+        let tagger = Tagger::new(config, labels, reading.head, trainer.weights(), model.device, model.kind)?;
+        let recognizer = Recognizer::new(tagger, model.encoder.clone(), *reading);
+        let findings = bar.suspend(|| findings(&recognizer, dev, "dev"));
         let offsets = match plan.recipe.thresholds {
-            true => threshold::choose(dev, &probabilities, &model.labels, lines),
-            false => vec![0.0; model.labels.len()],
+            true => threshold::choose(dev, &findings, labels, reading.allowed()),
+            false => vec![0.0; labels.types.len()],
         };
-        let predicted = dev.with_mentions(threshold::decode(dev, &probabilities, &model.labels, &offsets, lines));
+        let predicted = dev.with_mentions(threshold::decide(dev, &findings, labels, &offsets, reading.allowed()));
         let scores = score_documents(dev.documents, &predicted)?.scores;
         let f1 = scores.overall.f1.unwrap_or(0.0);
         let is_best = best.is_none_or(|(_, best)| f1 > best);
         if is_best {
             best = Some((epoch, f1));
-            let weights = trainer.weights().with_label_offsets(&offsets)?;
-            save_token_classifier(&folder.model(), &model.config_json, &model.labels, &model.reading, &weights)?;
+            let weights = trainer.weights().with_offsets(&threshold::as_bias(&offsets, labels, reading.head))?;
+            save_classifier(&folder.model(), &model.config_json, labels, reading, &weights)?;
         }
         let report = EpochReport {
             epoch,
@@ -276,7 +284,7 @@ fn train_epochs(
             tokens,
             train_ms,
             dev_ms: begin.elapsed().as_secs_f64() * 1e3 - train_ms,
-            label_offsets: &offsets,
+            offsets: &offsets,
             dev: &scores,
             best: is_best,
         };
@@ -300,8 +308,8 @@ struct EpochReport<'s> {
     tokens: usize,
     train_ms: f64,
     dev_ms: f64,
-    /// What dev chose to add to the logit of each label; it is in the bias of the model that is saved.
-    label_offsets: &'s [f32],
+    /// What dev chose to add to the log-odds of each type; it is in the bias of the model that is saved.
+    offsets: &'s [f32],
     dev: &'s Scores,
     best: bool,
 }
@@ -354,10 +362,14 @@ impl CorpusRecord {
     }
 }
 
-fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet) -> Splits<usize> {
+fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet, head: Head) -> Splits<usize> {
+    let misfits = |words: &[Span], mentions: &[Mention]| match head {
+        Head::Token => align(words, mentions, labels).misfits,
+        Head::Span { longest } => align_spans(words, mentions, labels, longest).1,
+    };
     let count = |split: &EncodedSplit<'_>| {
         let pairs = split.documents.iter().zip(&split.encoded);
-        pairs.map(|(document, encoded)| align(&encoded.word_spans(), &document.mentions, labels).misfits.len()).sum()
+        pairs.map(|(document, encoded)| misfits(&encoded.word_spans(), &document.mentions).len()).sum()
     };
     Splits { train: count(train), dev: count(dev), test: count(test) }
 }
@@ -365,7 +377,7 @@ fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet) 
 fn report_misfits(misfits: &Splits<usize>) {
     for (split, &count) in misfits.iter().filter(|(_, count)| **count > 0) {
         warn!(
-            "{count} mentions of the {split} split cannot be said by tags on word pieces; `data --list-misfits` lists them"
+            "{count} mentions of the {split} split cannot be said by the head; `data --list-misfits` lists those of tags"
         );
     }
 }

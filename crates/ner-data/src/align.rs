@@ -1,6 +1,7 @@
 use crate::{LabelSet, Mention, Position, Span, Tag, TaggedEntity, Word};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Mentions brought onto the words of a text, and what did not fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum MisfitReason {
     NoUnit,
     /// Its type is not in the label set; it is not tagged.
     UnknownType,
+    /// It has more units than the head scores; it is not learned.
+    TooLong,
     /// It touches another mention of its type and the scheme (IO) cannot tell them apart; both become one.
     Merged,
 }
@@ -48,6 +51,7 @@ impl std::fmt::Display for MisfitReason {
             Self::Discontinuous => "discontinuous",
             Self::NoUnit => "touches no word",
             Self::UnknownType => "its type is not in the label set",
+            Self::TooLong => "longer than the longest span that the head scores",
             Self::Merged => "one with its neighbour",
         })
     }
@@ -74,8 +78,7 @@ pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignme
             misfit(MisfitReason::Discontinuous);
             continue;
         }
-        let first = units.partition_point(|unit| unit.end <= span.start);
-        let last = units.partition_point(|unit| unit.start < span.end);
+        let Range { start: first, end: last } = units_of(units, span);
         if first >= last {
             misfit(MisfitReason::NoUnit);
             continue;
@@ -102,6 +105,43 @@ pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignme
     misfits.sort_by_key(|misfit| (misfit.mention, misfit.reason));
     misfits.dedup_by_key(|misfit| misfit.mention);
     Alignment { entities: tagged, labels: ids, misfits }
+}
+
+/// The units that a span touches; an empty range where it touches none.
+fn units_of(units: &[Span], span: Span) -> Range<usize> {
+    units.partition_point(|unit| unit.end <= span.start)..units.partition_point(|unit| unit.start < span.end)
+}
+
+/// The mentions of a document as runs of its units, overlapping ones too, and what a head that scores spans of at most
+/// `longest` units cannot say exactly.
+pub fn align_spans(
+    units: &[Span],
+    mentions: &[Mention],
+    labels: &LabelSet,
+    longest: usize,
+) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+    let (mut entities, mut misfits) = (Vec::new(), Vec::new());
+    for (at, mention) in mentions.iter().enumerate() {
+        let range = units_of(units, mention.span());
+        let exact = |range: &Range<usize>| Span::new(units[range.start].start, units[range.end - 1].end);
+        let Some(entity_type) = labels.type_id(&mention.entity_type) else {
+            misfits.push(Misfit { mention: at, reason: MisfitReason::UnknownType });
+            continue;
+        };
+        let reason = if mention.is_discontinuous() {
+            Some(MisfitReason::Discontinuous)
+        } else if range.is_empty() {
+            Some(MisfitReason::NoUnit)
+        } else if range.len() > longest {
+            Some(MisfitReason::TooLong)
+        } else {
+            let inside = exact(&range) != mention.span();
+            entities.push(TaggedEntity { units: range, entity_type });
+            inside.then_some(MisfitReason::InsideUnit)
+        };
+        misfits.extend(reason.map(|reason| Misfit { mention: at, reason }));
+    }
+    (entities, misfits)
 }
 
 /// Label number of each piece: `entities`, whose units are `words`, written on word pieces.

@@ -8,6 +8,7 @@ mod batches;
 pub mod dataset;
 mod diagnostic;
 mod document;
+mod findings;
 pub mod format;
 pub mod frames;
 pub mod i2b2_release;
@@ -20,11 +21,14 @@ pub mod synthetic;
 mod tags;
 mod tokenize;
 
-pub use align::{Alignment, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels};
+pub use align::{
+    Alignment, Misfit, MisfitReason, align, align_spans, mentions_from_probabilities, mentions_of, piece_labels,
+};
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Document, Mention, Passage, Relation, Target};
+pub use findings::{Allowed, Findings, FoundSpan, mentions_from_findings};
 pub use format::{Documents, Format, FormatOptions, Writer};
 pub use loss::{Fate, Item, Loss, LossReport, Tally};
 pub use sentences::sentences;

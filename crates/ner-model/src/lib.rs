@@ -1,10 +1,11 @@
-//! BERT encoders with a token-classification head, on libtorch.
+//! BERT encoders with a head that labels tokens or scores spans, on libtorch.
 //!
 //! A batch is plain vectors; tensors stay behind this crate's types. It knows nothing of corpora formats, of training
 //! loops or of the network.
 
 mod bert;
 pub mod checkpoint;
+mod classifier;
 mod config;
 mod device;
 mod dropout;
@@ -12,19 +13,22 @@ mod error;
 mod parameters;
 mod pretrained;
 mod recognizer;
+mod span_classifier;
 mod tagger;
 mod token_classifier;
 
 pub use bert::{Batch, Bert};
+pub use classifier::{Answers, Classifier, Head, LossOptions, Targets};
 pub use config::{Activation, BertConfig};
 pub use device::{Precision, cpu_has_bf16, cuda_devices, find_device};
 pub use dropout::Dropout;
 pub use error::ModelError;
 pub use parameters::Parameters;
 pub use pretrained::{
-    Pretrained, Reading, load_encoder, load_parameters, load_token_classifier, save_parameters, save_token_classifier,
+    Pretrained, Reading, load_classifier, load_encoder, load_parameters, save_classifier, save_parameters,
 };
 pub use recognizer::Recognizer;
+pub use span_classifier::{RowWords, SpanClassifier, found_spans, span_cross_entropy, span_divergence};
 pub use tagger::Tagger;
 pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 

@@ -1,8 +1,8 @@
 use crate::ModelError;
 use tch::{Device, Kind, Tensor};
 
-/// The bias of the token head.
-const BIAS: &str = "classifier.bias";
+/// The bias of a head's labels or types.
+pub(crate) const BIAS: &str = "classifier.bias";
 
 /// The named tensors of a model, in the order of the checkpoint.
 #[derive(Debug, Default)]
@@ -54,11 +54,11 @@ impl Parameters {
         self.map(Tensor::copy)
     }
 
-    /// The same tensors, with a bias of the token head that `offsets` (one for each label) are added to.
+    /// The same tensors, with a bias of the head that `offsets` (one for each of its values) are added to.
     ///
     /// # Errors
     /// Where there is no such bias.
-    pub fn with_label_offsets(&self, offsets: &[f32]) -> Result<Self, ModelError> {
+    pub fn with_offsets(&self, offsets: &[f32]) -> Result<Self, ModelError> {
         let bias = self.get(BIAS)?.detach();
         let shifted = &bias + Tensor::from_slice(offsets).to_device(bias.device());
         let pick = |(name, tensor): &(String, Tensor)| {

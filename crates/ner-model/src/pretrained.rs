@@ -1,8 +1,10 @@
 //! Models on disk, in the layout of Hugging Face's hub: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 use crate::checkpoint::{self, Dtype, TensorData, modern_name, write_safetensors};
-use crate::{BertConfig, ModelError, Parameters, TokenClassifier};
-use ner_data::{LabelSet, WindowSize};
+use crate::parameters::BIAS;
+use crate::span_classifier::PRIOR;
+use crate::{BertConfig, Classifier, Head, ModelError, Parameters};
+use ner_data::{Allowed, LabelSet, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -26,7 +28,7 @@ pub struct Pretrained {
     pub config: BertConfig,
     /// The whole `config.json`, for saving.
     pub config_json: Value,
-    /// All parameters of a token classifier, the head included.
+    /// All parameters, the head's included.
     pub parameters: Parameters,
     /// Tensors of the file that the model has no use for (a pooler, another task's head).
     pub unexpected: Vec<String>,
@@ -34,23 +36,33 @@ pub struct Pretrained {
 
 /// Loads an encoder and puts a new head for `labels` on it.
 ///
-/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0.
+/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0, but for that
+/// of all spans, which begins at what most of them are.
 ///
 /// # Errors
 /// Where a file cannot be read, describes no encoder that we compute, or lacks a weight of the encoder.
-pub fn load_encoder(config: &Path, weights: &Path, labels: &LabelSet, seed: u64) -> Result<Pretrained, ModelError> {
-    load(config, weights, labels, Some(seed))
+pub fn load_encoder(
+    config: &Path,
+    weights: &Path,
+    labels: &LabelSet,
+    head: Head,
+    seed: u64,
+) -> Result<Pretrained, ModelError> {
+    load(config, weights, labels, head, Some(seed))
 }
 
-/// Loads a trained token classifier from its folder, with its labels.
+/// Loads a trained classifier from its folder, with its labels and the way in which it reads.
 ///
 /// # Errors
 /// Where a file cannot be read, the labels are not those of a tag scheme, or a weight is missing.
-pub fn load_token_classifier(folder: &Path) -> Result<(Pretrained, LabelSet), ModelError> {
+pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, Reading), ModelError> {
     let path = folder.join("config.json");
-    let labels = labels_of(&fs_err::read_to_string(&path)?, &path)?;
-    let model = load(&path, &folder.join("model.safetensors"), &labels, None)?;
-    Ok((model, labels))
+    let text = fs_err::read_to_string(&path)?;
+    let labels = labels_of(&text, &path)?;
+    let mut reading = Reading::of(&text, &path)?;
+    let model = load(&path, &folder.join("model.safetensors"), &labels, reading.head, None)?;
+    reading.window.max_tokens = reading.window.max_tokens.min(model.config.max_position_embeddings as usize);
+    Ok((model, labels, reading))
 }
 
 /// How a model reads documents, which its weights do not say. It stands under `medner` in `config.json`, where other
@@ -61,30 +73,43 @@ pub struct Reading {
     pub window: WindowSize,
     /// Whether no mention goes on behind a line break.
     pub line_boundaries: bool,
+    /// The head.
+    #[serde(default)]
+    pub head: Head,
+    /// Whether mentions may overlap.
+    #[serde(default)]
+    pub overlaps: bool,
 }
 
 const READING: &str = "medner";
 
 impl Reading {
-    /// That of a model, or the default for a model that was trained elsewhere; windows never reach past its positions.
-    ///
-    /// # Errors
-    /// Where it is malformed.
-    pub fn of(model: &Pretrained, folder: &Path) -> Result<Self, ModelError> {
-        let mut reading = match model.config_json.get(READING) {
-            None => Self::default(),
-            Some(value) => serde_json::from_value(value.clone()).map_err(|error| ModelError::Config {
-                path: folder.join("config.json"),
-                message: format!("`{READING}` in it: {error}"),
-            })?,
-        };
-        reading.window.max_tokens = reading.window.max_tokens.min(model.config.max_position_embeddings as usize);
-        Ok(reading)
+    /// What mentions may be.
+    pub const fn allowed(&self) -> Allowed {
+        Allowed { line_boundaries: self.line_boundaries, overlaps: self.overlaps }
+    }
+
+    /// That of a `config.json`, or the default for a model that was trained elsewhere.
+    fn of(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let fault = |message: String| ModelError::Config { path: path.into(), message };
+        let config: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+        match config.get(READING) {
+            None => Ok(Self::default()),
+            Some(value) => {
+                serde_json::from_value(value.clone()).map_err(|error| fault(format!("`{READING}` in it: {error}")))
+            }
+        }
     }
 }
 
 /// `seed` is that of a new head; without it the head is read from the file.
-fn load(config: &Path, weights: &Path, labels: &LabelSet, seed: Option<u64>) -> Result<Pretrained, ModelError> {
+fn load(
+    config: &Path,
+    weights: &Path,
+    labels: &LabelSet,
+    head: Head,
+    seed: Option<u64>,
+) -> Result<Pretrained, ModelError> {
     let text = fs_err::read_to_string(config)?;
     let sizes = BertConfig::from_json(&text, config)?;
     let config_json = serde_json::from_str(&text)
@@ -93,9 +118,10 @@ fn load(config: &Path, weights: &Path, labels: &LabelSet, seed: Option<u64>) -> 
     let named: HashMap<String, &str> = file.names().map(|name| (our_name(name), name)).collect();
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
-    for (name, shape) in TokenClassifier::shapes(&sizes, labels) {
+    for (name, shape) in Classifier::shapes(&sizes, labels, head) {
         if let Some(seed) = seed.filter(|_| is_head(&name)) {
-            tensors.push((name, new_head(&shape, seed)));
+            let tensor = new_head(&name, &shape, head, seed);
+            tensors.push((name, tensor));
             continue;
         }
         let Some(data) = named.get(&name).and_then(|stored| file.get(stored)) else {
@@ -150,10 +176,11 @@ fn is_head(name: &str) -> bool {
     name.starts_with("classifier.")
 }
 
-fn new_head(shape: &[i64], seed: u64) -> Tensor {
+fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     if shape.len() == 1 {
-        return Tensor::zeros(shape, options);
+        let of_spans = name == BIAS && head != Head::Token;
+        return Tensor::full(shape, if of_spans { PRIOR } else { 0.0 }, options);
     }
     tch::manual_seed(seed as i64);
     Tensor::randn(shape, options) * INITIALIZER_RANGE
@@ -172,14 +199,16 @@ fn labels_of(text: &str, path: &Path) -> Result<LabelSet, ModelError> {
     })
 }
 
-/// Saves a model so that transformers' `AutoModelForTokenClassification` opens it: weights and `config.json`. The
-/// tokenizer is saved by its owner.
+/// Saves a model as Hugging Face does: weights and `config.json`. The tokenizer is saved by its owner.
+///
+/// One that labels tokens is a model that transformers' `AutoModelForTokenClassification` opens. A head that scores
+/// spans is unknown there; `AutoModel` opens its encoder.
 ///
 /// Each file is replaced whole or not at all.
 ///
 /// # Errors
 /// Where a file cannot be written.
-pub fn save_token_classifier(
+pub fn save_classifier(
     folder: &Path,
     config_json: &Value,
     labels: &LabelSet,
@@ -189,7 +218,10 @@ pub fn save_token_classifier(
     let mut config = config_json.clone();
     config[READING] = json!(reading);
     let names = labels.names();
-    config["architectures"] = json!(["BertForTokenClassification"]);
+    config["architectures"] = match reading.head {
+        Head::Token => json!(["BertForTokenClassification"]),
+        Head::Span { .. } => json!(["BertModel"]),
+    };
     config["model_type"] = json!("bert");
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
     config["label2id"] = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();

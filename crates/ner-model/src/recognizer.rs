@@ -1,5 +1,5 @@
-use crate::{ModelError, Pretrained, Reading, Tagger, load_token_classifier};
-use ner_data::{Document, EncodedDocument, LabelSet, Mention, TextEncoder, mentions_from_probabilities};
+use crate::{ModelError, Pretrained, Reading, Tagger, load_classifier};
+use ner_data::{Document, EncodedDocument, Findings, LabelSet, Mention, TextEncoder, mentions_from_findings};
 use std::path::Path;
 use tch::{Device, Kind};
 
@@ -18,10 +18,9 @@ impl Recognizer {
     /// # Errors
     /// Where its files cannot be read or do not fit together.
     pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
-        let (model, labels) = load_token_classifier(folder)?;
-        let reading = Reading::of(&model, folder)?;
+        let (model, labels, reading) = load_classifier(folder)?;
         let Pretrained { config, parameters, .. } = model;
-        let tagger = Tagger::new(&config, &labels, &parameters, device, kind)?;
+        let tagger = Tagger::new(&config, &labels, reading.head, &parameters, device, kind)?;
         let encoder = TextEncoder::from_folder(folder, reading.window)?;
         Ok(Self { tagger, encoder, reading })
     }
@@ -52,15 +51,16 @@ impl Recognizer {
 
     /// Mentions of each document. `progress` is told the number of tokens after each batch.
     pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<Mention>> {
-        let probabilities = self.probabilities(documents, progress);
-        let decode = |(document, rows): (&EncodedDocument, &Vec<f32>)| {
-            mentions_from_probabilities(&document.words(), rows, self.labels(), self.reading.line_boundaries)
+        let findings = self.findings(documents, progress);
+        let none = vec![0.0; self.labels().types.len()];
+        let decide = |(document, found): (&EncodedDocument, &Findings)| {
+            mentions_from_findings(&document.words(), found, self.labels(), &none, self.reading.allowed())
         };
-        documents.iter().zip(&probabilities).map(decode).collect()
+        documents.iter().zip(&findings).map(decide).collect()
     }
 
-    /// Probabilities of the labels, `[tokens, labels]` of each document, row by row.
-    pub fn probabilities(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<f32>> {
-        self.tagger.probabilities(&self.encoder, documents, progress)
+    /// What the model finds in each document, before anything is decided.
+    pub fn findings(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Findings> {
+        self.tagger.findings(&self.encoder, documents, progress)
     }
 }

@@ -1,11 +1,12 @@
-use crate::{Batch, BertConfig, ModelError, Parameters, TokenClassifier};
-use ner_data::{EncodedDocument, LabelSet, TextEncoder, Window, batches_by_length};
-use tch::{Device, Kind, Tensor, no_grad};
+use crate::span_classifier::RowWords;
+use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters};
+use ner_data::{EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Window, Word, batches_by_length};
+use tch::{Device, Kind, no_grad};
 
-/// A token classifier ready to predict: weights on their device, in the kind of the computation.
+/// A classifier ready to predict: weights on their device, in the kind of the computation.
 #[derive(Debug)]
 pub struct Tagger {
-    model: TokenClassifier,
+    model: Classifier,
     kind: Kind,
     labels: LabelSet,
 }
@@ -23,12 +24,13 @@ impl Tagger {
     pub fn new(
         config: &BertConfig,
         labels: &LabelSet,
+        head: Head,
         parameters: &Parameters,
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
         let parameters = no_grad(|| parameters.for_prediction(device, kind));
-        Ok(Self { model: TokenClassifier::new(config, &parameters)?, kind, labels: labels.clone() })
+        Ok(Self { model: Classifier::new(config, &parameters, head)?, kind, labels: labels.clone() })
     }
 
     /// The labels that it gives.
@@ -36,41 +38,78 @@ impl Tagger {
         &self.labels
     }
 
-    /// Probabilities of the labels, `[tokens, labels]` of each document, row by row.
+    /// What it finds in each document.
     ///
-    /// Every token is predicted once, from the window whose core it stands in. `progress` is told the number of tokens
-    /// after each batch.
-    pub fn probabilities(
+    /// Every token is labelled once, from the window whose core it stands in; a span is scored once, from the window
+    /// whose core its first token stands in. `progress` is told the number of tokens after each batch.
+    pub fn findings(
         &self,
         encoder: &TextEncoder,
         documents: &[EncodedDocument],
         mut progress: impl FnMut(usize),
-    ) -> Vec<Vec<f32>> {
+    ) -> Vec<Findings> {
         let classes = self.labels.len();
-        let mut probabilities: Vec<Vec<f32>> =
-            documents.iter().map(|document| vec![0.0; document.tokens.len() * classes]).collect();
+        let words: Vec<Vec<Word>> = match self.model {
+            Classifier::Token(_) => vec![Vec::new(); documents.len()],
+            Classifier::Span(_) => documents.iter().map(EncodedDocument::words).collect(),
+        };
+        let none = |document: &EncodedDocument| match self.model {
+            Classifier::Token(_) => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
+            Classifier::Span(_) => Findings::Spans(Vec::new()),
+        };
+        let mut findings: Vec<Findings> = documents.iter().map(none).collect();
         let windows: Vec<&Window> = documents.iter().flat_map(|document| &document.windows).collect();
         let lengths: Vec<usize> = windows.iter().map(|window| window.tokens.len() + encoder.specials()).collect();
         for rows in batches_by_length(&lengths, BATCH_TOKENS) {
             let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].document], windows[row]);
             let batch = Batch { rows: rows.iter().map(input_ids).collect() };
-            // [batch, tokens, labels]
-            let predicted =
-                no_grad(|| self.logits(&batch).softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous());
-            let predicted = Vec::<f32>::try_from(predicted.view(-1)).expect("a flat tensor of fp32");
-            for (row, predicted) in rows.iter().zip(predicted.chunks(batch.width() * classes)) {
-                let Window { document, tokens, core } = windows[*row];
-                let from = encoder.offset() + core.start - tokens.start;
-                probabilities[*document][core.start * classes..core.end * classes]
-                    .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
+            let row_words: Vec<(usize, RowWords)> = rows
+                .iter()
+                .map(|&row| words_in(windows[row], &words[windows[row].document], encoder.offset()))
+                .collect();
+            let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
+            match self.model.answers(&batch, &row_words, self.kind) {
+                Answers::Labels(probabilities) => {
+                    let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
+                    for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
+                        let Window { document, tokens, core } = windows[*row];
+                        let from = encoder.offset() + core.start - tokens.start;
+                        if let Findings::Labels(known) = &mut findings[*document] {
+                            known[core.start * classes..core.end * classes]
+                                .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
+                        }
+                    }
+                }
+                Answers::Spans(found) => {
+                    for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
+                        let Window { document, core, .. } = windows[*row];
+                        let to_document = |span: FoundSpan| FoundSpan {
+                            words: span.words.start + first..span.words.end + first,
+                            ..span
+                        };
+                        let in_core =
+                            |span: &FoundSpan| core.contains(&words[*document][span.words.start].tokens.start);
+                        if let Findings::Spans(known) = &mut findings[*document] {
+                            known.extend(found.into_iter().map(to_document).filter(in_core));
+                        }
+                    }
+                }
             }
             progress(batch.tokens());
         }
-        probabilities
+        findings
     }
+}
 
-    /// Scores of each label for one batch, `[batch, tokens, labels] f32`.
-    pub fn logits(&self, batch: &Batch) -> Tensor {
-        no_grad(|| self.model.forward(batch, self.kind, None))
-    }
+/// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens
+/// of each. `offset` special tokens stand before them.
+fn words_in(window: &Window, words: &[Word], offset: usize) -> (usize, RowWords) {
+    let tokens = &window.tokens;
+    let first = words.partition_point(|word| word.tokens.end <= tokens.start);
+    let last = words.partition_point(|word| word.tokens.start < tokens.end);
+    let place = |word: &Word| {
+        let (start, end) = (word.tokens.start.max(tokens.start), word.tokens.end.min(tokens.end));
+        start - tokens.start + offset..end - tokens.start + offset
+    };
+    (first, words[first..last].iter().map(place).collect())
 }

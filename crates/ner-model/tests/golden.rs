@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_data::{Document, LabelSet, TagScheme, TextEncoder, WindowSize};
-use ner_model::{Batch, Bert, BertConfig, Dropout, Parameters, TokenClassifier, load_encoder, load_token_classifier};
+use ner_model::{Batch, Bert, BertConfig, Dropout, Head, Parameters, TokenClassifier, load_classifier, load_encoder};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ fn largest_gap(left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 {
 }
 
 fn tiny() -> (BertConfig, Parameters, Vec<Vec<u32>>) {
-    let (model, _) = load_token_classifier(&golden("gelu")).unwrap();
+    let (model, _, _) = load_classifier(&golden("gelu")).unwrap();
     (model.config, model.parameters, rows(&read_json(&golden("golden.json"))))
 }
 
@@ -90,7 +90,8 @@ fn each_layout_of_an_encoder_gives_the_hidden_states_of_transformers() {
     ];
     for (layout, weights, unexpected) in layouts {
         let folder = golden(layout);
-        let model = load_encoder(&folder.join("config.json"), &folder.join(weights), &labels(), 1).unwrap();
+        let model =
+            load_encoder(&folder.join("config.json"), &folder.join(weights), &labels(), Head::Token, 1).unwrap();
         // A head in the file is no head of ours: its labels are another task's.
         assert_eq!(model.unexpected, unexpected, "{layout}");
         let encoder = Bert::new(&model.config, &model.parameters).unwrap();
@@ -176,7 +177,8 @@ fn minilm_reads_and_computes_as_in_transformers() {
     let rows = rows(&numbers);
     assert_eq!(read, rows);
 
-    let model = load_encoder(&folder.join("config.json"), &folder.join("model.safetensors"), &labels(), 1).unwrap();
+    let model = load_encoder(&folder.join("config.json"), &folder.join("model.safetensors"), &labels(), Head::Token, 1)
+        .unwrap();
     let (classes, hidden) = (labels().len(), model.config.hidden_size);
     let weight: Vec<f32> = (1..=classes as i64 * hidden).map(|at| (at as f64).sin() as f32 / 10.0).collect();
     let bias: Vec<f32> = (0..classes).map(|at| (at as f64).cos() as f32).collect();

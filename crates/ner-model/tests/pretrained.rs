@@ -4,7 +4,7 @@
 
 use ner_data::{LabelSet, TagScheme};
 use ner_model::checkpoint::{self, TensorData, write_safetensors};
-use ner_model::{BertConfig, Reading, load_encoder, load_parameters, load_token_classifier, save_token_classifier};
+use ner_model::{BertConfig, Head, Reading, load_classifier, load_encoder, load_parameters, save_classifier};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ fn copied() -> tempfile::TempDir {
 
 /// The error of a folder as people see it, without the path of the file, which it must begin with.
 fn error(folder: &Path, file: &str) -> String {
-    let text = load_token_classifier(folder).unwrap_err().to_string();
+    let text = load_classifier(folder).unwrap_err().to_string();
     let path = format!("{}: ", folder.join(file).display());
     text.strip_prefix(&path).unwrap_or_else(|| panic!("{text} does not name {file}")).to_owned()
 }
@@ -39,10 +39,11 @@ fn bits(tensor: &Tensor) -> (Vec<i64>, Vec<u32>) {
 fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     let labels = LabelSet::new(TagScheme::Bioes, ["Drug", "Side-Effect"]);
     let encoder = golden("bare");
-    let made = load_encoder(&encoder.join("config.json"), &encoder.join("model.safetensors"), &labels, 7).unwrap();
+    let (config, weights) = (encoder.join("config.json"), encoder.join("model.safetensors"));
+    let made = load_encoder(&config, &weights, &labels, Head::Token, 7).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    save_token_classifier(folder.path(), &made.config_json, &labels, &Reading::default(), &made.parameters).unwrap();
-    let (read, read_labels) = load_token_classifier(folder.path()).unwrap();
+    save_classifier(folder.path(), &made.config_json, &labels, &Reading::default(), &made.parameters).unwrap();
+    let (read, read_labels, reading) = load_classifier(folder.path()).unwrap();
     assert_eq!(read_labels, labels);
     assert_eq!(read.config, made.config);
     assert_eq!(read.unexpected, [""; 0]);
@@ -54,16 +55,13 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     assert_eq!(config["architectures"][0], "BertForTokenClassification");
     assert_eq!(config["label2id"]["S-Side-Effect"], 8);
 
-    assert_eq!(
-        Reading::of(&read, folder.path()).unwrap().window.max_tokens as i64,
-        made.config.max_position_embeddings
-    );
+    assert_eq!(reading.window.max_tokens as i64, made.config.max_position_embeddings);
 
     // Over a folder that holds another model.
     let reading = Reading { line_boundaries: true, ..Reading::default() };
-    save_token_classifier(folder.path(), &made.config_json, &labels, &reading, &made.parameters).unwrap();
-    let (read, _) = load_token_classifier(folder.path()).unwrap();
-    assert!(Reading::of(&read, folder.path()).unwrap().line_boundaries);
+    save_classifier(folder.path(), &made.config_json, &labels, &reading, &made.parameters).unwrap();
+    let (_, _, read) = load_classifier(folder.path()).unwrap();
+    assert!(read.line_boundaries);
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }
@@ -107,7 +105,7 @@ fn weights_that_do_not_fit_are_named() {
     rewrite(folder.path(), renamed);
     let labels = LabelSet::new(TagScheme::Io, ["X"]);
     let (config, weights) = (folder.path().join("config.json"), folder.path().join("model.safetensors"));
-    let model = load_encoder(&config, &weights, &labels, 1).unwrap();
+    let model = load_encoder(&config, &weights, &labels, Head::Token, 1).unwrap();
     assert_eq!(model.unexpected, ["head.classifier.bias", "head.classifier.weight"]);
 }
 

@@ -1,6 +1,10 @@
-use ner_data::{Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TextEncoder, align, piece_labels};
+use ner_data::{
+    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, align_spans,
+    piece_labels,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
 
 /// What a trainer learns from: documents as word pieces with their labels.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,10 @@ pub struct TrainingDocument {
     pub input_ids: Vec<u32>,
     /// Label number of each piece.
     pub labels: Vec<i64>,
+    /// The pieces of each word.
+    pub words: Vec<Range<usize>>,
+    /// The mentions by their words, overlapping ones too.
+    pub entities: Vec<TaggedEntity>,
     /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
     pub cuts: Vec<usize>,
     /// Pieces that begin a sentence, ascending, but not inside a mention; the first is 0 where there is one.
@@ -53,6 +61,23 @@ impl Crop {
     }
 }
 
+impl TrainingDocument {
+    /// The words of a crop and the mentions on them: the pieces of each word by their places in the crop, and the
+    /// mentions by the words of the crop. What the crop cuts is left out.
+    pub fn words_of(&self, crop: &Crop) -> (Vec<Range<usize>>, Vec<TaggedEntity>) {
+        let first = self.words.partition_point(|word| word.start < crop.start);
+        let last = self.words.partition_point(|word| word.end <= crop.end);
+        let words = self.words[first..last.max(first)].iter();
+        let words = words.map(|word| word.start - crop.start..word.end - crop.start).collect();
+        let inside = self.entities.iter().filter(|entity| first <= entity.units.start && entity.units.end <= last);
+        let to_crop = |entity: &TaggedEntity| TaggedEntity {
+            units: entity.units.start - first..entity.units.end - first,
+            entity_type: entity.entity_type,
+        };
+        (words, inside.map(to_crop).collect())
+    }
+}
+
 impl TrainingSet {
     /// Makes documents into training documents. Mentions that the tags cannot say are as [`align`] leaves them.
     pub fn new(encoder: &TextEncoder, documents: &[Document], encoded: &[EncodedDocument], labels: &LabelSet) -> Self {
@@ -76,6 +101,8 @@ impl TrainingSet {
                 id: document.id.clone(),
                 input_ids: encoded.tokens.iter().map(|token| token.id).collect(),
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
+                entities: align_spans(&spans, &document.mentions, labels, words.len()).0,
+                words: words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
                 cuts,
             });
@@ -131,7 +158,7 @@ mod tests {
             shortest in 1usize..100, more in 0usize..400, room in 1usize..500, every in 1usize..9, seed: u64,
         ) {
             let document = |len: usize| TrainingDocument {
-                id: String::new(), input_ids: vec![7; len], labels: vec![0; len],
+                id: String::new(), input_ids: vec![7; len], labels: vec![0; len], words: vec![], entities: vec![],
                 cuts: cut.iter().copied().filter(|&cut| cut < len).collect(),
                 sentences: [0].into_iter().chain(cut.iter().copied()).step_by(every).filter(|&cut| cut < len).collect(),
             };

@@ -1,4 +1,4 @@
-//! Fine-tuning a token classifier: the recipe, the loop, the optimiser, and the state that a run resumes from.
+//! Fine-tuning a classifier: the recipe, the loop, the optimiser, and the state that a run resumes from.
 //!
 //! [`Trainer`] yields steps; who calls it saves, logs and evaluates. This crate knows nothing of corpus formats, of the
 //! network or of the command line.
@@ -18,7 +18,7 @@ pub use error::TrainError;
 pub use examples::{Crop, TrainingDocument, TrainingSet};
 pub use loss_scale::LossScale;
 pub use optimizer::AdamW;
-pub use recipe::Recipe;
+pub use recipe::{HeadName, Recipe};
 pub use run_folder::{MetricsLog, RunFolder};
 pub use state::{Progress, restore_state, save_state};
 pub use trainer::{Step, Trainer};

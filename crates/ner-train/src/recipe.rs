@@ -1,6 +1,16 @@
 use ner_data::{TagScheme, WindowSize};
-use ner_model::Precision;
+use ner_model::{Head, LossOptions, Precision};
 use serde::{Deserialize, Serialize};
+
+/// A head by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadName {
+    /// [`Head::Token`].
+    Token,
+    /// [`Head::Span`].
+    Span,
+}
 
 /// Everything that decides what a training does, apart from its data and its machine.
 ///
@@ -46,8 +56,16 @@ pub struct Recipe {
     pub freeze_embeddings: bool,
     /// Choose on dev, for each type, how much surer than of no mention a model must be; it becomes a part of the model.
     pub thresholds: bool,
-    /// Tags.
+    /// What stands on the encoder: `token` labels tokens, `span` scores every run of words, so that mentions may nest.
+    pub head: HeadName,
+    /// Tags of the head `token`.
     pub tag_scheme: TagScheme,
+    /// Words of the longest mention that the head `span` can find.
+    pub longest_span: usize,
+    /// Whether the mentions that the head `span` finds may overlap.
+    pub overlaps: bool,
+    /// Share of a mention's target that the head `span` moves to spans that begin or end one word off (Zhu and Li 2022).
+    pub boundary_smoothing: f64,
     /// Longest row in tokens, special tokens included: of a window at prediction, and of a crop.
     pub max_tokens: usize,
     /// Tokens that two windows share at prediction where a sentence is longer than one.
@@ -68,11 +86,11 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             seed: 1,
-            epochs: 12,
+            epochs: 8,
             patience: 0,
             learning_rate: 3e-4,
             layer_decay: 1.0,
-            r_drop: 0.0,
+            r_drop: 1.0,
             warmup: 0.1,
             weight_decay: 0.01,
             max_grad_norm: 1.0,
@@ -85,7 +103,11 @@ impl Default for Recipe {
             ema_decay: 0.998,
             freeze_embeddings: true,
             thresholds: true,
+            head: HeadName::Span,
             tag_scheme: TagScheme::Bio,
+            longest_span: 24,
+            overlaps: false,
+            boundary_smoothing: 0.0,
             max_tokens: 512,
             overlap: 128,
             window: 1,
@@ -108,6 +130,7 @@ impl Recipe {
             ("attention_dropout", self.attention_dropout),
             ("token_masking", self.token_masking),
             ("label_smoothing", self.label_smoothing),
+            ("boundary_smoothing", self.boundary_smoothing),
             ("ema_decay", self.ema_decay),
         ];
         for (name, value) in shares {
@@ -133,6 +156,7 @@ impl Recipe {
             ("batch_tokens", self.batch_tokens),
             ("accumulate", self.accumulate),
             ("shortest_crop", self.shortest_crop),
+            ("longest_span", self.longest_span),
         ];
         for (name, value) in counts {
             if value == 0 {
@@ -156,6 +180,23 @@ impl Recipe {
             None => 0,
         };
         self.layer_decay.powi(below as i32)
+    }
+
+    /// The head.
+    pub const fn head(&self) -> Head {
+        match self.head {
+            HeadName::Token => Head::Token,
+            HeadName::Span => Head::Span { longest: self.longest_span },
+        }
+    }
+
+    /// What is asked of the head beside the right answers.
+    pub const fn loss_options(&self) -> LossOptions {
+        LossOptions {
+            label_smoothing: self.label_smoothing,
+            boundary_smoothing: self.boundary_smoothing,
+            r_drop: self.r_drop,
+        }
     }
 
     /// Windows at prediction.

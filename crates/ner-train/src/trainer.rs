@@ -1,9 +1,10 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
 use ner_data::shuffled_batches;
-use ner_model::{Batch, BertConfig, Dropout, IGNORE_INDEX, Parameters, TokenClassifier, cross_entropy, divergence};
+use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, Parameters, Targets};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use std::ops::Range;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
@@ -38,7 +39,7 @@ pub struct Trainer<'d> {
     device: Device,
     kind: Kind,
     pub(crate) parameters: Parameters,
-    model: TokenClassifier,
+    model: Classifier,
     pub(crate) optimizer: AdamW,
     pub(crate) average: Option<Average>,
     pub(crate) loss_scale: LossScale,
@@ -78,7 +79,7 @@ impl<'d> Trainer<'d> {
         let trained = |name: &str| !(recipe.freeze_embeddings && name.contains("embeddings."));
         let parameters = parameters.to_device(device).requiring_gradients(trained);
         let mut trainer = Self {
-            model: TokenClassifier::new(config, &parameters)?,
+            model: Classifier::new(config, &parameters, recipe.head())?,
             optimizer: AdamW::new(&parameters, recipe.weight_decay, |name| {
                 recipe.rate_of(name, config.num_hidden_layers)
             }),
@@ -165,13 +166,9 @@ impl<'d> Trainer<'d> {
         for (at, crops) in batches.iter().enumerate() {
             // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
             let seed = mix(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
-            let (batch, labels) = self.collate(crops, seed);
+            let (batch, targets) = self.collate(crops, seed);
             let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
-            let logits = self.model.forward(&batch, self.kind, Some(&mut dropout));
-            let mut loss = cross_entropy(&logits, &labels, self.recipe.label_smoothing);
-            if self.recipe.r_drop > 0.0 {
-                loss += self.recipe.r_drop * divergence(&logits, &labels);
-            }
+            let loss = self.model.loss(&batch, &targets, self.kind, &mut dropout, self.recipe.loss_options());
             let value = loss.double_value(&[]);
             if !value.is_finite() {
                 return Err(self.not_finite("loss", value, crops));
@@ -222,11 +219,11 @@ impl<'d> Trainer<'d> {
         })
     }
 
-    /// The crops as a batch, some of their pieces masked, and their labels.
-    fn collate(&self, crops: &[Crop], seed: u64) -> (Batch, Vec<Vec<i64>>) {
+    /// The crops as a batch, some of their pieces masked, and what they should be taken for.
+    fn collate(&self, crops: &[Crop], seed: u64) -> (Batch, Targets) {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
         let TrainingSet { documents, prefix, suffix, mask_id } = self.data;
-        let (mut batch, mut labels) = (Batch::default(), Vec::with_capacity(crops.len()));
+        let (mut batch, mut targets) = (Batch::default(), Targets::default());
         for crop in crops {
             let document = &documents[crop.document];
             let mut pieces = document.input_ids[crop.start..crop.end].to_vec();
@@ -237,14 +234,21 @@ impl<'d> Trainer<'d> {
             }
             batch.rows.push([prefix.as_slice(), &pieces, suffix].concat());
             let ignored = |specials: &[u32]| vec![IGNORE_INDEX; specials.len()];
-            labels.push([&ignored(prefix), &document.labels[crop.start..crop.end], &ignored(suffix)].concat());
+            let labels = &document.labels[crop.start..crop.end];
+            targets.labels.push([&ignored(prefix), labels, &ignored(suffix)].concat());
+            let (words, entities) = document.words_of(crop);
+            let in_row = |word: Range<usize>| word.start + prefix.len()..word.end + prefix.len();
+            targets.words.push(words.into_iter().map(in_row).collect());
+            targets.entities.push(entities);
         }
         if self.recipe.r_drop > 0.0 {
             // Each row twice: dropout makes them two.
             batch.rows.extend_from_within(..);
-            labels.extend_from_within(..);
+            targets.labels.extend_from_within(..);
+            targets.words.extend_from_within(..);
+            targets.entities.extend_from_within(..);
         }
-        (batch, labels)
+        (batch, targets)
     }
 
     fn not_finite(&self, what: &'static str, value: f64, crops: &[Crop]) -> TrainError {

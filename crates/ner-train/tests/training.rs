@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{LabelSet, TagScheme};
-use ner_model::{Activation, BertConfig, Parameters, Precision, TokenClassifier, load_parameters};
+use ner_data::{LabelSet, TagScheme, TaggedEntity};
+use ner_model::{Activation, BertConfig, Classifier, Head, Parameters, Precision, load_parameters};
 use ner_train::{
-    Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
+    HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -38,7 +38,7 @@ fn labels() -> LabelSet {
 }
 
 /// A random encoder. The numbers are this function's own: libtorch's generator is one for all threads of a test.
-fn parameters() -> Parameters {
+fn parameters(head: Head) -> Parameters {
     let mut random = SmallRng::seed_from_u64(1);
     let tensor = |(name, shape): (String, Vec<i64>)| {
         let count = shape.iter().product::<i64>() as usize;
@@ -51,7 +51,7 @@ fn parameters() -> Parameters {
         };
         (name, Tensor::from_slice(&numbers).view(shape.as_slice()))
     };
-    Parameters::new(TokenClassifier::shapes(&config(), &labels()).into_iter().map(tensor).collect())
+    Parameters::new(Classifier::shapes(&config(), &labels(), head).into_iter().map(tensor).collect())
 }
 
 /// Documents of the given lengths. A piece's label depends on it and on the piece before it, so that the embeddings
@@ -66,9 +66,17 @@ fn data(lengths: &[usize]) -> TrainingSet {
             (1, Some(0)) => 2,
             _ => 0,
         };
+        let labels: Vec<i64> = (0..len).map(label).collect();
+        // Each piece is a word, and each label B a mention of it.
+        let mention = |(at, label): (usize, &i64)| {
+            let entity_type = [1, 3].iter().position(|begins| begins == label)?;
+            Some(TaggedEntity { units: at..at + 1, entity_type })
+        };
         TrainingDocument {
             id: format!("d{at}"),
-            labels: (0..len).map(label).collect(),
+            words: (0..len).map(|at| at..at + 1).collect(),
+            entities: labels.iter().enumerate().filter_map(mention).collect(),
+            labels,
             cuts: vec![0],
             sentences: (0..len).step_by(5).collect(),
             input_ids,
@@ -95,6 +103,8 @@ fn recipe() -> Recipe {
         freeze_embeddings: false,
         layer_decay: 0.9,
         r_drop: 0.5,
+        head: HeadName::Token,
+        longest_span: 4,
         shortest_crop: 4,
         longest_crop: 16,
         precision: Precision::Fp32,
@@ -119,7 +129,7 @@ fn plain() -> Recipe {
 fn trainer<'d>(recipe: &Recipe, data: &'d TrainingSet) -> Trainer<'d> {
     // Products this small are slower on several threads, and the tests have the cores already.
     tch::set_num_threads(1);
-    Trainer::new(recipe, &config(), &parameters(), data, Device::Cpu).unwrap()
+    Trainer::new(recipe, &config(), &parameters(recipe.head()), data, Device::Cpu).unwrap()
 }
 
 fn train(trainer: &mut Trainer<'_>, epochs: usize) -> Vec<Step> {
@@ -148,8 +158,11 @@ fn mean_loss(steps: &[Step]) -> f64 {
 #[test]
 fn the_loss_falls_to_nothing_on_data_that_can_be_memorised() {
     let data = twenty();
-    for (precision, epochs, bound) in [(Precision::Fp32, 40, 0.02), (Precision::Bf16, 10, 0.5)] {
-        let recipe = Recipe { epochs, precision, ..plain() };
+    use HeadName::{Span, Token};
+    for (head, precision, epochs, bound) in
+        [(Token, Precision::Fp32, 40, 0.02), (Token, Precision::Bf16, 10, 0.5), (Span, Precision::Fp32, 40, 0.2)]
+    {
+        let recipe = Recipe { head, epochs, precision, ..plain() };
         let mut trainer = trainer(&recipe, &data);
         let total = trainer.total_steps();
         let mut losses = Vec::new();
@@ -160,7 +173,7 @@ fn the_loss_falls_to_nothing_on_data_that_can_be_memorised() {
             losses.push(mean_loss(&steps));
         }
         assert_eq!((trainer.steps_taken(), trainer.epochs_done()), (total, epochs));
-        assert!(losses[0] > 0.8 && losses[epochs - 1] < bound, "{precision:?}: {losses:?}");
+        assert!(losses[0] > 0.8 && losses[epochs - 1] < bound, "{head:?}, {precision:?}: {losses:?}");
     }
 }
 
@@ -185,6 +198,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
         Recipe { accumulate: 2, precision: Precision::Bf16, ..recipe() },
         Recipe { ema_decay: 0.0, ..recipe() },
         Recipe { freeze_embeddings: true, ..recipe() },
+        Recipe { head: HeadName::Span, boundary_smoothing: 0.1, ..recipe() },
     ];
     for recipe in variants {
         let mut whole = trainer(&recipe, &data);
@@ -231,7 +245,7 @@ fn a_state_of_another_model_is_refused() {
     save_state(folder.path(), &trainer(&recipe(), &data), None).unwrap();
     let wider = BertConfig { intermediate_size: 96, ..config() };
     let random = Parameters::new(
-        TokenClassifier::shapes(&wider, &labels())
+        Classifier::shapes(&wider, &labels(), Head::Token)
             .into_iter()
             .map(|(name, shape)| (name, Tensor::zeros(shape, (tch::Kind::Float, Device::Cpu))))
             .collect(),
@@ -248,7 +262,7 @@ fn a_loss_that_is_no_number_names_the_documents() {
     let mut data = twenty();
     // A piece that one document has and no other.
     data.documents[7].input_ids[2] = 1;
-    let parameters = parameters();
+    let parameters = parameters(Head::Token);
     let embeddings = parameters.get("bert.embeddings.word_embeddings.weight").unwrap();
     let _ = no_grad(|| embeddings.get(1).fill_(f64::NAN));
     let recipe = Recipe { batch_tokens: 60, ..plain() };
@@ -285,7 +299,7 @@ fn two_half_batches_are_one_whole() {
         assert!(gap < 1e-6, "{name}: {gap}");
         compared += 1;
     }
-    assert_eq!(compared, parameters().iter().len());
+    assert_eq!(compared, parameters(Head::Token).iter().len());
 }
 
 #[test]
@@ -303,7 +317,8 @@ fn a_recipe_that_makes_no_sense_is_refused_in_words() {
         (recipe(), &empty, "no text"),
     ];
     for (recipe, data, expected) in cases {
-        let refused = Trainer::new(&recipe, &config(), &parameters(), data, Device::Cpu).map(drop).unwrap_err();
+        let refused =
+            Trainer::new(&recipe, &config(), &parameters(Head::Token), data, Device::Cpu).map(drop).unwrap_err();
         assert!(refused.to_string().contains(expected), "{refused}");
     }
 }

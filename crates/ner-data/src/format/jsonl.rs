@@ -59,7 +59,11 @@ pub(super) fn begins(text: &str) -> bool {
         // BioC document `passages` with an `offset` each.)
         Err(_) => {
             let has = |key: &str| line.contains(&format!("\"{key}\""));
-            line.len() == text.len() && line.starts_with(['{', '[']) && has("text") && !has("documents") && !has("offset")
+            line.len() == text.len()
+                && line.starts_with(['{', '['])
+                && has("text")
+                && !has("documents")
+                && !has("offset")
         }
     }
 }

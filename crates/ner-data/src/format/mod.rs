@@ -565,7 +565,10 @@ mod tests {
         check("{\"text\": \"a|t|b\"}\n", jsonl);
         check("[\"a\", {}]\n", jsonl);
         check("{\"text\": \"a text that is longer than what is", jsonl);
-        check("{\"id\": \"7\", \"passages\": [{\"offset\": 0, \"text\": \"a text that is longer than what is", Some(Format::BiocJson));
+        check(
+            "{\"id\": \"7\", \"passages\": [{\"offset\": 0, \"text\": \"a text that is longer than what is",
+            Some(Format::BiocJson),
+        );
         check("<?xml version='1.0'?>\n<collection>", Some(Format::BiocXml));
         check("{\"documents\": []}", Some(Format::BiocJson));
         check("{\"id\": \"7\", \"passages\": [{\"offset\": 0}]}", Some(Format::BiocJson));
