@@ -1,12 +1,13 @@
 //! `medner eval`: scores the model of a run on a split of its corpus.
 
 use crate::corpus::{self, Faults};
+use crate::detail::{Detail, DetailArgs, JSON_KEYS};
 use crate::predict::{EncodedSplit, predict};
 use crate::run_record::{RunRecord, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
 use ner_data::{Split, TextEncoder, WindowSize};
-use ner_eval::{Scores, score_documents};
+use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
 use ner_model::{Recognizer, find_device};
 use ner_train::RunFolder;
 use serde::Serialize;
@@ -15,10 +16,13 @@ use std::path::PathBuf;
 
 /// Score the model of a run on a split of its corpus
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
+#[command(after_help = format!("\
 Examples:
   medner eval bc5cdr                              the newest run, test split
-  medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json")]
+  medner eval bc5cdr --detail                     also what it fails on: kinds of errors, unseen and long mentions
+  medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
+
+{JSON_KEYS}"))]
 pub struct Args {
     /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
@@ -34,6 +38,8 @@ pub struct Args {
     /// Write the documents with predicted mentions, in the format of the corpus
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    detail: DetailArgs,
     /// Form of the scores
     #[arg(long, default_value = "table")]
     format: OutputFormat,
@@ -72,31 +78,65 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }
-    let scores = score_documents(split.documents, &predicted)?.scores;
-    print(&corpus.description.name, args.split, &record.run, &scores, args.format)
+    let paired = PairedDocuments::new(split.documents, &predicted)?;
+    let scored = paired.score();
+    let detail = args.detail.detail.then(|| {
+        Detail::of_documents(&paired, &scored.by_document, split.documents, args.detail.with_text).with_training(
+            &paired,
+            split.documents,
+            &corpus.splits.train.documents,
+            &split.encoded,
+        )
+    });
+    let intervals = bootstrap_intervals(&scored.by_document, &Resampling::default());
+    let report = Report {
+        dataset: &corpus.description.name,
+        split: args.split,
+        run: &record.run,
+        scores: &scored.scores,
+        intervals: &intervals,
+        detail,
+    };
+    report.print(args.format)
 }
 
-/// Prints scores on stdout.
-///
-/// # Errors
-/// Where stdout cannot be written.
-pub fn print(dataset: &str, split: Split, run: &str, scores: &Scores, format: OutputFormat) -> Result<()> {
-    #[derive(Serialize)]
-    struct Report<'s> {
-        dataset: &'s str,
-        split: &'s str,
-        run: &'s str,
-        #[serde(flatten)]
-        scores: &'s Scores,
-    }
-    let split = split.name();
-    match format {
-        OutputFormat::Json => stdout::print_json(&Report { dataset, split, run, scores }),
-        OutputFormat::Table => {
-            let mut out = stdout::stdout();
-            writeln!(out, "{dataset}, {split} split, run {run}: strict spans, in percent\n")?;
-            score_table::print(scores, &mut out)?;
-            Ok(out.flush()?)
+/// Scores of a run on a split. Serialises to what `--format json` prints.
+#[derive(Serialize)]
+pub struct Report<'s> {
+    /// Name of the corpus.
+    pub dataset: &'s str,
+    /// The split that was scored.
+    pub split: Split,
+    /// Id of the run.
+    pub run: &'s str,
+    /// Strict scores.
+    #[serde(flatten)]
+    pub scores: &'s Scores,
+    /// Their bootstrap intervals, over documents.
+    pub intervals: &'s Intervals,
+    /// Of `--detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
+}
+
+impl Report<'_> {
+    /// Prints the scores on stdout.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written.
+    pub fn print(&self, format: OutputFormat) -> Result<()> {
+        match format {
+            OutputFormat::Json => stdout::print_json(self),
+            OutputFormat::Table => {
+                let mut out = stdout::stdout();
+                let Self { dataset, split, run, .. } = self;
+                writeln!(out, "{dataset}, {} split, run {run}: strict spans, in percent\n", split.name())?;
+                score_table::print(self.scores, Some(self.intervals), &mut out)?;
+                if let Some(detail) = &self.detail {
+                    detail.print(&mut out)?;
+                }
+                Ok(out.flush()?)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord
 use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
 use ner_data::{DatasetDescription, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
-use ner_eval::{Scores, score_documents};
+use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
 };
@@ -196,7 +196,15 @@ pub fn run(args: Args) -> Result<()> {
     let outcome = finish(&model, &folder, [&dev, &test])?;
     record.finished_at = Some(now());
     folder.write_run(&record)?;
-    eval::print(&name, Split::Test, &record.run, &outcome.test, args.format)
+    let report = eval::Report {
+        dataset: &name,
+        split: Split::Test,
+        run: &record.run,
+        scores: &outcome.test,
+        intervals: &outcome.test_intervals,
+        detail: None,
+    };
+    report.print(args.format)
 }
 
 /// What a run predicts with, apart from the weights.
@@ -311,6 +319,9 @@ struct EpochReport<'s> {
 struct Outcome {
     dev: Scores,
     test: Scores,
+    /// Bootstrap intervals over documents.
+    dev_intervals: Intervals,
+    test_intervals: Intervals,
 }
 
 /// Scores the best model, as it was saved, and keeps its test predictions.
@@ -318,9 +329,13 @@ fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]
     let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
     let on_dev = predict(&recognizer, dev, "dev");
     let on_test = predict(&recognizer, test, "test");
+    let dev_scored = score_documents(dev.documents, &on_dev)?;
+    let test_scored = score_documents(test.documents, &on_test)?;
     let outcome = Outcome {
-        dev: score_documents(dev.documents, &on_dev)?.scores,
-        test: score_documents(test.documents, &on_test)?.scores,
+        dev_intervals: bootstrap_intervals(&dev_scored.by_document, &Resampling::default()),
+        test_intervals: bootstrap_intervals(&test_scored.by_document, &Resampling::default()),
+        dev: dev_scored.scores,
+        test: test_scored.scores,
     };
     write_predictions(&folder.path().join("predictions"), &on_test, model.format, &model.format_options)?;
     folder.write_json("scores.json", &outcome)?;
