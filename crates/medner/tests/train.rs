@@ -107,6 +107,17 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
         assert!(bench.0.path().join("runs/bc5cdr").join(run).join(file).is_file(), "{file}");
     }
     assert_eq!(bench.json(&["eval", "bc5cdr"]), first);
+    let detailed = bench.json(&["eval", "bc5cdr", "--detail"]);
+    assert_eq!((&detailed["overall"], &detailed["intervals"]), (&first["overall"], &first["intervals"]));
+    let support = |groups: &Value| -> u64 {
+        groups.as_array().unwrap().iter().map(|group| group["support"].as_u64().unwrap()).sum()
+    };
+    let detail = &detailed["detail"];
+    for groups in [&detail["by_words"], &detail["by_pieces"], &detail["seen"]["by_frequency"], &detail["per_document"]]
+    {
+        assert_eq!(Some(support(groups)), first["overall"]["support"].as_u64());
+    }
+    assert!(detail["seen"]["by_string"][0]["group"] == "seen" && detail["frequent"].is_null());
 
     // Killed after its first epoch, then resumed: the same metrics, and the same scores.
     let mut killed = Process::new(assert_cmd::cargo::cargo_bin("medner"))

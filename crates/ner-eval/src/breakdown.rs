@@ -1,7 +1,7 @@
 use crate::counts::{Counts, DocumentCounts, Score};
 use crate::spans::{PairedDocument, distinct, place_and_type};
 use ner_data::statistics::string_of;
-use ner_data::{Document, Mention, Span};
+use ner_data::{Document, Mention};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -18,22 +18,17 @@ pub fn scores_by_key<K: Ord>(
     for (at, document) in documents.iter().enumerate() {
         let mut add = |mention: &Mention, part: Counts| *groups.entry(key(at, mention)).or_default() += part;
         let (gold, predicted) = (distinct(document.gold), distinct(document.predicted));
-        let places = |mentions: &[&'_ Mention]| mentions.iter().map(|&m| owned(m)).collect::<HashSet<_>>();
-        let (in_gold, in_predicted) = (places(&gold), places(&predicted));
-        for mention in gold {
-            let found = in_predicted.contains(&owned(mention));
+        let in_gold: HashSet<_> = gold.iter().map(|&mention| place_and_type(mention)).collect();
+        let in_predicted: HashSet<_> = predicted.iter().map(|&mention| place_and_type(mention)).collect();
+        for &mention in &gold {
+            let found = in_predicted.contains(&place_and_type(mention));
             add(mention, Counts { tp: u64::from(found), fp: 0, fn_: u64::from(!found) });
         }
-        for mention in predicted.into_iter().filter(|&mention| !in_gold.contains(&owned(mention))) {
+        for &mention in predicted.iter().filter(|&&mention| !in_gold.contains(&place_and_type(mention))) {
             add(mention, Counts { tp: 0, fp: 1, fn_: 0 });
         }
     }
     groups
-}
-
-fn owned(mention: &Mention) -> (Vec<Span>, String) {
-    let (fragments, entity_type) = place_and_type(mention);
-    (fragments.to_vec(), entity_type.to_owned())
 }
 
 /// The score of a group of mentions.
@@ -179,6 +174,7 @@ mod tests {
     use super::*;
     use crate::pairing::tests::any_mentions;
     use crate::score_mentions;
+    use ner_data::Span;
     use proptest::prelude::*;
 
     #[test]
