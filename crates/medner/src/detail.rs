@@ -19,7 +19,7 @@ pub struct DetailArgs {
     /// Show partial matches, kinds of errors, types taken for one another, and scores by groups of mentions
     #[arg(long)]
     pub detail: bool,
-    /// Show the strings that were missed and made up most often: these are text of the corpus
+    /// With --detail: the strings that were missed and made up most often, which are text of the corpus
     #[arg(long, requires = "detail")]
     pub with_text: bool,
 }
@@ -32,14 +32,19 @@ const CONFUSIONS: usize = 20;
 
 /// The keys of JSON output that scores have in common, for `--help`.
 pub const JSON_KEYS: &str = "\
-JSON: overall, macro, weighted and per_type hold precision, recall, f1 and support; what is undefined is null. intervals
-holds low and high of each, by bootstrap over documents. --detail adds detail:
-  schemes       SemEval-2013: strict, exact, partial, type, each with correct, incorrect, partial, missed, spurious
-  errors        right, boundary, type, boundary_and_type, missed, invented; confusion: types of gold and predicted
-  by_words      scores by length of the mention (by_pieces: in word pieces, eval only)
-  seen          eval only: by_string, by_string_and_type, by_frequency in the training split
+JSON: overall, macro, weighted and per_type hold precision, recall, f1 and support;
+null is undefined. intervals holds low and high of each, by bootstrap over documents.
+--detail adds detail:
+  schemes       SemEval-2013: strict, exact, partial and type, each with correct,
+                incorrect, partial, missed and spurious, and the scores of these
+  errors        right, boundary, type, boundary_and_type, missed, invented;
+                confusion: how often which type of gold was predicted as which
+  by_words      scores by length of the mention in words
+  by_pieces     in word pieces (eval only)
+  seen          by what the training split has (eval only): by_string,
+                by_string_and_type, by_frequency
   per_document  counts and scores of each document
-  frequent      with --with-text: the strings that were missed and invented most often";
+  frequent      the strings that were missed and invented most often (--with-text)";
 
 /// More than the strict scores.
 #[derive(Serialize)]

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 #[command(after_help = format!("\
 Examples:
   medner eval bc5cdr                              the newest run, test split
-  medner eval bc5cdr --detail                     also what it fails on: kinds of errors, unseen and long mentions
+  medner eval bc5cdr --detail                     also on what it fails
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
 
 {JSON_KEYS}"))]

@@ -33,13 +33,14 @@ Examples:
   medner score --gold CDR_TestSet.PubTator.txt --predicted mine.txt
   medner score --gold test.jsonl --predicted mine.PubTator.txt
   medner score --gold test.tsv --predicted tagged.tsv --mode strict --scheme iob2
-  medner score --gold a --predicted b --detail            partial matches, kinds of errors, lengths
-  medner score --gold a --predicted b --compare c         is b better than c, and how sure is that?
+  medner score --gold a --predicted b --detail      partial matches, kinds of errors
+  medner score --gold a --predicted b --compare c   is b better than c?
   medner score --gold a --predicted b --format json | jq .overall.f1
 
 {JSON_KEYS}
-modes holds seqeval's default and strict mode (tags only). --compare adds comparison: micro_f1 and macro_f1, each with
-first, second, difference, interval and p, and words."))]
+modes holds seqeval's default and strict mode (tags only).
+--compare adds comparison: micro_f1 and macro_f1, each with first, second, difference,
+interval and p; and words."))]
 pub struct Args {
     /// File or folder with the true mentions
     #[arg(long, value_name = "PATH")]
