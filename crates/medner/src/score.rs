@@ -264,8 +264,15 @@ fn by_concepts<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     for path in paths(args) {
         let (concepts, found) =
             i2b2::read_concepts(path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let mentions = |concepts: Vec<Concept>| concepts.into_iter().map(mention_of).collect::<Vec<Mention>>();
-        sides.push(concepts.into_iter().map(|(id, concepts)| (id, mentions(concepts))).collect::<Vec<_>>());
+        let mut side: Vec<(String, Vec<Mention>)> = Vec::new();
+        for (id, concepts) in concepts {
+            let mentions = concepts.into_iter().map(mention_of).collect::<Option<_>>();
+            let mentions = mentions.with_context(|| {
+                format!("{}: document {id} has a concept whose line or token no text can have", path.display())
+            })?;
+            side.push((id, mentions));
+        }
+        sides.push(side);
         faults.push(found);
     }
     check_faults(&faults, args.faults)?;
@@ -279,10 +286,14 @@ fn by_concepts<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     report_of_spans(args, formats, scored, args.compare.as_ref().map(|_| pair(2)), detail)
 }
 
-/// A concept at a place that is not one of characters, but orders and overlaps as the tokens do.
-fn mention_of(concept: Concept) -> Mention {
-    let place = |at: TokenPosition| (at.line << 32) + at.token;
-    Mention::new(Span::new(place(concept.start), place(concept.end)), concept.entity_type)
+/// A concept at a place that is not one of characters, but orders and overlaps as the tokens do; none where lines or
+/// tokens are too many for that.
+fn mention_of(concept: Concept) -> Option<Mention> {
+    let place = |at: TokenPosition| -> Option<usize> {
+        let (line, token) = (u32::try_from(at.line).ok()?, u32::try_from(at.token).ok()?);
+        Some(((line as usize) << 32) + token as usize)
+    };
+    Some(Mention::new(Span::new(place(concept.start)?, place(concept.end)?), concept.entity_type))
 }
 
 fn report_of_spans<'a>(

@@ -178,6 +178,11 @@ fn bare_concepts_are_scored_without_their_texts() {
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.contains("document 3 is predicted but not in gold"), "{err}");
 
+    let endless = line("the long wait", "99999999999:0 99999999999:0", "problem");
+    let endless = i2b2(&folder, "endless", &[("1.con", &endless)]);
+    let (code, _, err) = score(&endless, &[]);
+    assert!(code == Some(1) && err.contains("document 1 has a concept whose line or token no text can have"), "{err}");
+
     // Where gold has the texts, bare predictions are read with them, and a text that is not theirs is a fault.
     let text = "My chest pain .\nAn ekg .\n";
     let texts = i2b2(&folder, "texts", &[("1.con", &one.concat()), ("1.txt", text)]);
