@@ -71,7 +71,7 @@ fn no_text_is_kept_of_a_corpus_that_is_not_public() {
             .collect();
         fs::write(bench.path("own").join(split), documents).unwrap();
     }
-    let description = "name = \"own\"\nformat = \"pubtator\"\nentity_types = [\"Drug\"]\nsplits = { train = { file = \"train\" }, dev = { file = \"dev\" }, test = { file = \"test\" } }\n";
+    let description = "name = \"own\"\nformat = \"pubtator\"\nentity_types = [\"Drug\"]\nsplits = { train = { file = \"train\" }, dev = { file = \"dev\" }, test = { file = \"test\" } }\n[recipe]\noverlap = 32\n";
     fs::write(bench.path("own/dataset.toml"), description).unwrap();
     let own = bench.path("own/dataset.toml").display().to_string();
     let encoder = bench.path("encoder").display().to_string();

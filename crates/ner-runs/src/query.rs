@@ -331,7 +331,7 @@ mod tests {
         check(&["dropout<0.1"], 9);
         check(&["seed=0"], 1);
         check(&["thresholds=true", "plan.recipe.scheme=io"], 7);
-        check(&["scheme > bio"], 20);
+        check(&["scheme > bio"], 22);
         check(&["status=stopped"], 7);
         check(&["dev>0.9"], 2);
         check(&["tags=y"], 1);
