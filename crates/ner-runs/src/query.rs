@@ -177,7 +177,8 @@ fn unknown_key(key: &str, runs: &[Run]) -> String {
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let ends: Vec<&String> = known.iter().filter(|known| last(known) == last(key)).collect();
-    let nearest = ner_data::nearest(key, known.iter().map(String::as_str));
+    let words: Vec<String> = known.iter().map(|known| last(known)).collect();
+    let nearest = ner_data::nearest(key, known.iter().chain(&words).map(String::as_str));
     match (ends.as_slice(), nearest) {
         ([], Some(nearest)) => format!("no run has a value for {key}; did you mean {nearest}?"),
         ([], None) => format!("no run has a value for {key}; `runs show RUN` lists what one has"),
@@ -351,6 +352,7 @@ mod tests {
         for (conditions, expected) in [
             (["seed>x"], "seed is a number"),
             (["sed=1"], "did you mean seed"),
+            (["dropot=1"], "did you mean dropout"),
             (["x.dropout=1"], "plan.recipe.dropout"),
         ] {
             let message = query(&conditions, None, &["run"], None).unwrap_err().to_string();

@@ -181,7 +181,9 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with('.') && entry.path().is_dir() {
+        let kind = entry.file_type()?;
+        let is_folder = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+        if is_folder && !entry.file_name().to_string_lossy().starts_with('.') {
             found.push(entry.path());
         }
     }
