@@ -66,7 +66,7 @@ fn train_all(store: &Store, dataset: &str, group: &GroupRecord, plan: &Plan, sto
             None => {
                 let mut plan = plan.clone();
                 plan.recipe.seed = seed;
-                Job::New { plan, group: Some(group.clone()) }
+                Job::New { plan: Box::new(plan), group: Some(group.clone()) }
             }
         };
         runs.push(Run::read(train(job, store, stop)?.folder));

@@ -312,7 +312,7 @@ fn train_all(store: &Store, dataset: &str, group: &str, trials: &[Trial]) -> Res
             }
             Some(run) => Job::Resume(run.folder.clone()),
             None => Job::New {
-                plan: trial.plan.clone(),
+                plan: Box::new(trial.plan.clone()),
                 group: Some(GroupRecord { id: group.into(), seeds: Vec::new(), trial: Some(trial.key.clone()) }),
             },
         };

@@ -164,7 +164,7 @@ pub fn run(args: Args) -> Result<()> {
                     return seeds::begin(&store, &name, seeds, &plan, &stop, args.format);
                 }
             }
-            Job::New { plan, group: None }
+            Job::New { plan: Box::new(plan), group: None }
         }
     };
     let Trained { folder, outcome } = train(job, &store, &stop)?;
@@ -181,7 +181,7 @@ pub enum Job {
     /// One that begins.
     New {
         /// What it is.
-        plan: Plan,
+        plan: Box<Plan>,
         /// What it belongs to.
         group: Option<GroupRecord>,
     },
@@ -224,7 +224,7 @@ impl Resumed {
 /// Where the corpus, the encoder or the run folder cannot be had, or the training fails or is stopped ([`Stopped`]).
 pub fn train(job: Job, store: &Store, stop: &AtomicBool) -> Result<Trained> {
     let (mut plan, group, resumed) = match job {
-        Job::New { plan, group } => (plan, group, None),
+        Job::New { plan, group } => (*plan, group, None),
         Job::Resume(folder) => {
             let resumed = Resumed::open(folder)?;
             (resumed.record.plan.clone(), resumed.record.group.clone(), Some(resumed))
