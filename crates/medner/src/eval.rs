@@ -8,7 +8,7 @@ use anyhow::Result;
 use ner_data::{Split, TextEncoder, WindowSize};
 use ner_eval::{Scores, score_documents};
 use ner_model::{Recognizer, find_device};
-use ner_train::RunFolder;
+use ner_runs::RunFolder;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;

@@ -112,7 +112,7 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 6] = ["medner", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_train"];
+    const OURS: [&str; 7] = ["medner", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_runs", "ner_train"];
     let ours = match (quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",

@@ -11,7 +11,8 @@ use ner_eval::{Scores, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
 };
-use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
+use ner_runs::RunFolder;
+use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

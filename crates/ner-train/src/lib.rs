@@ -9,7 +9,6 @@ mod examples;
 mod loss_scale;
 mod optimizer;
 mod recipe;
-mod run_folder;
 mod state;
 mod trainer;
 
@@ -19,6 +18,5 @@ pub use examples::{Crop, TrainingDocument, TrainingSet};
 pub use loss_scale::LossScale;
 pub use optimizer::AdamW;
 pub use recipe::Recipe;
-pub use run_folder::{MetricsLog, RunFolder};
 pub use state::{Progress, restore_state, save_state};
 pub use trainer::{Step, Trainer};
