@@ -21,6 +21,14 @@ pub enum TrackError {
         /// As given.
         value: String,
     },
+    /// The run is at another server.
+    #[error("it was sent to {known}, and MLFLOW_TRACKING_URI is {named}; --track mlflow sends it there, too")]
+    OtherServer {
+        /// Where it was sent.
+        known: String,
+        /// What the environment names.
+        named: String,
+    },
     /// A file of the run.
     #[error(transparent)]
     Io(#[from] io::Error),

@@ -30,6 +30,6 @@ trait Tracker: Send {
     fn name(&self) -> String;
 
     /// Brings the tracker to what the run folder says now. With a state other than [`State::Running`] the run has
-    /// ended: its scores, its files and the state go too.
-    fn update(&mut self, state: State) -> Result<(), error::Failure>;
+    /// ended: its scores, its files and the state go too. Returns whether anything was sent.
+    fn update(&mut self, state: State) -> Result<bool, error::Failure>;
 }
