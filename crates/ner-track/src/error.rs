@@ -39,7 +39,16 @@ pub enum TrackError {
         tracker: String,
         /// What it or the way to it said.
         message: String,
+        /// Whether another try may succeed.
+        passing: bool,
     },
+}
+
+impl TrackError {
+    /// Whether a tracker cannot be reached now, whichever run it is about.
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Unsent { passing: true, .. })
+    }
 }
 
 /// Why a tracker is not where the folder is.

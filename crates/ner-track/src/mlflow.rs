@@ -133,6 +133,7 @@ impl Mlflow {
             Some(run_id) => self.get_run(run_id)?,
             None => None,
         };
+        let is_another = found.is_none();
         let at_server = match found {
             Some(found) => found,
             None => self.find_or_make(run, &recorded)?,
@@ -147,8 +148,8 @@ impl Mlflow {
             let message = format!("run {run_id} was deleted there; restore it, or take {} out of tracking.json", self.server.uri);
             return Err(Failure::lasting(message));
         }
-        if recorded.run_id.as_deref() != Some(&run_id) {
-            // Another run than the one that was written down has nothing of it.
+        if is_another {
+            // What was noted of a run that the server no longer knows does not hold for this one.
             self.record(|record| {
                 *record = MlflowRun {
                     run_id: Some(run_id.clone()),

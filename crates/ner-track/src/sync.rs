@@ -68,6 +68,7 @@ pub fn sync(run: &Path, wanted: &Wanted, env: &Env) -> Result<Synced, TrackError
         changed |= tracker.update(state).map_err(|failure| TrackError::Unsent {
             tracker: tracker.name(),
             message: failure.message,
+            passing: failure.passing,
         })?;
     }
     Ok(if changed { Synced::Sent } else { Synced::Complete })
