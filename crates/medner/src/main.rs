@@ -7,13 +7,17 @@ mod corpus;
 mod data;
 mod doctor;
 mod eval;
+mod experiment;
 mod formats;
 mod predict;
 mod progress;
 mod run_record;
+mod runs;
 mod score;
 mod score_table;
+mod seeds;
 mod stdout;
+mod sweep;
 mod threshold;
 mod train;
 
@@ -47,6 +51,7 @@ Examples:
   medner data bc5cdr                   the same of the real corpus, fetched if it is not here
   medner train bc5cdr --sample         fine-tune on the sample; without --sample on the real corpus
   medner eval bc5cdr                   score the newest run again
+  medner runs list bc5cdr              what was trained, and how it did
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
   medner convert a b --to jsonl        the same documents in another format, and what it lost
 
@@ -70,6 +75,10 @@ enum Command {
     Train(train::Args),
     /// Measure a trained model
     Eval(eval::Args),
+    /// List, compare, tag, remove and export what was trained and measured
+    Runs(runs::Args),
+    /// Train with many recipes and compare them on dev
+    Sweep(sweep::Args),
     /// Count what a corpus holds, name its faults, and write it as Parquet
     Data(data::Args),
     /// Compare predicted mentions with gold ones, whoever predicted them
@@ -96,6 +105,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Runs(args) => runs::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Data(args) => data::run(args),
         Command::Score(args) => score::run(args),
         Command::Convert(args) => convert::run(args),

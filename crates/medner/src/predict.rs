@@ -3,8 +3,10 @@
 use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
-use ner_data::{Document, EncodedDocument, Mention, TextEncoder, Word};
+use ner_data::{Document, EncodedDocument, Format, FormatOptions, Mention, Split, TextEncoder, Word};
 use ner_model::Recognizer;
+use ner_runs::{PredictedDocument, RunFolder, write_predictions};
+use tracing::info;
 
 /// A split as the model sees it.
 pub struct EncodedSplit<'d> {
@@ -51,4 +53,47 @@ pub fn predict(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) ->
 
 fn bar(split: &EncodedSplit<'_>, what: &str) -> ProgressBar {
     progress::tokens(what, split.encoded.iter().map(|document| document.tokens.len()).sum())
+}
+
+/// How predictions are kept where they are kept with their text: as the corpus is.
+pub struct TextForm {
+    /// The format.
+    pub format: Format,
+    /// What it leaves open.
+    pub options: FormatOptions,
+}
+
+/// Keeps the predictions for a split in a run folder: as offsets beside the gold ones, and with `text` in the format of
+/// the corpus, too. Says what that cannot express.
+///
+/// # Errors
+/// Where they cannot be written.
+pub fn keep_predictions(
+    folder: &RunFolder,
+    split: Split,
+    gold: &[Document],
+    predicted: &[Document],
+    text: Option<&TextForm>,
+) -> Result<()> {
+    let pairs = gold.iter().zip(predicted);
+    let offsets: Vec<PredictedDocument> = pairs.map(|(gold, predicted)| PredictedDocument::new(gold, predicted)).collect();
+    write_predictions(folder, split.name(), &offsets)?;
+    let Some(TextForm { format, options }) = text else { return Ok(()) };
+    let place = folder.path().join("predictions");
+    let place = if format.is_folder() {
+        place.join(split.name())
+    } else {
+        // The name of the offsets' file must stay free.
+        let extension = if *format == Format::Jsonl { "text.jsonl" } else { format.extension() };
+        place.join(format!("{}.{extension}", split.name()))
+    };
+    if place.is_dir() {
+        // Of a process that was killed between writing them and the end of its run.
+        fs_err::remove_dir_all(&place)?;
+    }
+    let report = format.write(&place, predicted, options)?;
+    for (item, tally) in report.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
+        info!("predictions as {format}: {item}: {} moved, {} lost", tally.moved, tally.lost);
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use ner_data::{LabelSet, Splits};
 use ner_hub::EncoderFiles;
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -28,6 +29,12 @@ pub struct Plan {
     pub encoder: String,
     /// Device as asked for.
     pub device: String,
+    /// Whether predictions are kept with their text, too, in the format of the corpus.
+    #[serde(default)]
+    pub keep_text: bool,
+    /// Whether the test split is left alone: so it is in every trial of a sweep.
+    #[serde(default)]
+    pub dev_only: bool,
     /// The hyperparameters.
     pub recipe: Recipe,
 }
@@ -44,6 +51,12 @@ impl Plan {
 pub struct RunRecord {
     /// Id of the run: the name of its folder.
     pub run: String,
+    /// [`TRAINING`]; what else leaves a folder has a record of its own.
+    #[serde(default = "training")]
+    pub kind: String,
+    /// The group that it belongs to: the seeds of one command, or a sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupRecord>,
     /// What was asked for.
     pub plan: Plan,
     /// Labels of the model.
@@ -60,6 +73,9 @@ pub struct RunRecord {
     pub corpus: CorpusRecord,
     /// The code.
     pub code: CodeRecord,
+    /// The machine; none in records of earlier versions.
+    #[serde(default)]
+    pub hardware: Option<HardwareRecord>,
     /// When it began, UTC.
     pub started_at: String,
     /// When it was resumed, UTC.
@@ -67,6 +83,57 @@ pub struct RunRecord {
     pub resumed_at: Vec<String>,
     /// When it ended, UTC; none while it runs, and for ever where it was killed.
     pub finished_at: Option<String>,
+    /// The error that it ended with; none where it was stopped or killed, or goes on.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The kind of a run that trains.
+pub const TRAINING: &str = "train";
+
+fn training() -> String {
+    TRAINING.into()
+}
+
+/// The group of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRecord {
+    /// Its name, the same for all of its runs.
+    pub id: String,
+    /// The seeds of all of its runs, in order; none for a sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+    /// Checksum of what the trial of a sweep is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<String>,
+}
+
+/// The machine that a run ran on. It has no name here: that of a machine may be that of its owner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HardwareRecord {
+    /// Model of the processor, where the system says it.
+    pub processor: Option<String>,
+    /// Cores that the process may use.
+    pub cores: Option<usize>,
+    /// Memory in bytes, where the system says it.
+    pub memory_bytes: Option<u64>,
+}
+
+impl HardwareRecord {
+    /// Describes this machine.
+    pub fn of_this_machine() -> Self {
+        let value = |file: &str, key: &str| {
+            let text = fs_err::read_to_string(file).ok()?;
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.trim_start_matches([' ', '\t', ':']).to_owned())
+        };
+        let kibibytes = value("/proc/meminfo", "MemTotal").and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        Self {
+            processor: value("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().ok().map(usize::from),
+            memory_bytes: kibibytes.map(|kibibytes| kibibytes * 1024),
+        }
+    }
 }
 
 /// The encoder that a run began from.
@@ -125,8 +192,11 @@ pub struct CodeRecord {
     pub git_revision: Option<String>,
     /// Whether that checkout had changes.
     pub git_dirty: Option<bool>,
-    /// Releases of the libraries that the numbers depend on.
+    /// Release of libtorch.
     pub libtorch: String,
+    /// Releases of the other libraries that the numbers depend on.
+    #[serde(default)]
+    pub libraries: BTreeMap<String, String>,
     /// Operating system and processor family.
     pub machine: String,
     /// The command line.
@@ -145,10 +215,25 @@ impl CodeRecord {
             git_revision: git(&["rev-parse", "HEAD"]),
             git_dirty: git(&["status", "--porcelain"]).map(|changes| !changes.is_empty()),
             libtorch: ner_model::LIBTORCH_VERSION.into(),
+            libraries: libraries(),
             machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             command: std::env::args().collect(),
         }
     }
+}
+
+/// Libraries that decide about tokens, words and sentences, and that draw random numbers.
+const LIBRARIES: [&str; 4] = ["rand_chacha", "tch", "tokenizers", "unicode-segmentation"];
+
+/// Their releases as locked when this program was built. Where two releases of one are locked, the newer is ours.
+fn libraries() -> BTreeMap<String, String> {
+    const LOCK: &str = include_str!("../../../Cargo.lock");
+    let packages = LOCK.split("[[package]]").filter_map(|package| {
+        let value = |key: &str| package.lines().find_map(|line| line.strip_prefix(key)?.strip_suffix('"'));
+        Some((value("name = \"")?, value("version = \"")?))
+    });
+    let ours = packages.filter(|(name, _)| LIBRARIES.contains(name));
+    ours.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
 }
 
 /// The time, UTC, to the second.

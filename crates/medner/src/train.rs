@@ -1,17 +1,20 @@
 //! `medner train`: fine-tunes an encoder on a corpus, and evaluates what came of it.
 
 use crate::corpus::{self, Corpus, Faults, Place};
-use crate::predict::{EncodedSplit, predict, probabilities};
+use crate::experiment::{self, RecipeFile};
+use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict, probabilities};
 use crate::progress;
-use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
-use crate::{OutputFormat, eval, threshold};
-use anyhow::{Context, Result, bail};
-use ner_data::{DatasetDescription, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
+use crate::run_record::{
+    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, now, runs_folder,
+};
+use crate::{OutputFormat, eval, seeds, threshold};
+use anyhow::{Context, Result, bail, ensure};
+use ner_data::{DatasetDescription, LabelSet, Split, Splits, TextEncoder, align};
 use ner_eval::{Scores, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
 };
-use ner_runs::RunFolder;
+use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -26,28 +29,33 @@ Examples:
   medner train bc5cdr --sample                    the synthetic sample, in a minute or two
   medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
   medner train bc5cdr --encoder biobert --device cuda:0
-  medner train bc5cdr --config experiments/recipes/bc5cdr.toml
-  medner train bc5cdr --resume latest             goes on where a run was stopped";
+  medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
+  medner train bc5cdr --seeds 1,2,3,4,5           five runs, their mean and standard deviation
+  medner train bc5cdr --resume latest             goes on where a run, or a group of seeds, was stopped";
 
 /// Fine-tune an encoder on a corpus: train on its train split, choose the best epoch on dev, score the test split
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
-    dataset: String,
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml [default: what --config says]
+    #[arg(required_unless_present = "config")]
+    dataset: Option<String>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
     faults: Faults,
-    /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder
-    #[arg(long, default_value = "minilm", value_name = "ENCODER")]
-    encoder: String,
+    /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
+    #[arg(long, value_name = "ENCODER")]
+    encoder: Option<String>,
     /// Passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
     /// Seed; the same seed gives the same run, bit for bit on the CPU
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// A run for each of these seeds, and mean and standard deviation over them
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
     /// Highest learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
@@ -57,12 +65,15 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Hyperparameters as TOML; options on the command line win over it
+    /// Recipe as TOML; options on the command line win over it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Go on with a run that was stopped: its id, its folder, or latest
+    /// Keep predictions with their text, in the format of the corpus, even where that text must not be passed on
+    #[arg(long)]
+    keep_text: bool,
+    /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
     #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "epochs", "seed",
-        "learning_rate", "precision", "device", "config"])]
+        "seeds", "learning_rate", "precision", "device", "config", "keep_text"])]
     resume: Option<String>,
     /// Where runs are kept (default: experiments/runs of the checkout)
     #[arg(long, value_name = "DIR")]
@@ -77,39 +88,51 @@ fn precision(text: &str) -> Result<Precision, String> {
     serde_json::from_value(value).map_err(|_| "precisions are auto, fp32, bf16 and fp16".to_owned())
 }
 
+/// The encoder where none is named.
+pub const DEFAULT_ENCODER: &str = "minilm";
+
 impl Args {
-    /// The recipe: what suits the corpus over the defaults, the file's values over both, the options over all.
-    fn recipe(&self, description: &DatasetDescription) -> Result<Recipe> {
-        let mut table = description.recipe.clone();
-        let mut place = "the corpus's description".to_owned();
-        if let Some(path) = &self.config {
-            place = path.display().to_string();
-            let text = fs_err::read_to_string(path)?;
-            let file: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is no TOML"))?;
-            table.extend(file);
-        }
-        let mut recipe: Recipe = table.try_into().with_context(|| format!("{place} is no recipe"))?;
+    /// What is asked for of one dataset: what suits the corpus over the defaults, the file's values over both, the
+    /// options over all.
+    fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
+        let description = corpus::describe(dataset)?.description;
+        let mut recipe = recipe_for(&description, &[&file.recipe])?;
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
         recipe.precision = self.precision.unwrap_or(recipe.precision);
-        recipe.check().map_err(anyhow::Error::msg).context("the recipe makes no sense")?;
-        Ok(recipe)
-    }
-
-    fn plan(&self) -> Result<Plan> {
-        let description = corpus::describe(&self.dataset)?.description;
+        check(&recipe)?;
+        let encoder = self.encoder.as_ref().or(file.experiment.encoder.as_ref());
         Ok(Plan {
-            dataset: self.dataset.clone(),
+            dataset: dataset.to_owned(),
             data_dir: self.place.data_dir.clone(),
             sample: self.place.sample,
-            labels: self.place.labels.clone(),
+            labels: self.place.labels.clone().or_else(|| file.experiment.labels.clone()),
             lenient: self.faults.lenient,
-            encoder: self.encoder.clone(),
+            encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
             device: self.device.clone(),
-            recipe: self.recipe(&description)?,
+            keep_text: self.keep_text || self.place.sample || description.public,
+            dev_only: false,
+            recipe,
         })
     }
+}
+
+/// The recipe of a corpus: what suits it over the defaults, `tables` over both.
+///
+/// # Errors
+/// Where one of them is no recipe.
+pub fn recipe_for(description: &DatasetDescription, tables: &[&toml::Table]) -> Result<Recipe> {
+    experiment::check_keys(&description.recipe, "the corpus's description")?;
+    experiment::recipe(&[&[&description.recipe], tables].concat())
+}
+
+/// Refuses values that make no sense.
+///
+/// # Errors
+/// Where there is one.
+pub fn check(recipe: &Recipe) -> Result<()> {
+    recipe.check().map_err(anyhow::Error::msg).context("the recipe makes no sense")
 }
 
 /// Trains.
@@ -117,17 +140,95 @@ impl Args {
 /// # Errors
 /// Where the corpus, the encoder or the run folder cannot be had, or the training fails.
 pub fn run(args: Args) -> Result<()> {
-    let runs = runs_folder(args.runs.as_deref())?;
-    let name = corpus::name_of(&args.dataset)?;
-    let resumed = match &args.resume {
-        Some(wanted) => Some(find_unfinished(&runs, &name, wanted)?),
-        None => None,
-    };
-    let mut plan = match &resumed {
-        Some((_, record)) => record.plan.clone(),
-        None => args.plan()?,
-    };
+    let store = Store::new(runs_folder(args.runs.as_deref())?);
+    let file = args.config.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let dataset = args.dataset.as_ref().or(file.experiment.dataset.as_ref());
+    let dataset = dataset.context("which corpus? Name it, or let the recipe say `dataset` in its [experiment]")?;
+    let name = corpus::name_of(dataset)?;
     let stop = stop_flag()?;
+    let job = match &args.resume {
+        Some(wanted) => match find_unfinished(&store, &name, wanted)? {
+            Unfinished::Run(folder) => Job::Resume(folder),
+            Unfinished::Group(group, plan) => return seeds::run(&store, &name, &group, &plan, &stop, args.format),
+        },
+        None => {
+            let mut plan = args.plan(dataset, &file)?;
+            let from_file = args.seeds.is_empty() && args.seed.is_none();
+            let seeds = if from_file { &file.experiment.seeds } else { &args.seeds };
+            match seeds.as_slice() {
+                [] => {}
+                [seed] => plan.recipe.seed = *seed,
+                seeds => {
+                    let twice = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed));
+                    ensure!(twice.is_none(), "a seed is there twice: {seeds:?}");
+                    return seeds::begin(&store, &name, seeds, &plan, &stop, args.format);
+                }
+            }
+            Job::New { plan, group: None }
+        }
+    };
+    let Trained { folder, outcome } = train(job, &store, &stop)?;
+    match &outcome.test {
+        Some(test) => eval::print(&name, Split::Test, &folder.id(), test, args.format),
+        None => eval::print(&name, Split::Dev, &folder.id(), &outcome.dev, args.format),
+    }
+}
+
+/// A training to do.
+pub enum Job {
+    /// One that begins.
+    New {
+        /// What it is.
+        plan: Plan,
+        /// What it belongs to.
+        group: Option<GroupRecord>,
+    },
+    /// One that goes on.
+    Resume(RunFolder),
+}
+
+/// What a training leaves behind.
+pub struct Trained {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its scores.
+    pub outcome: Outcome,
+}
+
+/// A run that goes on, held by this process.
+struct Resumed {
+    folder: RunFolder,
+    lock: Lock,
+    record: RunRecord,
+}
+
+impl Resumed {
+    fn open(folder: RunFolder) -> Result<Self> {
+        let lock = folder.lock()?;
+        // Read under the lock: whoever held it before may have ended the run just now.
+        let mut record: RunRecord = folder.read_run()?;
+        if let Some(finished) = &record.finished_at {
+            bail!("run {} ended at {finished}; there is nothing to resume", record.run);
+        }
+        record.resumed_at.push(now());
+        record.error = None;
+        Ok(Self { folder, lock, record })
+    }
+}
+
+/// One training from its first or its last step on to its scores.
+///
+/// # Errors
+/// Where the corpus, the encoder or the run folder cannot be had, or the training fails or is stopped ([`Stopped`]).
+pub fn train(job: Job, store: &Store, stop: &AtomicBool) -> Result<Trained> {
+    let (mut plan, group, resumed) = match job {
+        Job::New { plan, group } => (plan, group, None),
+        Job::Resume(folder) => {
+            let resumed = Resumed::open(folder)?;
+            (resumed.record.plan.clone(), resumed.record.group.clone(), Some(resumed))
+        }
+    };
+    let name = corpus::name_of(&plan.dataset)?;
     let device = find_device(&plan.device)?;
     let kind = plan.recipe.precision.resolve(device)?;
     let corpus = corpus::load(&plan.dataset, &plan.place())?;
@@ -150,23 +251,27 @@ pub fn run(args: Args) -> Result<()> {
 
     let encoder_record = EncoderRecord::of(&files, unexpected)?;
     let corpus_record = CorpusRecord::of(&corpus, misfits);
-    let (folder, mut record) = match resumed {
-        Some((folder, mut record)) => {
+    // The lock lives as long as the training.
+    let (folder, _lock, mut record) = match resumed {
+        Some(Resumed { folder, lock, record }) => {
             if record.encoder.sha256 != encoder_record.sha256 || record.corpus != corpus_record {
                 bail!(
                     "run {} cannot be resumed: its encoder or corpus is not what it was; see its run.json",
                     record.run
                 );
             }
-            record.resumed_at.push(now());
-            (folder, record)
+            (folder, lock, record)
         }
         None => {
-            let folder = RunFolder::create(&runs, &name, plan.recipe.seed).with_context(|| {
-                format!("no run folder can be made in {}; --runs names another place", runs.display())
+            let made = RunFolder::create(store.path(), &name, plan.recipe.seed);
+            let folder = made.with_context(|| {
+                format!("no run folder can be made in {}; --runs names another place", store.path().display())
             })?;
+            let lock = folder.lock()?;
             let record = RunRecord {
                 run: folder.id(),
+                kind: TRAINING.into(),
+                group,
                 plan: plan.clone(),
                 labels: labels.clone(),
                 device: format!("{device:?}"),
@@ -175,29 +280,75 @@ pub fn run(args: Args) -> Result<()> {
                 encoder: encoder_record,
                 corpus: corpus_record,
                 code: CodeRecord::of_this_process(),
+                hardware: Some(HardwareRecord::of_this_machine()),
                 started_at: now(),
                 resumed_at: Vec::new(),
                 finished_at: None,
+                error: None,
             };
-            (folder, record)
+            (folder, lock, record)
         }
     };
     folder.write_run(&record)?;
-    save_tokenizer(&folder.model(), &encoder, &files.dir)?;
     info!("run {} on {device:?} in {kind:?}: {}", record.run, folder.path().display());
 
-    let progress = restore_state(&folder.state(), &mut trainer)?;
-    if let Some(progress) = &progress {
-        info!("resuming after epoch {}", progress.epoch);
-    }
-    let format_options = corpus.description.format_options.clone();
-    let format = corpus.origin.format;
-    let model = Model { config, config_json, labels, encoder, reading, format, format_options, device, kind };
-    train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), &stop)?;
-    let outcome = finish(&model, &folder, [&dev, &test])?;
+    let text = plan.keep_text.then(|| TextForm {
+        format: corpus.origin.format,
+        options: corpus.description.format_options.clone(),
+    });
+    let model = Model { config, config_json, labels, encoder, reading, text, device, kind };
+    let work = || -> Result<Outcome> {
+        save_tokenizer(&folder.model(), &model.encoder, &files.dir)?;
+        let progress = restore_state(&folder.state(), &mut trainer)?;
+        if let Some(progress) = &progress {
+            info!("resuming after epoch {}", progress.epoch);
+        }
+        train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), stop)?;
+        finish(&model, &folder, &dev, (!plan.dev_only).then_some(&test))
+    };
+    let outcome = match work() {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if !error.is::<Stopped>() {
+                record.error = Some(format!("{error:#}"));
+                if let Err(second) = folder.write_run(&record) {
+                    warn!("that the run failed cannot be written: {second}");
+                }
+            }
+            return Err(error);
+        }
+    };
     record.finished_at = Some(now());
     folder.write_run(&record)?;
-    eval::print(&name, Split::Test, &record.run, &outcome.test, args.format)
+    // Four times the weights, and of no use any more.
+    fs_err::remove_dir_all(folder.state())?;
+    Ok(Trained { folder, outcome })
+}
+
+/// A training was stopped by the user.
+#[derive(Debug)]
+pub struct Stopped {
+    epoch: usize,
+    resume: String,
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stopped in epoch {}; go on with: {}", self.epoch, self.resume)
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl RunRecord {
+    /// The command that goes on with this run, and with the group that it belongs to.
+    fn resume_command(&self) -> String {
+        match &self.group {
+            Some(GroupRecord { trial: Some(_), .. }) => "the same sweep".into(),
+            Some(GroupRecord { id, .. }) => format!("train {} --resume {id}", self.plan.dataset),
+            None => format!("train {} --resume {}", self.plan.dataset, self.run),
+        }
+    }
 }
 
 /// What a run predicts with, apart from the weights.
@@ -207,9 +358,8 @@ struct Model {
     labels: LabelSet,
     encoder: TextEncoder,
     reading: Reading,
-    /// Format of the corpus, which predictions are written in.
-    format: Format,
-    format_options: FormatOptions,
+    /// How predictions are kept with their text; none where they are not.
+    text: Option<TextForm>,
     device: Device,
     kind: Kind,
 }
@@ -249,8 +399,7 @@ fn train_epochs(
             bar.set_message(format!("epoch {epoch}/{} loss {:.4}", plan.recipe.epochs, losses / f64::from(steps)));
             if stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
-                let run = &record.run;
-                bail!("stopped in epoch {epoch}; go on with: train {} --resume {run}", plan.dataset);
+                return Err(Stopped { epoch, resume: record.resume_command() }.into());
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
@@ -309,38 +458,31 @@ struct EpochReport<'s> {
 
 /// `scores.json`.
 #[derive(Serialize)]
-struct Outcome {
-    dev: Scores,
-    test: Scores,
+pub struct Outcome {
+    /// Of the dev split.
+    pub dev: Scores,
+    /// Of the test split; none where it was left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
 }
 
-/// Scores the best model, as it was saved, and keeps its test predictions.
-fn finish(model: &Model, folder: &RunFolder, [dev, test]: [&EncodedSplit<'_>; 2]) -> Result<Outcome> {
+/// Scores the best model, as it was saved, and keeps its predictions. Without `test` that split is left alone.
+fn finish(
+    model: &Model,
+    folder: &RunFolder,
+    dev: &EncodedSplit<'_>,
+    test: Option<&EncodedSplit<'_>>,
+) -> Result<Outcome> {
     let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
-    let on_dev = predict(&recognizer, dev, "dev");
-    let on_test = predict(&recognizer, test, "test");
-    let outcome = Outcome {
-        dev: score_documents(dev.documents, &on_dev)?.scores,
-        test: score_documents(test.documents, &on_test)?.scores,
+    let score = |split: &EncodedSplit<'_>, name: Split| -> Result<Scores> {
+        let predicted = predict(&recognizer, split, name.name());
+        keep_predictions(folder, name, split.documents, &predicted, model.text.as_ref())?;
+        Ok(score_documents(split.documents, &predicted)?.scores)
     };
-    write_predictions(&folder.path().join("predictions"), &on_test, model.format, &model.format_options)?;
+    let outcome =
+        Outcome { dev: score(dev, Split::Dev)?, test: test.map(|test| score(test, Split::Test)).transpose()? };
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
-}
-
-/// Writes the predictions for the test split in the format of the corpus, and says what it cannot express.
-fn write_predictions(folder: &Path, documents: &[Document], format: Format, options: &FormatOptions) -> Result<()> {
-    let place =
-        if format.is_folder() { folder.join("test") } else { folder.join(format!("test.{}", format.extension())) };
-    if place.is_dir() {
-        // Of a process that was killed between writing them and the end of its run.
-        fs_err::remove_dir_all(&place)?;
-    }
-    let report = format.write(&place, documents, options)?;
-    for (item, tally) in report.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
-        info!("predictions as {format}: {item}: {} moved, {} lost", tally.moved, tally.lost);
-    }
-    Ok(())
 }
 
 impl CorpusRecord {
@@ -383,20 +525,34 @@ fn save_tokenizer(model: &Path, encoder: &TextEncoder, source: &Path) -> Result<
     Ok(())
 }
 
-fn find_unfinished(runs: &Path, dataset: &str, wanted: &str) -> Result<(RunFolder, RunRecord)> {
-    let folder = match wanted {
-        "latest" => RunFolder::newest(runs, dataset)?,
-        _ => RunFolder::find(runs, dataset, wanted)?,
-    };
-    let record: RunRecord = folder.read_run()?;
-    if let Some(finished) = &record.finished_at {
-        bail!("run {} ended at {finished}; there is nothing to resume", record.run);
+/// What `--resume` names.
+enum Unfinished {
+    Run(RunFolder),
+    /// Seeds, and the plan of one of them.
+    Group(GroupRecord, Box<Plan>),
+}
+
+fn find_unfinished(store: &Store, dataset: &str, wanted: &str) -> Result<Unfinished> {
+    let mut trainings = store.list(Some(dataset))?;
+    trainings.retain(|run| run.kind() == TRAINING && run.status != Status::Unreadable);
+    let latest = trainings.last().filter(|_| wanted == "latest");
+    // A group goes by its name, or by its newest run where that is asked for without a name.
+    let group = latest.map_or(Some(wanted), Run::group);
+    if let Some(member) = trainings.iter().rev().find(|run| group.is_some() && run.group() == group) {
+        let record: RunRecord = member.folder.read_run()?;
+        if let Some(group) = record.group.filter(|group| !group.seeds.is_empty()) {
+            return Ok(Unfinished::Group(group, Box::new(record.plan)));
+        }
     }
-    Ok((folder, record))
+    match latest {
+        Some(latest) => Ok(Unfinished::Run(latest.folder.clone())),
+        None if wanted == "latest" => bail!("there is no training of {dataset} in {}", store.path().display()),
+        None => Ok(Unfinished::Run(RunFolder::find(store.path(), dataset, wanted)?)),
+    }
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) raises; a second one ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
     ctrlc::set_handler(move || {

@@ -1,3 +1,4 @@
+use crate::{Lock, RunsError};
 use fs_err as fs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,14 +14,20 @@ use std::path::{Path, PathBuf};
 /// | `model/` | the best model so far, as Hugging Face would save it |
 /// | `state/` | what `--resume` goes on from |
 /// | `scores.json` | dev and test scores, when the run has ended |
-/// | `predictions/` | predictions for the test split |
+/// | `predictions/` | gold and predicted mentions of dev and test, as offsets; with their text only where that was asked for |
+/// | `tags.json` | what somebody tagged it with |
+/// | `lock` | held while its process lives |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
 }
 
-const RUN: &str = "run.json";
+pub(crate) const RUN: &str = "run.json";
+pub(crate) const SCORES: &str = "scores.json";
+/// Beside `run.json`, not in it: that is written again by the run's own process.
+pub(crate) const TAGS: &str = "tags.json";
 const METRICS: &str = "metrics.jsonl";
+const LOCK: &str = "lock";
 
 impl RunFolder {
     /// Makes a new folder `runs/dataset/ID`; the id is the time (UTC) and the seed, and a number where two runs begin
@@ -29,9 +36,17 @@ impl RunFolder {
     /// # Errors
     /// Where it cannot be made.
     pub fn create(runs: &Path, dataset: &str, seed: u64) -> io::Result<Self> {
+        Self::create_named(runs, dataset, &format!("seed{seed}"))
+    }
+
+    /// As [`create`](Self::create), with a word in place of the seed.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create_named(runs: &Path, dataset: &str, word: &str) -> io::Result<Self> {
         let parent = runs.join(dataset);
         fs::create_dir_all(&parent)?;
-        let stem = format!("{}-seed{seed}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"));
+        let stem = format!("{}-{word}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"));
         for number in 1.. {
             let id = if number == 1 { stem.clone() } else { format!("{stem}-{number}") };
             let path = parent.join(id);
@@ -68,17 +83,6 @@ impl RunFolder {
         })
     }
 
-    /// The newest run of `dataset`, with a model or without.
-    ///
-    /// # Errors
-    /// Where there is none.
-    pub fn newest(runs: &Path, dataset: &str) -> io::Result<Self> {
-        let newest = Self::list(&runs.join(dataset))?.pop();
-        newest.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("no run of {dataset} in {}", runs.display()))
-        })
-    }
-
     /// The runs in a folder, oldest first.
     fn list(folder: &Path) -> io::Result<Vec<Self>> {
         if !folder.exists() {
@@ -93,6 +97,28 @@ impl RunFolder {
         }
         runs.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(runs)
+    }
+
+    /// A folder that is there.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Marks the run as running for as long as the lock lives.
+    ///
+    /// # Errors
+    /// Where another process runs it, or the lock cannot be written.
+    pub fn lock(&self) -> Result<Lock, RunsError> {
+        let path = self.path.join(LOCK);
+        Lock::take(&path)?.ok_or_else(|| RunsError::Running {
+            run: self.id(),
+            process: Lock::holder(&path).unwrap_or_else(|| "a process".into()),
+        })
+    }
+
+    /// The process that runs it, as it names itself; none where no process does.
+    pub fn holder(&self) -> Option<String> {
+        Lock::holder(&self.path.join(LOCK))
     }
 
     /// The folder.

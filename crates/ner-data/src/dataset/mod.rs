@@ -39,7 +39,10 @@ pub enum DatasetError {
         names: Vec<&'static str>,
     },
     /// A description cannot be read.
-    #[error("the description of the dataset {name} cannot be read")]
+    #[error(
+        "the description of the dataset {name} cannot be read{}",
+        crate::nearest_key(&source.to_string()).map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
+    )]
     Description {
         /// Name of the dataset, or path of the file.
         name: String,
@@ -123,6 +126,9 @@ pub struct DatasetDescription {
     /// Terms, and where they are stated.
     #[serde(default)]
     pub licence: String,
+    /// Whether its text may be passed on. The predictions of a run then keep it without being asked.
+    #[serde(default)]
+    pub public: bool,
     /// What to cite.
     #[serde(default)]
     pub citation: Vec<String>,
@@ -247,13 +253,7 @@ impl DatasetDescription {
     /// Where there is none; the error suggests a name that is near and lists them all.
     pub fn builtin(name: &str) -> Result<Self, DatasetError> {
         let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
-            let typed = name.to_lowercase();
-            let suggestion = BUILTIN
-                .iter()
-                .map(|builtin| (strsim::damerau_levenshtein(&typed, builtin.name), builtin.name))
-                .min()
-                .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2))
-                .map(|(_, candidate)| candidate);
+            let suggestion = crate::nearest(name, BUILTIN.iter().map(|builtin| builtin.name));
             return Err(DatasetError::Unknown { name: name.to_owned(), suggestion, names: Self::builtin_names() });
         };
         Self::parse(builtin.description, name)
@@ -414,6 +414,8 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         };
         check(&OWN.replace("format", "fromat"), "unknown field `fromat`");
+        check(&OWN.replace("format", "fromat"), "did you mean `format`?");
+        check(&OWN.replace("split =", "sample = { note = \"\", seed = 1 }\nsplit ="), "unknown field `seed`");
         check(&OWN.replace("pubtator", "word"), "unknown variant `word`");
         check(&OWN.replace("own", "../own"), "its name is that of a folder");
         check("name = \"own\"\nformat = \"conll\"\n", "one of splits, split and release");
