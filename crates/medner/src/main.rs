@@ -5,6 +5,7 @@
 mod convert;
 mod corpus;
 mod data;
+mod detail;
 mod doctor;
 mod eval;
 mod experiment;

@@ -76,7 +76,8 @@ pub fn keep_predictions(
     text: Option<&TextForm>,
 ) -> Result<()> {
     let pairs = gold.iter().zip(predicted);
-    let offsets: Vec<PredictedDocument> = pairs.map(|(gold, predicted)| PredictedDocument::new(gold, predicted)).collect();
+    let offsets: Vec<PredictedDocument> =
+        pairs.map(|(gold, predicted)| PredictedDocument::new(gold, predicted)).collect();
     write_predictions(folder, split.name(), &offsets)?;
     let Some(TextForm { format, options }) = text else { return Ok(()) };
     let place = folder.path().join("predictions");

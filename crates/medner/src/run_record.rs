@@ -3,7 +3,7 @@
 use crate::corpus::{self, Place};
 use anyhow::{Context, Result};
 use ner_data::dataset::Dropped;
-use ner_data::{LabelSet, Splits};
+use ner_data::{LabelSet, Split, Splits, WindowSize};
 use ner_hub::EncoderFiles;
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,60 @@ impl HardwareRecord {
             memory_bytes: kibibytes.map(|kibibytes| kibibytes * 1024),
         }
     }
+}
+
+/// What an evaluation is of.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvalPlan {
+    /// The training whose model it scores.
+    pub run: String,
+    /// The split.
+    pub split: Split,
+    /// Windows at prediction.
+    pub window: WindowSize,
+    /// Whether predictions are kept with their text, too.
+    pub keep_text: bool,
+    /// As in the [`Plan`] of the training.
+    pub dataset: String,
+    /// Likewise.
+    pub labels: Option<String>,
+    /// Likewise.
+    pub sample: bool,
+    /// Likewise.
+    pub lenient: bool,
+    /// Likewise.
+    pub encoder: String,
+    /// Likewise: how the model was trained.
+    pub recipe: Recipe,
+}
+
+/// `run.json` of an evaluation.
+#[derive(Clone, Debug, Serialize)]
+pub struct EvalRecord {
+    /// Its id.
+    pub run: String,
+    /// `eval`.
+    pub kind: String,
+    /// What it is of.
+    pub plan: EvalPlan,
+    /// SHA-256 of the weights of the model.
+    pub model_sha256: String,
+    /// Where the corpus came from, with checksums.
+    pub corpus: corpus::Origin,
+    /// As in [`RunRecord`].
+    pub device: String,
+    /// Likewise.
+    pub compute: String,
+    /// Likewise.
+    pub threads: i32,
+    /// The code.
+    pub code: CodeRecord,
+    /// The machine.
+    pub hardware: HardwareRecord,
+    /// When it began, UTC.
+    pub started_at: String,
+    /// When it ended, UTC; none where it was killed.
+    pub finished_at: Option<String>,
 }
 
 /// The encoder that a run began from.

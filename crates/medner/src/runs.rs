@@ -4,7 +4,13 @@ use crate::run_record::runs_folder;
 use crate::{OutputFormat, score_table, stdout, sync};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
-use ner_runs::{Condition, Query, Run, Sort, Status, Store, differences, export_parquet, flatten, frame_of_all, rows, write_csv};
+use ner_data::Mention;
+use ner_eval::{DocumentCounts, PairedDocuments, PairedTest, Resampling, micro_f1, paired_test};
+use ner_runs::{
+    Condition, Query, Run, Sort, SpanRecord, Status, Store, differences, export_parquet, flatten, frame_of_all,
+    read_predictions, rows, write_csv,
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -58,7 +64,12 @@ struct ListArgs {
     sort: Option<Sort>,
     /// Columns: run, dataset, kind, status, tags, group, seed, encoder, epochs, dev, test, started, finished, revision,
     /// fault, any key of a recipe, any key that `runs show` lists
-    #[arg(long, value_name = "KEY,KEY,…", value_delimiter = ',', default_value = "run,dataset,kind,status,seed,encoder,dev,test,tags")]
+    #[arg(
+        long,
+        value_name = "KEY,KEY,…",
+        value_delimiter = ',',
+        default_value = "run,dataset,kind,status,seed,encoder,dev,test,tags"
+    )]
     columns: Vec<String>,
     /// Only the last so many rows
     #[arg(long, value_name = "N")]
@@ -89,12 +100,15 @@ struct ShowArgs {
     format: OutputFormat,
 }
 
-/// Show in what runs differ, and their scores side by side
+/// Show in what runs differ, their scores side by side, and whether the difference may be chance.
+///
+/// Each run, or group of as many runs, is tested against the first one: approximate randomisation over documents (Noreen
+/// 1989; Yeh 2000), with a bootstrap interval of the difference (Berg-Kirkpatrick et al. 2012).
 #[derive(clap::Args)]
 struct CompareArgs {
-    /// The runs; the first is what the others are compared with
-    #[arg(required = true)]
-    runs: Vec<String>,
+    /// The runs, or groups of runs; the first is what the others are compared with
+    #[arg(required = true, value_name = "RUN")]
+    wanted: Vec<String>,
     /// How to print the comparison
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -114,8 +128,8 @@ struct TagArgs {
 #[derive(clap::Args)]
 struct RmArgs {
     /// The runs
-    #[arg(required = true)]
-    run: Vec<String>,
+    #[arg(required = true, value_name = "RUN")]
+    wanted: Vec<String>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -232,14 +246,117 @@ fn find_all(store: &Store, names: &[String]) -> Result<Vec<Run>> {
     Ok(found)
 }
 
+/// What is compared: a run, or the runs of a group as one.
+struct Side {
+    name: String,
+    runs: Vec<Run>,
+}
+
+impl Side {
+    /// The mentions of each document that are right, invented and missed, summed over the runs. `None` where a run kept
+    /// no predictions for the split.
+    fn counts(&self, split: &str) -> Result<Option<Vec<DocumentCounts>>> {
+        let mut sum: Vec<DocumentCounts> = Vec::new();
+        for run in &self.runs {
+            let Some(documents) = read_predictions(run.folder.path(), split)? else { return Ok(None) };
+            let mentions = |spans: &[SpanRecord]| -> Vec<Mention> { spans.iter().map(Mention::from).collect() };
+            let documents: Vec<(String, Vec<Mention>, Vec<Mention>)> = documents
+                .into_iter()
+                .map(|document| (document.id, mentions(&document.gold), mentions(&document.predicted)))
+                .collect();
+            let gold = documents.iter().map(|(id, gold, _)| (id.as_str(), gold.as_slice()));
+            let predicted = documents.iter().map(|(id, _, predicted)| (id.as_str(), predicted.as_slice()));
+            let counts = PairedDocuments::by_id(gold, predicted)?.score().by_document;
+            if sum.is_empty() {
+                sum = counts;
+                continue;
+            }
+            ensure!(
+                sum.iter().map(|document| &document.id).eq(counts.iter().map(|document| &document.id)),
+                "the runs of {} were not measured on the same documents",
+                self.name
+            );
+            for (sum, counts) in sum.iter_mut().zip(counts) {
+                for (entity_type, counts) in counts.by_type {
+                    *sum.by_type.entry(entity_type).or_default() += counts;
+                }
+            }
+        }
+        Ok(Some(sum))
+    }
+}
+
+/// A paired test of two sides, or why there is none.
+#[derive(Serialize)]
+struct Tested {
+    first: String,
+    second: String,
+    split: &'static str,
+    words: String,
+    #[serde(flatten)]
+    test: Option<PairedTest>,
+}
+
+/// Compares each side with the first: on test where all of their runs were measured on it, else on dev.
+fn test_sides(sides: &[Side]) -> Vec<Tested> {
+    let Some((first, others)) = sides.split_first() else { return Vec::new() };
+    let was_tested = |side: &Side| side.runs.iter().all(|run| run.value("test").is_some());
+    let split = if sides.iter().all(was_tested) { "test" } else { "dev" };
+    let test = |side: &Side| -> Result<PairedTest> {
+        ensure!(
+            side.runs.len() == first.runs.len(),
+            "{} has {} and {} has {}",
+            first.name,
+            count(first.runs.len()),
+            side.name,
+            count(side.runs.len())
+        );
+        let missing = || format!("a run kept no predictions for {split}: it did not end, or is of an earlier version");
+        let (ours, theirs) = (side.counts(split)?.with_context(missing)?, first.counts(split)?.with_context(missing)?);
+        Ok(paired_test(&ours, &theirs, micro_f1, &Resampling::default())?)
+    };
+    let mut tested = Vec::new();
+    for side in others {
+        let (words, test) = match test(side) {
+            Ok(test) => {
+                let unit = match side.runs.len() {
+                    1 => "documents".to_owned(),
+                    seeds => format!("documents, each with what {seeds} runs make of it"),
+                };
+                let score = format!("micro F1 on {split}");
+                (test.in_words(&side.name, &first.name, &score, &unit), Some(test))
+            }
+            Err(error) => (format!("{} and {} cannot be tested: {error:#}.", side.name, first.name), None),
+        };
+        tested.push(Tested { first: side.name.clone(), second: first.name.clone(), split, words, test });
+    }
+    tested
+}
+
+fn sides(store: &Store, names: &[String]) -> Result<Vec<Side>> {
+    let mut sides = Vec::new();
+    for name in names {
+        let runs = store.find(name)?;
+        // A run goes by its id, however it was named; of one group alone, the runs are what is compared.
+        if runs.len() == 1 || names.len() == 1 {
+            sides.extend(runs.into_iter().map(|run| Side { name: run.id(), runs: vec![run] }));
+        } else {
+            sides.push(Side { name: name.clone(), runs });
+        }
+    }
+    Ok(sides)
+}
+
 fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
-    let runs = find_all(store, &args.runs)?;
+    let sides = sides(store, &args.wanted)?;
+    let runs: Vec<Run> = sides.iter().flat_map(|side| side.runs.clone()).collect();
     ensure!(runs.len() > 1, "two runs at least make a comparison");
     if let Some(unreadable) = runs.iter().find(|run| run.status == Status::Unreadable) {
         bail!("run {} cannot be read: {}", unreadable.id(), unreadable.fault.as_deref().unwrap_or("it has no record"));
     }
     let differences = differences(&runs);
     let scores = scores(&runs);
+    let tested = test_sides(&sides);
     if args.format == OutputFormat::Json {
         let ids: Vec<String> = runs.iter().map(Run::id).collect();
         let table = |pairs: &[(String, Vec<Option<Value>>)]| -> Value {
@@ -247,7 +364,7 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
         };
         let differences: Vec<_> = differences.into_iter().map(|found| (found.key, found.values)).collect();
         return stdout::print_json(&json!({
-            "runs": ids, "configuration": table(&differences), "scores": table(&scores),
+            "runs": ids, "configuration": table(&differences), "scores": table(&scores), "tests": tested,
         }));
     }
     let mut out = stdout::stdout();
@@ -271,7 +388,10 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
         let key = format!("scores.{key}");
         score_table::add_row(&mut table, [vec![key["scores.".len()..].to_owned()], cells(&key, values)].concat());
     }
-    writeln!(out, "Strict scores, in percent\n\n{table}")?;
+    writeln!(out, "Strict scores, in percent\n\n{table}\n")?;
+    for Tested { words, .. } in &tested {
+        writeln!(out, "{words}")?;
+    }
     Ok(out.flush()?)
 }
 
@@ -305,7 +425,7 @@ fn tag(store: &Store, name: &str, add: &[String], remove: &[String]) -> Result<(
 }
 
 fn remove(store: &Store, args: &RmArgs) -> Result<()> {
-    let runs = find_all(store, &args.run)?;
+    let runs = find_all(store, &args.wanted)?;
     if !args.yes {
         ensure!(io::stdin().is_terminal(), "nobody is there to ask; --yes removes without asking");
         let mut err = io::stderr().lock();

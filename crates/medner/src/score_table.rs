@@ -1,33 +1,56 @@
 //! Scores as a table.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use ner_eval::{Score, Scores};
+use ner_eval::{Interval, Intervals, Score, ScoreIntervals, Scores};
 use std::io::{self, Write};
 
-/// Writes the scores in percent, a row for each type and two averages. What is undefined is `–`, never 0.
+/// What is written where a score is undefined: nothing was predicted, or there is nothing to find.
+const UNDEFINED: &str = "–";
+
+/// Writes the scores in percent, a row for each type and three averages, with the bootstrap interval of each F1 where
+/// there are `intervals`. What is undefined is `–`, never 0.
 ///
 /// # Errors
 /// Where `out` cannot be written.
-pub fn print(scores: &Scores, out: &mut impl Write) -> io::Result<()> {
-    let mut table = table(&["", "precision", "recall", "F1", "support"]);
-    let types = scores.per_type.iter().map(|(entity_type, score)| (entity_type.as_str(), score));
-    let rows: Vec<(&str, &Score)> =
-        types.chain([("all (micro)", &scores.overall), ("mean of types (macro)", &scores.macro_)]).collect();
+pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Write) -> io::Result<()> {
+    let interval = intervals.map(|intervals| format!("{} % interval", 100.0 * intervals.resampling.level));
+    let mut header = vec!["", "precision", "recall", "F1", "support"];
+    if let Some(interval) = &interval {
+        header.insert(4, interval);
+    }
+    let mut table = table(&header);
     let mut undefined = false;
-    for (name, score) in rows {
+    let mut add = |name: &str, score: &Score, interval: Option<ScoreIntervals>| {
+        undefined |= [score.precision, score.recall, score.f1].contains(&None);
         let mut row = vec![name.to_owned()];
-        for part in [score.precision, score.recall, score.f1] {
-            undefined |= part.is_none();
-            row.push(part.map_or_else(|| "–".to_owned(), |part| format!("{:.2}", 100.0 * part)));
+        row.extend([score.precision, score.recall, score.f1].map(percent));
+        if intervals.is_some() {
+            row.push(range(interval.and_then(|interval| interval.f1)));
         }
         row.push(score.support.to_string());
         add_row(&mut table, row);
+    };
+    for (entity_type, score) in &scores.per_type {
+        add(entity_type, score, intervals.and_then(|intervals| intervals.per_type.get(entity_type)).copied());
     }
+    add("all (micro)", &scores.overall, intervals.map(|intervals| intervals.overall));
+    add("mean of types (macro)", &scores.macro_, intervals.map(|intervals| intervals.macro_));
+    add("mean by support (weighted)", &scores.weighted, intervals.map(|intervals| intervals.weighted));
     writeln!(out, "{table}")?;
     if undefined {
-        writeln!(out, "– is undefined: nothing was predicted, or there is nothing to find.")?;
+        writeln!(out, "{UNDEFINED} is undefined: nothing was predicted, or there is nothing to find.")?;
     }
     Ok(())
+}
+
+/// A share in percent.
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| UNDEFINED.to_owned(), |share| format!("{:.2}", 100.0 * share))
+}
+
+fn range(interval: Option<Interval>) -> String {
+    let range = |Interval { low, high, .. }| format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high);
+    interval.map_or_else(|| UNDEFINED.to_owned(), range)
 }
 
 /// An empty table that reads well in a terminal, to whose width it is wrapped, and in Markdown, where it is not.
@@ -48,26 +71,38 @@ pub fn add_row(table: &mut Table, row: Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ner_eval::Counts;
+    use ner_eval::{Counts, DocumentCounts, Resampling, bootstrap_intervals};
     use std::collections::BTreeMap;
+
+    fn printed(scores: &Scores, intervals: Option<&Intervals>) -> String {
+        let mut out = Vec::new();
+        print(scores, intervals, &mut out).expect("memory");
+        String::from_utf8(out).expect("UTF-8")
+    }
 
     #[test]
     fn undefined_is_never_zero() {
-        let counts = BTreeMap::from([
+        let by_type = BTreeMap::from([
             ("A".to_owned(), Counts { tp: 2, fp: 1, fn_: 1 }),
             ("B".to_owned(), Counts { tp: 0, fp: 0, fn_: 3 }),
         ]);
-        let mut out = Vec::new();
-        print(&Scores::from(counts), &mut out).expect("memory");
+        let scores = Scores::from(by_type.clone());
         let expected = "\
-|                       | precision | recall | F1    | support |
-|-----------------------|-----------|--------|-------|---------|
-| A                     |     66.67 |  66.67 | 66.67 |       3 |
-| B                     |         – |   0.00 |  0.00 |       3 |
-| all (micro)           |     66.67 |  33.33 | 44.44 |       6 |
-| mean of types (macro) |     33.33 |  33.33 | 33.33 |       6 |
+|                            | precision | recall | F1    | support |
+|----------------------------|-----------|--------|-------|---------|
+| A                          |     66.67 |  66.67 | 66.67 |       3 |
+| B                          |         – |   0.00 |  0.00 |       3 |
+| all (micro)                |     66.67 |  33.33 | 44.44 |       6 |
+| mean of types (macro)      |     33.33 |  33.33 | 33.33 |       6 |
+| mean by support (weighted) |     33.33 |  33.33 | 33.33 |       6 |
 – is undefined: nothing was predicted, or there is nothing to find.
 ";
-        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+        assert_eq!(printed(&scores, None), expected);
+
+        let documents = ["1", "2"].map(|id| DocumentCounts { id: id.to_owned(), by_type: by_type.clone() });
+        let intervals = bootstrap_intervals(&documents, &Resampling { resamples: 10, ..Resampling::default() });
+        let with_intervals = printed(&scores, Some(&intervals));
+        assert!(with_intervals.contains("| F1    | 95 % interval  | support |"), "{with_intervals}");
+        assert!(with_intervals.contains("| 44.44 | 44.44 to 44.44 |       6 |"), "{with_intervals}");
     }
 }

@@ -5,7 +5,8 @@ use crate::tracking::Tracking;
 use crate::train::{Job, train};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
-use ner_runs::{Run, Status, Store, flatten, mean_and_deviation};
+use ner_eval::MeanAndDeviation;
+use ner_runs::{Run, Status, Store, flatten};
 use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -87,11 +88,11 @@ fn train_all(
 fn summary(runs: &[Run]) -> Map<String, Value> {
     let mut summary = Map::new();
     let Some(first) = runs.first() else { return summary };
-    for (key, _) in flatten(&first.scores) {
+    let is_score = |key: &str| key.starts_with("dev.") || key.starts_with("test.");
+    for (key, _) in flatten(&first.scores).into_iter().filter(|(key, _)| is_score(key)) {
         let values = runs.iter().map(|run| run.value(&format!("scores.{key}")).and_then(|value| value.as_f64()));
-        if let Some(values) = values.collect::<Option<Vec<f64>>>() {
-            let (mean, deviation) = mean_and_deviation(&values);
-            summary.insert(key, json!({ "mean": mean, "sd": deviation }));
+        if let Some(found) = values.collect::<Option<Vec<f64>>>().and_then(|values| MeanAndDeviation::of(&values)) {
+            summary.insert(key, json!({ "mean": found.mean, "standard_deviation": found.standard_deviation }));
         }
     }
     summary
@@ -123,7 +124,10 @@ fn print(dataset: &str, group: &GroupRecord, runs: &[Run], format: OutputFormat)
         let mut row = vec![name];
         for part in ["precision", "recall", "f1"] {
             let found = summary.get(&format!("{split}.{key}.{part}"));
-            let (mean, deviation) = (found.and_then(|found| found["mean"].as_f64()), found.and_then(|found| found["sd"].as_f64()));
+            let (mean, deviation) = (
+                found.and_then(|found| found["mean"].as_f64()),
+                found.and_then(|found| found["standard_deviation"].as_f64()),
+            );
             row.push(match (mean, deviation) {
                 (Some(mean), Some(deviation)) => format!("{:.2} ± {:.2}", 100.0 * mean, 100.0 * deviation),
                 _ => "–".to_owned(),

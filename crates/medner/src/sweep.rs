@@ -131,7 +131,10 @@ impl Range {
                 let [from, below] = [&interval.from, &interval.below].map(number);
                 let (from, below) = from.zip(below).with_context(|| format!("{key} of [ranges]: ends are numbers"))?;
                 ensure!(from < below, "{key} of [ranges]: {from} is not below {below}");
-                ensure!(interval.scale == Scale::Linear || from > 0.0, "{key} of [ranges]: a scale of log needs from > 0");
+                ensure!(
+                    interval.scale == Scale::Linear || from > 0.0,
+                    "{key} of [ranges]: a scale of log needs from > 0"
+                );
                 Ok(Self::Interval(interval))
             }
             _ => bail!("{key} of [ranges] is neither a list of values nor {{ from = A, below = B }}"),
@@ -355,7 +358,8 @@ fn print(
     }
     let mut out = stdout::stdout();
     writeln!(out, "{dataset}, {group}: strict F1 on dev, in percent\n")?;
-    let keys: Vec<&str> = trials.first().into_iter().flat_map(|trial| trial.values.keys().map(String::as_str)).collect();
+    let keys: Vec<&str> =
+        trials.first().into_iter().flat_map(|trial| trial.values.keys().map(String::as_str)).collect();
     let mut table = score_table::table(&[&keys[..], &["dev", "status", "run"]].concat());
     for (trial, run, dev) in rows {
         let mut row: Vec<String> = trial.values.values().map(ToString::to_string).collect();
@@ -378,9 +382,23 @@ mod tests {
     }
 
     #[test]
+    fn the_sweeps_of_the_repository_are_sweeps() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments/sweeps");
+        for entry in fs_err::read_dir(folder).unwrap() {
+            let all = of(&fs_err::read_to_string(entry.unwrap().path()).unwrap()).unwrap();
+            for values in all {
+                experiment::check_keys(&values.into_iter().collect(), "x.toml").unwrap();
+            }
+        }
+    }
+
+    #[test]
     fn a_grid_is_every_combination() {
         let all = of("method = \"grid\"\n[ranges]\nepochs = [1, 2, 3]\ndropout = [0.1, 0.2]\n").unwrap();
-        assert_eq!(all.iter().map(words).collect::<Vec<_>>()[..2], ["dropout = 0.1, epochs = 1", "dropout = 0.1, epochs = 2"]);
+        assert_eq!(
+            all.iter().map(words).collect::<Vec<_>>()[..2],
+            ["dropout = 0.1, epochs = 1", "dropout = 0.1, epochs = 2"]
+        );
         assert_eq!(all.len(), 6);
     }
 
@@ -412,6 +430,9 @@ mod tests {
         check("method = \"random\"\n[ranges]\nepochs = [1]\n", "`trials`");
         check("method = \"random\"\ntrials = 1\n[ranges]\nepochs = { from = 3, below = 3 }\n", "3 is not below 3");
         check("method = \"random\"\ntrials = 1\n[ranges]\nepochs = { from = 3, belo = 3 }\n", "did you mean `below`?");
-        check("method = \"random\"\ntrials = 1\n[ranges]\nr_drop = { from = 0, below = 3, scale = \"log\" }\n", "from > 0");
+        check(
+            "method = \"random\"\ntrials = 1\n[ranges]\nr_drop = { from = 0, below = 3, scale = \"log\" }\n",
+            "from > 0",
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::tracking::{self, Tracking};
 use crate::{OutputFormat, eval, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, LabelSet, Split, Splits, TextEncoder, align};
-use ner_eval::{Scores, score_documents};
+use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
 };
@@ -173,10 +173,12 @@ pub fn run(args: Args) -> Result<()> {
         }
     };
     let Trained { folder, outcome } = train(job, &store, &tracking, &stop)?;
-    match &outcome.test {
-        Some(test) => eval::print(&name, Split::Test, &folder.id(), test, args.format),
-        None => eval::print(&name, Split::Dev, &folder.id(), &outcome.dev, args.format),
-    }
+    let test = outcome.test.as_ref().zip(outcome.test_intervals.as_ref());
+    let (split, (scores, intervals)) = match test {
+        Some(test) => (Split::Test, test),
+        None => (Split::Dev, (&outcome.dev, &outcome.dev_intervals)),
+    };
+    eval::Report { dataset: &name, split, run: &folder.id(), scores, intervals, detail: None }.print(args.format)
 }
 
 /// A training to do.
@@ -297,10 +299,9 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     folder.write_run(&record)?;
     info!("run {} on {device:?} in {kind:?}: {}", record.run, folder.path().display());
 
-    let text = plan.keep_text.then(|| TextForm {
-        format: corpus.origin.format,
-        options: corpus.description.format_options.clone(),
-    });
+    let text = plan
+        .keep_text
+        .then(|| TextForm { format: corpus.origin.format, options: corpus.description.format_options.clone() });
     let model = Model { config, config_json, labels, encoder, reading, text, device, kind };
     let mut follower = None;
     let mut work = || -> Result<Outcome> {
@@ -479,6 +480,11 @@ pub struct Outcome {
     /// Of the test split; none where it was left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Scores>,
+    /// Bootstrap intervals over documents.
+    pub dev_intervals: Intervals,
+    /// Those of the test split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_intervals: Option<Intervals>,
 }
 
 /// Scores the best model, as it was saved, and keeps its predictions. Without `test` that split is left alone.
@@ -489,13 +495,15 @@ fn finish(
     test: Option<&EncodedSplit<'_>>,
 ) -> Result<Outcome> {
     let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
-    let score = |split: &EncodedSplit<'_>, name: Split| -> Result<Scores> {
+    let score = |split: &EncodedSplit<'_>, name: Split| -> Result<(Scores, Intervals)> {
         let predicted = predict(&recognizer, split, name.name());
         keep_predictions(folder, name, split.documents, &predicted, model.text.as_ref())?;
-        Ok(score_documents(split.documents, &predicted)?.scores)
+        let scored = score_documents(split.documents, &predicted)?;
+        Ok((scored.scores, bootstrap_intervals(&scored.by_document, &Resampling::default())))
     };
-    let outcome =
-        Outcome { dev: score(dev, Split::Dev)?, test: test.map(|test| score(test, Split::Test)).transpose()? };
+    let (dev, dev_intervals) = score(dev, Split::Dev)?;
+    let (test, test_intervals) = test.map(|test| score(test, Split::Test)).transpose()?.unzip();
+    let outcome = Outcome { dev, test, dev_intervals, test_intervals };
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
 }

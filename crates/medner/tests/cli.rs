@@ -121,6 +121,165 @@ fn scores_of_spans_and_tags() {
     assert!(out.contains("| Chemical ") && out.contains("100.00"), "{out}");
 }
 
+/// A folder of i2b2 files: name and content of each.
+fn i2b2(folder: &TempDir, name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::create_dir(&path).expect("a folder");
+    for (name, text) in files {
+        std::fs::write(path.join(name), text).expect("written");
+    }
+    path
+}
+
+#[test]
+fn bare_concepts_are_scored_without_their_texts() {
+    let folder = folder();
+    let line = |concept: &str, place: &str, kind: &str| format!("c=\"{concept}\" {place}||t=\"{kind}\"\n");
+    let one = [line("chest pain", "1:1 1:2", "problem"), line("an ekg", "2:0 2:1", "test")];
+    let two = [line("aspirin", "1:0 1:0", "treatment"), line("the long wait", "1:4 2:1", "problem")];
+    let gold = i2b2(&folder, "gold", &[("1.con", &one.concat()), ("2.con", &two.concat())]);
+    let score = |predicted: &Path, more: &[&str]| {
+        let mut command = medner(folder.path());
+        run(command
+            .args(["score", "--format", "json", "--gold"])
+            .arg(&gold)
+            .arg("--predicted")
+            .arg(predicted)
+            .args(more))
+    };
+    let scores = |predicted: &Path, more: &[&str]| {
+        let (code, out, err) = score(predicted, more);
+        assert_eq!(code, Some(0), "{err}");
+        json(&out)
+    };
+    let found = scores(&gold, &[]);
+    assert_eq!((&found["overall"]["f1"], &found["overall"]["support"]), (&1.0.into(), &4.into()));
+    assert_eq!((&found["gold_format"], &found["missing_documents"]), (&"i2b2".into(), &0.into()));
+
+    // One line fewer, in another order; then a document fewer; then an end that is one token off.
+    let fewer = i2b2(&folder, "fewer", &[("1.con", &one[1]), ("2.con", &[two[1].as_str(), &two[0]].concat())]);
+    let found = scores(&fewer, &["--detail"]);
+    assert_eq!((&found["overall"]["recall"], &found["overall"]["precision"]), (&0.75.into(), &1.0.into()));
+    assert_eq!(
+        (&found["detail"]["errors"]["overall"]["missed"], &found["detail"]["by_words"]),
+        (&1.into(), &().into())
+    );
+    let missing = i2b2(&folder, "missing", &[("1.con", &one.concat())]);
+    let found = scores(&missing, &[]);
+    assert_eq!((&found["overall"]["recall"], &found["missing_documents"]), (&0.5.into(), &1.into()));
+    let longer = line("the long wait", "1:4 2:2", "problem");
+    let longer = i2b2(&folder, "longer", &[("1.con", ""), ("2.con", &longer)]);
+    let found = scores(&longer, &["--detail", "--compare", fewer.to_str().expect("UTF-8")]);
+    assert_eq!((&found["overall"]["f1"], &found["detail"]["errors"]["overall"]["boundary"]), (&0.0.into(), &1.into()));
+    assert_eq!(found["comparison"]["micro_f1"]["documents"], 2);
+
+    let unknown = i2b2(&folder, "unknown", &[("3.con", &one[0])]);
+    let (code, out, err) = score(&unknown, &[]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("document 3 is predicted but not in gold"), "{err}");
+
+    let endless = line("the long wait", "99999999999:0 99999999999:0", "problem");
+    let endless = i2b2(&folder, "endless", &[("1.con", &endless)]);
+    let (code, _, err) = score(&endless, &[]);
+    assert!(code == Some(1) && err.contains("document 1 has a concept whose line or token no text can have"), "{err}");
+
+    // Where gold has the texts, bare predictions are read with them, and a text that is not theirs is a fault.
+    let text = "My chest pain .\nAn ekg .\n";
+    let texts = i2b2(&folder, "texts", &[("1.con", &one.concat()), ("1.txt", text)]);
+    let against = |predicted: &Path| {
+        let mut command = medner(folder.path());
+        run(command.args(["score", "--format", "json", "--gold"]).arg(&texts).arg("--predicted").arg(predicted))
+    };
+    let (code, out, err) = against(&missing);
+    assert_eq!((code, json(&out)["overall"]["f1"].clone()), (Some(0), 1.0.into()), "{err}");
+    let astray = i2b2(&folder, "astray", &[("1.con", &line(SECRET, "1:1 1:2", "problem"))]);
+    let (code, out, err) = against(&astray);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("1.con:1: document 1") && !err.contains(SECRET), "{err}");
+}
+
+#[test]
+fn details_and_intervals() {
+    let folder = folder();
+    let document = |id: usize, mentions: &str| {
+        let mentions = mentions.replace('#', &id.to_string());
+        format!("{id}|t|Aspirin, {SECRET} and fever.\n{id}|a|None.\n{mentions}\n")
+    };
+    let gold = "#\t0\t7\tAspirin\tChemical\tD1\n#\t9\t17\tNaloxone\tChemical\tD2\n#\t22\t27\tfever\tDisease\tD3\n";
+    let predicted = "#\t0\t7\tAspirin\tDisease\tD1\n#\t18\t27\tand fever\tDisease\tD3\n";
+    let collection = |mentions: &str| (1..=8).map(|id| document(id, mentions)).collect::<String>();
+    let (gold, predicted) = (collection(gold), collection(predicted));
+    let (code, out, err) = score(&folder, &gold, &predicted, &["--detail", "--format", "json"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!out.contains(SECRET) && !err.contains(SECRET));
+    let found = json(&out);
+    assert_eq!(found["intervals"]["overall"]["f1"]["high"], 0.0);
+    let detail = &found["detail"];
+    assert_eq!(
+        (&detail["schemes"]["overall"]["partial"]["partial"], &detail["schemes"]["overall"]["type"]["correct"]),
+        (&8.into(), &8.into())
+    );
+    let errors = &detail["errors"]["overall"];
+    let classes = ["right", "boundary", "type", "boundary_and_type", "missed", "invented"];
+    assert_eq!(classes.map(|class| errors[class].as_u64()), [0, 8, 8, 0, 8, 0].map(Some));
+    let lengths: Vec<&str> =
+        detail["by_words"].as_array().expect("a list").iter().filter_map(|group| group["group"].as_str()).collect();
+    assert_eq!(lengths, ["1", "2"]);
+    assert_eq!(detail["per_document"][7]["id"], "8");
+
+    let (code, out, err) = score(&folder, &gold, &predicted, &["--detail", "--with-text"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("8  Chemical  naloxone") && out.contains("95 % interval"), "{out}");
+
+    // The same predictions as another system, and perfect ones.
+    let compared = |predicted: &str, other: &str| {
+        let other = file(&folder, "other", other);
+        let (code, out, err) = score(&folder, &gold, predicted, &["--compare", other.to_str().expect("UTF-8")]);
+        assert_eq!(code, Some(0), "{err}");
+        out.lines().last().expect("a line").to_owned()
+    };
+    let words = compared(&predicted, &predicted);
+    assert!(words.contains("do not differ in micro F1") && words.contains("p = 1.000"), "{words}");
+    let words = compared(&predicted, &gold);
+    assert!(
+        words.contains("other is better than") && words.contains("by 100.0 points of micro F1 (95 % interval 100.0 to"),
+        "{words}"
+    );
+    assert!(words.ends_with("approximate randomisation over 8 documents)."), "{words}");
+}
+
+#[test]
+fn the_two_modes_of_tags_stand_side_by_side() {
+    let folder = folder();
+    let (gold, predicted) = ("a B-X\nb I-X\n\nc B-X\n", "a I-X\nb I-X\n\nc B-X\n");
+    let (code, out, err) = score(&folder, gold, predicted, &["--format", "json", "--detail"]);
+    assert_eq!(code, Some(0), "{err}");
+    let found = json(&out);
+    let modes = &found["modes"];
+    assert_eq!((&modes["default"]["f1"], &modes["strict"]["scheme"]), (&1.0.into(), &"iob2".into()));
+    assert_eq!(modes["strict"]["recall"], 0.5);
+    assert_eq!(
+        (&modes["strict"]["invalid_predicted_transitions"], &modes["strict"]["invalid_gold_transitions"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(
+        (&found["intervals_over"], &found["detail"]["by_words"][0]["group"]),
+        (&"sentences".into(), &"1".into())
+    );
+    assert!(
+        err.contains("seqeval's modes part: F1 is 100.00 in the default mode and 66.67 in the strict one"),
+        "{err}"
+    );
+    let (code, out, err) = score(&folder, gold, gold, &[]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("| strict, iob2   |    100.00"), "{out}");
+    assert!(!err.contains("part"), "{err}");
+    let bilou = ["--mode", "strict", "--scheme", "bilou"];
+    let (code, _, err) = score(&folder, "a B-X\nb L-X\n", "a U-X\nb L-X\n", &bilou);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("seqeval's default mode does not know"), "{err}");
+}
+
 #[test]
 fn a_fault_stops_scoring_with_its_place_unless_lenient() {
     let folder = folder();

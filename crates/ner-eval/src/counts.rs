@@ -1,11 +1,11 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 use std::iter::Sum;
 use std::ops::AddAssign;
 
 /// How many mentions were found, made up and missed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Counts {
     /// True positives: predicted, and in gold.
     pub tp: u64,
@@ -39,6 +39,11 @@ impl Counts {
     pub fn support(self) -> u64 {
         self.tp + self.fn_
     }
+
+    /// Whether there is nothing on either side.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
 }
 
 fn ratio(part: u64, whole: u64) -> Option<f64> {
@@ -63,6 +68,34 @@ impl Sum for Counts {
     }
 }
 
+/// What was counted in one document, or in one tag sequence: what resampling draws.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentCounts {
+    /// The document's id; of a tag sequence its number, from 0.
+    pub id: String,
+    /// Counts of the types that occur in it, on either side.
+    pub by_type: BTreeMap<String, Counts>,
+}
+
+impl DocumentCounts {
+    /// The counts of all types together.
+    pub fn total(&self) -> Counts {
+        self.by_type.values().copied().sum()
+    }
+}
+
+/// The counts of all documents, by type.
+pub(crate) fn sum_by_type(documents: &[DocumentCounts]) -> BTreeMap<String, Counts> {
+    let mut sum: BTreeMap<String, Counts> = BTreeMap::new();
+    for (entity_type, &counts) in documents.iter().flat_map(|document| &document.by_type) {
+        match sum.get_mut(entity_type) {
+            Some(known) => *known += counts,
+            None => drop(sum.insert(entity_type.clone(), counts)),
+        }
+    }
+    sum
+}
+
 /// Precision, recall and F1 in 0 to 1, each `None` where its denominator is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Score {
@@ -84,7 +117,8 @@ impl From<Counts> for Score {
 
 /// Scores over all mentions and by entity type.
 ///
-/// Serialises to `{"overall": {"precision", "recall", "f1", "support"}, "macro": {…}, "per_type": {TYPE: {…}}}`.
+/// Serialises to `{"overall": {"precision", "recall", "f1", "support"}, "macro": {…}, "weighted": {…},
+/// "per_type": {TYPE: {…}}}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scores {
     /// Micro average: the score of the counts of all types together.
@@ -96,6 +130,9 @@ pub struct Scores {
     /// type.
     #[serde(rename = "macro")]
     pub macro_: Score,
+    /// Weighted average: the mean over the types, each as often as it occurs in gold; what is undefined for a type
+    /// enters it as 0. All three are `None` where nothing is in gold.
+    pub weighted: Score,
     /// Score of every type that occurs in gold or in the predictions; support is 0 where gold lacks it.
     pub per_type: BTreeMap<String, Score>,
     /// What the scores were computed from, by the same types.
@@ -105,34 +142,39 @@ pub struct Scores {
 
 impl From<BTreeMap<String, Counts>> for Scores {
     fn from(counts: BTreeMap<String, Counts>) -> Self {
-        let total: Counts = counts.values().copied().sum();
-        let per_type: BTreeMap<String, Score> =
-            counts.iter().map(|(entity_type, &counts)| (entity_type.clone(), counts.into())).collect();
-        let mean = |part: fn(&Score) -> Option<f64>| {
-            let sum: f64 = per_type.values().map(|score| part(score).unwrap_or(0.0)).sum();
-            (!per_type.is_empty()).then(|| sum / per_type.len() as f64)
-        };
-        let macro_ = Score {
-            precision: mean(|score| score.precision),
-            recall: mean(|score| score.recall),
-            f1: mean(|score| score.f1),
-            support: total.support(),
-        };
-        Self { overall: total.into(), macro_, per_type, counts }
+        let rows: Vec<Counts> = counts.values().copied().collect();
+        let [overall, macro_, weighted] = averages(&rows);
+        let per_type = counts.iter().map(|(entity_type, &counts)| (entity_type.clone(), counts.into())).collect();
+        Self { overall, macro_, weighted, per_type, counts }
     }
 }
 
-/// Adds the agreement of one document's mentions, each a place and an entity type, to the counts by type.
+/// The micro, macro and weighted averages of the counts of each type.
+pub(crate) fn averages(types: &[Counts]) -> [Score; 3] {
+    let total: Counts = types.iter().copied().sum();
+    let mean = |weight: &dyn Fn(Counts) -> u64| -> Score {
+        let whole: u64 = types.iter().map(|&counts| weight(counts)).sum();
+        let part = |part: fn(Counts) -> Option<f64>| {
+            let sum: f64 = types.iter().map(|&counts| weight(counts) as f64 * part(counts).unwrap_or(0.0)).sum();
+            (whole > 0).then(|| sum / whole as f64)
+        };
+        let [precision, recall, f1] = [Counts::precision, Counts::recall, Counts::f1].map(part);
+        Score { precision, recall, f1, support: total.support() }
+    };
+    [total.into(), mean(&|_| 1), mean(&Counts::support)]
+}
+
+/// The agreement of one document's mentions, each a place and an entity type, by type.
 ///
 /// Sets on both sides, as in seqeval: what is annotated twice counts once.
 pub(crate) fn tally<'t, Place: Hash + Eq>(
-    counts: &mut BTreeMap<String, Counts>,
-    gold: impl Iterator<Item = (Place, &'t str)>,
-    predicted: impl Iterator<Item = (Place, &'t str)>,
-) {
+    gold: impl IntoIterator<Item = (Place, &'t str)>,
+    predicted: impl IntoIterator<Item = (Place, &'t str)>,
+) -> BTreeMap<String, Counts> {
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
     let mut add = |entity_type: &str, part: Counts| *counts.entry(entity_type.to_owned()).or_default() += part;
-    let gold: HashSet<(Place, &str)> = gold.collect();
-    let predicted: HashSet<(Place, &str)> = predicted.collect();
+    let gold: HashSet<(Place, &str)> = gold.into_iter().collect();
+    let predicted: HashSet<(Place, &str)> = predicted.into_iter().collect();
     for mention in &predicted {
         let found = gold.contains(mention);
         add(mention.1, Counts { tp: u64::from(found), fp: u64::from(!found), fn_: 0 });
@@ -140,6 +182,7 @@ pub(crate) fn tally<'t, Place: Hash + Eq>(
     for mention in gold.difference(&predicted) {
         add(mention.1, Counts { fn_: 1, ..Counts::default() });
     }
+    counts
 }
 
 #[cfg(test)]
@@ -155,6 +198,7 @@ mod tests {
         let expected = serde_json::json!({
             "overall": {"precision": third, "recall": 1.0, "f1": 0.5, "support": 1},
             "macro": {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 1},
+            "weighted": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1},
             "per_type": {
                 "A": {"precision": 1.0, "recall": 1.0, "f1": 1.0, "support": 1},
                 "B": {"precision": 0.0, "recall": null, "f1": 0.0, "support": 0},
@@ -165,6 +209,8 @@ mod tests {
 
         let nothing = Scores::from(BTreeMap::new());
         let undefined = Score { precision: None, recall: None, f1: None, support: 0 };
-        assert_eq!((nothing.overall, nothing.macro_), (undefined, undefined));
+        assert_eq!([nothing.overall, nothing.macro_, nothing.weighted], [undefined; 3]);
+        let unfound = Scores::from(BTreeMap::from([("B".to_owned(), only_predicted)]));
+        assert_eq!((unfound.macro_.f1, unfound.weighted.f1), (Some(0.0), None));
     }
 }

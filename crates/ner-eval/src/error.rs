@@ -45,6 +45,24 @@ pub enum ScoreError {
         /// Length of the predicted text, in characters.
         predicted: usize,
     },
+    /// Two systems were not scored on the same documents, so that they cannot be compared document by document.
+    #[error("document {id} was scored for one system only")]
+    Unpaired {
+        /// The document.
+        id: String,
+    },
+    /// Two systems were not scored against the same gold mentions.
+    #[error("document {id} does not have the same gold mentions for both systems")]
+    OtherGold {
+        /// The document.
+        id: String,
+    },
+    /// A confidence is no number from 0 to 1.
+    #[error("confidence {index} is not a number from 0 to 1")]
+    Confidence {
+        /// Its place in the list, from 0.
+        index: usize,
+    },
     /// There are more tag sequences on one side than on the other.
     #[error("{gold} tag sequences in gold and {predicted} in predicted")]
     SequenceCount {

@@ -1,8 +1,9 @@
-use crate::counts::{Counts, Scores, tally};
+use crate::counts::{DocumentCounts, Scores, sum_by_type, tally};
 use crate::error::{ScoreError, Side};
 use ner_data::{Document, Mention, Span};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::Hash;
 
 /// Scores mentions document by document; each item is one document's gold and predicted mentions.
 ///
@@ -10,15 +11,121 @@ use std::collections::{BTreeMap, HashMap};
 /// attributes do not matter. What occurs twice in a document counts once, on each side. The order of the documents
 /// and of their mentions does not matter.
 pub fn score_mentions<'m>(documents: impl IntoIterator<Item = (&'m [Mention], &'m [Mention])>) -> Scores {
-    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
-    for (gold, predicted) in documents {
-        tally(&mut counts, gold.iter().map(place_and_type), predicted.iter().map(place_and_type));
-    }
-    counts.into()
+    score_spans(documents.into_iter().map(|(gold, predicted)| (places(gold), places(predicted))))
 }
 
-fn place_and_type(mention: &Mention) -> (&[Span], &str) {
+/// As [`score_mentions`], of bare places and types: two places are the same where they are equal, whatever they count
+/// (`(start, end)` in tokens of lines, say). No text is needed.
+pub fn score_spans<'t, Place: Hash + Eq, Mentions: IntoIterator<Item = (Place, &'t str)>>(
+    documents: impl IntoIterator<Item = (Mentions, Mentions)>,
+) -> Scores {
+    let by_document: Vec<DocumentCounts> = documents
+        .into_iter()
+        .map(|(gold, predicted)| DocumentCounts { id: String::new(), by_type: tally(gold, predicted) })
+        .collect();
+    sum_by_type(&by_document).into()
+}
+
+fn places(mentions: &[Mention]) -> impl Iterator<Item = (&[Span], &str)> {
+    mentions.iter().map(place_and_type)
+}
+
+/// What a mention is compared by.
+pub(crate) fn place_and_type(mention: &Mention) -> (&[Span], &str) {
     (&mention.fragments, &mention.entity_type)
+}
+
+/// The mentions without repetition, in the order of their places and types.
+pub(crate) fn distinct(mentions: &[Mention]) -> Vec<&Mention> {
+    let mut distinct: Vec<&Mention> = mentions.iter().collect();
+    distinct.sort_by_key(|&mention| place_and_type(mention));
+    distinct.dedup_by_key(|&mut mention| place_and_type(mention));
+    distinct
+}
+
+/// The two annotations of one document.
+#[derive(Clone, Copy, Debug)]
+pub struct PairedDocument<'m> {
+    /// Its id.
+    pub id: &'m str,
+    /// Gold mentions.
+    pub gold: &'m [Mention],
+    /// Predicted mentions; none where the document was not predicted.
+    pub predicted: &'m [Mention],
+}
+
+/// The documents of two annotations, paired by their ids.
+#[derive(Clone, Debug)]
+pub struct PairedDocuments<'m> {
+    /// The gold documents in their order.
+    pub documents: Vec<PairedDocument<'m>>,
+    /// Number of those without a predicted one.
+    pub missing: usize,
+}
+
+impl<'m> PairedDocuments<'m> {
+    /// Pairs mentions by the ids of their documents.
+    ///
+    /// A gold document that is not predicted is paired with no mentions, and counted: to leave it out would raise the
+    /// recall of a system that fails on hard documents.
+    ///
+    /// # Errors
+    /// Fails where an id occurs twice on one side, and where a predicted document is not in gold.
+    pub fn by_id(
+        gold: impl IntoIterator<Item = (&'m str, &'m [Mention])>,
+        predicted: impl IntoIterator<Item = (&'m str, &'m [Mention])>,
+    ) -> Result<Self, ScoreError> {
+        let gold: Vec<_> = gold.into_iter().collect();
+        by_id(gold.iter().copied(), Side::Gold)?;
+        let mut predicted = by_id(predicted, Side::Predicted)?;
+        let mut missing = 0;
+        let mut pair = |(id, gold): (&'m str, &'m [Mention])| {
+            let predicted = predicted.remove(id);
+            missing += usize::from(predicted.is_none());
+            PairedDocument { id, gold, predicted: predicted.unwrap_or(&[]) }
+        };
+        let documents = gold.into_iter().map(&mut pair).collect();
+        match predicted.into_keys().next() {
+            Some(id) => Err(ScoreError::UnknownDocument { id: id.to_owned() }),
+            None => Ok(Self { documents, missing }),
+        }
+    }
+
+    /// Pairs documents by their ids, as [`PairedDocuments::by_id`] does.
+    ///
+    /// # Errors
+    /// Also where the two texts of a document differ in their number of characters.
+    pub fn new(gold: &'m [Document], predicted: &'m [Document]) -> Result<Self, ScoreError> {
+        let mentions = |document: &'m Document| (document.id.as_str(), document.mentions.as_slice());
+        let paired = Self::by_id(gold.iter().map(mentions), predicted.iter().map(mentions))?;
+        let length = |document: &'m Document| (document.id.as_str(), document.text.chars().count());
+        let lengths: BTreeMap<&str, usize> = gold.iter().map(length).collect();
+        for (id, predicted) in predicted.iter().map(length) {
+            match lengths.get(id) {
+                Some(&gold) if gold != predicted => {
+                    return Err(ScoreError::TextLength { id: id.to_owned(), gold, predicted });
+                }
+                _ => {}
+            }
+        }
+        Ok(paired)
+    }
+
+    /// Strict scores, as [`score_mentions`] has them.
+    pub fn score(&self) -> DocumentScores {
+        let count = |document: &PairedDocument<'_>| DocumentCounts {
+            id: document.id.to_owned(),
+            by_type: tally(places(document.gold), places(document.predicted)),
+        };
+        let mut by_document: Vec<DocumentCounts> = self.documents.iter().map(count).collect();
+        by_document.sort_by(|a, b| a.id.cmp(&b.id));
+        DocumentScores { scores: sum_by_type(&by_document).into(), missing_documents: self.missing, by_document }
+    }
+
+    /// The mentions alone.
+    pub fn mentions(&self) -> impl Iterator<Item = (&'m [Mention], &'m [Mention])> {
+        self.documents.iter().map(|document| (document.gold, document.predicted))
+    }
 }
 
 /// What [`score_documents`] finds. Serialises to the fields of [`Scores`] and `missing_documents`.
@@ -29,45 +136,31 @@ pub struct DocumentScores {
     pub scores: Scores,
     /// Number of gold documents without a predicted one; all their mentions count as missed.
     pub missing_documents: usize,
+    /// The counts of each document, in the order of their ids.
+    #[serde(skip)]
+    pub by_document: Vec<DocumentCounts>,
 }
 
 /// Pairs documents by their ids, then scores their mentions as [`score_mentions`] does.
 ///
 /// The order of the documents does not matter. A gold document that is not predicted is scored as if nothing had been
-/// found in it, and counted: to leave it out would raise the recall of a system that fails on hard documents.
+/// found in it, and counted.
 ///
 /// # Errors
 /// Fails where an id occurs twice on one side, where a predicted document is not in gold, and where the two texts of a
 /// document differ in their number of characters.
 pub fn score_documents(gold: &[Document], predicted: &[Document]) -> Result<DocumentScores, ScoreError> {
-    let gold_by_id = by_id(gold, Side::Gold)?;
-    let predicted_by_id = by_id(predicted, Side::Predicted)?;
-    for document in predicted {
-        let id = || document.id.clone();
-        let Some(gold) = gold_by_id.get(document.id.as_str()) else {
-            return Err(ScoreError::UnknownDocument { id: id() });
-        };
-        let (gold, predicted) = (gold.text.chars().count(), document.text.chars().count());
-        if gold != predicted {
-            return Err(ScoreError::TextLength { id: id(), gold, predicted });
-        }
-    }
-    let scores = score_mentions(gold.iter().map(|document| {
-        let found: &[Mention] = match predicted_by_id.get(document.id.as_str()) {
-            Some(predicted) => &predicted.mentions,
-            None => &[],
-        };
-        (document.mentions.as_slice(), found)
-    }));
-    // Every predicted id is in gold and none occurs twice, so that what gold has more of is what is missing.
-    Ok(DocumentScores { scores, missing_documents: gold.len() - predicted.len() })
+    Ok(PairedDocuments::new(gold, predicted)?.score())
 }
 
-fn by_id(documents: &[Document], side: Side) -> Result<HashMap<&str, &Document>, ScoreError> {
-    let mut by_id = HashMap::with_capacity(documents.len());
-    for document in documents {
-        if by_id.insert(document.id.as_str(), document).is_some() {
-            return Err(ScoreError::DuplicateDocument { id: document.id.clone(), side });
+fn by_id<'m>(
+    documents: impl IntoIterator<Item = (&'m str, &'m [Mention])>,
+    side: Side,
+) -> Result<BTreeMap<&'m str, &'m [Mention]>, ScoreError> {
+    let mut by_id = BTreeMap::new();
+    for (id, mentions) in documents {
+        if by_id.insert(id, mentions).is_some() {
+            return Err(ScoreError::DuplicateDocument { id: id.to_owned(), side });
         }
     }
     Ok(by_id)
@@ -76,6 +169,7 @@ fn by_id(documents: &[Document], side: Side) -> Result<HashMap<&str, &Document>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Counts;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -177,7 +271,7 @@ mod tests {
             let perfect: Vec<Pair> = pairs.into_iter().map(|(gold, _)| (gold.clone(), gold)).collect();
             let scores = score(&perfect);
             let one = (scores.overall.support > 0).then_some(1.0);
-            for score in scores.per_type.values().chain([&scores.overall, &scores.macro_]) {
+            for score in scores.per_type.values().chain([&scores.overall, &scores.macro_, &scores.weighted]) {
                 prop_assert_eq!((score.precision, score.recall, score.f1), (one, one, one));
             }
         }

@@ -1,7 +1,6 @@
-use crate::counts::{Counts, Scores, tally};
+use crate::counts::{DocumentCounts, Scores, sum_by_type, tally};
 use crate::error::{MalformedTag, ScoreError, Side};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// How tag sequences are read.
@@ -32,6 +31,25 @@ pub enum SeqevalScheme {
     Bilou,
 }
 
+impl SeqevalScheme {
+    /// All of them, the more common first.
+    pub const ALL: [Self; 6] = [Self::Iob2, Self::Iobes, Self::Bilou, Self::Iob1, Self::Ioe2, Self::Ioe1];
+
+    /// The scheme that gold tags follow: of those that know all prefixes of both sides, the one with the fewest invalid
+    /// gold transitions, and of several the more common. `None` where no scheme knows all prefixes.
+    pub fn of_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>]) -> Option<Self> {
+        let invalid = |sequences: &[Vec<T>], mode: Mode| -> Option<u64> {
+            let count = |tags: &Vec<T>| entities(tags, mode).ok().map(|(_, invalid)| invalid);
+            sequences.iter().map(count).sum()
+        };
+        let fitting = Self::ALL.into_iter().filter_map(|scheme| {
+            let in_gold = invalid(gold, Mode::Strict(scheme))?;
+            invalid(predicted, Mode::Strict(scheme)).map(|_| (in_gold, scheme))
+        });
+        fitting.min_by_key(|(invalid, _)| *invalid).map(|(_, scheme)| scheme)
+    }
+}
+
 /// An entity that a tag sequence stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entity<'t> {
@@ -51,6 +69,9 @@ pub struct TagScores {
     pub invalid_gold_transitions: u64,
     /// Number of pairs of neighbouring predicted tags that the mode does not allow. See [`entities`].
     pub invalid_predicted_transitions: u64,
+    /// The counts of each sequence, in their order.
+    #[serde(skip)]
+    pub by_sequence: Vec<DocumentCounts>,
 }
 
 /// Scores the entities of tag sequences (`B-Disease`, `I-Disease`, `O`), sequence by sequence.
@@ -65,7 +86,7 @@ pub fn score_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>], mode: Mo
     if gold.len() != predicted.len() {
         return Err(ScoreError::SequenceCount { gold: gold.len(), predicted: predicted.len() });
     }
-    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    let mut by_sequence = Vec::with_capacity(gold.len());
     let (mut invalid_gold_transitions, mut invalid_predicted_transitions) = (0, 0);
     for (sequence, (gold, predicted)) in gold.iter().zip(predicted).enumerate() {
         if gold.len() != predicted.len() {
@@ -76,9 +97,11 @@ pub fn score_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>], mode: Mo
         invalid_gold_transitions += invalid;
         let (predicted, invalid) = read(predicted, Side::Predicted)?;
         invalid_predicted_transitions += invalid;
-        tally(&mut counts, gold.into_iter().map(place_and_type), predicted.into_iter().map(place_and_type));
+        let by_type = tally(gold.into_iter().map(place_and_type), predicted.into_iter().map(place_and_type));
+        by_sequence.push(DocumentCounts { id: sequence.to_string(), by_type });
     }
-    Ok(TagScores { scores: counts.into(), invalid_gold_transitions, invalid_predicted_transitions })
+    let scores = sum_by_type(&by_sequence).into();
+    Ok(TagScores { scores, invalid_gold_transitions, invalid_predicted_transitions, by_sequence })
 }
 
 fn place_and_type(entity: Entity<'_>) -> (Range<usize>, &str) {
@@ -323,6 +346,23 @@ mod tests {
             check(Strict(scheme), &format!("B-X I-X {end}-X B-X {end}-X O {single}-Y {single}-Y"), 0);
             check(Strict(scheme), &format!("I-X O {end}-X B-X {single}-X B-X {end}-Y B-X"), 6);
         }
+    }
+
+    #[test]
+    fn a_scheme_is_told_from_its_tags() {
+        let check = |gold: &str, predicted: &str, expected: Option<SeqevalScheme>| {
+            let split = |tags: &str| -> Vec<Vec<String>> { vec![tags.split(' ').map(str::to_owned).collect()] };
+            assert_eq!(SeqevalScheme::of_tags(&split(gold), &split(predicted)), expected, "{gold} {predicted}");
+        };
+        check("O", "O", Some(Iob2));
+        check("B-X I-X", "I-X B-X", Some(Iob2));
+        check("I-X B-X I-X", "O O O", Some(Iob1));
+        check("B-X E-X S-X", "O O O", Some(Iobes));
+        check("B-X I-X O", "B-X S-X O", Some(Iobes));
+        check("B-X L-X U-X", "O O O", Some(Bilou));
+        check("I-X E-X", "O O", Some(Ioe2));
+        check("I-X E-X I-X", "O O O", Some(Ioe1));
+        check("U-X S-X", "O O", None);
     }
 
     #[test]

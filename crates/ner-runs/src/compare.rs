@@ -41,18 +41,6 @@ pub fn differences(runs: &[Run]) -> Vec<Difference> {
         .collect()
 }
 
-/// Mean and standard deviation of a sample (n - 1 in the denominator): the first is none without a value, the second
-/// with fewer than two.
-pub fn mean_and_deviation(values: &[f64]) -> (Option<f64>, Option<f64>) {
-    if values.is_empty() {
-        return (None, None);
-    }
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (Some(mean), (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,12 +67,5 @@ mod tests {
             ["plan.recipe.seed", "plan.labels"]
         );
         assert_eq!(found[1].values, [None, Some(json!("x"))]);
-    }
-
-    #[test]
-    fn deviations_are_those_of_a_sample() {
-        assert_eq!(mean_and_deviation(&[]), (None, None));
-        assert_eq!(mean_and_deviation(&[2.0]), (Some(2.0), None));
-        assert_eq!(mean_and_deviation(&[1.0, 2.0, 3.0]), (Some(2.0), Some(1.0)));
     }
 }

@@ -17,7 +17,7 @@ mod run;
 mod run_folder;
 mod store;
 
-pub use compare::{Difference, differences, mean_and_deviation};
+pub use compare::{Difference, differences};
 pub use error::RunsError;
 pub use lock::Lock;
 pub use predictions::{PredictedDocument, SpanRecord, read_predictions, write_predictions};

@@ -359,8 +359,12 @@ mod tests {
         assert!("seed".parse::<Condition>().is_err() && "=1".parse::<Condition>().is_err());
 
         let mut csv = Vec::new();
-        write_csv(&query(&["seed<3"], Some("-seed"), &["seed", "thresholds", "dev", "tags"], None).unwrap(), &mut csv).unwrap();
-        assert_eq!(String::from_utf8(csv).unwrap(), "seed,thresholds,dev,tags\n2,false,0.04,\n1,false,0.02,\n0,true,,\n");
+        write_csv(&query(&["seed<3"], Some("-seed"), &["seed", "thresholds", "dev", "tags"], None).unwrap(), &mut csv)
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(csv).unwrap(),
+            "seed,thresholds,dev,tags\n2,false,0.04,\n1,false,0.02,\n0,true,,\n"
+        );
         let mut csv = Vec::new();
         write_csv(&query(&["tags=x"], None, &["tags", "list"], None).unwrap(), &mut csv).unwrap();
         assert_eq!(String::from_utf8(csv).unwrap(), "tags,list\n\"x,y\",[4]\n");

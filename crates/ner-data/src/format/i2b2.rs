@@ -230,6 +230,14 @@ impl Reader {
     }
 }
 
+/// Whether a folder holds the text of any document, and not only annotations.
+///
+/// # Errors
+/// Where the folder cannot be listed, or holds nothing of this format.
+pub fn has_texts(folder: &Path) -> io::Result<bool> {
+    Ok(gather(folder)?.0.values().any(|files| files[Part::Text as usize].is_some()))
+}
+
 /// Reads a folder of concepts whose texts lie in another folder, as those of a system's predictions do.
 ///
 /// # Errors

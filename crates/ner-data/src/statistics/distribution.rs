@@ -64,7 +64,7 @@ impl Sizes {
 }
 
 /// Words that a mention is made of.
-pub(super) fn words_of(mention: &crate::Mention, document: &Document, index: &CharIndex) -> usize {
+pub fn words_of(mention: &crate::Mention, document: &Document, index: &CharIndex) -> usize {
     let texts = mention.fragments.iter().filter_map(|&fragment| index.slice(&document.text, fragment));
     texts.map(count_words).sum()
 }

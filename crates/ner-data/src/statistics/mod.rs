@@ -23,12 +23,12 @@ mod unseen;
 pub use alignment::AlignmentStatistics;
 pub use consistency::{Consistency, ConsistencyCounts, Inconsistency, TypePair};
 pub use corpus::{CorpusStatistics, Shared, SplitReport, UnseenMentions};
-pub use distribution::{Distribution, Distributions, Quantiles, Spread};
+pub use distribution::{Distribution, Distributions, Quantiles, Spread, words_of};
 pub use examples::{Example, Examples, InconsistencyExample};
 pub use overlap::Overlaps;
 pub use pieces::{PieceCounts, PieceStatistics};
 pub use shared::{SharedIds, SharedTexts, SharedTextsPair, shared_documents, shared_ids, shared_sentences};
-pub use split::{SplitStatistics, TypeStatistics};
+pub use split::{SplitStatistics, TypeStatistics, string_of};
 pub use unseen::{Unseen, UnseenCounts};
 
 use crate::Span;

@@ -109,7 +109,7 @@ fn by_type(documents: &[Document]) -> BTreeMap<String, TypeStatistics> {
 }
 
 /// The folded text of a mention, its fragments joined by a space.
-pub(super) fn string_of(mention: &Mention, document: &Document, index: &crate::CharIndex) -> String {
+pub fn string_of(mention: &Mention, document: &Document, index: &crate::CharIndex) -> String {
     let texts = mention.fragments.iter().filter_map(|&fragment| index.slice(&document.text, fragment));
     fold::fold(&texts.collect::<Vec<_>>().join(" "))
 }

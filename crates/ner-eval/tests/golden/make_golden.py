@@ -4,10 +4,11 @@ Made with Python 3.11.7, seqeval 1.2.2, numpy 2.4.6, scikit-learn 1.9.1:
 
     python make_golden.py > seqeval.json
 
-Every case holds ten pairs of tag sequences over one alphabet of prefixes, and for the default mode and every strict
-scheme that knows these prefixes [micro, macro, {type: score}], a score being [precision, recall, F1, support]. null
+Every case holds many pairs of tag sequences over one alphabet of prefixes, and for the default mode and every strict
+scheme that knows these prefixes [micro, macro, weighted, {type: score}], a score being [precision, recall, F1, support]. null
 stands where seqeval divides by zero: there its value is whatever `zero_division` says, so that asking twice shows it.
-In the macro mean such a value is 0, seqeval's default; the mean over no type at all (numpy's nan) is null.
+In the macro and weighted means such a value is 0, seqeval's default; the mean over no type at all (numpy's nan) is
+null, and so is the weighted mean where nothing is in gold.
 """
 
 import json
@@ -23,9 +24,9 @@ from seqeval.scheme import BILOU, IOB1, IOB2, IOBES, IOE1, IOE2
 
 SEED = 20240229
 CASES = 28  # for each alphabet
-SEQUENCES = 10  # for each case
 SCHEMES = {scheme.__name__: scheme for scheme in (IOB1, IOB2, IOE1, IOE2, IOBES, BILOU)}
-ALPHABETS = ["BI", "IE", "BIES", "BILU", "BIE", "I", "BS"]
+# Prefixes, and sequences for each case: the four alphabets that are a scheme's own give it thousands.
+ALPHABETS = {"BI": 100, "IE": 100, "BIES": 100, "BILU": 100, "BIE": 10, "I": 10, "BS": 10}
 # The untyped tag, hyphens inside a type and at its end (where seqeval's two modes differ), not only ASCII.
 TYPES = ["", "A", "A-b", "A-", "Ä"]
 
@@ -83,6 +84,8 @@ def scores(gold, predicted, scheme):
     micro = [null(a, b) for a, b in zip(zero, one)] + [int(support)]
     *macro, support = ask("macro", 0)
     macro = [null(value) for value in macro] + [int(support)]
+    *weighted, support = ask("weighted", 0)
+    weighted = [null(value) if support else None for value in weighted] + [int(support)]
     zero, one, support = defined(None)
     if scheme:
         names = unique_labels(gold, predicted, scheme)
@@ -91,17 +94,17 @@ def scores(gold, predicted, scheme):
     types = {
         name: [null(a[at], b[at]) for a, b in zip(zero, one)] + [int(support[at])] for at, name in enumerate(names)
     }
-    return [micro, macro, types]
+    return [micro, macro, weighted, types]
 
 
 def main():
     warnings.simplefilter("ignore")
     rng = random.Random(SEED)
     cases = []
-    for prefixes in ALPHABETS:
+    for prefixes, sequences in ALPHABETS.items():
         for index in range(CASES):
             # The last cases of an alphabet hold few sequences, so that much of them is undefined.
-            count = SEQUENCES if index < CASES - 4 else 1
+            count = sequences if index < CASES - 4 else 1
             types = rng.sample(TYPES, rng.randint(1, 3))
             gold = [sequence(rng, prefixes, types, is_noise=index % 2 == 1) for _ in range(count)]
             predicted = [

@@ -1,0 +1,223 @@
+use crate::counts::{Counts, DocumentCounts, Score};
+use crate::spans::{PairedDocument, distinct, place_and_type};
+use ner_data::statistics::string_of;
+use ner_data::{Document, Mention};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Strict counts of the mentions of each group.
+///
+/// `key` says the group of a mention, gold or predicted, of a document by its place in `documents`. A mention that was
+/// found counts in the group of its gold mention, a missed one in its own, and so does an invented one. The recall of a
+/// group is thus that of its gold mentions; its precision is that of the predictions that look like it.
+pub fn scores_by_key<K: Ord>(
+    documents: &[PairedDocument<'_>],
+    key: impl Fn(usize, &Mention) -> K,
+) -> BTreeMap<K, Counts> {
+    let mut groups: BTreeMap<K, Counts> = BTreeMap::new();
+    for (at, document) in documents.iter().enumerate() {
+        let mut add = |mention: &Mention, part: Counts| *groups.entry(key(at, mention)).or_default() += part;
+        let (gold, predicted) = (distinct(document.gold), distinct(document.predicted));
+        let in_gold: HashSet<_> = gold.iter().map(|&mention| place_and_type(mention)).collect();
+        let in_predicted: HashSet<_> = predicted.iter().map(|&mention| place_and_type(mention)).collect();
+        for &mention in &gold {
+            let found = in_predicted.contains(&place_and_type(mention));
+            add(mention, Counts { tp: u64::from(found), fp: 0, fn_: u64::from(!found) });
+        }
+        for &mention in predicted.iter().filter(|&&mention| !in_gold.contains(&place_and_type(mention))) {
+            add(mention, Counts { tp: 0, fp: 1, fn_: 0 });
+        }
+    }
+    groups
+}
+
+/// The score of a group of mentions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupScore {
+    /// Its name: `seen`, `2-4`.
+    pub group: String,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// What is computed from it.
+    #[serde(flatten)]
+    pub score: Score,
+}
+
+impl GroupScore {
+    fn new(group: impl Into<String>, counts: Counts) -> Self {
+        Self { group: group.into(), counts, score: counts.into() }
+    }
+}
+
+/// Groups of whole numbers, each from one bound up to the next; the last has no end. Ascending, the first is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges(pub &'static [usize]);
+
+impl Ranges {
+    /// Words of a mention.
+    pub const WORDS: Self = Self(&[0, 1, 2, 3, 4, 5]);
+    /// Word pieces of a mention.
+    pub const PIECES: Self = Self(&[0, 1, 2, 3, 4, 6, 9]);
+    /// How often training has a mention's string as a mention of its type.
+    pub const FREQUENCY: Self = Self(&[0, 1, 2, 5, 20]);
+
+    /// The place of the range that `value` is in.
+    fn place(self, value: usize) -> usize {
+        self.0.partition_point(|&bound| bound <= value).saturating_sub(1)
+    }
+
+    fn name(self, place: usize) -> String {
+        match (self.0[place], self.0.get(place + 1)) {
+            (bound, Some(&next)) if bound + 1 == next => bound.to_string(),
+            (bound, Some(next)) => format!("{bound}-{}", next - 1),
+            (bound, None) => format!("{bound}+"),
+        }
+    }
+}
+
+/// Scores by a number that each mention has, in `ranges`; those without a mention are left out.
+pub fn scores_by_number(
+    documents: &[PairedDocument<'_>],
+    ranges: Ranges,
+    number: impl Fn(usize, &Mention) -> usize,
+) -> Vec<GroupScore> {
+    let groups = scores_by_key(documents, |at, mention| ranges.place(number(at, mention)));
+    groups.into_iter().map(|(place, counts)| GroupScore::new(ranges.name(place), counts)).collect()
+}
+
+/// Strings of the training mentions, folded (lower case, each run of whitespace as one space), with their types.
+#[derive(Clone, Debug, Default)]
+pub struct TrainingMentions(HashMap<String, BTreeMap<String, usize>>);
+
+impl TrainingMentions {
+    /// Gathers the mentions of `documents`.
+    pub fn of(documents: &[Document]) -> Self {
+        let mut strings: HashMap<String, BTreeMap<String, usize>> = HashMap::new();
+        for document in documents {
+            let index = document.char_index();
+            for mention in &document.mentions {
+                let types = strings.entry(string_of(mention, document, &index)).or_default();
+                *types.entry(mention.entity_type.clone()).or_default() += 1;
+            }
+        }
+        Self(strings)
+    }
+
+    /// Whether a folded string is a mention of any type.
+    pub fn has(&self, string: &str) -> bool {
+        self.0.contains_key(string)
+    }
+
+    /// How often a folded string is a mention of a type.
+    pub fn frequency(&self, string: &str, entity_type: &str) -> usize {
+        self.0.get(string).and_then(|types| types.get(entity_type)).copied().unwrap_or(0)
+    }
+}
+
+/// Scores of the mentions that training has and that it has not: what was remembered, and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SeenScores {
+    /// By whether the string is a training mention of any type.
+    pub by_string: Vec<GroupScore>,
+    /// By whether the string is a training mention of the same type.
+    pub by_string_and_type: Vec<GroupScore>,
+    /// By how often it is one.
+    pub by_frequency: Vec<GroupScore>,
+}
+
+impl SeenScores {
+    /// Compares with the mentions of a training split; `string` is the folded string of a mention
+    /// ([`string_of`]) of a document by its place in `documents`.
+    pub fn new(
+        documents: &[PairedDocument<'_>],
+        training: &TrainingMentions,
+        string: impl Fn(usize, &Mention) -> String,
+    ) -> Self {
+        let frequency = |at: usize, mention: &Mention| training.frequency(&string(at, mention), &mention.entity_type);
+        let named = |groups: BTreeMap<bool, Counts>| -> Vec<GroupScore> {
+            let name = |unseen: bool| if unseen { "unseen" } else { "seen" };
+            groups.into_iter().map(|(unseen, counts)| GroupScore::new(name(unseen), counts)).collect()
+        };
+        Self {
+            by_string: named(scores_by_key(documents, |at, mention| !training.has(&string(at, mention)))),
+            by_string_and_type: named(scores_by_key(documents, |at, mention| frequency(at, mention) == 0)),
+            by_frequency: scores_by_number(documents, Ranges::FREQUENCY, frequency),
+        }
+    }
+}
+
+/// The score of one document.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DocumentScore {
+    /// Its id.
+    pub id: String,
+    /// What was counted, over all types.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// What is computed from it.
+    #[serde(flatten)]
+    pub score: Score,
+}
+
+/// The score of each document, in their order.
+pub fn scores_by_document(documents: &[DocumentCounts]) -> Vec<DocumentScore> {
+    let score = |document: &DocumentCounts| {
+        let counts = document.total();
+        DocumentScore { id: document.id.clone(), counts, score: counts.into() }
+    };
+    documents.iter().map(score).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pairing::tests::any_mentions;
+    use crate::score_mentions;
+    use ner_data::Span;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_have_names() {
+        let name = |value| Ranges::FREQUENCY.name(Ranges::FREQUENCY.place(value));
+        let names: Vec<String> = [0, 1, 2, 4, 5, 19, 20, 999].map(name).into();
+        assert_eq!(names, ["0", "1", "2-4", "2-4", "5-19", "5-19", "20+", "20+"]);
+    }
+
+    #[test]
+    fn seen_and_unseen_mentions() {
+        let of = |text: &str, mentions: &[(usize, usize, &str)]| Document {
+            mentions: mentions.iter().map(|&(start, end, kind)| Mention::new(Span::new(start, end), kind)).collect(),
+            ..Document::new("1", text)
+        };
+        let training = TrainingMentions::of(&[of("Fever fever cough", &[(0, 5, "D"), (6, 11, "D"), (12, 17, "C")])]);
+        // Seen and found; seen as another type and missed; unseen and missed; unseen and invented.
+        let gold = of("FEVER cough rash pain", &[(0, 5, "D"), (6, 11, "D"), (12, 16, "D")]);
+        let predicted = of("FEVER cough rash pain", &[(0, 5, "D"), (17, 21, "D")]);
+        let pair = PairedDocument { id: "1", gold: &gold.mentions, predicted: &predicted.mentions };
+        let index = gold.char_index();
+        let seen = SeenScores::new(&[pair], &training, |_, mention| string_of(mention, &gold, &index));
+        let show = |groups: &[GroupScore]| -> Vec<String> {
+            groups.iter().map(|g| format!("{} {} {} {}", g.group, g.counts.tp, g.counts.fp, g.counts.fn_)).collect()
+        };
+        assert_eq!(show(&seen.by_string), ["seen 1 0 1", "unseen 0 1 1"]);
+        assert_eq!(show(&seen.by_string_and_type), ["seen 1 0 0", "unseen 0 1 2"]);
+        assert_eq!(show(&seen.by_frequency), ["0 0 1 2", "2-4 1 0 0"]);
+        let json = serde_json::to_value(&seen).expect("scores serialise");
+        assert_eq!((&json["by_string"][0]["recall"], &json["by_string"][0]["fn"]), (&0.5.into(), &1.into()));
+    }
+
+    proptest! {
+        #[test]
+        fn groups_add_up(pairs in proptest::collection::vec((any_mentions(), any_mentions()), 0..4)) {
+            let documents: Vec<PairedDocument<'_>> =
+                pairs.iter().map(|(gold, predicted)| PairedDocument { id: "", gold, predicted }).collect();
+            let all = score_mentions(documents.iter().map(|document| (document.gold, document.predicted)));
+            let by_type = scores_by_key(&documents, |_, mention| mention.entity_type.clone());
+            prop_assert_eq!(&by_type, &all.counts);
+            let by_words = scores_by_number(&documents, Ranges::WORDS, |_, mention| mention.span().len());
+            let sum: Counts = by_words.iter().map(|group| group.counts).sum();
+            prop_assert_eq!(sum, all.counts.values().copied().sum());
+        }
+    }
+}
