@@ -67,7 +67,10 @@ pub fn follow(run: &Path, wanted: &Wanted, env: &Env, pace: Pace) -> Result<Foll
     let env = &Record::read(run)?.env_or_as_before(env)?;
     wanted.check(env)?;
     let Some(claim) = Claim::take(run)? else {
-        warn!("another process is sending this run; `medner runs sync {}` sends the rest when it has ended", follower.run);
+        warn!(
+            "another process is sending this run; `medner runs sync {}` sends the rest when it has ended",
+            follower.run
+        );
         return Ok(follower);
     };
     for tracker in trackers(&claim, wanted, env)? {

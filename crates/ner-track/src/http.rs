@@ -100,7 +100,9 @@ fn answer(what: &str, response: Result<Response<Body>, ureq::Error>) -> Result<V
         return match text.trim() {
             "" => Ok(Value::Null),
             text => serde_json::from_str(text).map_err(|_| {
-                Failure::lasting(format!("{what}: the answer is no JSON; is MLFLOW_TRACKING_URI that of an MLflow server?"))
+                Failure::lasting(format!(
+                    "{what}: the answer is no JSON; is MLFLOW_TRACKING_URI that of an MLflow server?"
+                ))
             }),
         };
     }

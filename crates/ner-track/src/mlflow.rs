@@ -145,7 +145,8 @@ impl Mlflow {
             return Err(Failure::lasting("the server's answer names no run; is it an MLflow server?"));
         }
         if text("lifecycle_stage") == "deleted" {
-            let message = format!("run {run_id} was deleted there; restore it, or take {} out of tracking.json", self.server.uri);
+            let message =
+                format!("run {run_id} was deleted there; restore it, or take {} out of tracking.json", self.server.uri);
             return Err(Failure::lasting(message));
         }
         if is_another {
@@ -238,7 +239,9 @@ impl Mlflow {
             match there("params", &key) {
                 None => parameters.push(json!({"key": key, "value": value})),
                 Some(other) if other != value => {
-                    warn!("MLflow has another value of {key} than run.json, and keeps it: parameters never change there");
+                    warn!(
+                        "MLflow has another value of {key} than run.json, and keeps it: parameters never change there"
+                    );
                 }
                 Some(_) => {}
             }
@@ -307,8 +310,7 @@ impl Mlflow {
                 State::Failed => "FAILED",
                 State::Killed => "KILLED",
             };
-            self.client
-                .post("runs/update", &json!({"run_id": contact.run_id, "status": status, "end_time": end}))?;
+            self.client.post("runs/update", &json!({"run_id": contact.run_id, "status": status, "end_time": end}))?;
             self.record(|record| record.state = Some(state))?;
         }
         self.send_files(contact, &large)
@@ -343,7 +345,12 @@ impl Mlflow {
     }
 
     /// Whether all of a run that has ended was sent; opens no connection.
-    pub(crate) fn is_complete(run: &Path, record: &MlflowRun, extras: &BTreeSet<Extra>, state: State) -> io::Result<bool> {
+    pub(crate) fn is_complete(
+        run: &Path,
+        record: &MlflowRun,
+        extras: &BTreeSet<Extra>,
+        state: State,
+    ) -> io::Result<bool> {
         if record.state != Some(state) {
             return Ok(false);
         }

@@ -8,10 +8,10 @@
 //! of the length, data, masked CRC-32C of the data, little endian. The data is a message `Event` of
 //! `tensorflow/core/util/event.proto`, of which only the fields in use stand here.
 
+use crate::Tracker;
 use crate::error::Failure;
 use crate::points::{MetricsReader, Point, encoded};
 use crate::record::{Claim, State};
-use crate::Tracker;
 use crc::{CRC_32_ISCSI, Crc};
 use fs_err as fs;
 use ner_runs::flatten;

@@ -64,8 +64,7 @@ impl Fake {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut fake =
-            Self { uri: format!("http://127.0.0.1:{port}"), port, store: Arc::default(), listening: None };
+        let mut fake = Self { uri: format!("http://127.0.0.1:{port}"), port, store: Arc::default(), listening: None };
         fake.listen(listener);
         fake
     }
@@ -174,7 +173,8 @@ impl Store {
         let call = format!("{method} {}", path.strip_prefix("/api/2.0/mlflow/").unwrap());
         let position = self.runs.iter().position(|run| run.id == run_id);
         match call.as_str() {
-            "GET experiments/get-by-name" => match self.experiments.iter().any(|name| name == query["experiment_name"]) {
+            "GET experiments/get-by-name" => match self.experiments.iter().any(|name| name == query["experiment_name"])
+            {
                 true => (200, json!({"experiment": {"experiment_id": "7"}})),
                 false => error("RESOURCE_DOES_NOT_EXIST"),
             },
@@ -206,7 +206,8 @@ impl Store {
                 let all = self.runs[position.unwrap()].metrics.iter().filter(|metric| metric.0 == key);
                 // Small pages; MLflow gives 64-bit integers as numbers.
                 let from: usize = query.get("page_token").map_or(0, |token| token.parse().unwrap());
-                let shown = all.skip(from).take(3).map(|m| json!({"key": m.0, "step": m.1, "value": m.2, "timestamp": m.3}));
+                let shown =
+                    all.skip(from).take(3).map(|m| json!({"key": m.0, "step": m.1, "value": m.2, "timestamp": m.3}));
                 let shown: Vec<Value> = shown.collect();
                 let next = if shown.len() == 3 { (from + 3).to_string() } else { String::new() };
                 (200, json!({"metrics": shown, "next_page_token": next}))
@@ -219,7 +220,9 @@ impl Store {
                 let too_many = count("metrics") > 1000 || count("params") > 100 || count("tags") > 100;
                 let changes = |old: &FakeRun| {
                     body["params"].as_array().into_iter().flatten().any(|item| {
-                        old.params.get(item["key"].as_str().unwrap()).is_some_and(|value| item["value"] != value.as_str())
+                        old.params
+                            .get(item["key"].as_str().unwrap())
+                            .is_some_and(|value| item["value"] != value.as_str())
                     })
                 };
                 let run = &mut self.runs[position.unwrap()];

@@ -202,7 +202,8 @@ fn a_server_that_dies_in_the_middle_has_everything_once() {
 fn what_was_done_and_not_answered_is_not_done_again() {
     for fault in [Fault::Refuses, Fault::DoesAndFails, Fault::DoesAndHangsUp] {
         let (fake, mut training) = (Fake::start(), Training::start());
-        let calls = ["experiments/create", "runs/create", "log-batch", "log-batch", "log-batch", "run.json", "runs/update"];
+        let calls =
+            ["experiments/create", "runs/create", "log-batch", "log-batch", "log-batch", "run.json", "runs/update"];
         fake.with(|store| store.faults = calls.iter().map(|call| (*call, fault)).collect());
         let follower = follow(training.folder.path(), &mlflow(&[]), &env(&fake), QUICK).unwrap();
         training.steps(1, 1, 20, 1.0);
