@@ -97,7 +97,10 @@ fn a_tracker_that_is_away_stops_nothing() {
     let train = |extra: &[&str], uri: Option<&str>| {
         let mut command = Command::cargo_bin("medner").unwrap();
         command.args(bench.arguments(&["train", "bc5cdr"])).args(["--epochs", "1"]).args(extra);
-        command.env_remove("MLFLOW_TRACKING_URI").env_remove("MEDNER_TRACK").envs(uri.map(|uri| ("MLFLOW_TRACKING_URI", uri)));
+        command
+            .env_remove("MLFLOW_TRACKING_URI")
+            .env_remove("MEDNER_TRACK")
+            .envs(uri.map(|uri| ("MLFLOW_TRACKING_URI", uri)));
         let output = command.output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -112,7 +115,10 @@ fn a_tracker_that_is_away_stops_nothing() {
     let sync = ["runs", "sync", "--all", "--format", "json", "--runs", folder.to_str().unwrap()];
     let output = Command::cargo_bin("medner").unwrap().args(sync).env_remove("MLFLOW_TRACKING_URI").output().unwrap();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert!(!output.status.success() && result["runs"][0]["error"].as_str().unwrap().contains("127.0.0.1:9"), "{result}");
+    assert!(
+        !output.status.success() && result["runs"][0]["error"].as_str().unwrap().contains("127.0.0.1:9"),
+        "{result}"
+    );
     // What a person has to set right is said before anything is loaded.
     let (well, said) = train(&["--track", "mlflow"], None);
     assert!(!well && said.contains("MLFLOW_TRACKING_URI is not set"), "{said}");
