@@ -202,11 +202,11 @@ class Bench:
         # A proxy must not come between us and this machine.
         self.environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 
-    def train(self, *more):
+    def train(self, *more, epochs=2):
         before = set(self.runs.glob("bc5cdr/*"))
         command = [self.medner, "train", "bc5cdr", "--runs", str(self.runs), *more]
         if "--resume" not in more:
-            command += ["--sample", "--encoder", self.encoder, "--epochs", "2"]
+            command += ["--sample", "--encoder", self.encoder, "--epochs", str(epochs)]
             command += ["--track", "mlflow", "--track", "tensorboard"]
         process = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
         while "--resume" not in more and not set(self.runs.glob("bc5cdr/*")) - before:
@@ -267,8 +267,8 @@ def main():
     bench.sync("--all")
     assert bench.sent() == figures["values"], "a second sync sent something"
 
-    print("2. the training is killed in its second epoch, and resumed")
-    process, second = bench.train()
+    print("2. a training is killed in its second epoch, and resumed")
+    process, second = bench.train(epochs=3)
     epoch = lambda: (second / "state" / "epoch-1").exists()
     bench.wait_for(process, epoch)
     first_epoch = steps(second)

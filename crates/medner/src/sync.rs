@@ -62,7 +62,7 @@ pub fn run(store: &Store, args: &Args) -> Result<()> {
     };
     let mut rows = Vec::new();
     // A server that is away is away for all runs: each of them would wait for it.
-    let mut is_away = None;
+    let mut is_away: Option<String> = None;
     for run in runs.iter().filter(|run| run.kind() == "train") {
         let result = match &is_away {
             Some(message) => Err(message.clone()),
