@@ -19,7 +19,9 @@ mod score_table;
 mod seeds;
 mod stdout;
 mod sweep;
+mod sync;
 mod threshold;
+mod tracking;
 mod train;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
@@ -58,7 +60,7 @@ Examples:
 
 `medner COMMAND --help` explains each command. The environment: MEDNER_CORPORA is a folder of corpora, MEDNER_CACHE
 where downloads go, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to huggingface_hub, RUST_LOG filters the
-log.")]
+log; MEDNER_TRACK and MLFLOW_TRACKING_URI say whom to tell of trainings.")]
 struct Cli {
     /// Say more on stderr (-vv: everything)
     #[arg(short, long, global = true, display_order = 900, action = ArgAction::Count, conflicts_with = "quiet")]
@@ -124,7 +126,8 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 7] = ["medner", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_runs", "ner_train"];
+    const OURS: [&str; 8] =
+        ["medner", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_runs", "ner_track", "ner_train"];
     let ours = match (quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",

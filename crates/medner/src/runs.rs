@@ -1,7 +1,7 @@
 //! `medner runs`: what was trained and measured, and how it compares.
 
 use crate::run_record::runs_folder;
-use crate::{OutputFormat, score_table, stdout};
+use crate::{OutputFormat, score_table, stdout, sync};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use ner_data::Mention;
@@ -29,7 +29,8 @@ Examples:
   medner runs compare latest 20260102T030405Z-seed1
   medner runs tag latest baseline
   medner runs rm baseline
-  medner runs export --out runs.parquet")]
+  medner runs export --out runs.parquet
+  medner runs sync --all               to MLflow and TensorBoard, what a training could not send")]
 pub struct Args {
     /// Where runs are kept (default: experiments/runs of the checkout)
     #[arg(long, value_name = "DIR", global = true)]
@@ -47,6 +48,7 @@ enum Command {
     Untag(TagArgs),
     Rm(RmArgs),
     Export(ExportArgs),
+    Sync(sync::Args),
 }
 
 /// List runs, oldest first
@@ -157,6 +159,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::Untag(TagArgs { run, tags }) => tag(&store, &run, &[], &tags),
         Command::Rm(args) => remove(&store, &args),
         Command::Export(args) => export(&store, &args),
+        Command::Sync(args) => sync::run(&store, &args),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `--seeds`: the same training with several seeds, and what they say together.
 
 use crate::run_record::{GroupRecord, Plan};
+use crate::tracking::Tracking;
 use crate::train::{Job, train};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::Result;
@@ -20,12 +21,13 @@ pub fn begin(
     dataset: &str,
     seeds: &[u64],
     plan: &Plan,
+    tracking: &Tracking,
     stop: &AtomicBool,
     format: OutputFormat,
 ) -> Result<()> {
     let (id, lock) = store.new_group(dataset, "seeds")?;
     let group = GroupRecord { id, seeds: seeds.to_vec(), trial: None };
-    let runs = train_all(store, dataset, &group, plan, stop)?;
+    let runs = train_all(store, dataset, &group, plan, tracking, stop)?;
     drop(lock);
     print(dataset, &group, &runs, format)
 }
@@ -39,17 +41,25 @@ pub fn run(
     dataset: &str,
     group: &GroupRecord,
     plan: &Plan,
+    tracking: &Tracking,
     stop: &AtomicBool,
     format: OutputFormat,
 ) -> Result<()> {
     let lock = store.lock_group(dataset, &group.id)?;
-    let runs = train_all(store, dataset, group, plan, stop)?;
+    let runs = train_all(store, dataset, group, plan, tracking, stop)?;
     drop(lock);
     print(dataset, group, &runs, format)
 }
 
 /// The runs of a group in the order of its seeds, all of them finished.
-fn train_all(store: &Store, dataset: &str, group: &GroupRecord, plan: &Plan, stop: &AtomicBool) -> Result<Vec<Run>> {
+fn train_all(
+    store: &Store,
+    dataset: &str,
+    group: &GroupRecord,
+    plan: &Plan,
+    tracking: &Tracking,
+    stop: &AtomicBool,
+) -> Result<Vec<Run>> {
     let mut members = store.list(Some(dataset))?;
     members.retain(|run| run.group() == Some(group.id.as_str()));
     let mut runs = Vec::new();
@@ -69,7 +79,7 @@ fn train_all(store: &Store, dataset: &str, group: &GroupRecord, plan: &Plan, sto
                 Job::New { plan: Box::new(plan), group: Some(group.clone()) }
             }
         };
-        runs.push(Run::read(train(job, store, stop)?.folder));
+        runs.push(Run::read(train(job, store, tracking, stop)?.folder));
     }
     Ok(runs)
 }

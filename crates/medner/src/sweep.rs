@@ -4,7 +4,7 @@ use crate::corpus::{self, Faults, Place};
 use crate::experiment::{self, RecipeFile};
 use crate::run_record::{GroupRecord, Plan, runs_folder};
 use crate::train::{DEFAULT_ENCODER, Job, check, recipe_for, stop_flag, train};
-use crate::{OutputFormat, score_table, stdout};
+use crate::{OutputFormat, score_table, stdout, tracking};
 use anyhow::{Context, Result, bail, ensure};
 use ner_runs::{Run, Status, Store};
 use ner_train::TrainError;
@@ -302,6 +302,7 @@ fn members(store: &Store, dataset: &str, group: &str) -> Result<BTreeMap<String,
 
 fn train_all(store: &Store, dataset: &str, group: &str, trials: &[Trial]) -> Result<()> {
     let stop: std::sync::Arc<AtomicBool> = stop_flag()?;
+    let tracking = tracking::Options::default().for_training()?;
     let members = members(store, dataset, group)?;
     for (at, trial) in trials.iter().enumerate() {
         info!("trial {} of {}: {}", at + 1, trials.len(), words(&trial.values));
@@ -316,7 +317,7 @@ fn train_all(store: &Store, dataset: &str, group: &str, trials: &[Trial]) -> Res
                 group: Some(GroupRecord { id: group.into(), seeds: Vec::new(), trial: Some(trial.key.clone()) }),
             },
         };
-        match train(job, store, &stop) {
+        match train(job, store, &tracking, &stop) {
             Ok(_) => {}
             // A rate that is too high is a finding. Anything else would happen to the next trial, too.
             Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, TrainError::NotFinite { .. })) => {

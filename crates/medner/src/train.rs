@@ -7,6 +7,7 @@ use crate::progress;
 use crate::run_record::{
     CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, now, runs_folder,
 };
+use crate::tracking::{self, Tracking};
 use crate::{OutputFormat, eval, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
@@ -15,6 +16,7 @@ use ner_model::{
     BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
+use ner_track::State;
 use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -78,6 +80,8 @@ pub struct Args {
     /// Where runs are kept (default: experiments/runs of the checkout)
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
+    #[command(flatten)]
+    tracking: tracking::Options,
     /// Form of the test scores on stdout
     #[arg(long, default_value = "table")]
     format: OutputFormat,
@@ -145,11 +149,12 @@ pub fn run(args: Args) -> Result<()> {
     let dataset = args.dataset.as_ref().or(file.experiment.dataset.as_ref());
     let dataset = dataset.context("which corpus? Name it, or let the recipe say `dataset` in its [experiment]")?;
     let name = corpus::name_of(dataset)?;
+    let tracking = args.tracking.for_training()?;
     let stop = stop_flag()?;
     let job = match &args.resume {
         Some(wanted) => match find_unfinished(&store, &name, wanted)? {
             Unfinished::Run(folder) => Job::Resume(folder),
-            Unfinished::Group(group, plan) => return seeds::run(&store, &name, &group, &plan, &stop, args.format),
+            Unfinished::Group(group, plan) => return seeds::run(&store, &name, &group, &plan, &tracking, &stop, args.format),
         },
         None => {
             let mut plan = args.plan(dataset, &file)?;
@@ -161,13 +166,13 @@ pub fn run(args: Args) -> Result<()> {
                 seeds => {
                     let twice = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed));
                     ensure!(twice.is_none(), "a seed is there twice: {seeds:?}");
-                    return seeds::begin(&store, &name, seeds, &plan, &stop, args.format);
+                    return seeds::begin(&store, &name, seeds, &plan, &tracking, &stop, args.format);
                 }
             }
             Job::New { plan: Box::new(plan), group: None }
         }
     };
-    let Trained { folder, outcome } = train(job, &store, &stop)?;
+    let Trained { folder, outcome } = train(job, &store, &tracking, &stop)?;
     let test = outcome.test.as_ref().zip(outcome.test_intervals.as_ref());
     let (split, (scores, intervals)) = match test {
         Some(test) => (Split::Test, test),
@@ -222,7 +227,7 @@ impl Resumed {
 ///
 /// # Errors
 /// Where the corpus, the encoder or the run folder cannot be had, or the training fails or is stopped ([`Stopped`]).
-pub fn train(job: Job, store: &Store, stop: &AtomicBool) -> Result<Trained> {
+pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) -> Result<Trained> {
     let (mut plan, group, resumed) = match job {
         Job::New { plan, group } => (*plan, group, None),
         Job::Resume(folder) => {
@@ -303,12 +308,16 @@ pub fn train(job: Job, store: &Store, stop: &AtomicBool) -> Result<Trained> {
         .keep_text
         .then(|| TextForm { format: corpus.origin.format, options: corpus.description.format_options.clone() });
     let model = Model { config, config_json, labels, encoder, reading, text, device, kind };
+    let mut follower = None;
     let mut work = || -> Result<Outcome> {
         save_tokenizer(&folder.model(), &model.encoder, &files.dir)?;
         let progress = restore_state(&folder.state(), &mut trainer)?;
         if let Some(progress) = &progress {
             info!("resuming after epoch {}", progress.epoch);
         }
+        // Cut back before a tracker reads of steps that are made again.
+        drop(folder.metrics_after(trainer.epochs_done())?);
+        follower = Some(tracking.follow(folder.path())?);
         train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), stop)?;
         finish(&model, &folder, &dev, (!plan.dev_only).then_some(&test))
     };
@@ -321,11 +330,17 @@ pub fn train(job: Job, store: &Store, stop: &AtomicBool) -> Result<Trained> {
                     warn!("that the run failed cannot be written: {second}");
                 }
             }
+            if let Some(follower) = follower {
+                follower.finish(if error.is::<Stopped>() { State::Killed } else { State::Failed });
+            }
             return Err(error);
         }
     };
     record.finished_at = Some(now());
     folder.write_run(&record)?;
+    if let Some(follower) = follower {
+        follower.finish(State::Finished);
+    }
     // Four times the weights, and of no use any more.
     fs_err::remove_dir_all(folder.state())?;
     Ok(Trained { folder, outcome })

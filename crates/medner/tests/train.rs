@@ -90,3 +90,38 @@ fn what_cannot_be_trained_is_said() {
     fs::write(bench.path("runs"), "a file where the folder should be").unwrap();
     fails(&[], "no run folder can be made");
 }
+
+#[test]
+fn a_tracker_that_is_away_stops_nothing() {
+    let bench = Bench::new();
+    let train = |extra: &[&str], uri: Option<&str>| {
+        let mut command = Command::cargo_bin("medner").unwrap();
+        command.args(bench.arguments(&["train", "bc5cdr"])).args(["--epochs", "1"]).args(extra);
+        command
+            .env_remove("MLFLOW_TRACKING_URI")
+            .env_remove("MEDNER_TRACK")
+            .envs(uri.map(|uri| ("MLFLOW_TRACKING_URI", uri)));
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // Nobody listens on the port of the discard service.
+    let (well, said) = train(&["--track", "mlflow,tensorboard"], Some("http://127.0.0.1:9"));
+    assert!(well && said.matches("WARN MLflow at http://127.0.0.1:9").count() == 2, "{said}");
+    let mut runs = fs::read_dir(bench.0.path().join("runs/bc5cdr")).unwrap();
+    let run = runs.next().unwrap().unwrap().path();
+    assert_eq!(fs::read_dir(run.join("tensorboard")).unwrap().count(), 1);
+    assert!(run.join("tracking.json").is_file() && run.join("scores.json").is_file());
+    let folder = bench.0.path().join("runs");
+    let sync = ["runs", "sync", "--all", "--format", "json", "--runs", folder.to_str().unwrap()];
+    let output = Command::cargo_bin("medner").unwrap().args(sync).env_remove("MLFLOW_TRACKING_URI").output().unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(
+        !output.status.success() && result["runs"][0]["error"].as_str().unwrap().contains("127.0.0.1:9"),
+        "{result}"
+    );
+    // What a person has to set right is said before anything is loaded.
+    let (well, said) = train(&["--track", "mlflow"], None);
+    assert!(!well && said.contains("MLFLOW_TRACKING_URI is not set"), "{said}");
+    let (well, said) = train(&["--track", "mlflow"], Some("sqlite:///runs.db"));
+    assert!(!well && said.contains("http://"), "{said}");
+}
