@@ -2,7 +2,7 @@
 //! 2014, "Optimizing the F-measure by thresholding"; an offset of a logit is a threshold of the odds).
 
 use crate::predict::{EncodedSplit, Probabilities};
-use ner_data::{LabelSet, Mention, Tag};
+use ner_data::{Decision, LabelSet, Mention, Tag};
 use ner_eval::score_mentions;
 use rayon::prelude::*;
 
@@ -57,7 +57,7 @@ pub fn decode(
     let documents = split.words.par_iter().zip(probabilities);
     let decode = |(words, rows): (&Vec<ner_data::Word>, &Vec<f32>)| {
         let rows: Vec<f32> = rows.chunks_exact(labels.len()).flat_map(shifted).collect();
-        ner_data::mentions_from_probabilities(words, &rows, labels, line_boundaries)
+        ner_data::mentions_from_probabilities(words, &rows, labels, Decision::Together, line_boundaries)
     };
     documents.map(decode).collect()
 }

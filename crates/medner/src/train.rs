@@ -6,7 +6,7 @@ use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{DatasetDescription, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
+use ner_data::{DatasetDescription, Decision, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
 use ner_eval::{Scores, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,
@@ -136,7 +136,12 @@ pub fn run(args: Args) -> Result<()> {
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.seed)?;
     plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
-    let reading = Reading { window: plan.recipe.window_size(), line_boundaries: corpus.description.line_boundaries };
+    let reading = Reading {
+        window: plan.recipe.window_size(),
+        line_boundaries: corpus.description.line_boundaries,
+        decision: Decision::Together,
+        categories: corpus.description.categories.clone(),
+    };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
@@ -254,7 +259,7 @@ fn train_epochs(
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let tagger = Tagger::new(&model.config, &model.labels, trainer.weights(), model.device, model.kind)?;
-        let recognizer = Recognizer::new(tagger, model.encoder.clone(), model.reading);
+        let recognizer = Recognizer::new(tagger, model.encoder.clone(), model.reading.clone());
         let probabilities = bar.suspend(|| probabilities(&recognizer, dev, "dev"));
         let lines = model.reading.line_boundaries;
         let offsets = match plan.recipe.thresholds {

@@ -20,11 +20,11 @@ pub mod synthetic;
 mod tags;
 mod tokenize;
 
-pub use align::{Alignment, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels};
+pub use align::{Alignment, Decision, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels};
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
-pub use document::{Argument, Document, Mention, Passage, Relation, Target};
+pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};
 pub use format::{Documents, Format, FormatOptions, Writer};
 pub use loss::{Fate, Item, Loss, LossReport, Tally};
 pub use sentences::sentences;

@@ -1,9 +1,26 @@
-use crate::{ModelError, Pretrained, Reading, Tagger, load_token_classifier};
+use crate::{ModelError, Precision, Pretrained, Reading, Tagger, find_device, load_token_classifier};
 use ner_data::{Document, EncodedDocument, LabelSet, Mention, TextEncoder, mentions_from_probabilities};
 use std::path::Path;
 use tch::{Device, Kind};
 
 /// A trained model with its tokenizer: text in, mentions out.
+///
+/// ```no_run
+/// # fn main() -> Result<(), ner_model::ModelError> {
+/// let recognizer = ner_model::Recognizer::open("experiments/runs/bc5cdr/20260102T030405Z-seed1/model")?;
+/// for mention in recognizer.annotate("Aspirin relieved the fever.")? {
+///     println!("{} {} {:?}", mention.span(), mention.entity_type, mention.confidence);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A model that medner trained reads as it was chosen on dev: in the windows of its recipe, the pieces of a word
+/// deciding together. A model from elsewhere is read as transformers' pipeline reads it with the aggregation strategy
+/// `first` ([`Reading::of`] says which is which). What remains different from the pipeline: long texts are read in
+/// overlapping windows and never cut off; `E-X` and `L-X` end a mention and are no mention of their own; a type without
+/// a position may hold a hyphen; and a word is a pre-token of the tokenizer, where the pipeline takes for a continuation
+/// every piece that differs from its text in length (as those whose accent was a character of its own).
 #[derive(Debug)]
 pub struct Recognizer {
     tagger: Tagger,
@@ -12,8 +29,17 @@ pub struct Recognizer {
 }
 
 impl Recognizer {
-    /// Loads a model folder (a run's `model`, or any with a token-classification head) onto a device, to compute in
-    /// `kind`.
+    /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best device there is, in
+    /// the numbers that suit it: bf16 where the hardware computes in it, else fp32.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or do not fit together.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let device = find_device("auto")?;
+        Self::load(folder.as_ref(), device, Precision::Auto.resolve(device)?)
+    }
+
+    /// Loads a model folder onto a device, to compute in `kind`.
     ///
     /// # Errors
     /// Where its files cannot be read or do not fit together.
@@ -22,7 +48,7 @@ impl Recognizer {
         let reading = Reading::of(&model, folder)?;
         let Pretrained { config, parameters, .. } = model;
         let tagger = Tagger::new(&config, &labels, &parameters, device, kind)?;
-        let encoder = TextEncoder::from_folder(folder, reading.window)?;
+        let encoder = reading.encoder(folder)?;
         Ok(Self { tagger, encoder, reading })
     }
 
@@ -41,6 +67,11 @@ impl Recognizer {
         &self.reading
     }
 
+    /// Its tokenizer. A clone of it can encode on another thread while this one computes.
+    pub const fn encoder(&self) -> &TextEncoder {
+        &self.encoder
+    }
+
     /// Finds the mentions of one text.
     ///
     /// # Errors
@@ -53,8 +84,9 @@ impl Recognizer {
     /// Mentions of each document. `progress` is told the number of tokens after each batch.
     pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<Mention>> {
         let probabilities = self.probabilities(documents, progress);
+        let Reading { decision, line_boundaries, .. } = self.reading;
         let decode = |(document, rows): (&EncodedDocument, &Vec<f32>)| {
-            mentions_from_probabilities(&document.words(), rows, self.labels(), self.reading.line_boundaries)
+            mentions_from_probabilities(&document.words(), rows, self.labels(), decision, line_boundaries)
         };
         documents.iter().zip(&probabilities).map(decode).collect()
     }

@@ -49,19 +49,24 @@ impl Tagger {
         let classes = self.labels.len();
         let mut probabilities: Vec<Vec<f32>> =
             documents.iter().map(|document| vec![0.0; document.tokens.len() * classes]).collect();
-        let windows: Vec<&Window> = documents.iter().flat_map(|document| &document.windows).collect();
-        let lengths: Vec<usize> = windows.iter().map(|window| window.tokens.len() + encoder.specials()).collect();
+        // Not by the windows' own numbers: documents that were encoded apart may come together.
+        let windows: Vec<(usize, &Window)> = documents
+            .iter()
+            .enumerate()
+            .flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window)))
+            .collect();
+        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
         for rows in batches_by_length(&lengths, BATCH_TOKENS) {
-            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].document], windows[row]);
+            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
             let batch = Batch { rows: rows.iter().map(input_ids).collect() };
             // [batch, tokens, labels]
             let predicted =
                 no_grad(|| self.logits(&batch).softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous());
             let predicted = Vec::<f32>::try_from(predicted.view(-1)).expect("a flat tensor of fp32");
             for (row, predicted) in rows.iter().zip(predicted.chunks(batch.width() * classes)) {
-                let Window { document, tokens, core } = windows[*row];
+                let (document, Window { tokens, core, .. }) = windows[*row];
                 let from = encoder.offset() + core.start - tokens.start;
-                probabilities[*document][core.start * classes..core.end * classes]
+                probabilities[document][core.start * classes..core.end * classes]
                     .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
             }
             progress(batch.tokens());

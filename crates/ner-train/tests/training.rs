@@ -51,7 +51,7 @@ fn parameters() -> Parameters {
         };
         (name, Tensor::from_slice(&numbers).view(shape.as_slice()))
     };
-    Parameters::new(TokenClassifier::shapes(&config(), &labels()).into_iter().map(tensor).collect())
+    Parameters::new(TokenClassifier::shapes(&config(), labels().len()).into_iter().map(tensor).collect())
 }
 
 /// Documents of the given lengths. A piece's label depends on it and on the piece before it, so that the embeddings
@@ -231,7 +231,7 @@ fn a_state_of_another_model_is_refused() {
     save_state(folder.path(), &trainer(&recipe(), &data), None).unwrap();
     let wider = BertConfig { intermediate_size: 96, ..config() };
     let random = Parameters::new(
-        TokenClassifier::shapes(&wider, &labels())
+        TokenClassifier::shapes(&wider, labels().len())
             .into_iter()
             .map(|(name, shape)| (name, Tensor::zeros(shape, (tch::Kind::Float, Device::Cpu))))
             .collect(),
