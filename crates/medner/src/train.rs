@@ -4,7 +4,7 @@ use crate::corpus::{self, Corpus, Faults, Place};
 use crate::predict::{EncodedSplit, predict, probabilities};
 use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
-use crate::{OutputFormat, eval, threshold};
+use crate::{OutputFormat, eval, interrupt, threshold};
 use anyhow::{Context, Result, bail};
 use ner_data::{DatasetDescription, Decision, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
 use ner_eval::{Scores, score_documents};
@@ -14,7 +14,6 @@ use ner_model::{
 use ner_train::{Recipe, RunFolder, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::{Device, Kind};
@@ -126,7 +125,7 @@ pub fn run(args: Args) -> Result<()> {
         Some((_, record)) => record.plan.clone(),
         None => args.plan()?,
     };
-    let stop = stop_flag()?;
+    let stop = interrupt::stop_flag("stopping after this step")?;
     let device = find_device(&plan.device)?;
     let kind = plan.recipe.precision.resolve(device)?;
     let corpus = corpus::load(&plan.dataset, &plan.place())?;
@@ -397,17 +396,4 @@ fn find_unfinished(runs: &Path, dataset: &str, wanted: &str) -> Result<(RunFolde
         bail!("run {} ended at {finished}; there is nothing to resume", record.run);
     }
     Ok((folder, record))
-}
-
-/// A flag that the first Ctrl-C (or SIGTERM) raises; a second one ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = flag.clone();
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        warn!("stopping after this step; press Ctrl-C again to stop at once");
-    })?;
-    Ok(flag)
 }
