@@ -284,6 +284,7 @@ impl Layout {
             }
         };
         let Some(place) = self.settings() else { return Ok(Some(begun)) };
+        fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         if is_begun {
             self.check_begun(args, &place, settings)?;
         } else {
