@@ -63,8 +63,9 @@ pub struct Args {
     faults: Faults,
 }
 
+/// Scheme of tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum SchemeName {
+pub enum SchemeName {
     /// I-X; B-X only right after another mention of its type
     Iob1,
     /// B-X, then I-X
@@ -77,7 +78,8 @@ enum SchemeName {
 }
 
 impl SchemeName {
-    const fn scheme(self) -> conll::Scheme {
+    /// As the writer knows it.
+    pub const fn scheme(self) -> conll::Scheme {
         match self {
             Self::Iob1 => conll::Scheme::Iob1,
             Self::Iob2 => conll::Scheme::Iob2,

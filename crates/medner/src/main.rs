@@ -2,6 +2,7 @@
 //!
 //! stdout is data, stderr is for people. The exit code is 0, 1 for an error, 2 for a command line that makes no sense.
 
+mod annotate;
 mod convert;
 mod corpus;
 mod data;
@@ -10,6 +11,8 @@ mod doctor;
 mod eval;
 mod experiment;
 mod formats;
+mod interrupt;
+mod models;
 mod predict;
 mod progress;
 mod run_record;
@@ -56,6 +59,7 @@ Examples:
   medner eval bc5cdr                   score the newest run again
   medner runs list bc5cdr              what was trained, and how it did
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
+  medner annotate notes/ --model i2b2  find mentions in texts, with one model or several
   medner convert a b --to jsonl        the same documents in another format, and what it lost
 
 `medner COMMAND --help` explains each command. The environment: MEDNER_CORPORA is a folder of corpora, MEDNER_CACHE
@@ -86,6 +90,8 @@ enum Command {
     Data(data::Args),
     /// Compare predicted mentions with gold ones, whoever predicted them
     Score(score::Args),
+    /// Find mentions in texts
+    Annotate(annotate::Args),
     /// Convert documents from one format to another, and say what was lost
     Convert(convert::Args),
     /// Say what this machine has and what it lacks
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Data(args) => data::run(args),
         Command::Score(args) => score::run(args),
+        Command::Annotate(args) => annotate::run(args),
         Command::Convert(args) => convert::run(args),
         Command::Doctor(args) => doctor::run(args),
     };
@@ -126,8 +133,17 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 8] =
-        ["medner", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_runs", "ner_track", "ner_train"];
+    const OURS: [&str; 9] = [
+        "medner",
+        "ner_annotate",
+        "ner_data",
+        "ner_eval",
+        "ner_hub",
+        "ner_model",
+        "ner_runs",
+        "ner_track",
+        "ner_train",
+    ];
     let ours = match (quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",

@@ -3,7 +3,7 @@
 use crate::corpus::{self, Faults, Place};
 use crate::experiment::{self, RecipeFile};
 use crate::run_record::{GroupRecord, Plan, runs_folder};
-use crate::train::{DEFAULT_ENCODER, Job, check, recipe_for, stop_flag, train};
+use crate::train::{DEFAULT_ENCODER, Job, check, recipe_for, train};
 use crate::{OutputFormat, score_table, stdout, tracking};
 use anyhow::{Context, Result, bail, ensure};
 use ner_runs::{Run, Status, Store};
@@ -301,7 +301,7 @@ fn members(store: &Store, dataset: &str, group: &str) -> Result<BTreeMap<String,
 }
 
 fn train_all(store: &Store, dataset: &str, group: &str, trials: &[Trial]) -> Result<()> {
-    let stop: std::sync::Arc<AtomicBool> = stop_flag()?;
+    let stop = crate::interrupt::stop_flag("stopping after this step")?;
     let tracking = tracking::Options::default().for_training()?;
     let members = members(store, dataset, group)?;
     for (at, trial) in trials.iter().enumerate() {

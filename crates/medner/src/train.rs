@@ -8,9 +8,9 @@ use crate::run_record::{
     CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, now, runs_folder,
 };
 use crate::tracking::{self, Tracking};
-use crate::{OutputFormat, eval, seeds, threshold};
+use crate::{OutputFormat, eval, interrupt, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
-use ner_data::{DatasetDescription, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
+use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
     BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
@@ -20,7 +20,6 @@ use ner_track::State;
 use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tch::{Device, Kind};
@@ -150,11 +149,13 @@ pub fn run(args: Args) -> Result<()> {
     let dataset = dataset.context("which corpus? Name it, or let the recipe say `dataset` in its [experiment]")?;
     let name = corpus::name_of(dataset)?;
     let tracking = args.tracking.for_training()?;
-    let stop = stop_flag()?;
+    let stop = interrupt::stop_flag("stopping after this step")?;
     let job = match &args.resume {
         Some(wanted) => match find_unfinished(&store, &name, wanted)? {
             Unfinished::Run(folder) => Job::Resume(folder),
-            Unfinished::Group(group, plan) => return seeds::run(&store, &name, &group, &plan, &tracking, &stop, args.format),
+            Unfinished::Group(group, plan) => {
+                return seeds::run(&store, &name, &group, &plan, &tracking, &stop, args.format);
+            }
         },
         None => {
             let mut plan = args.plan(dataset, &file)?;
@@ -250,6 +251,8 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         line_boundaries: corpus.description.line_boundaries,
         head: plan.recipe.head(),
         overlaps: plan.recipe.overlaps,
+        decision: Decision::Together,
+        categories: corpus.description.categories.clone(),
     };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
@@ -426,7 +429,7 @@ fn train_epochs(
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let Model { config, labels, reading, .. } = model;
         let tagger = Tagger::new(config, labels, reading.head, trainer.weights(), model.device, model.kind)?;
-        let recognizer = Recognizer::new(tagger, model.encoder.clone(), *reading);
+        let recognizer = Recognizer::new(tagger, model.encoder.clone(), reading.clone());
         let findings = bar.suspend(|| findings(&recognizer, dev, "dev"));
         let offsets = match plan.recipe.thresholds {
             true => threshold::choose(dev, &findings, labels, reading.allowed()),
@@ -581,17 +584,4 @@ fn find_unfinished(store: &Store, dataset: &str, wanted: &str) -> Result<Unfinis
         None if wanted == "latest" => bail!("there is no training of {dataset} in {}", store.path().display()),
         None => Ok(Unfinished::Run(RunFolder::find(store.path(), dataset, wanted)?)),
     }
-}
-
-/// A flag that the first Ctrl-C (or SIGTERM) raises; a second one ends the process at once.
-pub fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = flag.clone();
-    ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        warn!("stopping after this step; press Ctrl-C again to stop at once");
-    })?;
-    Ok(flag)
 }

@@ -53,6 +53,84 @@ pub struct Mention {
     /// What else the corpus says of it (assertion, individual parts of a composite).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+    /// How sure whoever predicted it is; none for a mention that people annotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+}
+
+/// How sure a model is of a mention: from 0 to 1. What the number means is for the one who made it to say; medner's is
+/// explained at [`mentions_from_probabilities`](crate::mentions_from_probabilities).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(try_from = "f32", into = "f32")]
+pub struct Confidence(f32);
+
+impl Confidence {
+    /// A confidence, or none where `value` is not from 0 to 1.
+    pub fn new(value: f32) -> Option<Self> {
+        // `-0.0 + 0.0` is `0.0`: there is one nought.
+        (0.0..=1.0).contains(&value).then_some(Self(value + 0.0))
+    }
+
+    /// As a number from 0 to 1.
+    pub const fn value(self) -> f32 {
+        self.0
+    }
+}
+
+impl TryFrom<f32> for Confidence {
+    type Error = &'static str;
+
+    fn try_from(value: f32) -> Result<Self, Self::Error> {
+        Self::new(value).ok_or("a confidence is a number from 0 to 1")
+    }
+}
+
+impl std::str::FromStr for Confidence {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().and_then(Self::new).ok_or("a confidence is a number from 0 to 1")
+    }
+}
+
+impl From<Confidence> for f32 {
+    fn from(confidence: Confidence) -> Self {
+        confidence.0
+    }
+}
+
+/// The shortest number that reads back as the same.
+impl std::fmt::Display for Confidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+// The number is never NaN, so that it has the order and the equality that mentions need.
+impl PartialEq for Confidence {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Confidence {}
+
+impl PartialOrd for Confidence {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Confidence {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl std::hash::Hash for Confidence {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
 }
 
 /// A relation as the corpus states it.
@@ -99,6 +177,7 @@ impl Mention {
             entity_type: entity_type.into(),
             concept_ids: Vec::new(),
             attributes: BTreeMap::new(),
+            confidence: None,
         }
     }
 

@@ -1,4 +1,4 @@
-use crate::{LabelSet, Mention, Span, Tag, Word, mentions_from_probabilities};
+use crate::{Confidence, Decision, LabelSet, Mention, Span, Tag, Word, mentions_from_probabilities};
 use std::ops::Range;
 
 /// What a model says of a document before anything is decided.
@@ -28,12 +28,15 @@ pub struct Allowed {
     pub line_boundaries: bool,
     /// Whether they may share words. (Only a head that scores spans can find such.)
     pub overlaps: bool,
+    /// Which pieces of a word decide what it is, where tokens are labelled.
+    pub decision: Decision,
 }
 
 /// Decides which mentions a document has: those that are more probable than not, once `offsets`, one for each type, are
 /// added to the log-odds.
 ///
-/// Where mentions may not overlap, the more probable span wins, and of two as probable the one that stands first.
+/// Where mentions may not overlap, the more probable span wins, and of two as probable the one that stands first. The
+/// confidence of a span is its probability, the offset included.
 pub fn mentions_from_findings(
     words: &[Word],
     findings: &Findings,
@@ -43,7 +46,7 @@ pub fn mentions_from_findings(
 ) -> Vec<Mention> {
     match findings {
         Findings::Labels(rows) if offsets.iter().all(|&offset| offset == 0.0) => {
-            mentions_from_probabilities(words, rows, labels, allowed.line_boundaries)
+            mentions_from_probabilities(words, rows, labels, allowed.decision, allowed.line_boundaries)
         }
         Findings::Labels(rows) => {
             let factor = |label: usize| match labels.tag(label) {
@@ -58,7 +61,7 @@ pub fn mentions_from_findings(
                 row.into_iter().map(|probability| probability / sum).collect()
             };
             let rows: Vec<f32> = rows.chunks_exact(labels.len()).flat_map(shifted).collect();
-            mentions_from_probabilities(words, &rows, labels, allowed.line_boundaries)
+            mentions_from_probabilities(words, &rows, labels, allowed.decision, allowed.line_boundaries)
         }
         Findings::Spans(found) => mentions_from_spans(words, found, labels, offsets, allowed),
     }
@@ -82,14 +85,15 @@ fn mentions_from_spans(
     });
     let mut taken = vec![false; words.len()];
     let mut mentions: Vec<Mention> = Vec::new();
-    for (_, span) in likely {
+    for (odds, span) in likely {
         let range = span.words.clone();
         if !allowed.overlaps && taken[range.clone()].iter().any(|&taken| taken) {
             continue;
         }
         taken[range.clone()].fill(true);
         let place = Span::new(words[range.start].span.start, words[range.end - 1].span.end);
-        mentions.push(Mention::new(place, labels.types[span.entity_type].as_str()));
+        let mention = Mention::new(place, labels.types[span.entity_type].as_str());
+        mentions.push(Mention { confidence: Confidence::new(1.0 / (1.0 + (-odds).exp())), ..mention });
     }
     mentions.sort_by_key(|mention| (mention.span().start, mention.span().end));
     mentions
@@ -108,7 +112,7 @@ mod tests {
         let findings =
             Findings::Spans(vec![span(0, 3, 0.7), span(1, 2, 0.9), span(2, 4, 0.6), span(4, 5, 0.4), span(3, 4, 0.1)]);
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
-        let allowed = Allowed { line_boundaries, overlaps };
+        let allowed = Allowed { line_boundaries, overlaps, ..Allowed::default() };
         let mentions = mentions_from_findings(&words, &findings, &labels, &[offset], allowed);
         let found: Vec<(usize, usize)> = mentions.iter().map(|m| (m.span().start, m.span().end)).collect();
         assert_eq!(found, expected);

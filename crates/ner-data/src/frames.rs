@@ -6,7 +6,9 @@
 use crate::new_file::NewFile;
 use crate::{Document, dataset::Split};
 use fs_err as fs;
-use polars::prelude::{Column, DataFrame, NamedFrom, ParquetReader, ParquetWriter, PolarsError, SerReader, Series};
+use polars::prelude::{
+    BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
+};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -122,10 +124,216 @@ pub fn read(path: &Path) -> Result<DataFrame, FrameError> {
     ParquetReader::new(file).finish().map_err(|source| FrameError::Parquet { path: path.into(), source })
 }
 
+/// Rows of a Parquet file that are read at once.
+const ROWS: usize = 8192;
+
+/// The texts of a Parquet file, chunk by chunk, with their ids.
+///
+/// Rows are numbered from 1; that is the id where no column of ids is named.
+pub struct Texts {
+    path: PathBuf,
+    text: String,
+    id: Option<String>,
+    row: usize,
+    rows: usize,
+}
+
+impl Texts {
+    /// Opens a file whose column `text` holds texts, and `id`, where it is named, their ids (texts or numbers).
+    ///
+    /// # Errors
+    /// Where it cannot be read or has no such column.
+    pub fn open(path: &Path, text: &str, id: Option<&str>) -> Result<Self, FrameError> {
+        let mut texts = Self { path: path.into(), text: text.into(), id: id.map(str::to_owned), row: 0, rows: 0 };
+        texts.rows = texts.reader()?.num_rows().map_err(|source| texts.fault(source))?;
+        texts.chunk(0)?;
+        Ok(texts)
+    }
+
+    /// Number of rows.
+    pub const fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    pub const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The next texts with their ids, in order; none at the end. A text or an id that is null is none.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    #[allow(clippy::type_complexity, reason = "a row is a pair")]
+    pub fn next_rows(&mut self) -> Result<Option<Vec<(Option<String>, Option<String>)>>, FrameError> {
+        if self.row >= self.rows {
+            return Ok(None);
+        }
+        let frame = self.chunk(ROWS)?;
+        let first = self.row;
+        self.row += ROWS;
+        let strings = |name: &str| -> Result<Vec<Option<String>>, PolarsError> {
+            let column = frame.column(name)?.cast(&DataType::String)?;
+            Ok(column.str()?.into_iter().map(|value| value.map(str::to_owned)).collect())
+        };
+        let texts = strings(&self.text).map_err(|source| self.fault(source))?;
+        let ids = match &self.id {
+            Some(id) => strings(id).map_err(|source| self.fault(source))?,
+            None => (0..texts.len()).map(|at| Some((first + at + 1).to_string())).collect(),
+        };
+        Ok(Some(ids.into_iter().zip(texts).collect()))
+    }
+
+    fn reader(&self) -> Result<ParquetReader<std::fs::File>, FrameError> {
+        Ok(ParquetReader::new(fs::File::open(&self.path)?.into_parts().0))
+    }
+
+    fn chunk(&self, rows: usize) -> Result<DataFrame, FrameError> {
+        let columns = std::iter::once(&self.text).chain(&self.id).cloned().collect();
+        let reader = self.reader()?.with_columns(Some(columns)).with_slice(Some((self.row, rows)));
+        reader.finish().map_err(|source| self.fault(source))
+    }
+
+    fn fault(&self, source: PolarsError) -> FrameError {
+        FrameError::Parquet { path: self.path.clone(), source }
+    }
+}
+
+/// A mention that a model found, as a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoundRow {
+    /// Id of the document.
+    pub document: String,
+    /// First position, in the unit that the writer chose.
+    pub start: usize,
+    /// Position after the last.
+    pub end: usize,
+    /// The text there.
+    pub text: String,
+    /// Type.
+    pub entity_type: String,
+    /// What a reader calls the type.
+    pub category: Option<String>,
+    /// From 0 to 1.
+    pub confidence: f32,
+    /// Names of the models, joined by `|`.
+    pub models: String,
+    /// Whether the confidence lies below the threshold.
+    pub below_threshold: bool,
+}
+
+/// Writes found mentions as Parquet, a row group at a time, in memory that does not grow with the file. The file
+/// appears when it is finished.
+pub struct FoundWriter {
+    rows: Vec<FoundRow>,
+    writer: BatchedWriter<std::fs::File>,
+    file: NewFile,
+    path: PathBuf,
+}
+
+/// Rows of a row group.
+const GROUP: usize = 1 << 16;
+
+impl FoundWriter {
+    /// A file that is to become `path`.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(path: &Path) -> Result<Self, FrameError> {
+        let file = NewFile::create(path)?;
+        let fault = |source| FrameError::Parquet { path: path.into(), source };
+        let schema = found(&[]).map_err(fault)?.schema().as_ref().clone();
+        let writer = ParquetWriter::new(file.reopen()?).batched(&schema).map_err(fault)?;
+        Ok(Self { rows: Vec::new(), writer, file, path: path.into() })
+    }
+
+    /// Writes one row.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&mut self, row: FoundRow) -> Result<(), FrameError> {
+        self.rows.push(row);
+        if self.rows.len() < GROUP { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), FrameError> {
+        let written = found(&self.rows).and_then(|frame| self.writer.write_batch(&frame));
+        self.rows.clear();
+        written.map_err(|source| FrameError::Parquet { path: self.path.clone(), source })
+    }
+
+    /// Writes everything and gives the file its name.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn finish(mut self) -> Result<(), FrameError> {
+        if !self.rows.is_empty() {
+            self.flush()?;
+        }
+        self.writer.finish().map_err(|source| FrameError::Parquet { path: self.path.clone(), source })?;
+        Ok(self.file.finish()?)
+    }
+}
+
+fn found(rows: &[FoundRow]) -> Result<DataFrame, PolarsError> {
+    DataFrame::new(vec![
+        strings("document", rows.iter().map(|row| Some(row.document.as_str()))),
+        numbers("start", rows.iter().map(|row| Some(row.start))),
+        numbers("end", rows.iter().map(|row| Some(row.end))),
+        strings("text", rows.iter().map(|row| Some(row.text.as_str()))),
+        strings("entity_type", rows.iter().map(|row| Some(row.entity_type.as_str()))),
+        strings("category", rows.iter().map(|row| row.category.as_deref())),
+        Series::new("confidence".into(), rows.iter().map(|row| row.confidence).collect::<Vec<f32>>()).into(),
+        strings("models", rows.iter().map(|row| Some(row.models.as_str()))),
+        Series::new("below_threshold".into(), rows.iter().map(|row| row.below_threshold).collect::<Vec<bool>>()).into(),
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Mention, Span};
+
+    #[test]
+    fn texts_and_findings_stream() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("found.parquet");
+        let row = |at: usize| FoundRow {
+            document: format!("d{at}"),
+            start: at,
+            end: at + 1,
+            text: "ä".repeat(at % 3),
+            entity_type: "X".into(),
+            category: (at % 2 == 0).then(|| "x".into()),
+            confidence: 0.5,
+            models: "a|b".into(),
+            below_threshold: false,
+        };
+        let count = GROUP + 3;
+        let mut writer = FoundWriter::create(&path).expect("made");
+        for at in 0..count {
+            writer.write(row(at)).expect("written");
+        }
+        writer.finish().expect("written");
+
+        let mut texts = Texts::open(&path, "text", Some("document")).expect("opened");
+        let mut rows = Vec::new();
+        while let Some(more) = texts.next_rows().expect("read") {
+            rows.extend(more);
+        }
+        assert_eq!((rows.len(), texts.len()), (count, count));
+        assert!(rows.iter().enumerate().all(|(at, (id, text))| {
+            let expected = row(at);
+            (id.as_deref(), text.as_deref()) == (Some(expected.document.as_str()), Some(expected.text.as_str()))
+        }));
+        // Numbers as ids; no ids; null.
+        let first = |text: &str, id| {
+            Texts::open(&path, text, id).expect("opened").next_rows().expect("read").expect("rows").swap_remove(1)
+        };
+        assert_eq!(first("category", Some("start")), (Some("1".into()), None));
+        assert_eq!(first("models", None), (Some("2".into()), Some("a|b".into())));
+        assert!(Texts::open(&path, "note", None).is_err());
+    }
 
     #[test]
     fn frames_are_read_back_as_they_were_written() {

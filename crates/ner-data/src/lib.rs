@@ -23,12 +23,13 @@ mod tags;
 mod tokenize;
 
 pub use align::{
-    Alignment, Misfit, MisfitReason, align, align_spans, mentions_from_probabilities, mentions_of, piece_labels,
+    Alignment, Decision, Misfit, MisfitReason, align, align_spans, mentions_from_probabilities, mentions_of,
+    piece_labels,
 };
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
-pub use document::{Argument, Document, Mention, Passage, Relation, Target};
+pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};
 pub use findings::{Allowed, Findings, FoundSpan, mentions_from_findings};
 pub use format::{Documents, Format, FormatOptions, Writer};
 pub use loss::{Fate, Item, Loss, LossReport, Tally};

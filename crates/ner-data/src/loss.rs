@@ -24,6 +24,8 @@ pub enum Item {
     Fragment,
     /// An attribute of a mention or a document.
     Attribute,
+    /// How sure a model is of a mention.
+    Confidence,
     /// An identifier of a concept.
     ConceptId,
     /// A relation.
@@ -42,6 +44,7 @@ impl Item {
             Self::Mention => "mentions",
             Self::Fragment => "fragments",
             Self::Attribute => "attributes",
+            Self::Confidence => "confidences",
             Self::ConceptId => "concept ids",
             Self::Relation => "relations",
         }
@@ -208,6 +211,12 @@ impl Comparison<'_> {
         for (key, value) in &old.attributes {
             let fate = fate_of(new.and_then(|new| new.attributes.get(key)), value);
             self.count(Item::Attribute, fate, || format!("the attribute {key} of {}", name()));
+        }
+        if let Some(confidence) = old.confidence {
+            let kept = new.is_some_and(|new| new.confidence == Some(confidence));
+            self.count(Item::Confidence, if kept { Fate::Kept } else { Fate::Lost }, || {
+                format!("the confidence of {}", name())
+            });
         }
         for id in &old.concept_ids {
             let kept = new.is_some_and(|new| new.concept_ids.contains(id));

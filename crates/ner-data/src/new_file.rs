@@ -29,6 +29,14 @@ impl NewFile {
         Ok(Self { file: BufWriter::new(file), path: path.into() })
     }
 
+    /// The same file, opened once more: for a writer that keeps what it writes to.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub(crate) fn reopen(&self) -> io::Result<std::fs::File> {
+        self.file.get_ref().reopen().map_err(|error| named(&self.path, error))
+    }
+
     /// Writes everything and gives the file its name.
     ///
     /// It is not forced to the disk: what is written here can be made again, and that takes longer for a folder of

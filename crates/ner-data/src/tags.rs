@@ -55,6 +55,20 @@ pub enum Position {
 const LETTERS: [(Position, char); 4] =
     [(Position::Begin, 'B'), (Position::Inside, 'I'), (Position::End, 'E'), (Position::Single, 'S')];
 
+/// The label of what is outside.
+const OUTSIDE: &str = "O";
+
+/// Letters of positions in all schemes that models are trained in.
+const FOREIGN_LETTERS: [(&str, Position); 7] = [
+    ("B", Position::Begin),
+    ("I", Position::Inside),
+    ("M", Position::Inside),
+    ("E", Position::End),
+    ("L", Position::End),
+    ("S", Position::Single),
+    ("U", Position::Single),
+];
+
 impl Position {
     fn letter(self) -> char {
         LETTERS.iter().find(|(position, _)| *position == self).map_or('I', |(_, letter)| *letter)
@@ -104,6 +118,48 @@ impl LabelSet {
         })
     }
 
+    /// Labels of a model that was trained elsewhere, in any order and scheme: the label set that says the same, and for
+    /// each of its labels the place in `names`, where it is there.
+    ///
+    /// Read are IOB1, IOB2, BIOES, BILOU (`L` and `U` for `E` and `S`), BMES and labels without a position, which are
+    /// the type; types come in the order of their first label. None where `names` holds a label twice.
+    pub fn from_any_names(names: &[&str]) -> Option<(Self, Vec<Option<usize>>)> {
+        let parse = |name: &str| -> Option<(Position, String)> {
+            if name == OUTSIDE {
+                return None;
+            }
+            let position = |letter: &str| FOREIGN_LETTERS.iter().find(|(known, _)| *known == letter).map(|row| row.1);
+            let parted = name.split_once('-').filter(|(_, entity_type)| !entity_type.is_empty());
+            let parted = parted.and_then(|(letter, entity_type)| Some((position(letter)?, entity_type)));
+            let (position, entity_type) = parted.unwrap_or((Position::Inside, name));
+            Some((position, entity_type.to_owned()))
+        };
+        let parsed: Vec<Option<(Position, String)>> = names.iter().map(|name| parse(name)).collect();
+        let has = |wanted: &[Position]| parsed.iter().flatten().any(|(position, _)| wanted.contains(position));
+        let scheme = match () {
+            () if has(&[Position::End, Position::Single]) => TagScheme::Bioes,
+            () if has(&[Position::Begin]) => TagScheme::Bio,
+            () => TagScheme::Io,
+        };
+        let mut labels = Self { scheme, types: Vec::new() };
+        for (_, entity_type) in parsed.iter().flatten() {
+            if labels.type_id(entity_type).is_none() {
+                labels.types.push(entity_type.clone());
+            }
+        }
+        let mut places = vec![None; labels.len()];
+        for (place, parsed) in parsed.iter().enumerate() {
+            let id = match parsed {
+                Some((position, entity_type)) => labels.id(Tag::Entity(*position, labels.type_id(entity_type)?)),
+                None => labels.id(Tag::Outside),
+            };
+            if places[id].replace(place).is_some() {
+                return None;
+            }
+        }
+        Some((labels, places))
+    }
+
     /// Number of labels, `O` included.
     pub fn len(&self) -> usize {
         1 + self.types.len() * self.scheme.positions().len()
@@ -122,7 +178,7 @@ impl LabelSet {
     /// The tag as text.
     pub fn name(&self, tag: Tag) -> String {
         match tag {
-            Tag::Outside => "O".into(),
+            Tag::Outside => OUTSIDE.into(),
             Tag::Entity(position, entity_type) => format!("{}-{}", position.letter(), self.types[entity_type]),
         }
     }
@@ -203,6 +259,21 @@ mod tests {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             assert_eq!(LabelSet::from_names(&names), Some(labels));
         }
+    }
+
+    #[test]
+    fn labels_of_any_order_and_scheme_are_read() {
+        let check = |names: &[&str], expected: Option<(&str, &[Option<usize>])>| {
+            let found = LabelSet::from_any_names(names);
+            let found = found.map(|(labels, places)| (labels.names().join(" "), places));
+            assert_eq!(found, expected.map(|(names, places)| (names.to_owned(), places.to_vec())), "{names:?}");
+        };
+        check(&["B-X", "I-X", "O"], Some(("O B-X I-X", &[Some(2), Some(0), Some(1)])));
+        check(&["O", "X", "cell-line"], Some(("O I-X I-cell-line", &[Some(0), Some(1), Some(2)])));
+        check(&["O", "I-X", "I-Y", "B-Y"], Some(("O B-X I-X B-Y I-Y", &[Some(0), None, Some(1), Some(3), Some(2)])));
+        check(&["O", "U-X", "L-X", "B-X"], Some(("O B-X I-X E-X S-X", &[Some(0), Some(3), None, Some(2), Some(1)])));
+        check(&["LABEL_0"], Some(("O I-LABEL_0", &[None, Some(0)])));
+        check(&["O", "E-X", "L-X"], None);
     }
 
     proptest! {

@@ -136,6 +136,8 @@ pub struct TextEncoder {
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     window: WindowSize,
+    /// Whether words are cut where a letter meets a digit.
+    cuts_words: bool,
 }
 
 /// Tokens encoded together, so that memory does not grow with the collection and all cores have work.
@@ -164,7 +166,13 @@ impl TextEncoder {
             );
             return Err(fault(message));
         }
-        Ok(Self { prefix: prefix.to_vec(), suffix, tokenizer, window })
+        Ok(Self { prefix: prefix.to_vec(), suffix, tokenizer, window, cuts_words: true })
+    }
+
+    /// The same with the pre-tokens of the tokenizer as words, uncut: for models that were trained elsewhere, where the
+    /// first piece of a pre-token decides for all of it.
+    pub fn with_whole_pre_tokens(self) -> Self {
+        Self { cuts_words: false, ..self }
     }
 
     /// Loads `tokenizer.json` of an encoder's folder, or else builds the BERT tokenizer that its `vocab.txt` and
@@ -244,7 +252,7 @@ impl TextEncoder {
                 TokenizeError::Document { document: format!("{} and after", chunk[0].id), message: error.to_string() }
             })?;
             for (document, encoding) in chunk.iter().zip(encodings) {
-                let tokens = tokens_of(&document.text, &encoding);
+                let tokens = tokens_of(&document.text, &encoding, self.cuts_words);
                 let sentences = sentence_starts(&tokens, &sentences(document));
                 let room = self.window.max_tokens - self.specials();
                 let mut windows = Vec::new();
@@ -263,7 +271,7 @@ impl TextEncoder {
 
 /// Tokens of one text. A combining mark that the normaliser took off belongs to the token before it, so that a token
 /// never ends inside a character as a reader sees it.
-fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
+fn tokens_of(text: &str, encoding: &tokenizers::Encoding, cuts_words: bool) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
     let (mut word, mut last) = (0, None);
@@ -272,7 +280,7 @@ fn tokens_of(text: &str, encoding: &tokenizers::Encoding) -> Vec<Token> {
         let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
         // Two pieces may be parts of one character that the normaliser took apart (Hangul).
         let apart = tokens.last().is_some_and(|before| before.span.end <= start);
-        if cut || (apart && letter_meets_digit(&chars, start)) {
+        if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
             word += 1;
         }
         last = Some(pre_token);

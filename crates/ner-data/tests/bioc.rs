@@ -14,6 +14,7 @@ fn mention(entity_type: &str, spans: &[(usize, usize)], ids: &[&str], attributes
         entity_type: entity_type.into(),
         concept_ids: ids.iter().map(|&id| id.into()).collect(),
         attributes: attributes.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        confidence: None,
     }
 }
 

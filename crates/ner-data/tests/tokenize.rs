@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_data::{
-    Document, EncodedDocument, LabelSet, Mention, Span, TagScheme, TextEncoder, WindowSize, Word, align,
-    mentions_from_probabilities, piece_labels,
+    Confidence, Decision, Document, EncodedDocument, LabelSet, Mention, Span, TagScheme, TextEncoder, WindowSize, Word,
+    align, mentions_from_probabilities, piece_labels,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -212,7 +212,10 @@ proptest! {
             let pieces = piece_labels(&words, &alignment.entities, &labels);
             prop_assert_eq!(pieces.len(), encoded.tokens.len());
             let probabilities = one_hot(&pieces, &labels);
-            prop_assert_eq!(&mentions_from_probabilities(&words, &probabilities, &labels, false), &mentions);
+            let certain = |mention: &Mention| Mention { confidence: Confidence::new(1.0), ..mention.clone() };
+            let mentions: Vec<Mention> = mentions.iter().map(certain).collect();
+            let found = mentions_from_probabilities(&words, &probabilities, &labels, Decision::Together, false);
+            prop_assert_eq!(&found, &mentions);
         }
     }
 }

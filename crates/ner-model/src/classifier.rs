@@ -20,6 +20,16 @@ pub enum Head {
     },
 }
 
+impl Head {
+    /// How many things it gives scores to: labels, or types.
+    pub fn outputs(self, labels: &LabelSet) -> usize {
+        match self {
+            Self::Token => labels.len(),
+            Self::Span { .. } => labels.types.len(),
+        }
+    }
+}
+
 /// An encoder with its head.
 #[derive(Debug)]
 pub enum Classifier {
@@ -61,11 +71,11 @@ pub enum Answers {
 }
 
 impl Classifier {
-    /// Names and shapes of all parameters.
-    pub fn shapes(config: &BertConfig, labels: &LabelSet, head: Head) -> Vec<(String, Vec<i64>)> {
+    /// Names and shapes of all parameters of a head with so many outputs ([`Head::outputs`]).
+    pub fn shapes(config: &BertConfig, outputs: usize, head: Head) -> Vec<(String, Vec<i64>)> {
         match head {
-            Head::Token => TokenClassifier::shapes(config, labels),
-            Head::Span { longest } => SpanClassifier::shapes(config, labels.types.len(), longest),
+            Head::Token => TokenClassifier::shapes(config, outputs),
+            Head::Span { longest } => SpanClassifier::shapes(config, outputs, longest),
         }
     }
 

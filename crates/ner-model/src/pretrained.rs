@@ -4,7 +4,8 @@ use crate::checkpoint::{self, Dtype, TensorData, modern_name, write_safetensors}
 use crate::parameters::BIAS;
 use crate::span_classifier::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, Parameters};
-use ner_data::{Allowed, LabelSet, WindowSize};
+use ner_data::dataset::LabelMap;
+use ner_data::{Allowed, Decision, LabelSet, TextEncoder, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -48,26 +49,65 @@ pub fn load_encoder(
     head: Head,
     seed: u64,
 ) -> Result<Pretrained, ModelError> {
-    load(config, weights, labels, head, Some(seed))
+    load(config, weights, head.outputs(labels), head, Some(seed))
 }
 
-/// Loads a trained classifier from its folder, with its labels and the way in which it reads.
+/// Loads a trained classifier from its folder, with its labels and the way in which it reads: a run's `model`, or any
+/// folder with a token-classification head in the hub's layout. The rows of such a head come in the order of our labels;
+/// a label that the model does not have is never likely.
 ///
 /// # Errors
-/// Where a file cannot be read, the labels are not those of a tag scheme, or a weight is missing.
+/// Where a file cannot be read, no labels are named, or a weight is missing.
 pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, Reading), ModelError> {
     let path = folder.join("config.json");
     let text = fs_err::read_to_string(&path)?;
-    let labels = labels_of(&text, &path)?;
-    let mut reading = Reading::of(&text, &path)?;
-    let model = load(&path, &folder.join("model.safetensors"), &labels, reading.head, None)?;
-    reading.window.max_tokens = reading.window.max_tokens.min(model.config.max_position_embeddings as usize);
+    let (labels, places) = labels_of(&text, &path)?;
+    let reading = Reading::of(&text, &path)?;
+    let weights = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
+    let weights = weights.unwrap_or_else(|| folder.join(WEIGHTS[0]));
+    let outputs = match reading.head {
+        Head::Token => places.iter().flatten().count(),
+        head => head.outputs(&labels),
+    };
+    let mut model = load(&path, &weights, outputs, reading.head, None)?;
+    if reading.head == Head::Token && !places.iter().copied().eq((0..places.len()).map(Some)) {
+        model.parameters = in_order_of(&model.parameters, &places)?;
+    }
     Ok((model, labels, reading))
+}
+
+/// Names of weights files, the better first.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+
+/// Score of a label that a model does not have: its probability is 0.
+const NEVER: f64 = -1e9;
+
+/// The parameters with the rows of the head from `places`.
+fn in_order_of(parameters: &Parameters, places: &[Option<usize>]) -> Result<Parameters, ModelError> {
+    let (weight, bias) = (parameters.get("classifier.weight")?, parameters.get("classifier.bias")?);
+    let row_of = |tensor: &Tensor, place: Option<usize>, otherwise: f64| match place {
+        Some(place) => tensor.get(place as i64),
+        None => tensor.get(0).full_like(otherwise),
+    };
+    let rows = |tensor: &Tensor, otherwise: f64| -> Tensor {
+        let rows: Vec<Tensor> = places.iter().map(|&place| row_of(tensor, place, otherwise)).collect();
+        Tensor::stack(&rows, 0)
+    };
+    let (weight, bias) = (rows(&weight, 0.0), rows(&bias, NEVER));
+    let tensor = |(name, tensor): (&str, &Tensor)| {
+        let tensor = match name {
+            "classifier.weight" => weight.shallow_clone(),
+            "classifier.bias" => bias.shallow_clone(),
+            _ => tensor.shallow_clone(),
+        };
+        (name.to_owned(), tensor)
+    };
+    Ok(Parameters::new(parameters.iter().map(tensor).collect()))
 }
 
 /// How a model reads documents, which its weights do not say. It stands under `medner` in `config.json`, where other
 /// programs pass over it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// Windows that the model was chosen with.
     pub window: WindowSize,
@@ -79,6 +119,12 @@ pub struct Reading {
     /// Whether mentions may overlap.
     #[serde(default)]
     pub overlaps: bool,
+    /// Which pieces of a word decide.
+    #[serde(default)]
+    pub decision: Decision,
+    /// What a reader calls the types of the model: `problem` for `Disease` (`[categories]` of the corpus).
+    #[serde(default)]
+    pub categories: LabelMap,
 }
 
 const READING: &str = "medner";
@@ -86,19 +132,42 @@ const READING: &str = "medner";
 impl Reading {
     /// What mentions may be.
     pub const fn allowed(&self) -> Allowed {
-        Allowed { line_boundaries: self.line_boundaries, overlaps: self.overlaps }
+        Allowed { line_boundaries: self.line_boundaries, overlaps: self.overlaps, decision: self.decision }
     }
 
-    /// That of a `config.json`, or the default for a model that was trained elsewhere.
+    /// That of a model that medner trained, from its `config.json`. A model that was trained elsewhere is read as
+    /// transformers reads it: in windows as long as its positions reach, and by the first pieces of words
+    /// ([`Decision::FirstPiece`]). Windows never reach past a model's positions.
     fn of(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
+        let positions = BertConfig::from_json(text, path)?.max_position_embeddings as usize;
         let config: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-        match config.get(READING) {
-            None => Ok(Self::default()),
+        let mut reading = match config.get(READING) {
+            None => Self::foreign(positions),
             Some(value) => {
-                serde_json::from_value(value.clone()).map_err(|error| fault(format!("`{READING}` in it: {error}")))
+                serde_json::from_value(value.clone()).map_err(|error| fault(format!("`{READING}` in it: {error}")))?
             }
-        }
+        };
+        reading.window.max_tokens = reading.window.max_tokens.min(positions);
+        Ok(reading)
+    }
+
+    fn foreign(positions: usize) -> Self {
+        let overlap = WindowSize::default().overlap.min(positions / 4);
+        let window = WindowSize { max_tokens: positions, overlap, packed: positions };
+        Self { window, decision: Decision::FirstPiece, ..Self::default() }
+    }
+
+    /// The text encoder of a folder that reads so.
+    ///
+    /// # Errors
+    /// Where its tokenizer cannot be loaded.
+    pub fn encoder(&self, folder: &Path) -> Result<TextEncoder, ModelError> {
+        let encoder = TextEncoder::from_folder(folder, self.window)?;
+        Ok(match self.decision {
+            Decision::Together => encoder,
+            Decision::FirstPiece => encoder.with_whole_pre_tokens(),
+        })
     }
 }
 
@@ -106,7 +175,7 @@ impl Reading {
 fn load(
     config: &Path,
     weights: &Path,
-    labels: &LabelSet,
+    outputs: usize,
     head: Head,
     seed: Option<u64>,
 ) -> Result<Pretrained, ModelError> {
@@ -118,7 +187,7 @@ fn load(
     let named: HashMap<String, &str> = file.names().map(|name| (our_name(name), name)).collect();
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
-    for (name, shape) in Classifier::shapes(&sizes, labels, head) {
+    for (name, shape) in Classifier::shapes(&sizes, outputs, head) {
         if let Some(seed) = seed.filter(|_| is_head(&name)) {
             let tensor = new_head(&name, &shape, head, seed);
             tensors.push((name, tensor));
@@ -186,17 +255,20 @@ fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 
-/// Reads the labels of a `config.json`.
-fn labels_of(text: &str, path: &Path) -> Result<LabelSet, ModelError> {
+/// Reads the labels of a `config.json`, and for each of ours its place among those of the file.
+fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), ModelError> {
     let fault = |message: String| ModelError::Config { path: path.into(), message };
     let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
     let map = value.get("id2label").and_then(Value::as_object).ok_or_else(|| fault("it has no id2label".into()))?;
     let name = |id: usize| map.get(&id.to_string()).and_then(Value::as_str);
     let names: Option<Vec<&str>> = (0..map.len()).map(name).collect();
     let names = names.ok_or_else(|| fault("id2label does not number its labels from 0".into()))?;
-    LabelSet::from_names(&names).ok_or_else(|| {
-        fault(format!("the labels {} are not O and then the tags of each type in IO, BIO or BIOES", names.join(", ")))
-    })
+    if let Some(labels) = LabelSet::from_names(&names) {
+        let places = (0..labels.len()).map(Some).collect();
+        return Ok((labels, places));
+    }
+    LabelSet::from_any_names(&names)
+        .ok_or_else(|| fault(format!("two of the labels {} mean the same", names.join(", "))))
 }
 
 /// Saves a model as Hugging Face does: weights and `config.json`. The tokenizer is saved by its owner.

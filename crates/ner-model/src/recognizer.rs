@@ -1,9 +1,26 @@
-use crate::{ModelError, Pretrained, Reading, Tagger, load_classifier};
+use crate::{ModelError, Precision, Pretrained, Reading, Tagger, find_device, load_classifier};
 use ner_data::{Document, EncodedDocument, Findings, LabelSet, Mention, TextEncoder, mentions_from_findings};
 use std::path::Path;
 use tch::{Device, Kind};
 
 /// A trained model with its tokenizer: text in, mentions out.
+///
+/// ```no_run
+/// # fn main() -> Result<(), ner_model::ModelError> {
+/// let recognizer = ner_model::Recognizer::open("experiments/runs/bc5cdr/20260102T030405Z-seed1/model")?;
+/// for mention in recognizer.annotate("Aspirin relieved the fever.")? {
+///     println!("{} {} {:?}", mention.span(), mention.entity_type, mention.confidence);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A model that medner trained reads as it was chosen on dev: in the windows of its recipe, the pieces of a word
+/// deciding together, or each span for itself. A model from elsewhere is read as transformers' pipeline reads it with the aggregation strategy
+/// `first`. What remains different from the pipeline: long texts are read in
+/// overlapping windows and never cut off; `E-X` and `L-X` end a mention and are no mention of their own; a type without
+/// a position may hold a hyphen; and a word is a pre-token of the tokenizer, where the pipeline takes for a continuation
+/// every piece that differs from its text in length (as those whose accent was a character of its own).
 #[derive(Debug)]
 pub struct Recognizer {
     tagger: Tagger,
@@ -12,8 +29,17 @@ pub struct Recognizer {
 }
 
 impl Recognizer {
-    /// Loads a model folder (a run's `model`, or any with a token-classification head) onto a device, to compute in
-    /// `kind`.
+    /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best device there is, in
+    /// the numbers that suit it: bf16 where the hardware computes in it, else fp32.
+    ///
+    /// # Errors
+    /// Where its files cannot be read or do not fit together.
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let device = find_device("auto")?;
+        Self::load(folder.as_ref(), device, Precision::Auto.resolve(device)?)
+    }
+
+    /// Loads a model folder onto a device, to compute in `kind`.
     ///
     /// # Errors
     /// Where its files cannot be read or do not fit together.
@@ -21,7 +47,7 @@ impl Recognizer {
         let (model, labels, reading) = load_classifier(folder)?;
         let Pretrained { config, parameters, .. } = model;
         let tagger = Tagger::new(&config, &labels, reading.head, &parameters, device, kind)?;
-        let encoder = TextEncoder::from_folder(folder, reading.window)?;
+        let encoder = reading.encoder(folder)?;
         Ok(Self { tagger, encoder, reading })
     }
 
@@ -38,6 +64,11 @@ impl Recognizer {
     /// How it reads documents.
     pub const fn reading(&self) -> &Reading {
         &self.reading
+    }
+
+    /// Its tokenizer. A clone of it can encode on another thread while this one computes.
+    pub const fn encoder(&self) -> &TextEncoder {
+        &self.encoder
     }
 
     /// Finds the mentions of one text.

@@ -58,23 +58,26 @@ impl Tagger {
             Classifier::Span(_) => Findings::Spans(Vec::new()),
         };
         let mut findings: Vec<Findings> = documents.iter().map(none).collect();
-        let windows: Vec<&Window> = documents.iter().flat_map(|document| &document.windows).collect();
-        let lengths: Vec<usize> = windows.iter().map(|window| window.tokens.len() + encoder.specials()).collect();
+        // Not by the windows' own numbers: documents that were encoded apart may come together.
+        let windows: Vec<(usize, &Window)> = documents
+            .iter()
+            .enumerate()
+            .flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window)))
+            .collect();
+        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
         for rows in batches_by_length(&lengths, BATCH_TOKENS) {
-            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].document], windows[row]);
+            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
             let batch = Batch { rows: rows.iter().map(input_ids).collect() };
-            let row_words: Vec<(usize, RowWords)> = rows
-                .iter()
-                .map(|&row| words_in(windows[row], &words[windows[row].document], encoder.offset()))
-                .collect();
+            let row_words: Vec<(usize, RowWords)> =
+                rows.iter().map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset())).collect();
             let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
             match self.model.answers(&batch, &row_words, self.kind) {
                 Answers::Labels(probabilities) => {
                     let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
                     for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
-                        let Window { document, tokens, core } = windows[*row];
+                        let (document, Window { tokens, core, .. }) = windows[*row];
                         let from = encoder.offset() + core.start - tokens.start;
-                        if let Findings::Labels(known) = &mut findings[*document] {
+                        if let Findings::Labels(known) = &mut findings[document] {
                             known[core.start * classes..core.end * classes]
                                 .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
                         }
@@ -82,14 +85,13 @@ impl Tagger {
                 }
                 Answers::Spans(found) => {
                     for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
-                        let Window { document, core, .. } = windows[*row];
+                        let (document, Window { core, .. }) = windows[*row];
                         let to_document = |span: FoundSpan| FoundSpan {
                             words: span.words.start + first..span.words.end + first,
                             ..span
                         };
-                        let in_core =
-                            |span: &FoundSpan| core.contains(&words[*document][span.words.start].tokens.start);
-                        if let Findings::Spans(known) = &mut findings[*document] {
+                        let in_core = |span: &FoundSpan| core.contains(&words[document][span.words.start].tokens.start);
+                        if let Findings::Spans(known) = &mut findings[document] {
                             known.extend(found.into_iter().map(to_document).filter(in_core));
                         }
                     }

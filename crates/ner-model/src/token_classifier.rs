@@ -1,5 +1,4 @@
 use crate::{Batch, Bert, BertConfig, Dropout, ModelError, Parameters};
-use ner_data::LabelSet;
 use tch::{Kind, Reduction, Tensor};
 
 /// Label of a token that the loss leaves out (special tokens, padding, context of another window).
@@ -14,10 +13,10 @@ pub struct TokenClassifier {
 }
 
 impl TokenClassifier {
-    /// Names and shapes of all parameters.
-    pub fn shapes(config: &BertConfig, labels: &LabelSet) -> Vec<(String, Vec<i64>)> {
+    /// Names and shapes of all parameters of a model with so many labels.
+    pub fn shapes(config: &BertConfig, labels: usize) -> Vec<(String, Vec<i64>)> {
         let mut shapes = Bert::shapes(config);
-        let labels = labels.len() as i64;
+        let labels = labels as i64;
         shapes.push(("classifier.weight".to_owned(), vec![labels, config.hidden_size]));
         shapes.push(("classifier.bias".to_owned(), vec![labels]));
         shapes

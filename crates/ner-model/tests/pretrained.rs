@@ -143,7 +143,7 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
     let folder = copied();
     let path = folder.path().join("config.json");
     for (labels, expected) in [
-        (r#"{"0": "O", "1": "B-X", "2": "B-Y"}"#, "the labels O, B-X, B-Y are not"),
+        (r#"{"0": "O", "1": "E-X", "2": "L-X"}"#, "two of the labels O, E-X, L-X mean the same"),
         (r#"{"0": "O", "2": "I-X"}"#, "does not number its labels from 0"),
         ("null", "it has no id2label"),
     ] {

@@ -51,7 +51,7 @@ fn parameters(head: Head) -> Parameters {
         };
         (name, Tensor::from_slice(&numbers).view(shape.as_slice()))
     };
-    Parameters::new(Classifier::shapes(&config(), &labels(), head).into_iter().map(tensor).collect())
+    Parameters::new(Classifier::shapes(&config(), head.outputs(&labels()), head).into_iter().map(tensor).collect())
 }
 
 /// Documents of the given lengths. A piece's label depends on it and on the piece before it, so that the embeddings
@@ -245,7 +245,7 @@ fn a_state_of_another_model_is_refused() {
     save_state(folder.path(), &trainer(&recipe(), &data), None).unwrap();
     let wider = BertConfig { intermediate_size: 96, ..config() };
     let random = Parameters::new(
-        Classifier::shapes(&wider, &labels(), Head::Token)
+        Classifier::shapes(&wider, labels().len(), Head::Token)
             .into_iter()
             .map(|(name, shape)| (name, Tensor::zeros(shape, (tch::Kind::Float, Device::Cpu))))
             .collect(),

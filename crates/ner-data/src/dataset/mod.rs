@@ -147,6 +147,9 @@ pub struct DatasetDescription {
     /// Maps of the corpus's types to other labels, by name; the one called `default` is always applied.
     #[serde(default)]
     pub label_maps: BTreeMap<String, LabelMap>,
+    /// What a reader calls the model's types (`problem`, `medication`), by the type.
+    #[serde(default)]
+    pub categories: LabelMap,
     /// Hyperparameters that suit this corpus better than the general ones, by the keys of a recipe.
     #[serde(default)]
     pub recipe: toml::Table,

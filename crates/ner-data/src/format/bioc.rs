@@ -14,6 +14,7 @@
 //!   as BC5CDR has it). A passage without it is text without a name.
 //! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|`
 //!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
+//! - The infon `confidence`, where it is a number from 0 to 1, is the confidence of a mention.
 //! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
 //! - A relation with nodes relates mentions. One without relates concepts, by its infons (BC5CDR, BioRED); so does one
@@ -26,7 +27,7 @@
 use super::faults::Faults;
 use super::pubtator::INDIVIDUAL_MENTIONS;
 use super::{Expressed, fragments};
-use crate::{Argument, CharIndex, DiagnosticKind, Document, Mention, Passage, Relation, Span, Target};
+use crate::{Argument, CharIndex, Confidence, DiagnosticKind, Document, Mention, Passage, Relation, Span, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// An element of BioC: what an XML element and a JSON object have in common.
@@ -168,6 +169,9 @@ const ID_INFONS: &[&str] = &["identifier", "mesh", "omim", "ncbi gene", "ncbi ta
 const ID_INFON: &str = "identifier";
 
 const NO_CONCEPT: &str = "-1";
+
+/// Infon of how sure a model is of a mention; one that is no number from 0 to 1 is an attribute like any other.
+const CONFIDENCE: &str = "confidence";
 
 /// Infon by which BC5CDR tells composite mentions and their parts.
 const ROLE_IN_COMPOSITE: &str = "CompositeRole";
@@ -406,6 +410,8 @@ impl<'e> Assembly<'e, '_> {
         for (key, value) in annotation.infons.iter().filter(|(key, _)| key != TYPE) {
             if is_id_infon(key) {
                 mention.concept_ids.extend(split_ids(value));
+            } else if let (CONFIDENCE, None, Ok(confidence)) = (key.as_str(), mention.confidence, value.parse()) {
+                mention.confidence = Some(confidence);
             } else if mention.attributes.insert(key.clone(), value.clone()).is_some() {
                 repeated += 1;
             }
@@ -494,6 +500,10 @@ fn is_id_infon(key: &str) -> bool {
     ID_INFONS.contains(&key.to_ascii_lowercase().replace('_', " ").as_str())
 }
 
+fn is_confidence(key: &str, value: &str) -> bool {
+    key == CONFIDENCE && value.parse::<Confidence>().is_ok()
+}
+
 fn split_ids(value: &str) -> impl Iterator<Item = String> {
     let ids = value.split(['|', ',', ';']).map(str::trim);
     ids.filter(|id| !id.is_empty() && *id != NO_CONCEPT).map(str::to_owned)
@@ -527,9 +537,13 @@ pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expre
         let concept_ids = split_ids(&sayable(&mention.concept_ids.join("|"))).collect();
         let attributes = strings(&mention.attributes, sayable).filter(|(key, value)| {
             let is_individual = key == ROLE_IN_COMPOSITE && value == INDIVIDUAL;
-            key != TYPE && !is_id_infon(key) && !is_individual
+            key != TYPE && !is_id_infon(key) && !is_individual && !is_confidence(key, value)
         });
-        Some(Mention { fragments: spans, entity_type, concept_ids, attributes: attributes.collect() })
+        let mut attributes: BTreeMap<String, String> = attributes.collect();
+        if mention.confidence.is_some() {
+            attributes.remove(CONFIDENCE);
+        }
+        Some(Mention { fragments: spans, entity_type, concept_ids, attributes, confidence: mention.confidence })
     });
     expressed.change_relations(|relation| express_relation(relation, sayable));
     let (mentions, relations) =
@@ -734,6 +748,7 @@ fn annotation(at: usize, mention: &Mention, text: impl Fn(Span) -> String) -> El
     if !mention.concept_ids.is_empty() {
         annotation.infons.push((ID_INFON.into(), mention.concept_ids.join("|")));
     }
+    annotation.infons.extend(mention.confidence.map(|confidence| (CONFIDENCE.into(), confidence.to_string())));
     annotation.infons.extend(mention.attributes.clone());
     for span in &mention.fragments {
         let mut location = Element::new(&LOCATION, 0);

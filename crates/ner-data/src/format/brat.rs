@@ -130,6 +130,13 @@ fn path_of_id(id: &str) -> PathBuf {
     if id.split('/').any(str::is_empty) { stem_of_id(id).into() } else { id.split('/').map(stem_of_id).collect() }
 }
 
+/// Whether a folder holds both files of a document; the annotation is written last.
+pub(super) fn is_written(folder: &Path, id: &str) -> bool {
+    let mut path = folder.join(path_of_id(id)).into_os_string();
+    path.push(format!(".{ANNOTATION}"));
+    Path::new(&path).is_file()
+}
+
 /// The mentions of a file so far.
 #[derive(Default)]
 struct Mentions {
@@ -316,8 +323,8 @@ fn token(text: &str) -> String {
 /// A fragment with a line break in it becomes several, which is what brat asks for. Types, names of attributes, kinds
 /// and roles get `_` for their white space. Line breaks in values of attributes become spaces. Ids of concepts with
 /// white space are left out. Relations are those between two mentions; roles that are missing or the same become `Arg1`
-/// and `Arg2`. Of mentions with the same place and type, the first stays. Passages, sentences, words and attributes of
-/// the document are left out.
+/// and `Arg2`. Of mentions with the same place and type, the first stays. Passages, sentences, words, attributes of the
+/// document and confidences are left out.
 pub fn express(document: &Document) -> Expressed {
     let index = document.char_index();
     let mut seen = HashSet::new();
@@ -333,7 +340,7 @@ pub fn express(document: &Document) -> Expressed {
             let value = if value.contains(is_line_break) { value.replace(is_line_break, " ") } else { value.clone() };
             attributes.entry(token(key)).or_insert(value);
         }
-        Some(Mention { fragments, entity_type, concept_ids, attributes })
+        Some(Mention { fragments, entity_type, concept_ids, attributes, confidence: None })
     });
     expressed.change_relations(|relation| {
         let mut arguments = relation.arguments.clone();

@@ -538,6 +538,11 @@ fn quotable(value: &str) -> String {
     value.replace(['"', '\n'], "_")
 }
 
+/// Whether a folder holds all files of a document; the concepts are written last.
+pub(super) fn is_written(folder: &Path, id: &str) -> bool {
+    folder.join("concept").join(format!("{}.con", stem_of_id(id))).is_file()
+}
+
 /// Writes a folder with `txt/`, `concept/` and, for documents with assertions, `ast/`.
 pub struct Sink {
     folder: PathBuf,
@@ -585,11 +590,11 @@ impl super::Sink for Sink {
         // A text that begins with a byte-order mark would lose it on reading.
         let mark = if document.text.as_bytes().starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK } else { &[] };
         self.write_file("txt", &format!("{name}.txt"), &[mark, document.text.as_bytes()].concat())?;
-        self.write_file("concept", &format!("{name}.con"), concepts.as_bytes())?;
         if !assertions.is_empty() {
             self.write_file("ast", &format!("{name}.ast"), assertions.as_bytes())?;
         }
-        Ok(())
+        // Last: it says that the document is there.
+        self.write_file("concept", &format!("{name}.con"), concepts.as_bytes())
     }
 
     fn finish(self: Box<Self>) -> io::Result<()> {

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `id` | a text or a number; the number of the line where it is missing |
 //! | `text` | the text |
-//! | `spans` | mentions: `start`, `end` and `label`, and where there are any `fragments`, `concept_ids`, `attributes` |
+//! | `spans` | mentions: `start`, `end` and `label`, and where there are any `fragments`, `concept_ids`, `attributes`, and `confidence` (from 0 to 1) |
 //! | `passages` | `kind`, `start` and `end` of each |
 //! | `sentences`, `words`, `fragments` | positions: `[[0, 7], [8, 11]]` |
 //! | `relations` | `{"kind": "CID", "arguments": [{"role": "Arg1", "target": {"mention": 0}}, …]}`; a `mention` is a place in `spans`, a `concept` an identifier |
@@ -32,7 +32,7 @@
 
 use super::lines::Lines;
 use super::{Expressed, Output};
-use crate::{CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
+use crate::{CharIndex, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -337,6 +337,13 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
     if let Some(attributes) = item.get("attributes") {
         mention.attributes = read_attributes(attributes, faults);
     }
+    if let Some(confidence) = item.get("confidence").filter(|value| !value.is_null()) {
+        // By way of its text: rounded to f64 and then to f32, it might not be the number that was written.
+        mention.confidence = confidence.as_number().and_then(|number| number.to_string().parse().ok());
+        if mention.confidence.is_none() {
+            faults.push(not_read("a confidence that is no number from 0 to 1"));
+        }
+    }
     Ok(mention)
 }
 
@@ -415,6 +422,8 @@ struct MentionForm<'d> {
     concept_ids: &'d [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     attributes: &'d BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<Confidence>,
 }
 
 #[derive(Serialize)]
@@ -428,8 +437,8 @@ impl<'d> From<&'d Mention> for MentionForm<'d> {
     fn from(mention: &'d Mention) -> Self {
         let Span { start, end } = mention.span();
         let fragments = if mention.is_discontinuous() { pairs(&mention.fragments) } else { Vec::new() };
-        let Mention { entity_type: label, concept_ids, attributes, .. } = mention;
-        Self { start, end, label, fragments, concept_ids, attributes }
+        let Mention { entity_type: label, concept_ids, attributes, confidence, .. } = mention;
+        Self { start, end, label, fragments, concept_ids, attributes, confidence: *confidence }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The law of formats, for their tests: what is written is read back, and what cannot be written is changed before.
 
 use super::{Format, FormatOptions, Output};
-use crate::{Argument, Document, Mention, Passage, Relation, Span, Target};
+use crate::{Argument, Confidence, Document, Mention, Passage, Relation, Span, Target};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -102,6 +102,8 @@ const NAMES: &[&str] = &[
     "D2|D3",
     "",
     "negated",
+    "confidence",
+    "0.5",
     "B-X",
     "O",
     "#",
@@ -115,7 +117,9 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
     let attributes = || btree_map(name(), name(), 0..3);
     let spans = || vec((0usize..40, 0usize..9), 0..4);
     let passages = vec((select(vec!["title", "abstract", "x y", ""]), 0usize..30, 0usize..12), 0..4);
-    let mention = (vec((0usize..12, 1usize..6), 1..3), name(), vec(name(), 0..3), attributes());
+    let confidence =
+        proptest::option::of((0.0f32..=1.0).prop_map(|value| Confidence::new(value).expect("in its range")));
+    let mention = (vec((0usize..12, 1usize..6), 1..3), name(), vec(name(), 0..3), attributes(), confidence);
     let argument = (name(), prop_oneof![name().prop_map(Target::Concept), (0usize..4).prop_map(Target::Mention)]);
     let relation = (name(), vec(argument, 0..4));
     let marks = (passages, spans(), spans(), vec(mention, 0..6), vec(relation, 0..3), attributes());
@@ -134,9 +138,9 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
         }
         let mentions: Vec<Mention> = mentions
             .into_iter()
-            .map(|(steps, entity_type, concept_ids, attributes)| {
+            .map(|(steps, entity_type, concept_ids, attributes, confidence)| {
                 let fragments = ascending(steps);
-                Mention { fragments, entity_type, concept_ids, attributes }
+                Mention { fragments, entity_type, concept_ids, attributes, confidence }
             })
             .filter(|mention| inside(mention.span()))
             .collect();

@@ -218,6 +218,15 @@ impl Format {
         }
     }
 
+    /// Whether a folder of such a format holds a document with this id, written to its end.
+    pub fn is_written(self, folder: &Path, id: &str) -> bool {
+        match self {
+            Self::Brat => brat::is_written(folder, id),
+            Self::I2b2 => i2b2::is_written(folder, id),
+            Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => false,
+        }
+    }
+
     /// Makes a file, or a folder where [`Format::is_folder`], to write documents into.
     ///
     /// # Errors

@@ -221,6 +221,7 @@ pub fn express(document: &Document) -> Expressed {
             concept_ids: mention.concept_ids.iter().filter(|id| can_say_concept(id)).cloned().collect(),
             attributes: individual_mentions(mention),
             fragments: mention.fragments.clone(),
+            confidence: None,
         };
         let sayable = !mention.is_discontinuous()
             && !mention.entity_type.is_empty()

@@ -1,0 +1,498 @@
+//! `medner annotate`: text in, mentions out.
+
+mod input;
+mod output;
+
+use crate::convert::SchemeName;
+use crate::formats::Columns;
+use crate::models::ModelArgs;
+use crate::{interrupt, progress};
+use anyhow::{Context, Result, bail, ensure};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use indicatif::ProgressBar;
+use input::{Done, Ids, Input, Kind, Mark, Source};
+use ner_annotate::{BatchSize, Finding, Model, Outcome, Summary, Thresholds, stream};
+use ner_data::{Document, LossReport};
+use output::{Offsets, Place, Sink, To};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tracing::{info, warn};
+
+/// Find mentions in texts: files, folders or stdin, in any format
+///
+/// Nothing is cut off: long documents are read in overlapping windows. Positions are those of the text as it is given.
+/// Documents stream through the models in constant memory and come out in their order. A document that cannot be read
+/// is named and left out, and the exit code is 1 at the end.
+///
+/// With several models all their mentions are kept, whatever they overlap; where two find the same span with the same
+/// type, it is one mention that names both, with the higher confidence.
+///
+/// The confidence of a mention is that of the least certain of the decisions that made it (its words, its joints, its
+/// two ends), from 0 to 1. It is of the span as a whole, and it is not calibrated.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner annotate note.txt --model i2b2 --to text              look at it
+  medner annotate notes/ --model i2b2 --out found/             each file of a folder into one of its own
+  medner annotate notes/ --model i2b2 --out found/ --resume    go on after it was interrupted
+  cat note.txt | medner annotate --model bc5cdr | jq .spans
+  medner annotate all.jsonl.gz --model bc5cdr --model anatem --out found.jsonl
+  medner annotate notes.parquet --text-column note --id-column id --model i2b2 --to parquet --out found.parquet
+  medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
+  medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
+
+What a folder of texts is to be written as is one file for each (OUT/ or a folder that is there), or all in one file
+(OUT.jsonl). brat and i2b2 are always folders. --resume passes over what OUT holds already; with it the result is that
+of an uninterrupted run.")]
+pub struct Args {
+    /// Files, folders, or - for stdin; what ends in .gz is unpacked [default: stdin]
+    #[arg(value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    models: ModelArgs,
+    /// Format of the inputs [default: what they look like; what looks like none is a text]
+    #[arg(long, value_name = "FORMAT", value_parser = kind_name())]
+    from: Option<Kind>,
+    /// Format of the output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    to: To,
+    /// File or folder to write, or - for stdout [default: stdout]
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Go on with an output that was interrupted: a folder, or a .jsonl file
+    #[arg(long)]
+    resume: bool,
+    /// Least confidence, from 0 to 1, of all types or of one; repeatable
+    #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
+    thresholds: Vec<(Option<String>, f32)>,
+    /// Keep what lies below the thresholds, marked `below_threshold`
+    #[arg(long)]
+    all_spans: bool,
+    /// What positions count
+    #[arg(long, value_enum, default_value_t)]
+    offsets: Offsets,
+    /// Column that holds the texts (Parquet)
+    #[arg(long, value_name = "NAME", default_value = "text")]
+    text_column: String,
+    /// Column that holds their ids (Parquet) [default: the number of the row]
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+    #[command(flatten)]
+    columns: Columns,
+    /// Scheme of the tags that are written (CoNLL)
+    #[arg(long, value_enum, default_value_t)]
+    scheme: SchemeName,
+}
+
+fn kind_name() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::names()).try_map(|name| Kind::from_name(&name).ok_or("unknown"))
+}
+
+fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
+    let (entity_type, number) = match text.rsplit_once('=') {
+        Some((entity_type, number)) => (Some(entity_type.to_owned()), number),
+        None => (None, text),
+    };
+    let least = number.parse().ok().filter(|least| (0.0..=1.0).contains(least));
+    Ok((entity_type, least.ok_or("a threshold is a number from 0 to 1, as in 0.5 or Disease=0.8")?))
+}
+
+/// Annotates.
+///
+/// # Errors
+/// Where a model or an input is not there, the output cannot be written, or a document could not be annotated.
+pub fn run(args: Args) -> Result<()> {
+    let wanted = match args.inputs.as_slice() {
+        [] if std::io::stdin().is_terminal() => bail!("no input is named; - is stdin"),
+        [] => vec![PathBuf::from("-")],
+        inputs => inputs.to_vec(),
+    };
+    let options = output::Options { to: args.to, offsets: args.offsets, scheme: args.scheme.scheme() };
+    output::check(&options)?;
+    let (inputs, is_tree) = input::find(&wanted, args.from)?;
+    let layout = Layout::new(&args, is_tree)?;
+    let annotator = args.models.load()?;
+    let thresholds = args.thresholds(annotator.models())?;
+    let Some(begun) = layout.begin(&args, &inputs, &args.settings(annotator.models(), &thresholds))? else {
+        info!("all of it is there already");
+        return Ok(());
+    };
+    let stop = interrupt::stop_flag("stopping after this batch")?;
+
+    let bytes: Option<Vec<u64>> = begun.inputs.iter().map(|(_, input)| input.bytes()).collect();
+    let bar = match &bytes {
+        Some(bytes) => progress::bytes("annotating", bytes.iter().sum()),
+        None => progress::documents("annotating"),
+    };
+    let source = Source {
+        inputs: begun.inputs,
+        options: input::Options {
+            columns: args.columns,
+            text_column: args.text_column.clone(),
+            id_column: args.id_column.clone(),
+        },
+        done: begun.done,
+        together: !matches!(layout, Layout::PerInput(_)),
+        bar: bytes.is_some().then(|| bar.clone()),
+    };
+    let mut writing = Writing {
+        models: annotator.models(),
+        options,
+        layout: &layout,
+        inputs: &inputs,
+        to: args.to,
+        thresholds,
+        all_spans: args.all_spans,
+        open: None,
+        losses: LossReport::default(),
+        tally: Tally::default(),
+        bar: &bar,
+        counts_documents: bytes.is_none(),
+        input: None,
+        bad_in_input: 0,
+    };
+    writing.begin()?;
+    let start = Instant::now();
+    let read = move |push: &mut dyn FnMut(ner_annotate::Event<Mark>) -> bool| {
+        source.read(push);
+        Ok(())
+    };
+    let summary = stream(&annotator, BatchSize::default(), &stop, read, |outcome| writing.take(outcome))?;
+    bar.finish_and_clear();
+    writing.finish(&summary)?;
+    layout.end(&summary)?;
+    writing.report(&summary, start.elapsed().as_secs_f64());
+    if summary.stopped {
+        let hint = if layout.can_resume() { "; go on with --resume" } else { "; the output is not written" };
+        bail!("stopped after {} documents{hint}", summary.documents);
+    }
+    match writing.tally.bad {
+        0 => Ok(()),
+        bad => bail!("{bad} documents or parts of the input could not be annotated; they are named above"),
+    }
+}
+
+impl Args {
+    fn thresholds(&self, models: &[Model]) -> Result<Thresholds> {
+        let mut thresholds = Thresholds::default();
+        let types: BTreeSet<&String> = models.iter().flat_map(|model| &model.recognizer.labels().types).collect();
+        for (entity_type, least) in &self.thresholds {
+            match entity_type {
+                None => thresholds.general = *least,
+                Some(entity_type) => {
+                    let known = || types.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                    ensure!(
+                        types.contains(entity_type),
+                        "no model finds the type {entity_type}; there are {}",
+                        known()
+                    );
+                    thresholds.by_type.insert(entity_type.clone(), *least);
+                }
+            }
+        }
+        Ok(thresholds)
+    }
+
+    /// What must be the same where an output is gone on with.
+    fn settings(&self, models: &[Model], thresholds: &Thresholds) -> Value {
+        let models: Vec<Value> =
+            models.iter().map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
+        json!({
+            "models": models,
+            "threshold": thresholds.general,
+            "thresholds": thresholds.by_type,
+            "all_spans": self.all_spans,
+            "to": format!("{:?}", self.to),
+            "offsets": format!("{:?}", self.offsets),
+            "scheme": format!("{:?}", self.scheme),
+        })
+    }
+}
+
+/// Which outputs there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Layout {
+    /// Everything goes into one.
+    One(Place),
+    /// One for each input, in a folder.
+    PerInput(PathBuf),
+    /// Files for each document, in a folder.
+    PerDocument(PathBuf),
+}
+
+/// What is left to do.
+struct Begun {
+    inputs: Vec<(usize, Input)>,
+    done: Done,
+}
+
+/// In a folder that is written: what it is written with, so that nothing else is added to it.
+const SETTINGS: &str = ".medner-annotate.json";
+
+impl Layout {
+    fn new(args: &Args, is_tree: bool) -> Result<Self> {
+        let Some(out) = args.out.as_ref().filter(|out| *out != Path::new("-")) else {
+            ensure!(!args.to.is_folder(), "{:?} is a folder of files; say --out FOLDER", args.to);
+            return Ok(Self::One(Place::Stdout));
+        };
+        if args.to.is_folder() {
+            return Ok(Self::PerDocument(out.clone()));
+        }
+        let says_folder = out.to_string_lossy().ends_with(std::path::MAIN_SEPARATOR);
+        if says_folder || out.is_dir() || (is_tree && out.extension().is_none()) {
+            return Ok(Self::PerInput(out.clone()));
+        }
+        let is_special = std::fs::metadata(out).is_ok_and(|facts| !facts.is_file());
+        let is_packed = out.extension().is_some_and(|ending| ending == "gz");
+        if args.to == To::Jsonl && !is_special && !is_packed {
+            return Ok(Self::One(Place::Lines { part: with_suffix(out, ".part"), path: out.clone() }));
+        }
+        Ok(Self::One(Place::Path(out.clone())))
+    }
+
+    const fn can_resume(&self) -> bool {
+        matches!(self, Self::PerInput(_) | Self::PerDocument(_) | Self::One(Place::Lines { .. }))
+    }
+
+    /// Where the settings stand.
+    fn settings(&self) -> Option<PathBuf> {
+        match self {
+            Self::PerInput(folder) | Self::PerDocument(folder) => Some(folder.join(SETTINGS)),
+            Self::One(Place::Lines { part, .. }) => Some(with_suffix(part, ".json")),
+            Self::One(_) => None,
+        }
+    }
+
+    /// Looks at what is there; none where nothing is left to do.
+    fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
+        ensure!(!args.resume || self.can_resume(), "--resume is for --out with a folder or a .jsonl file");
+        let mut begun = Begun { inputs: inputs.iter().cloned().enumerate().collect(), done: Done::Nothing };
+        let is_begun = match self {
+            Self::One(Place::Lines { part, path }) => {
+                if args.resume && !part.exists() && path.exists() {
+                    return Ok(None);
+                }
+                part.exists()
+            }
+            Self::One(_) => return Ok(Some(begun)),
+            Self::PerInput(folder) | Self::PerDocument(folder) => {
+                fs_err::create_dir_all(folder)?;
+                fs_err::read_dir(folder)?.next().is_some()
+            }
+        };
+        let Some(place) = self.settings() else { return Ok(Some(begun)) };
+        fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        if is_begun {
+            self.check_begun(args, &place, settings)?;
+        } else {
+            fs_err::write(&place, settings.to_string())?;
+        }
+        match self {
+            Self::One(Place::Lines { part, .. }) if is_begun => {
+                let mut ids = Ids::default();
+                let count = output::ids_of_whole_lines(part, |id| {
+                    ids.insert(id);
+                })?;
+                info!("{count} documents are there already");
+                begun.done = Done::Ids(ids);
+            }
+            Self::One(_) => {}
+            Self::PerInput(folder) => {
+                let mut paths = BTreeSet::new();
+                for input in inputs {
+                    let path = output_of(folder, input, args.to);
+                    ensure!(paths.insert(path.clone()), "two inputs would both become {}", path.display());
+                }
+                begun.inputs.retain(|(_, input)| !output_of(folder, input, args.to).exists());
+                let there = inputs.len() - begun.inputs.len();
+                if there > 0 {
+                    info!("{there} of {} files are there already", inputs.len());
+                }
+            }
+            Self::PerDocument(folder) => {
+                if let Some(format) = args.to.format() {
+                    begun.done = Done::Folder(folder.clone(), format);
+                }
+            }
+        }
+        Ok((!begun.inputs.is_empty()).then_some(begun))
+    }
+
+    fn check_begun(&self, args: &Args, place: &Path, settings: &Value) -> Result<()> {
+        let out = match self {
+            Self::One(Place::Lines { part, .. }) => part.display(),
+            _ => args.out.as_deref().unwrap_or(Path::new("")).display(),
+        };
+        ensure!(args.resume, "{out} holds something already; --resume goes on with what was interrupted");
+        let there: Option<Value> =
+            place.is_file().then(|| anyhow::Ok(serde_json::from_str(&fs_err::read_to_string(place)?)?)).transpose()?;
+        ensure!(there.is_some(), "{out} is nothing that annotate began: it has no {}", place.display());
+        // As text: numbers that were read are of another width than those that were not.
+        ensure!(
+            there.as_ref().map(Value::to_string) == Some(settings.to_string()),
+            "{out} was begun with other models or settings ({} names them); --resume goes on only with the same",
+            place.display()
+        );
+        Ok(())
+    }
+
+    /// Takes away what only an interrupted output needs.
+    fn end(&self, summary: &Summary) -> Result<()> {
+        if let (Self::One(Place::Lines { .. }), Some(settings), false) = (self, self.settings(), summary.stopped) {
+            fs_err::remove_file(settings)?;
+        }
+        Ok(())
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+fn output_of(folder: &Path, input: &Input, to: To) -> PathBuf {
+    folder.join(format!("{}.{}", input.name, to.extension()))
+}
+
+/// What was counted.
+#[derive(Default)]
+struct Tally {
+    mentions: BTreeMap<String, usize>,
+    below: usize,
+    bad: usize,
+}
+
+/// The outputs while they are written.
+struct Writing<'w> {
+    models: &'w [Model],
+    options: output::Options,
+    layout: &'w Layout,
+    inputs: &'w [Input],
+    to: To,
+    thresholds: Thresholds,
+    all_spans: bool,
+    open: Option<Box<dyn Sink>>,
+    losses: LossReport,
+    tally: Tally,
+    bar: &'w ProgressBar,
+    counts_documents: bool,
+    /// The input whose documents come.
+    input: Option<usize>,
+    bad_in_input: usize,
+}
+
+impl Writing<'_> {
+    /// Opens what all documents go into.
+    fn begin(&mut self) -> Result<()> {
+        let place = match self.layout {
+            Layout::One(place) => place.clone(),
+            Layout::PerDocument(folder) => Place::Path(folder.clone()),
+            Layout::PerInput(_) => return Ok(()),
+        };
+        let title = match self.inputs {
+            [input] => input.name.clone(),
+            inputs => format!("{} files", inputs.len()),
+        };
+        self.open = Some(output::create(&self.options, &place, &title, self.models)?);
+        Ok(())
+    }
+
+    fn take(&mut self, outcome: Outcome<Mark>) -> Result<()> {
+        match outcome {
+            Outcome::Annotated(document, findings) => self.write(&document, findings),
+            Outcome::Failed(id, error) => {
+                let file = self.input.map(|at| self.inputs[at].path.display().to_string()).unwrap_or_default();
+                self.bad(&format!("{file}: document {id}: {error}"));
+                Ok(())
+            }
+            Outcome::Mark(Mark::Bad(message)) => {
+                self.bad(&message);
+                Ok(())
+            }
+            Outcome::Mark(Mark::Begin(input)) => {
+                (self.input, self.bad_in_input) = (Some(input), 0);
+                Ok(())
+            }
+            Outcome::Mark(Mark::End(_)) => self.end_input(),
+        }
+    }
+
+    fn bad(&mut self, message: &str) {
+        self.tally.bad += 1;
+        self.bad_in_input += 1;
+        self.bar.suspend(|| warn!("left out: {message}"));
+    }
+
+    fn write(&mut self, document: &Document, findings: Vec<Finding>) -> Result<()> {
+        let findings = self.thresholds.apply(findings, self.all_spans);
+        for finding in &findings {
+            *self.tally.mentions.entry(finding.entity_type.clone()).or_default() += 1;
+            self.tally.below += usize::from(finding.below_threshold);
+        }
+        if self.counts_documents {
+            self.bar.inc(1);
+        }
+        self.sink()?.write(document, &findings)
+    }
+
+    /// The output of the document in hand.
+    fn sink(&mut self) -> Result<&mut Box<dyn Sink>> {
+        if self.open.is_none()
+            && let (Layout::PerInput(folder), Some(at)) = (self.layout, self.input)
+        {
+            let input = &self.inputs[at];
+            let place = Place::Path(output_of(folder, input, self.to));
+            self.open = Some(output::create(&self.options, &place, &input.name, self.models)?);
+        }
+        self.open.as_mut().context("no output is open")
+    }
+
+    fn end_input(&mut self) -> Result<()> {
+        if matches!(self.layout, Layout::PerInput(_)) {
+            // An input without documents becomes an output without any; but not one that cannot be read.
+            if self.bad_in_input == 0 {
+                self.sink()?;
+            }
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if let Some(sink) = self.open.take() {
+            self.losses.merge(&sink.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Ends the output that all documents went into. One that was interrupted stays unfinished.
+    fn finish(&mut self, summary: &Summary) -> Result<()> {
+        let to_stdout = *self.layout == Layout::One(Place::Stdout);
+        if summary.stopped && !to_stdout {
+            self.open = None;
+            return Ok(());
+        }
+        self.close()
+    }
+
+    fn report(&self, summary: &Summary, seconds: f64) {
+        let types = self.tally.mentions.iter().map(|(entity_type, count)| format!("{entity_type} {count}"));
+        let types = types.collect::<Vec<_>>().join(", ");
+        let mentions: usize = self.tally.mentions.values().sum();
+        let below =
+            if self.all_spans { format!(", {} of them below the thresholds", self.tally.below) } else { String::new() };
+        let Summary { documents, tokens, windows, .. } = summary;
+        let rate = if seconds > 0.0 { *documents as f64 / seconds } else { 0.0 };
+        info!(
+            "{documents} documents ({tokens} tokens in {windows} windows, {rate:.1} documents/s): {mentions} mentions{}{below}",
+            if types.is_empty() { String::new() } else { format!(" ({types})") },
+        );
+        for (item, tally) in self.losses.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
+            info!("the format cannot say all: {item}: {} moved, {} lost", tally.moved, tally.lost);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Annotation from outside, with a model small enough for a test.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
+use ner_data::{CharIndex, Document, Format, FormatOptions, LabelSet, Span, TagScheme};
+use ner_model::{BertConfig, Parameters, TokenClassifier, save_parameters};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind, Tensor};
+
+const SECRET: &str = "naloxone";
+
+/// A model of weights that look random, whose vocabulary is single letters; `phase` makes it another.
+fn model(folder: &Path, types: [&str; 2], phase: f64) {
+    fs::create_dir_all(folder).unwrap();
+    let labels = LabelSet::new(TagScheme::Bio, types);
+    let mut vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).into();
+    vocabulary.extend("abcdefghijklmnopqrstuvwxyz0123456789.,".chars().flat_map(|c| [c.to_string(), format!("##{c}")]));
+    let names: BTreeMap<String, String> =
+        labels.names().into_iter().enumerate().map(|(at, name)| (at.to_string(), name)).collect();
+    let config = format!(
+        r#"{{"model_type": "bert", "vocab_size": {}, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 64, "id2label": {}}}"#,
+        vocabulary.len(),
+        serde_json::to_string(&names).unwrap()
+    );
+    let sizes = BertConfig::from_json(&config, folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
+    fs::write(folder.join("vocab.txt"), vocabulary.join("\n")).unwrap();
+    let random = |(name, shape): (String, Vec<i64>)| {
+        let count = shape.iter().product::<i64>();
+        let numbers = (Tensor::arange(count, (Kind::Float, Device::Cpu)).square() * 0.37 + phase).sin();
+        let numbers = numbers.view(shape.as_slice()) * if name.starts_with("classifier") { 1.0 } else { 0.3 };
+        (name.clone(), if name.ends_with("LayerNorm.weight") { numbers + 1.0 } else { numbers })
+    };
+    let tensors = TokenClassifier::shapes(&sizes, labels.len()).into_iter().map(random).collect();
+    save_parameters(&folder.join("model.safetensors"), &Parameters::new(tensors)).unwrap();
+}
+
+/// A folder with two models, `first` and `second`.
+struct Bench(tempfile::TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        model(&folder.path().join("first"), ["Drug", "Disease"], 0.0);
+        model(&folder.path().join("second"), ["Disease", "Organ"], 1.0);
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+        command.env_remove("RUST_LOG").env("OMP_NUM_THREADS", "1").current_dir(self.0.path());
+        command.args(["annotate", "--runs", "runs", "--precision", "fp32", "--device", "cpu"]).args(arguments);
+        if !arguments.contains(&"--model") {
+            command.args(["--model", "first"]);
+        }
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// The lines of JSON on stdout of a command that must succeed.
+    fn lines(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const ODD: &str = "\u{feff}Fever,\tnaloxone 5 mg\r\n\r\n\u{c}caf\u{e9} cafe\u{301} 👩\u{200d}🔬 x\u{200b}y abc\u{0} \u{202e}end 中文 a.b\n\n";
+
+#[test]
+fn offsets_are_exact_on_the_text_as_given_in_every_format() {
+    let bench = Bench::new();
+    bench.write("odd.txt", ODD);
+    let found = bench.lines(&["odd.txt"]);
+    let spans = found[0]["spans"].as_array().unwrap();
+    assert!(spans.len() > 3, "{spans:?}");
+    assert_eq!((&found[0]["id"], &found[0]["text"]), (&"odd".into(), &ODD.into()));
+    let index = CharIndex::new(ODD);
+    let position = |span: &Value, key: &str| span[key].as_u64().unwrap() as usize;
+    let mut expected = Vec::new();
+    for span in spans {
+        let place = Span::new(position(span, "start"), position(span, "end"));
+        assert_eq!(index.slice(ODD, place), span["text"].as_str());
+        assert_eq!(span["attributes"]["models"], "first");
+        expected.push((place, span["label"].as_str().unwrap().to_owned()));
+    }
+    for span in bench.lines(&["odd.txt", "--offsets", "bytes"])[0]["spans"].as_array().unwrap() {
+        assert_eq!(ODD.get(position(span, "start")..position(span, "end")), span["text"].as_str());
+    }
+    // What is written is read back with the same mentions, where the format keeps the text.
+    let places = |document: &Document| -> Vec<(Span, String)> {
+        document.mentions.iter().map(|mention| (mention.span(), mention.entity_type.clone())).collect()
+    };
+    for (format, out) in [("jsonl", "o.jsonl"), ("bioc-json", "o.json"), ("brat", "o.brat"), ("pubtator", "o.pub")] {
+        let output = bench.run(&["odd.txt", "--to", format, "--out", out]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let format = Format::from_name(format).unwrap();
+        let (documents, faults) = format.read(&bench.path(out), &FormatOptions::default()).unwrap();
+        assert_eq!(faults.0, []);
+        assert_eq!(places(&documents[0]), expected, "{format}");
+    }
+    for format in ["bioc-xml", "i2b2", "conll", "parquet", "csv", "html", "text"] {
+        let out = format!("o2.{format}");
+        let output = bench.run(&["odd.txt", "--to", format, "--out", &out]);
+        assert!(output.status.success() && bench.path(&out).exists(), "{format}: {}", stderr(&output));
+    }
+    let csv = fs::read_to_string(bench.path("o2.csv")).unwrap();
+    assert!(csv.starts_with("document,start,end,text,entity_type,category,confidence,models,below_threshold\nodd,"));
+    assert!(!fs::read_to_string(bench.path("o2.text")).unwrap().contains('\u{0}'));
+    // From Parquet, from gzip by way of convert, and from stdin.
+    let again = bench.lines(&["o2.parquet", "--text-column", "text"]);
+    assert_eq!((again.len(), &again[0]["id"]), (expected.len(), &"1".into()));
+    let mut child = bench.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(ODD.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&line["id"], &line["spans"]), (&"stdin".into(), &found[0]["spans"]));
+}
+
+#[test]
+fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
+    let bench = Bench::new();
+    bench.write("in/good.txt", "abc de");
+    bench.write("in/latin.txt", [b"line\n", SECRET.as_bytes(), b" \xe9"].concat());
+    bench.write(
+        "in/more.jsonl",
+        format!("{{\"id\": \"1\", \"text\": \"ab\"}}\n{{\"text\": {SECRET}\n{{\"id\": \"2\", \"text\": \"cd\"}}\n"),
+    );
+    let output = bench.run(&["in", "-v"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(said.contains("in/latin.txt:2: byte 14 is not UTF-8") && said.contains("in/more.jsonl:2"), "{said}");
+    assert!(
+        said.contains("2 documents or parts of the input could not be annotated") && said.contains("3 documents ("),
+        "{said}"
+    );
+    assert!(!said.contains(SECRET), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let ids: Vec<String> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
+    assert_eq!(ids, ["\"good\"", "\"1\"", "\"2\""]);
+
+    // The same ids in two files.
+    bench.write("in/other.jsonl", "{\"id\": \"1\", \"text\": \"ab\"}\n");
+    bench.write("in/third.jsonl", "{\"id\": \"1\", \"text\": \"cd\"}\n");
+    let lines = bench.lines(&["in/other.jsonl", "in/third.jsonl"]);
+    assert_eq!((&lines[0]["id"], &lines[1]["id"]), (&"1".into(), &"third/1".into()));
+
+    for (arguments, message) in [
+        (["none.txt", "--to", "csv"], "none.txt"),
+        (["in", "--to", "brat"], "say --out FOLDER"),
+        (["in", "--threshold", "Drgu=0.5"], "no model finds the type Drgu; there are Disease, Drug"),
+        (["in", "--model", "third"], "no model third"),
+    ] {
+        let output = bench.run(&arguments);
+        assert!(!output.status.success() && stderr(&output).contains(message), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn several_models_thresholds_and_categories() {
+    let bench = Bench::new();
+    bench.write("note.txt", "The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.");
+    let spans = |arguments: &[&str]| -> Vec<Value> {
+        bench.lines(&[&["note.txt"], arguments].concat())[0]["spans"].as_array().unwrap().clone()
+    };
+    let key = |span: &Value| (span["start"].as_u64(), span["end"].as_u64(), span["label"].to_string());
+    let (first, second) = (spans(&["--model", "first"]), spans(&["--model", "second"]));
+    let both = spans(&["--model", "first", "--model", "second"]);
+    let mut expected: Vec<_> = first.iter().chain(&second).map(key).collect();
+    expected.sort();
+    expected.dedup();
+    let mut found: Vec<_> = both.iter().map(key).collect();
+    found.sort();
+    assert!(!first.is_empty() && !second.is_empty());
+    assert_eq!(found, expected);
+    for span in &both {
+        let of = |spans: &[Value]| {
+            spans.iter().find(|other| key(other) == key(span)).map(|s| s["confidence"].as_f64().unwrap())
+        };
+        let names = match (of(&first), of(&second)) {
+            (Some(_), Some(_)) => "first|second",
+            (Some(_), None) => "first",
+            _ => "second",
+        };
+        assert_eq!(span["attributes"]["models"], names);
+        assert_eq!(span["confidence"].as_f64(), of(&first).into_iter().chain(of(&second)).reduce(f64::max));
+    }
+
+    let confidences: Vec<f64> = first.iter().map(|span| span["confidence"].as_f64().unwrap()).collect();
+    let middle = confidences.iter().sum::<f64>() / confidences.len() as f64;
+    let threshold = middle.to_string();
+    let kept = spans(&["--threshold", &threshold]);
+    assert_eq!(kept.len(), confidences.iter().filter(|&&confidence| confidence >= middle).count());
+    let all = spans(&["--threshold", &threshold, "--all-spans"]);
+    assert_eq!(all.len(), first.len());
+    let below = all.iter().filter(|span| span["attributes"]["below_threshold"] == "true").count();
+    assert_eq!(below, all.len() - kept.len());
+
+    bench.write("categories.toml", "Disease = \"problem\"\n[second]\nOrgan = \"anatomy\"\nDisease = \"other\"\n");
+    let with = spans(&["--model", "first", "--model", "second", "--categories", "categories.toml"]);
+    for span in &with {
+        let category = span["attributes"].get("category").and_then(Value::as_str);
+        match (span["label"].as_str().unwrap(), span["attributes"]["models"].as_str().unwrap()) {
+            ("Drug", _) => assert_eq!(category, None),
+            ("Organ", _) => assert_eq!(category, Some("anatomy")),
+            ("Disease", "first") => assert_eq!(category, Some("problem")),
+            ("Disease", "second") => assert_eq!(category, Some("other")),
+            _ => assert!(category.is_some()),
+        }
+    }
+}
+
+/// Enough documents for several batches.
+fn many() -> String {
+    let line = |at: usize| {
+        format!("{{\"id\": \"d{at}\", \"text\": \"abc {at} de, fg{} hij. {}\"}}\n", at % 7, "klm no ".repeat(at % 5))
+    };
+    (0..3000).map(line).collect()
+}
+
+fn wait_for(child: &mut Child, is_there: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_there() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(begin.elapsed() < Duration::from_secs(60), "nothing is written");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// All files below a folder with what they hold; without those that only a run in progress has.
+fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files =
+        walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    let visible = files.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    visible.map(|entry| (entry.path().strip_prefix(folder).unwrap().into(), fs::read(entry.path()).unwrap())).collect()
+}
+
+/// The input comes through a pipe that stays open, so that the process is killed in the middle for certain.
+#[test]
+fn a_killed_annotation_that_is_resumed_equals_an_uninterrupted_one() {
+    let bench = Bench::new();
+    let input = many();
+    bench.write("all.jsonl", &input);
+    for (format, out) in [("jsonl", "found.jsonl"), ("brat", "found.brat"), ("i2b2", "found.i2b2")] {
+        let output = bench.run(&["all.jsonl", "--to", format, "--out", &format!("whole-{out}")]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let arguments = ["-", "--from", "jsonl", "--to", format, "--out", out];
+        let mut child = bench.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        pipe.write_all(&input.as_bytes()[..input.len() - 100]).unwrap();
+        pipe.flush().unwrap();
+        let (part, folder) = (bench.path(&format!("{out}.part")), bench.path(out));
+        let is_begun = || fs::metadata(&part).is_ok_and(|facts| facts.len() > 0) || tree_len(&folder) > 9;
+        wait_for(&mut child, is_begun);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(pipe);
+        if format == "jsonl" {
+            // A half line at the end, whatever the moment of the kill.
+            let mut bytes = fs::read(&part).unwrap();
+            bytes.truncate(bytes.len() - 3);
+            fs::write(&part, bytes).unwrap();
+        }
+
+        // Not over what is there, and not with other settings.
+        let file = ["all.jsonl", "--to", format, "--out", out];
+        assert!(stderr(&bench.run(&file)).contains("--resume goes on"));
+        let other = bench.run(&[&file[..], &["--resume", "--threshold", "0.5"]].concat());
+        assert!(stderr(&other).contains("other models or settings"), "{}", stderr(&other));
+
+        let output = bench.run(&[&file[..], &["--resume"]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let whole = bench.path(&format!("whole-{out}"));
+        if format == "jsonl" {
+            assert!(fs::read(bench.path(out)).unwrap() == fs::read(&whole).unwrap());
+            assert!(!part.exists() && !bench.path("found.jsonl.part.json").exists());
+        } else {
+            assert!(tree(&folder) == tree(&whole));
+        }
+    }
+}
+
+fn tree_len(folder: &Path) -> usize {
+    if folder.is_dir() { tree(folder).len() } else { 0 }
+}
+
+#[test]
+fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
+    let bench = Bench::new();
+    for at in 0..500 {
+        bench.write(&format!("in/{}/{at}.txt", at % 3), format!("abc {at} de fg.\nhij {}", at % 11));
+    }
+    let arguments = ["in", "--out", "out", "--to", "csv"];
+    let mut child = bench.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    // It may end before it is killed; then there is nothing left to do.
+    let begin = Instant::now();
+    while tree_len(&bench.path("out")) == 0 && begin.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().ok();
+    child.wait().unwrap();
+    assert!(bench.run(&[&arguments[..], &["--resume"]].concat()).status.success());
+    assert!(bench.run(&["in", "--out", "whole/", "--to", "csv"]).status.success());
+    let found = tree(&bench.path("out"));
+    assert_eq!(found.len(), 500);
+    assert!(found == tree(&bench.path("whole")));
+    // Once more: nothing is left.
+    let output = bench.run(&[&arguments[..], &["--resume"]].concat());
+    assert!(output.status.success() && stderr(&output).contains("all of it is there already"), "{}", stderr(&output));
+}

@@ -1,0 +1,12 @@
+//! Annotates text with models: several at once, their findings merged, categorised and held against thresholds, one
+//! document or a stream of any length.
+//!
+//! It knows nothing of files, formats, the network or the command line: the command and the server both stand on it.
+
+mod annotator;
+mod finding;
+mod stream;
+
+pub use annotator::{Annotator, Encoders, Model, Prepared};
+pub use finding::{Finding, Thresholds, merge};
+pub use stream::{BatchSize, Event, Outcome, Summary, stream};

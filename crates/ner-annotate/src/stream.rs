@@ -1,0 +1,194 @@
+//! A stream of documents through models, in order and in constant memory.
+
+use crate::{Annotator, Encoders, Finding, Prepared};
+use ner_data::{Document, TokenizeError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// What a source gives.
+#[derive(Debug)]
+pub enum Event<E> {
+    /// A document to annotate.
+    Document(Document),
+    /// Something of the caller's own (a new file, a document that cannot be read), which comes out in its place.
+    Mark(E),
+}
+
+/// What comes out, in the order in which it went in.
+#[derive(Debug)]
+pub enum Outcome<E> {
+    /// A document and what was found in it, before thresholds.
+    Annotated(Document, Vec<Finding>),
+    /// A document, by its id, that a tokenizer failed on.
+    Failed(String, TokenizeError),
+    /// As it went in.
+    Mark(E),
+}
+
+/// How many documents are computed at once: until one of the limits is reached.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchSize {
+    /// Bytes of text.
+    pub bytes: usize,
+    /// Documents and marks.
+    pub events: usize,
+}
+
+impl Default for BatchSize {
+    /// Enough that the windows of a batch fill the model's own batches with rows of like length.
+    fn default() -> Self {
+        Self { bytes: 1 << 17, events: 1024 }
+    }
+}
+
+/// What went through a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Documents that were annotated.
+    pub documents: usize,
+    /// Their tokens, over all models.
+    pub tokens: usize,
+    /// Their windows, over all models.
+    pub windows: usize,
+    /// Whether it was stopped before its end.
+    pub stopped: bool,
+}
+
+/// Batches that are encoded and wait for the models; more would take memory and gain nothing.
+const AHEAD: usize = 2;
+
+/// A batch on its way from the encoding thread.
+type Batch<E> = Vec<Item<E>>;
+
+enum Item<E> {
+    Ready(Prepared),
+    Failed(String, TokenizeError),
+    Mark(E),
+}
+
+/// Annotates what `source` gives. It reads on a thread of its own, where the documents of a batch are encoded, too,
+/// while the models compute the one before on this thread; `sink` is given the outcomes on this thread, in order.
+///
+/// `source` pushes events; a push returns false where no more are wanted. Once `stop` is raised, the batch in hand is
+/// finished and no other begun.
+///
+/// # Errors
+/// The first error of the sink, else that of the source.
+pub fn stream<E: Send, X: Send>(
+    annotator: &Annotator,
+    size: BatchSize,
+    stop: &AtomicBool,
+    source: impl FnOnce(&mut dyn FnMut(Event<E>) -> bool) -> Result<(), X> + Send,
+    sink: impl FnMut(Outcome<E>) -> Result<(), X>,
+) -> Result<Summary, X> {
+    let encoders = annotator.encoders();
+    let (sender, receiver) = sync_channel::<Batch<E>>(AHEAD);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let mut feed = Feed { encoders, size, sender, waiting: Vec::new(), bytes: 0 };
+            let read = source(&mut |event| !stop.load(Ordering::Relaxed) && feed.push(event));
+            feed.flush();
+            read
+        });
+        // The receiver goes when this returns, so that a source that waits to push ends as well.
+        let computed = compute(annotator, receiver, stop, sink);
+        let read = match reading.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let summary = computed?;
+        read?;
+        Ok(summary)
+    })
+}
+
+fn compute<E, X>(
+    annotator: &Annotator,
+    batches: Receiver<Batch<E>>,
+    stop: &AtomicBool,
+    mut sink: impl FnMut(Outcome<E>) -> Result<(), X>,
+) -> Result<Summary, X> {
+    let mut summary = Summary::default();
+    for batch in batches {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (mut ready, mut order) = (Vec::new(), Vec::with_capacity(batch.len()));
+        for item in batch {
+            order.push(match item {
+                Item::Ready(prepared) => {
+                    summary.documents += 1;
+                    summary.tokens += prepared.tokens();
+                    summary.windows += prepared.windows();
+                    ready.push(prepared);
+                    None
+                }
+                Item::Failed(id, error) => Some(Outcome::Failed(id, error)),
+                Item::Mark(mark) => Some(Outcome::Mark(mark)),
+            });
+        }
+        let found = annotator.find(&ready, |_| {});
+        let mut annotated =
+            ready.into_iter().zip(found).map(|(prepared, found)| Outcome::Annotated(prepared.document, found));
+        for outcome in order {
+            if let Some(outcome) = outcome.or_else(|| annotated.next()) {
+                sink(outcome)?;
+            }
+        }
+    }
+    summary.stopped = stop.load(Ordering::Relaxed);
+    Ok(summary)
+}
+
+/// Gathers events into batches and encodes these.
+struct Feed<E> {
+    encoders: Encoders,
+    size: BatchSize,
+    sender: SyncSender<Batch<E>>,
+    waiting: Vec<Event<E>>,
+    bytes: usize,
+}
+
+impl<E> Feed<E> {
+    fn push(&mut self, event: Event<E>) -> bool {
+        if let Event::Document(document) = &event {
+            self.bytes += document.text.len();
+        }
+        self.waiting.push(event);
+        if self.bytes < self.size.bytes && self.waiting.len() < self.size.events {
+            return true;
+        }
+        self.flush()
+    }
+
+    /// Sends what waits; false where nobody takes it.
+    fn flush(&mut self) -> bool {
+        self.bytes = 0;
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return true;
+        }
+        self.sender.send(self.encode(waiting)).is_ok()
+    }
+
+    fn encode(&self, events: Vec<Event<E>>) -> Batch<E> {
+        let documents = events.iter().filter_map(|event| match event {
+            Event::Document(document) => Some(document.clone()),
+            Event::Mark(_) => None,
+        });
+        let mut together = self.encoders.prepare(documents.collect()).ok().map(Vec::into_iter);
+        let item = |event| match (event, &mut together) {
+            (Event::Mark(mark), _) => Some(Item::Mark(mark)),
+            (Event::Document(_), Some(together)) => together.next().map(Item::Ready),
+            // One of them fails; which one, each alone will tell.
+            (Event::Document(document), None) => {
+                let id = document.id.clone();
+                match self.encoders.prepare(vec![document]) {
+                    Ok(prepared) => prepared.into_iter().next().map(Item::Ready),
+                    Err(error) => Some(Item::Failed(id, error)),
+                }
+            }
+        };
+        events.into_iter().filter_map(item).collect()
+    }
+}

@@ -1,0 +1,189 @@
+//! A page of texts with their mentions highlighted, document by document, so that it can be written as a stream.
+
+use crate::ReportError;
+use crate::page::{Page, Value};
+use ner_data::{CharIndex, Span};
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// A mention to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Highlight {
+    /// Where it stands.
+    pub span: Span,
+    /// What stands behind it: a type.
+    pub label: String,
+    /// What its colour goes by.
+    pub category: String,
+    /// What a pointer that rests on it is told.
+    pub details: String,
+    /// Whether it is shown as doubtful.
+    pub is_doubtful: bool,
+}
+
+/// Colours of the style.
+const COLOURS: usize = 5;
+
+/// A page that is written from top to bottom.
+#[derive(Debug)]
+pub struct AnnotatedPage {
+    top: String,
+    bottom: String,
+    colours: HashMap<String, usize>,
+}
+
+/// Where the documents stand in the frame.
+const PLACE: &str = "<main>";
+
+impl AnnotatedPage {
+    /// A page; `models` are named at its top, `version` is medner's.
+    ///
+    /// # Errors
+    /// Where the template fails, for which no reason is known.
+    pub fn new(title: &str, models: &str, version: &str) -> Result<Self, ReportError> {
+        let warning = "Found by a program that errs. It is for research and development, and no medical device.";
+        let page = Page {
+            title: title.into(),
+            subtitle: "Annotated text".into(),
+            warning: Some(warning.into()),
+            provenance: vec![("Models", Value::Text(models.into()))],
+            sections: Vec::new(),
+            version: version.into(),
+        };
+        let html = page.html()?;
+        let (top, bottom) = html.split_once(PLACE).unwrap_or((&html, ""));
+        Ok(Self { top: format!("{top}{PLACE}\n"), bottom: bottom.into(), colours: HashMap::new() })
+    }
+
+    /// What stands before the documents.
+    pub fn top(&self) -> &str {
+        &self.top
+    }
+
+    /// What stands behind them.
+    pub fn bottom(&self) -> &str {
+        &self.bottom
+    }
+
+    /// One document. Mentions may nest and cross: each has a line of its own under the text, and its label behind it.
+    pub fn document(&mut self, id: &str, text: &str, highlights: &[Highlight]) -> String {
+        let index = CharIndex::new(text);
+        let spans: Vec<Span> = highlights.iter().map(|highlight| highlight.span).collect();
+        let levels = levels(&spans);
+        let mut html = format!("<article><h2>{}</h2>\n<div class=\"note\">", escaped(id));
+        for (segment, mut over) in segments(index.len(), &spans) {
+            over.sort_by_key(|&at| std::cmp::Reverse(levels[at]));
+            for &at in &over {
+                let Highlight { category, details, is_doubtful, .. } = &highlights[at];
+                let next = self.colours.len();
+                let colour = 1 + *self.colours.entry(category.clone()).or_insert(next) % COLOURS;
+                let doubtful = if *is_doubtful { " doubtful" } else { "" };
+                // Writing to a string does not fail.
+                let _ = write!(
+                    html,
+                    "<mark class=\"series-{colour}{doubtful}\" style=\"padding-bottom:{}px\" title=\"{}\">",
+                    4 * levels[at],
+                    escaped(details)
+                );
+            }
+            html.push_str(&escaped(index.slice(text, segment).unwrap_or_default()));
+            html.push_str(&"</mark>".repeat(over.len()));
+            for &at in over.iter().rev().filter(|&&at| highlights[at].span.end == segment.end) {
+                let _ = write!(html, "<sub>{}</sub>", escaped(&highlights[at].label));
+            }
+        }
+        html.push_str("</div></article>\n");
+        html
+    }
+}
+
+/// The parts of `0..len` between the borders of the spans, and for each the places of the spans that cover it.
+pub fn segments(len: usize, spans: &[Span]) -> Vec<(Span, Vec<usize>)> {
+    let mut borders: Vec<usize> = spans.iter().flat_map(|span| [span.start, span.end]).chain([0, len]).collect();
+    borders.sort_unstable();
+    borders.dedup();
+    let mut order: Vec<usize> = (0..spans.len()).filter(|&at| !spans[at].is_empty()).collect();
+    order.sort_by_key(|&at| spans[at].start);
+    let mut coming = order.into_iter().peekable();
+    let mut over: Vec<usize> = Vec::new();
+    let segment = |pair: &[usize]| {
+        let segment = Span::new(pair[0], pair[1]);
+        over.retain(|&at| spans[at].end > segment.start);
+        while let Some(at) = coming.next_if(|&at| spans[at].start <= segment.start) {
+            over.push(at);
+        }
+        (segment, over.clone())
+    };
+    borders.windows(2).map(segment).collect()
+}
+
+/// A line for each span such that no two that overlap share one; the first is 0.
+fn levels(spans: &[Span]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..spans.len()).collect();
+    // The shorter of two that begin together lies nearer to the text.
+    order.sort_by_key(|&at| (spans[at].start, spans[at].end));
+    let mut ends: Vec<usize> = Vec::new();
+    let mut levels = vec![0; spans.len()];
+    for at in order {
+        let free = ends.iter().position(|&end| end <= spans[at].start);
+        let level = free.unwrap_or(ends.len());
+        if free.is_none() {
+            ends.push(0);
+        }
+        ends[level] = spans[at].end;
+        levels[at] = level;
+    }
+    levels
+}
+
+/// Text as HTML. Control characters, which HTML cannot say, are shown by their pictures.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\n' | '\t' | '\r' => html.push(character),
+            '\0'..='\u{1f}' => html.push(char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}')),
+            '\u{7f}'..='\u{9f}' => html.push('\u{fffd}'),
+            _ => html.push(character),
+        }
+    }
+    html
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mentions_that_nest_and_cross_have_their_own_lines() {
+        let spans = [Span::new(0, 4), Span::new(1, 2), Span::new(3, 6)];
+        assert_eq!(levels(&spans), [0, 1, 1]);
+        let found: Vec<(String, Vec<usize>)> =
+            segments(7, &spans).into_iter().map(|(span, over)| (span.to_string(), over)).collect();
+        let expected: [(&str, &[usize]); 6] =
+            [("0..1", &[0]), ("1..2", &[0, 1]), ("2..3", &[0]), ("3..4", &[0, 2]), ("4..6", &[2]), ("6..7", &[])];
+        assert_eq!(found, expected.map(|(span, over)| (span.to_owned(), over.to_vec())));
+
+        let highlight = |span: Span, label: &str| Highlight {
+            span,
+            label: label.into(),
+            category: label.into(),
+            details: "\"x\"".into(),
+            is_doubtful: false,
+        };
+        let mut page = AnnotatedPage::new("t", "m", "0").expect("a page");
+        let html = page.document("<1>", "a<ä\u{1b}cde", &[highlight(spans[0], "X"), highlight(spans[2], "Y")]);
+        assert!(
+            html.contains("<h2>&lt;1&gt;</h2>") && html.contains("&lt;ä") && html.contains("title=\"&quot;x&quot;\"")
+        );
+        assert!(!html.contains('\u{1b}') && html.contains('\u{241b}'));
+        assert_eq!(html.matches("<mark").count(), html.matches("</mark>").count());
+        assert_eq!(html.matches("<sub>").count(), 2);
+        assert!(page.top().contains("no medical device") && page.bottom().ends_with("</html>"));
+        assert!(!page.top().contains("Contents"));
+    }
+}
