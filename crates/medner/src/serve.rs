@@ -5,6 +5,7 @@ use crate::models::ModelArgs;
 use crate::stdout::stdout;
 use anyhow::{Context, Result};
 use ner_serve::{Limits, Options, ServeError, Server};
+use std::env::VarError;
 use std::io::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -69,7 +70,11 @@ pub fn run(args: &Args) -> Result<()> {
     let token = match (&args.token, args.no_token) {
         (_, true) => None,
         (Some(token), _) => Some(token.clone()),
-        (None, _) => std::env::var("MEDNER_TOKEN").ok(),
+        (None, _) => match std::env::var("MEDNER_TOKEN") {
+            Err(VarError::NotPresent) => None,
+            // One that cannot be read is not none.
+            read => Some(read.context("MEDNER_TOKEN")?),
+        },
     };
     let body = usize::from(args.max_body) << 20;
     let defaults = Limits::default();
