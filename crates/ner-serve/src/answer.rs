@@ -94,7 +94,7 @@ impl Answer {
 
 fn written<'a>(document: &'a Document, findings: &'a [Finding], offsets: Offsets) -> io::Result<WrittenDocument<'a>> {
     let index = document.char_index();
-    let mention = |finding: &'a Finding| {
+    let mention = |finding: &'a Finding| -> io::Result<WrittenMention<'a>> {
         let bytes = index.bytes(finding.span).ok_or(io::ErrorKind::InvalidData)?;
         let (start, end) = match offsets {
             Offsets::Chars => (finding.span.start, finding.span.end),
@@ -111,6 +111,5 @@ fn written<'a>(document: &'a Document, findings: &'a [Finding], offsets: Offsets
             below_threshold: finding.below_threshold,
         })
     };
-    let mentions = findings.iter().map(mention).collect::<io::Result<_>>()?;
-    Ok(WrittenDocument { id: &document.id, mentions })
+    Ok(WrittenDocument { id: &document.id, mentions: findings.iter().map(mention).collect::<io::Result<_>>()? })
 }

@@ -200,7 +200,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -
     let (waiting, wishes) = timeout_at(until, read).await.map_err(too_long)??;
     *documents = waiting.len();
     let (reply, found) = oneshot::channel();
-    let job = Job { found: Vec::with_capacity(waiting.len()), waiting, reply, places: [place, bytes] };
+    let job = Job { found: Vec::with_capacity(waiting.len()), waiting, reply, _places: [place, bytes] };
     let is_gone = |_| Problem::new(Kind::Internal, "the models are gone");
     shared.jobs.send(job).map_err(|_| is_gone(()))?;
     drop(arriving);

@@ -29,7 +29,7 @@ pub struct Job {
     /// Where the answer goes; closed once nobody waits for it.
     pub reply: oneshot::Sender<Result<Found, Failed>>,
     /// Its places in the queue, which it leaves when it is dropped.
-    pub places: [OwnedSemaphorePermit; 2],
+    pub _places: [OwnedSemaphorePermit; 2],
 }
 
 /// Requests that are on their way to the queue: worth a moment of waiting.
