@@ -6,7 +6,9 @@ use crate::progress;
 use crate::run_record::{CodeRecord, CorpusRecord, EncoderRecord, Plan, RunRecord, now, runs_folder};
 use crate::{OutputFormat, eval, interrupt, threshold};
 use anyhow::{Context, Result, bail};
-use ner_data::{DatasetDescription, Decision, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align};
+use ner_data::{
+    DatasetDescription, Decision, Document, Format, FormatOptions, LabelSet, Split, Splits, TextEncoder, align,
+};
 use ner_eval::{Scores, score_documents};
 use ner_model::{
     BertConfig, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_token_classifier,

@@ -148,15 +148,22 @@ fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
     let bench = Bench::new();
     bench.write("in/good.txt", "abc de");
     bench.write("in/latin.txt", [b"line\n", SECRET.as_bytes(), b" \xe9"].concat());
-    bench.write("in/more.jsonl", format!("{{\"id\": \"1\", \"text\": \"ab\"}}\n{{\"text\": {SECRET}\n{{\"id\": \"2\", \"text\": \"cd\"}}\n"));
+    bench.write(
+        "in/more.jsonl",
+        format!("{{\"id\": \"1\", \"text\": \"ab\"}}\n{{\"text\": {SECRET}\n{{\"id\": \"2\", \"text\": \"cd\"}}\n"),
+    );
     let output = bench.run(&["in", "-v"]);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     assert!(said.contains("in/latin.txt:2: byte 14 is not UTF-8") && said.contains("in/more.jsonl:2"), "{said}");
-    assert!(said.contains("2 documents or parts of the input could not be annotated") && said.contains("3 documents ("), "{said}");
+    assert!(
+        said.contains("2 documents or parts of the input could not be annotated") && said.contains("3 documents ("),
+        "{said}"
+    );
     assert!(!said.contains(SECRET), "{said}");
     let text = String::from_utf8(output.stdout).unwrap();
-    let ids: Vec<String> = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
+    let ids: Vec<String> =
+        text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].to_string()).collect();
     assert_eq!(ids, ["\"good\"", "\"1\"", "\"2\""]);
 
     // The same ids in two files.
@@ -194,14 +201,16 @@ fn several_models_thresholds_and_categories() {
     assert!(!first.is_empty() && !second.is_empty());
     assert_eq!(found, expected);
     for span in &both {
-        let of = |spans: &[Value]| spans.iter().find(|other| key(other) == key(span)).map(|s| s["confidence"].as_f64().unwrap());
+        let of = |spans: &[Value]| {
+            spans.iter().find(|other| key(other) == key(span)).map(|s| s["confidence"].as_f64().unwrap())
+        };
         let names = match (of(&first), of(&second)) {
             (Some(_), Some(_)) => "first|second",
             (Some(_), None) => "first",
             _ => "second",
         };
         assert_eq!(span["attributes"]["models"], names);
-        assert_eq!(span["confidence"].as_f64(), of(&first).max(of(&second)));
+        assert_eq!(span["confidence"].as_f64(), of(&first).into_iter().chain(of(&second)).reduce(f64::max));
     }
 
     let confidences: Vec<f64> = first.iter().map(|span| span["confidence"].as_f64().unwrap()).collect();
@@ -230,7 +239,9 @@ fn several_models_thresholds_and_categories() {
 
 /// Enough documents for several batches.
 fn many() -> String {
-    let line = |at: usize| format!("{{\"id\": \"d{at}\", \"text\": \"abc {at} de, fg{} hij. {}\"}}\n", at % 7, "klm no ".repeat(at % 5));
+    let line = |at: usize| {
+        format!("{{\"id\": \"d{at}\", \"text\": \"abc {at} de, fg{} hij. {}\"}}\n", at % 7, "klm no ".repeat(at % 5))
+    };
     (0..3000).map(line).collect()
 }
 
@@ -245,7 +256,8 @@ fn wait_for(child: &mut Child, is_there: impl Fn() -> bool) {
 
 /// All files below a folder with what they hold; without those that only a run in progress has.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let files = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    let files =
+        walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
     let visible = files.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
     visible.map(|entry| (entry.path().strip_prefix(folder).unwrap().into(), fs::read(entry.path()).unwrap())).collect()
 }

@@ -107,13 +107,21 @@ mod tests {
 
     #[test]
     fn all_is_kept_and_what_is_the_same_is_one() {
-        let table = |rows: &[(&str, &str)]| {
-            LabelMap(rows.iter().map(|&(from, to)| (from.to_owned(), to.to_owned())).collect())
-        };
+        let table =
+            |rows: &[(&str, &str)]| LabelMap(rows.iter().map(|&(from, to)| (from.to_owned(), to.to_owned())).collect());
         let (first, second) = (table(&[("X", "x")]), table(&[("*", "y"), ("Z", "")]));
         let found = [
             ("a", vec![mention(4, 6, "X", 0.5), mention(8, 9, "X", 0.5)], &first),
-            ("b", vec![mention(0, 3, "Z", 0.9), mention(4, 6, "X", 0.75), mention(4, 8, "X", 0.2), mention(8, 9, "X", 0.5)], &second),
+            (
+                "b",
+                vec![
+                    mention(0, 3, "Z", 0.9),
+                    mention(4, 6, "X", 0.75),
+                    mention(4, 8, "X", 0.2),
+                    mention(8, 9, "X", 0.5),
+                ],
+                &second,
+            ),
         ];
         let shown = |findings: &[Finding]| -> Vec<String> {
             let row = |f: &Finding| {

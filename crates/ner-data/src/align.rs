@@ -244,8 +244,14 @@ impl Probabilities<'_> {
     fn inside(&self, word: &Word, of_type: usize) -> f32 {
         let rows = self.rows_of(word);
         let is_of_type = |tag: &Tag| matches!(tag, Tag::Entity(_, found) if *found == of_type);
-        let sum: f32 =
-            self.tags.iter().cycle().zip(rows).filter(|(tag, _)| is_of_type(tag)).map(|(_, probability)| probability).sum();
+        let sum: f32 = self
+            .tags
+            .iter()
+            .cycle()
+            .zip(rows)
+            .filter(|(tag, _)| is_of_type(tag))
+            .map(|(_, probability)| probability)
+            .sum();
         sum / (rows.len() / self.tags.len()) as f32
     }
 
@@ -321,13 +327,7 @@ mod tests {
             |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2, starts_line: at == 1 };
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
         let mentions = |lines| {
-            mentions_from_probabilities(
-                &[word(0), word(1)],
-                rows.as_flattened(),
-                &labels,
-                Decision::Together,
-                lines,
-            )
+            mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, Decision::Together, lines)
         };
         // Behind a line break a mention ends where that is asked for, and nothing else changes.
         let at_lines: Vec<Span> = mentions(true).iter().map(Mention::span).collect();

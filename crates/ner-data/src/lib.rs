@@ -20,7 +20,9 @@ pub mod synthetic;
 mod tags;
 mod tokenize;
 
-pub use align::{Alignment, Decision, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels};
+pub use align::{
+    Alignment, Decision, Misfit, MisfitReason, align, mentions_from_probabilities, mentions_of, piece_labels,
+};
 pub use batches::{batches_by_length, shuffled_batches};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};

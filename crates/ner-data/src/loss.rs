@@ -214,7 +214,9 @@ impl Comparison<'_> {
         }
         if let Some(confidence) = old.confidence {
             let kept = new.is_some_and(|new| new.confidence == Some(confidence));
-            self.count(Item::Confidence, if kept { Fate::Kept } else { Fate::Lost }, || format!("the confidence of {}", name()));
+            self.count(Item::Confidence, if kept { Fate::Kept } else { Fate::Lost }, || {
+                format!("the confidence of {}", name())
+            });
         }
         for id in &old.concept_ids {
             let kept = new.is_some_and(|new| new.concept_ids.contains(id));

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_data::{
-    Confidence, Decision, Document, EncodedDocument, LabelSet, Mention, Span, TagScheme, TextEncoder, WindowSize, Word, align,
-    mentions_from_probabilities, piece_labels,
+    Confidence, Decision, Document, EncodedDocument, LabelSet, Mention, Span, TagScheme, TextEncoder, WindowSize, Word,
+    align, mentions_from_probabilities, piece_labels,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};

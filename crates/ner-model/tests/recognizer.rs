@@ -48,8 +48,33 @@ static SENTENCES: LazyLock<Mutex<Recognizer>> = LazyLock::new(|| Mutex::new(eage
 
 fn texts() -> impl Strategy<Value = String> {
     let pieces = vec![
-        "abc ", "de", "fg1", "b", ". ", "Ab", "\t", "\r\n", "\n\n", "\u{c}", "\u{200b}", "\u{feff}", "e\u{301}", "É", "👩\u{200d}🔬",
-        "😀", "中文", "한", "ﬁ", "İ", "\u{202e}", "\u{0}", " ", "\u{a0}", "-", "12", "(",
+        "abc ",
+        "de",
+        "fg1",
+        "b",
+        ". ",
+        "Ab",
+        "\t",
+        "\r\n",
+        "\n\n",
+        "\u{c}",
+        "\u{200b}",
+        "\u{feff}",
+        "e\u{301}",
+        "É",
+        "👩\u{200d}🔬",
+        "😀",
+        "中文",
+        "한",
+        "ﬁ",
+        "İ",
+        "\u{202e}",
+        "\u{0}",
+        " ",
+        "\u{a0}",
+        "-",
+        "12",
+        "(",
     ];
     let piece = prop_oneof![9 => proptest::sample::select(pieces).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())

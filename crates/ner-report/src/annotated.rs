@@ -177,7 +177,9 @@ mod tests {
         };
         let mut page = AnnotatedPage::new("t", "m", "0").expect("a page");
         let html = page.document("<1>", "a<ä\u{1b}cde", &[highlight(spans[0], "X"), highlight(spans[2], "Y")]);
-        assert!(html.contains("<h2>&lt;1&gt;</h2>") && html.contains("&lt;ä") && html.contains("title=\"&quot;x&quot;\""));
+        assert!(
+            html.contains("<h2>&lt;1&gt;</h2>") && html.contains("&lt;ä") && html.contains("title=\"&quot;x&quot;\"")
+        );
         assert!(!html.contains('\u{1b}') && html.contains('\u{241b}'));
         assert_eq!(html.matches("<mark").count(), html.matches("</mark>").count());
         assert_eq!(html.matches("<sub>").count(), 2);

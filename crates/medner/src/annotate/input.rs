@@ -98,8 +98,6 @@ fn is_stdin(path: &Path) -> bool {
 /// How inputs are read.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Format, where it is not to be told from what files look like.
-    pub from: Option<Kind>,
     /// Columns of CoNLL.
     pub columns: Columns,
     /// Column of texts (Parquet).
@@ -185,7 +183,11 @@ fn kind_of(path: &Path, from: Option<Kind>) -> Result<Kind> {
         bail!("{} is packed in a way that is not read here; unpack it, or pack it with gzip", path.display());
     }
     if let Some(kind) = from {
-        ensure!(!kind.is_folder_format(), "a collection in the format {kind} is a folder, and {} is none", path.display());
+        ensure!(
+            !kind.is_folder_format(),
+            "a collection in the format {kind} is a folder, and {} is none",
+            path.display()
+        );
         return Ok(kind);
     }
     let ending = ending_of(path);
@@ -434,7 +436,8 @@ mod tests {
         assert!(is_tree);
         let shown: Vec<String> = inputs.iter().map(|input| format!("{} {}", input.name, input.kind)).collect();
         assert_eq!(shown, ["a/table text", "a/x pubtator", "b text", "c jsonl"]);
-        let (inputs, is_tree) = find(&[folder.path().join("a/table.txt")], Some(Kind::Corpus(Format::Conll))).expect("found");
+        let (inputs, is_tree) =
+            find(&[folder.path().join("a/table.txt")], Some(Kind::Corpus(Format::Conll))).expect("found");
         assert_eq!((inputs[0].name.as_str(), inputs[0].kind, is_tree), ("table", Kind::Corpus(Format::Conll), false));
         write("d.zst", "");
         assert!(find(&[folder.path().join("d.zst")], None).is_err());

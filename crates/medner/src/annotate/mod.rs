@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use input::{Done, Ids, Input, Kind, Mark, Source};
-use ner_annotate::{Annotator, BatchSize, Finding, Model, Outcome, Summary, Thresholds, stream};
+use ner_annotate::{BatchSize, Finding, Model, Outcome, Summary, Thresholds, stream};
 use ner_data::{Document, LossReport};
 use output::{Offsets, Place, Sink, To};
 use serde_json::{Value, json};
@@ -130,7 +130,6 @@ pub fn run(args: Args) -> Result<()> {
     let source = Source {
         inputs: begun.inputs,
         options: input::Options {
-            from: args.from,
             columns: args.columns,
             text_column: args.text_column.clone(),
             id_column: args.id_column.clone(),
@@ -185,7 +184,11 @@ impl Args {
                 None => thresholds.general = *least,
                 Some(entity_type) => {
                     let known = || types.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                    ensure!(types.contains(entity_type), "no model finds the type {entity_type}; there are {}", known());
+                    ensure!(
+                        types.contains(entity_type),
+                        "no model finds the type {entity_type}; there are {}",
+                        known()
+                    );
                     thresholds.by_type.insert(entity_type.clone(), *least);
                 }
             }
@@ -195,10 +198,8 @@ impl Args {
 
     /// What must be the same where an output is gone on with.
     fn settings(&self, models: &[Model], thresholds: &Thresholds) -> Value {
-        let models: Vec<Value> = models
-            .iter()
-            .map(|model| json!({ "name": model.name, "categories": model.categories }))
-            .collect();
+        let models: Vec<Value> =
+            models.iter().map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
         json!({
             "models": models,
             "threshold": thresholds.general,
@@ -283,6 +284,7 @@ impl Layout {
             }
         };
         let Some(place) = self.settings() else { return Ok(Some(begun)) };
+        fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         if is_begun {
             self.check_begun(args, &place, settings)?;
         } else {
@@ -291,7 +293,9 @@ impl Layout {
         match self {
             Self::One(Place::Lines { part, .. }) if is_begun => {
                 let mut ids = Ids::default();
-                let count = output::ids_of_whole_lines(part, |id| drop(ids.insert(id)))?;
+                let count = output::ids_of_whole_lines(part, |id| {
+                    ids.insert(id);
+                })?;
                 info!("{count} documents are there already");
                 begun.done = Done::Ids(ids);
             }
@@ -479,7 +483,8 @@ impl Writing<'_> {
         let types = self.tally.mentions.iter().map(|(entity_type, count)| format!("{entity_type} {count}"));
         let types = types.collect::<Vec<_>>().join(", ");
         let mentions: usize = self.tally.mentions.values().sum();
-        let below = if self.all_spans { format!(", {} of them below the thresholds", self.tally.below) } else { String::new() };
+        let below =
+            if self.all_spans { format!(", {} of them below the thresholds", self.tally.below) } else { String::new() };
         let Summary { documents, tokens, windows, .. } = summary;
         let rate = if seconds > 0.0 { *documents as f64 / seconds } else { 0.0 };
         info!(

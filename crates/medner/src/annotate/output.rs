@@ -140,7 +140,9 @@ pub fn create(options: &Options, place: &Place, title: &str, models: &[Model]) -
         return Ok(Box::new(Corpus { writer }));
     }
     if options.to == To::Parquet {
-        let Place::Path(path) = place else { anyhow::bail!("Parquet is not written to stdout; say --out FILE.parquet") };
+        let Place::Path(path) = place else {
+            anyhow::bail!("Parquet is not written to stdout; say --out FILE.parquet")
+        };
         return Ok(Box::new(Parquet { writer: FoundWriter::create(path)?, offsets: options.offsets }));
     }
     let mut out = open(place)?;
@@ -157,7 +159,8 @@ pub fn create(options: &Options, place: &Place, title: &str, models: &[Model]) -
             Box::new(Html { out, page })
         }
         To::Text => {
-            let in_colours = *place == Place::Stdout && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let in_colours =
+                *place == Place::Stdout && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             Box::new(Text { out, in_colours, colours: BTreeMap::new() })
         }
         _ => {

@@ -14,6 +14,7 @@
 //!   as BC5CDR has it). A passage without it is text without a name.
 //! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|`
 //!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
+//! - The infon `confidence`, where it is a number from 0 to 1, is the confidence of a mention.
 //! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
 //! - A relation with nodes relates mentions. One without relates concepts, by its infons (BC5CDR, BioRED); so does one

@@ -117,7 +117,8 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
     let attributes = || btree_map(name(), name(), 0..3);
     let spans = || vec((0usize..40, 0usize..9), 0..4);
     let passages = vec((select(vec!["title", "abstract", "x y", ""]), 0usize..30, 0usize..12), 0..4);
-    let confidence = proptest::option::of((0.0f32..=1.0).prop_map(|value| Confidence::new(value).expect("in its range")));
+    let confidence =
+        proptest::option::of((0.0f32..=1.0).prop_map(|value| Confidence::new(value).expect("in its range")));
     let mention = (vec((0usize..12, 1usize..6), 1..3), name(), vec(name(), 0..3), attributes(), confidence);
     let argument = (name(), prop_oneof![name().prop_map(Target::Concept), (0usize..4).prop_map(Target::Mention)]);
     let relation = (name(), vec(argument, 0..4));
