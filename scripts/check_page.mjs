@@ -44,12 +44,22 @@ page.on("console", (message) => message.type() === "error" && complaints.push(me
 page.on("pageerror", (error) => complaints.push(String(error)));
 page.on("request", (request) => asked.add(new URL(request.url()).origin));
 
-const picture = (name, options = {}) => pictures && page.screenshot({ path: join(pictures, `${name}.png`), ...options });
+/** What is on the screen with `top` at its upper edge: what is not on the screen is not painted. */
+const picture = async (name, top = "header") => {
+  if (!pictures) return;
+  await page.evaluate((top) => document.querySelector(top).scrollIntoView({ block: "start" }), top);
+  await page.waitForTimeout(200);
+  await page.screenshot({ path: join(pictures, `${name}.png`) });
+};
 const done = () => page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Done"), null, { timeout: 300_000 });
 const built = () => page.waitForFunction(() => document.getElementById("note").dataset.done !== undefined, null, { timeout: 60_000 });
 const annotate = async (text) => {
-  await page.fill("#text", text);
-  await page.evaluate(() => { document.getElementById("status").textContent = ""; });
+  await page.evaluate((text) => {
+    document.getElementById("status").textContent = "";
+    const area = document.getElementById("text");
+    area.value = text;
+    area.dispatchEvent(new Event("input"));
+  }, text);
   await page.press("#text", "Control+Enter");
   await done();
   await built();
@@ -77,11 +87,11 @@ assert.ok(mentions.length > 5, "the models find too little in the note");
 const characters = [...NOTE];
 for (const { start, end, text } of mentions) assert.equal(characters.slice(start, end).join(""), text);
 assert.deepEqual(await marked(), mentions.map((mention) => mention.text));
-assert.equal(await page.evaluate(() => document.getElementById("note").innerText.trimEnd()), NOTE.trimEnd());
+assert.equal(await page.evaluate(() => [...document.getElementById("note").children].map((piece) => piece.textContent).join("\n")), NOTE.trimEnd());
 assert.equal(await shownRows(), mentions.length);
 console.log(`${mentions.length} mentions, ${mentions.filter((m, at) => at && m.start < mentions[at - 1].end).length} overlap the one before`);
 await page.check("#labels");
-await picture("light", { fullPage: true });
+await picture("light", "#result");
 
 // Filters and slider.
 const categories = page.locator("#legend input");
@@ -129,10 +139,10 @@ assert.equal(await ground(), light);
 await page.click("#theme");
 await page.emulateMedia({ colorScheme: "light" });
 assert.notEqual(await ground(), light);
-await picture("dark", { fullPage: true });
+await picture("dark", "#result");
 await page.click("#theme");
 await page.setViewportSize({ width: 400, height: 800 });
-await picture("narrow", { fullPage: true });
+await picture("narrow", "#result");
 assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is too wide for a phone");
 await page.setViewportSize({ width: 1100, height: 900 });
 
@@ -161,32 +171,31 @@ const total = performance.now() - begin;
 const times = await page.evaluate(async () => {
   const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
   const slider = document.getElementById("least");
-  const longest = [];
+  const [filtered, scrolled] = [[], []];
   for (const value of [0.5, 0.9, 0.95, 0.99, 0]) {
     const begin = performance.now();
     slider.value = value;
     slider.dispatchEvent(new Event("input"));
     await frame();
-    await frame();
-    longest.push(performance.now() - begin);
+    filtered.push(performance.now() - begin);
   }
   const note = document.getElementById("note");
   for (let at = 0; at < 20; at++) {
     const begin = performance.now();
     note.scrollTop = (note.scrollHeight / 20) * at;
     await frame();
-    longest.push(performance.now() - begin);
+    scrolled.push(performance.now() - begin);
   }
   const rebuild = performance.now();
   buildNote();
   const first = performance.now() - rebuild;
-  return { longest: Math.max(...longest), first, mentions: state.mentions.length, nodes: document.querySelectorAll("#note *").length };
+  return { filtered: Math.max(...filtered), scrolled: Math.max(...scrolled), first, mentions: state.mentions.length };
 });
 await built();
-console.log(`${long.length} characters: ${times.mentions} mentions, ${times.nodes} nodes, shown after ${(total / 1000).toFixed(1)} s with the server's work; `
-  + `the script first holds the page for ${times.first.toFixed(0)} ms, slider and scrolling take ${times.longest.toFixed(0)} ms at most`);
+console.log(`${long.length} characters: ${times.mentions} mentions, shown after ${(total / 1000).toFixed(1)} s with the server's work; `
+  + `the script first holds the page for ${times.first.toFixed(0)} ms, the slider takes ${times.filtered.toFixed(0)} ms at most, scrolling ${times.scrolled.toFixed(0)} ms`);
 assert.deepEqual((await marked()).length, times.mentions);
-await picture("long");
+await picture("long", "#result");
 
 assert.deepEqual([...asked], [new URL(url).origin]);
 assert.deepEqual(complaints, []);

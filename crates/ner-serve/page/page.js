@@ -56,6 +56,9 @@ const state = {
   categories: [], // { name, colour, line, isShown, count }
   least: 0,
   models: [],
+  pieces: new Map(), // of each block of the text its marks and the number of the filter that they show
+  near: new Set(), // blocks on the screen
+  filter: 0, // number of the filter
   building: 0, // number of the text that is built
   run: 0, // number of the last request, so that what comes late is not shown
   current: -1,
@@ -63,10 +66,11 @@ const state = {
 };
 
 const PIECE = 4000; // units
-const ROWS = 300;
+const ROWS = 200;
+const REST_MS = 120; // without a move of the slider, after which the table follows
 const FRAME_MS = 10; // of building at once, so that a long text does not block
 const COLOURS = 7;
-const LINES = 4;
+const LINES = 6;
 const LEVELS = 5;
 
 const isShown = (mention) => mention.confidence >= state.least && mention.category.isShown;
@@ -98,7 +102,7 @@ async function loadModels() {
   try {
     const { models, version } = await (await ask("v1/models")).json();
     state.models = models;
-    byId("models-line").textContent = `${models.map((model) => model.name).join(", ")} · version ${version}`;
+    byId("models-line").textContent = `${models.length === 1 ? `${models[0].name} · ` : ""}version ${version}`;
     const box = byId("models");
     box.querySelectorAll("label").forEach((label) => label.remove());
     for (const model of models) {
@@ -107,7 +111,8 @@ async function loadModels() {
       check.type = "checkbox";
       check.checked = true;
       check.value = model.name;
-      label.append(check, ` ${model.name} (${model.types.join(", ")})`);
+      label.append(check, model.name);
+      label.title = model.types.join(", ");
       box.append(label);
     }
     box.hidden = models.length < 2;
@@ -173,7 +178,7 @@ function show(text, found) {
   byId("result").hidden = false;
   buildLegend();
   buildNote();
-  refresh();
+  refreshAll();
 }
 
 function buildLegend() {
@@ -186,7 +191,7 @@ function buildLegend() {
     check.checked = true;
     check.addEventListener("change", () => {
       category.isShown = check.checked;
-      refresh();
+      refreshAll();
     });
     const swatch = document.createElement("span");
     swatch.className = `swatch ${category.classes.join(" ")}`;
@@ -211,6 +216,9 @@ function buildNote() {
   const note = byId("note");
   note.replaceChildren();
   note.scrollTop = 0;
+  state.pieces.clear();
+  state.near.clear();
+  watcher.disconnect();
   const pieces = piecesOf(state.text, PIECE);
   const byStart = state.mentions; // the server's order
   let next = 0;
@@ -223,7 +231,9 @@ function buildNote() {
     while (at < pieces.length && performance.now() < until) {
       const [from, to] = pieces[at++];
       while (next < byStart.length && byStart[next].from < to) open.push(byStart[next++]);
-      built.append(buildPiece(from, to, open));
+      const piece = buildPiece(from, to, open);
+      built.append(piece);
+      watcher.observe(piece);
       open = open.filter((mention) => mention.to > to);
     }
     note.append(built);
@@ -237,6 +247,8 @@ function buildNote() {
 /** One piece: the text between the borders of mentions, inside a mark for each mention that stands over it. */
 function buildPiece(from, to, mentions) {
   const piece = document.createElement("div");
+  const marks = [];
+  state.pieces.set(piece, { marks, filter: state.filter });
   const borders = new Set([from, to]);
   for (const mention of mentions) {
     borders.add(Math.max(mention.from, from));
@@ -266,6 +278,7 @@ function buildPiece(from, to, mentions) {
       mark.title = describe(mention);
       mark.append(inner);
       mention.marks.push(mark);
+      marks.push([mark, mention]);
       inner = mark;
     }
     piece.append(inner);
@@ -278,18 +291,42 @@ function describe({ start, end, type, category, confidence, models }) {
   return `${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`;
 }
 
-/** After a filter changed: only what changes is touched. */
+/** Brings a block up to the filter that is set. */
+function filterPiece(piece) {
+  const facts = state.pieces.get(piece);
+  if (!facts || facts.filter === state.filter) return;
+  facts.filter = state.filter;
+  for (const [mark, mention] of facts.marks) mark.classList.toggle("off", !isShown(mention));
+}
+
+/** Blocks follow a filter when they come near the screen: a long note has more marks than can change in a moment. */
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) {
+      state.near.add(target);
+      filterPiece(target);
+    } else {
+      state.near.delete(target);
+    }
+  }
+}, { root: byId("note"), rootMargin: "100%" });
+
+/** After a filter changed. */
 function refresh() {
+  state.filter++;
   for (const category of state.categories) category.count = 0;
   let count = 0;
   for (const mention of state.mentions) {
-    const visible = isShown(mention);
     if (mention.confidence >= state.least) mention.category.count++;
-    if (visible) count++;
-    for (const mark of mention.marks) mark.classList.toggle("off", !visible);
+    if (isShown(mention)) count++;
   }
+  state.near.forEach(filterPiece);
   for (const category of state.categories) category.counter.textContent = category.count;
   byId("shown").textContent = `${count} of ${state.mentions.length} entities are shown.`;
+}
+
+function refreshAll() {
+  refresh();
   state.rows = ROWS;
   buildTable();
 }
@@ -508,12 +545,14 @@ function start() {
     if (event.key === "n") step(1);
     if (event.key === "p") step(-1);
   });
-  let frame = 0;
+  let [frame, rest] = [0, 0];
   byId("least").addEventListener("input", (event) => {
     state.least = Number(event.target.value);
     byId("least-shown").textContent = state.least.toFixed(2);
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(refresh);
+    clearTimeout(rest);
+    rest = setTimeout(refreshAll, REST_MS);
   });
   byId("labels").addEventListener("change", (event) => byId("note").classList.toggle("labels", event.target.checked));
   byId("more").addEventListener("click", () => { state.rows += ROWS; buildTable(); });

@@ -75,7 +75,7 @@ impl Default for Limits {
             documents: 1000,
             queue: 256,
             connections: 1024,
-            time: Duration::from_secs(60),
+            time: Duration::from_secs(120),
             body_time: Duration::from_secs(30),
             head_time: Duration::from_secs(30),
             patience: Duration::from_millis(3),
