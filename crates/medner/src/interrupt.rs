@@ -12,11 +12,22 @@ use tracing::warn;
 pub fn stop_flag(what: &'static str) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
+    on_stop(what, move || raised.store(true, Ordering::Relaxed))?;
+    Ok(flag)
+}
+
+/// Does something at the first Ctrl-C (or SIGTERM), which is said as `what`; a second one ends the process at once.
+///
+/// # Errors
+/// Where no handler can be set.
+pub fn on_stop(what: &'static str, stop: impl Fn() + Send + 'static) -> Result<()> {
+    let mut is_second = false;
     ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::Relaxed) {
+        if std::mem::replace(&mut is_second, true) {
             std::process::exit(130);
         }
+        stop();
         warn!("{what}; press Ctrl-C again to stop at once");
     })?;
-    Ok(flag)
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod runs;
 mod score;
 mod score_table;
 mod seeds;
+mod serve;
 mod stdout;
 mod sweep;
 mod sync;
@@ -60,6 +61,7 @@ Examples:
   medner runs list bc5cdr              what was trained, and how it did
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
   medner annotate notes/ --model i2b2  find mentions in texts, with one model or several
+  medner serve --model bc5cdr          the same over HTTP, with a page to look at it
   medner convert a b --to jsonl        the same documents in another format, and what it lost
 
 `medner COMMAND --help` explains each command. The environment: MEDNER_CORPORA is a folder of corpora, MEDNER_CACHE
@@ -92,6 +94,8 @@ enum Command {
     Score(score::Args),
     /// Find mentions in texts
     Annotate(annotate::Args),
+    /// Answer requests over HTTP, and show a page
+    Serve(serve::Args),
     /// Convert documents from one format to another, and say what was lost
     Convert(convert::Args),
     /// Say what this machine has and what it lacks
@@ -119,6 +123,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(args),
         Command::Score(args) => score::run(args),
         Command::Annotate(args) => annotate::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(args),
         Command::Doctor(args) => doctor::run(args),
     };
@@ -144,6 +149,8 @@ fn start_log(verbose: u8, quiet: bool) {
         "ner_track",
         "ner_train",
     ];
+    const OURS: [&str; 8] =
+        ["medner", "ner_annotate", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_serve", "ner_train"];
     let ours = match (quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",

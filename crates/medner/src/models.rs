@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ner_annotate::{Annotator, Model};
 use ner_data::dataset::LabelMap;
 use ner_model::{Precision, Recognizer, find_device};
-use ner_train::RunFolder;
+use ner_runs::RunFolder;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};

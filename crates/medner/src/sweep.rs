@@ -16,7 +16,6 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use tracing::{info, warn};
 
 /// Train with many recipes, and compare them on dev.

@@ -107,11 +107,11 @@ fn a_tracker_that_is_away_stops_nothing() {
     // Nobody listens on the port of the discard service.
     let (well, said) = train(&["--track", "mlflow,tensorboard"], Some("http://127.0.0.1:9"));
     assert!(well && said.matches("WARN MLflow at http://127.0.0.1:9").count() == 2, "{said}");
-    let mut runs = fs::read_dir(bench.0.path().join("runs/bc5cdr")).unwrap();
+    let mut runs = fs::read_dir(bench.path("runs/bc5cdr")).unwrap();
     let run = runs.next().unwrap().unwrap().path();
     assert_eq!(fs::read_dir(run.join("tensorboard")).unwrap().count(), 1);
     assert!(run.join("tracking.json").is_file() && run.join("scores.json").is_file());
-    let folder = bench.0.path().join("runs");
+    let folder = bench.path("runs");
     let sync = ["runs", "sync", "--all", "--format", "json", "--runs", folder.to_str().unwrap()];
     let output = Command::cargo_bin("medner").unwrap().args(sync).env_remove("MLFLOW_TRACKING_URI").output().unwrap();
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();

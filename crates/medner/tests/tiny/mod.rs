@@ -1,0 +1,35 @@
+//! A model small enough for a test.
+
+use ner_data::{LabelSet, TagScheme};
+use ner_model::{BertConfig, Parameters, TokenClassifier, save_parameters};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// A model of weights that look random, whose vocabulary is single letters; `phase` makes it another.
+pub fn model(folder: &Path, types: [&str; 2], phase: f64) {
+    fs::create_dir_all(folder).unwrap();
+    let labels = LabelSet::new(TagScheme::Bio, types);
+    let mut vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).into();
+    vocabulary.extend("abcdefghijklmnopqrstuvwxyz0123456789.,".chars().flat_map(|c| [c.to_string(), format!("##{c}")]));
+    let names: BTreeMap<String, String> =
+        labels.names().into_iter().enumerate().map(|(at, name)| (at.to_string(), name)).collect();
+    let config = format!(
+        r#"{{"model_type": "bert", "vocab_size": {}, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 64, "id2label": {}}}"#,
+        vocabulary.len(),
+        serde_json::to_string(&names).unwrap()
+    );
+    let sizes = BertConfig::from_json(&config, folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
+    fs::write(folder.join("vocab.txt"), vocabulary.join("\n")).unwrap();
+    let random = |(name, shape): (String, Vec<i64>)| {
+        let count = shape.iter().product::<i64>();
+        let numbers = (Tensor::arange(count, (Kind::Float, Device::Cpu)).square() * 0.37 + phase).sin();
+        let numbers = numbers.view(shape.as_slice()) * if name.starts_with("classifier") { 1.0 } else { 0.3 };
+        (name.clone(), if name.ends_with("LayerNorm.weight") { numbers + 1.0 } else { numbers })
+    };
+    let tensors = TokenClassifier::shapes(&sizes, labels.len()).into_iter().map(random).collect();
+    save_parameters(&folder.join("model.safetensors"), &Parameters::new(tensors)).unwrap();
+}

@@ -1,0 +1,567 @@
+// The page of `medner serve`. Plain script: no library, no request but to this server.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+
+// ---- Positions: the server counts Unicode characters, a string of JavaScript UTF-16 units. ----
+
+/** Place in `text` of each of its characters, and of its end; null where both counts are the same. */
+function unitsOfCharacters(text) {
+  if (!/[\ud800-\udbff]/.test(text)) return null;
+  const units = new Uint32Array(text.length + 1);
+  let count = 0;
+  let unit = 0;
+  for (const character of text) {
+    units[count++] = unit;
+    unit += character.length;
+  }
+  units[count] = unit;
+  return units.subarray(0, count + 1);
+}
+
+/** A line for each mention such that no two that overlap share one, from 0; mentions come by start. */
+function levelsOf(mentions) {
+  const ends = [];
+  return mentions.map(({ from, to }) => {
+    let level = ends.findIndex((end) => end <= from);
+    if (level < 0) level = ends.length;
+    ends[level] = to;
+    return level;
+  });
+}
+
+/** Pieces of text of about `size` units that end behind a line break. A longer line is one piece. */
+function piecesOf(text, size) {
+  const pieces = [];
+  let from = 0;
+  while (from < text.length) {
+    let to = text.length;
+    if (to - from > size) {
+      const early = text.lastIndexOf("\n", from + size);
+      const at = early >= from ? early : text.indexOf("\n", from + size);
+      if (at >= 0) to = at + 1;
+    }
+    pieces.push([from, to]);
+    from = to;
+  }
+  return pieces;
+}
+
+// ---- State ----
+
+const state = {
+  text: "", // as it was annotated
+  source: null, // a file as it was read, which a text area would change (its line ends), until it is edited
+  mentions: [], // with from, to (units), level, category, marks
+  categories: [], // { name, colour, line, isShown, count }
+  least: 0,
+  models: [],
+  pieces: new Map(), // of each block of the text its marks and the number of the filter that they show
+  near: new Set(), // blocks on the screen
+  filter: 0, // number of the filter
+  building: 0, // number of the text that is built
+  run: 0, // number of the last request, so that what comes late is not shown
+  current: -1,
+  rows: 0,
+};
+
+const PIECE = 4000; // units
+const ROWS = 200;
+const REST_MS = 120; // without a move of the slider, after which the table follows
+const FRAME_MS = 10; // of building at once, so that a long text does not block
+const COLOURS = 7;
+const LINES = 6;
+const LEVELS = 5;
+
+const isShown = (mention) => mention.confidence >= state.least && mention.category.isShown;
+const shown = () => state.mentions.filter(isShown);
+
+// ---- Requests ----
+
+async function ask(path, body) {
+  const headers = {};
+  const token = byId("token").value;
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (body) headers["Content-Type"] = "application/json";
+  const response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({ title: `The server answered ${response.status}` }));
+  if (response.status === 401) {
+    byId("token-row").hidden = false;
+    byId("token").focus();
+  }
+  throw new Error(problem.detail ? `${problem.title}: ${problem.detail}` : problem.title);
+}
+
+function say(message, isError) {
+  byId("status").textContent = message;
+  byId("status").classList.toggle("error", Boolean(isError));
+}
+
+async function loadModels() {
+  try {
+    const { models, version } = await (await ask("v1/models")).json();
+    state.models = models;
+    byId("models-line").textContent = `${models.length === 1 ? `${models[0].name} · ` : ""}version ${version}`;
+    const box = byId("models");
+    box.querySelectorAll("label").forEach((label) => label.remove());
+    for (const model of models) {
+      const label = document.createElement("label");
+      const check = document.createElement("input");
+      check.type = "checkbox";
+      check.checked = true;
+      check.value = model.name;
+      label.append(check, model.name);
+      label.title = model.types.join(", ");
+      box.append(label);
+    }
+    box.hidden = models.length < 2;
+    if (byId("status").classList.contains("error")) say("");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+function wantedModels() {
+  const checked = [...byId("models").querySelectorAll("input:checked")].map((check) => check.value);
+  return checked.length === state.models.length ? undefined : checked;
+}
+
+async function annotate() {
+  const text = (state.source ?? byId("text").value).toWellFormed();
+  const run = ++state.run;
+  if (!text.trim()) return say("There is no text yet.");
+  const models = wantedModels();
+  if (models?.length === 0) return say("No model is chosen.", true);
+  byId("annotate").disabled = true;
+  say("Annotating …");
+  const begin = performance.now();
+  try {
+    const answer = await (await ask("v1/annotate", { text, models })).json();
+    if (run !== state.run) return;
+    const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+    show(text, answer.documents[0].mentions);
+    say(`Done in ${seconds} s.`);
+  } catch (error) {
+    if (run === state.run) say(error.message, true);
+  } finally {
+    byId("annotate").disabled = false;
+  }
+}
+
+// ---- What is found ----
+
+function show(text, found) {
+  const units = unitsOfCharacters(text);
+  const unit = (position) => (units ? units[position] : position);
+  const names = new Map();
+  const mentions = found.map((mention) => ({ ...mention, from: unit(mention.start), to: unit(mention.end), marks: [] }));
+  for (const mention of mentions) {
+    const name = mention.category ?? mention.type;
+    if (!names.has(name)) names.set(name, { name, count: 0, isShown: true, types: new Set() });
+    mention.category = names.get(name);
+    mention.category.types.add(mention.type);
+  }
+  // By name, so that the same category has the same colour in the next text where the models are the same.
+  const all = new Set(state.models.flatMap((model) => model.types.map((type) => model.categories[type] ?? type)));
+  const order = [...all].sort();
+  for (const category of names.values()) {
+    const at = Math.max(order.indexOf(category.name), 0);
+    category.classes = [`k${at % COLOURS}`, `s${at % LINES}`];
+  }
+  levelsOf(mentions).forEach((level, at) => { mentions[at].level = level; });
+  state.text = text;
+  state.mentions = mentions;
+  state.categories = [...names.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  state.current = -1;
+  byId("details").textContent = "";
+  byId("result").hidden = false;
+  buildLegend();
+  buildNote();
+  refreshAll();
+}
+
+function buildLegend() {
+  const box = byId("legend");
+  box.querySelectorAll("label, span.none").forEach((label) => label.remove());
+  for (const category of state.categories) {
+    const label = document.createElement("label");
+    const check = document.createElement("input");
+    check.type = "checkbox";
+    check.checked = true;
+    check.addEventListener("change", () => {
+      category.isShown = check.checked;
+      refreshAll();
+    });
+    const swatch = document.createElement("span");
+    swatch.className = `swatch ${category.classes.join(" ")}`;
+    swatch.textContent = category.name;
+    category.counter = document.createElement("span");
+    category.counter.className = "quiet";
+    label.append(check, swatch, category.counter);
+    label.title = [...category.types].join(", ");
+    box.append(label);
+  }
+  if (state.categories.length === 0) {
+    const none = document.createElement("span");
+    none.className = "none";
+    none.textContent = "Nothing was found.";
+    box.append(none);
+  }
+}
+
+/** Builds the text piece by piece, a few milliseconds at a time: the first screen stands at once. */
+function buildNote() {
+  const run = ++state.building;
+  const note = byId("note");
+  note.replaceChildren();
+  note.scrollTop = 0;
+  state.pieces.clear();
+  state.near.clear();
+  watcher.disconnect();
+  const pieces = piecesOf(state.text, PIECE);
+  const byStart = state.mentions; // the server's order
+  let next = 0;
+  let open = [];
+  let at = 0;
+  const step = () => {
+    if (run !== state.building) return;
+    const until = performance.now() + FRAME_MS;
+    const built = document.createDocumentFragment();
+    while (at < pieces.length && performance.now() < until) {
+      const [from, to] = pieces[at++];
+      while (next < byStart.length && byStart[next].from < to) open.push(byStart[next++]);
+      const piece = buildPiece(from, to, open);
+      built.append(piece);
+      watcher.observe(piece);
+      open = open.filter((mention) => mention.to > to);
+    }
+    note.append(built);
+    if (at < pieces.length) requestAnimationFrame(step);
+    else note.dataset.done = String(pieces.length);
+  };
+  delete note.dataset.done;
+  step();
+}
+
+/** One piece: the text between the borders of mentions, inside a mark for each mention that stands over it. */
+function buildPiece(from, to, mentions) {
+  const piece = document.createElement("div");
+  const marks = [];
+  state.pieces.set(piece, { marks, filter: state.filter });
+  const borders = new Set([from, to]);
+  for (const mention of mentions) {
+    borders.add(Math.max(mention.from, from));
+    borders.add(Math.min(mention.to, to));
+  }
+  const sorted = [...borders].sort((a, b) => a - b);
+  let next = 0;
+  let over = [];
+  for (let at = 0; at + 1 < sorted.length; at++) {
+    const [start, end] = [sorted[at], sorted[at + 1]];
+    over = over.filter((mention) => mention.to > start);
+    while (next < mentions.length && mentions[next].from <= start) {
+      if (mentions[next].to > start) over.push(mentions[next]);
+      next++;
+    }
+    // The line break at the end of a piece is the end of its block.
+    let text = state.text.slice(start, end).replace(/\r\n?/g, "\n");
+    if (end === to && text.endsWith("\n")) text = text.slice(0, -1);
+    let inner = document.createTextNode(text);
+    // The lowest line is the outermost mark.
+    for (const mention of [...over].sort((a, b) => a.level - b.level)) {
+      const mark = document.createElement("mark");
+      mark.className = `seg l${Math.min(mention.level, LEVELS - 1)} ${mention.category.classes.join(" ")}`;
+      if (mention.to === end) mark.classList.add("last");
+      if (!isShown(mention)) mark.classList.add("off");
+      mark.dataset.type = mention.type;
+      mark.title = describe(mention);
+      mark.append(inner);
+      mention.marks.push(mark);
+      marks.push([mark, mention]);
+      inner = mark;
+    }
+    piece.append(inner);
+  }
+  return piece;
+}
+
+function describe({ start, end, type, category, confidence, models }) {
+  const kind = category.name === type ? type : `${type} (${category.name})`;
+  return `${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`;
+}
+
+/** Brings a block up to the filter that is set. */
+function filterPiece(piece) {
+  const facts = state.pieces.get(piece);
+  if (!facts || facts.filter === state.filter) return;
+  facts.filter = state.filter;
+  for (const [mark, mention] of facts.marks) mark.classList.toggle("off", !isShown(mention));
+}
+
+/** Blocks follow a filter when they come near the screen: a long note has more marks than can change in a moment. */
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) {
+      state.near.add(target);
+      filterPiece(target);
+    } else {
+      state.near.delete(target);
+    }
+  }
+}, { root: byId("note"), rootMargin: "100%" });
+
+/** After a filter changed. */
+function refresh() {
+  state.filter++;
+  for (const category of state.categories) category.count = 0;
+  let count = 0;
+  for (const mention of state.mentions) {
+    if (mention.confidence >= state.least) mention.category.count++;
+    if (isShown(mention)) count++;
+  }
+  state.near.forEach(filterPiece);
+  for (const category of state.categories) category.counter.textContent = category.count;
+  byId("shown").textContent = `${count} of ${state.mentions.length} entities are shown.`;
+}
+
+function refreshAll() {
+  refresh();
+  state.rows = ROWS;
+  buildTable();
+}
+
+function buildTable() {
+  const rows = document.createDocumentFragment();
+  const all = shown();
+  for (const mention of all.slice(0, state.rows)) {
+    const row = document.createElement("tr");
+    const jump = document.createElement("button");
+    jump.type = "button";
+    jump.textContent = mention.start;
+    jump.title = "Show it in the text";
+    jump.addEventListener("click", () => goTo(mention));
+    const cells = [jump, mention.end, mention.text, mention.type, mention.category.name, mention.confidence.toFixed(3), mention.models.join(", ")];
+    cells.forEach((content, at) => {
+      const cell = document.createElement("td");
+      if (at < 2 || at === 5) cell.className = "number";
+      cell.append(content instanceof Node ? content : String(content));
+      row.append(cell);
+    });
+    rows.append(row);
+  }
+  byId("rows").replaceChildren(rows);
+  byId("more").hidden = all.length <= state.rows;
+  byId("more").textContent = `Show more rows (${Math.max(all.length - state.rows, 0)} left)`;
+}
+
+function goTo(mention) {
+  state.mentions[state.current]?.marks.forEach((mark) => mark.classList.remove("here"));
+  state.current = state.mentions.indexOf(mention);
+  mention.marks.forEach((mark) => mark.classList.add("here"));
+  mention.marks[0]?.scrollIntoView({ block: "center", behavior: "instant" });
+  byId("details").textContent = `${mention.text}: ${describe(mention)}`;
+}
+
+function step(by) {
+  for (let at = state.current + by; at >= 0 && at < state.mentions.length; at += by) {
+    if (isShown(state.mentions[at])) return goTo(state.mentions[at]);
+  }
+}
+
+// ---- Copy and download: what is shown ----
+
+const COLUMNS = ["start", "end", "text", "type", "category", "confidence", "models"];
+
+function fields(mention) {
+  const { start, end, text, type, category, confidence, models } = mention;
+  return [start, end, text, type, category.name, confidence, models.join("|")].map(String);
+}
+
+function csv() {
+  // A cell that begins like a formula is one to a spreadsheet.
+  const safe = (field) => (/^[=+\-@\t\r]/.test(field) ? `'${field}` : field);
+  const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
+  return [COLUMNS, ...shown().map((mention) => fields(mention).map(safe))].map((row) => row.map(quoted).join(",") + "\n").join("");
+}
+
+/** The shape that `medner convert` reads. */
+function jsonLine() {
+  const spans = shown().map(({ start, end, text, type, category, confidence, models }) => {
+    const attributes = { models: models.join("|") };
+    if (category.name !== type) attributes.category = category.name;
+    return { start, end, text, label: type, confidence, attributes };
+  });
+  return JSON.stringify({ id: "text", text: state.text, spans }) + "\n";
+}
+
+/** Standoff beside the text. A mention that goes over line ends is several fragments, as brat has it. */
+function brat() {
+  const lines = shown().map((mention, at) => {
+    const fragments = [];
+    let from = mention.start;
+    for (const part of mention.text.split(/([\r\n]+)/)) {
+      const length = [...part].length;
+      if (length > 0 && !/^[\r\n]/.test(part)) fragments.push(`${from} ${from + length}`);
+      from += length;
+    }
+    const type = mention.type.replace(/\s/g, "_");
+    return `T${at + 1}\t${type} ${fragments.join(";")}\t${mention.text.replace(/[\r\n]+/g, " ")}\n`;
+  });
+  return lines.join("");
+}
+
+/** Has the server write a format of corpora, with the filters that are set. */
+async function fromServer(format) {
+  const categories = state.categories.filter((category) => category.isShown).map((category) => category.name);
+  const response = await ask("v1/annotate", { text: state.text, models: wantedModels(), min_confidence: state.least, categories, format });
+  const lost = response.headers.get("medner-lost-or-moved");
+  say(lost ? `This format cannot say everything: ${lost} mentions or parts are changed or missing in it.` : "");
+  return response.blob();
+}
+
+const FILES = {
+  "json-lines": ["text.jsonl", () => jsonLine()],
+  csv: ["text.csv", () => csv()],
+  brat: ["text.ann", () => brat()],
+  "bioc-xml": ["text.BioC.xml", () => fromServer("bioc-xml")],
+  "bioc-json": ["text.BioC.json", () => fromServer("bioc-json")],
+  pubtator: ["text.PubTator.txt", () => fromServer("pubtator")],
+  conll: ["text.tsv", () => fromServer("conll")],
+};
+
+async function download(format) {
+  const [name, contents] = FILES[format];
+  try {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([await contents()]));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+async function copy() {
+  const clean = (field) => field.replace(/[\t\r\n]+/g, " ");
+  const table = [COLUMNS, ...shown().map(fields)].map((row) => row.map(clean).join("\t") + "\n").join("");
+  try {
+    await navigator.clipboard.writeText(table);
+  } catch {
+    // Over plain HTTP from another machine there is no clipboard for scripts.
+    const area = document.createElement("textarea");
+    area.value = table;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  say("The table is on the clipboard.");
+}
+
+// ---- Colours ----
+
+const THEMES = ["system", "light", "dark"];
+
+function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  byId("theme").textContent = `Colours: ${theme}`;
+  try {
+    localStorage.setItem("medner-theme", theme);
+  } catch { /* It is forgotten then. */ }
+}
+
+function storedTheme() {
+  try {
+    const stored = localStorage.getItem("medner-theme");
+    return THEMES.includes(stored) ? stored : "system";
+  } catch {
+    return "system";
+  }
+}
+
+// ---- Input ----
+
+const EXAMPLE = "Assessment: 58-year-old woman with type 2 diabetes mellitus and hypertension, admitted with chest pain.\n"
+  + "Troponin was normal; the ECG showed atrial fibrillation. She was given aspirin 300 mg and metoprolol.\n"
+  + "Metformin was held because of acute kidney injury after contrast. No fever, no shortness of breath.\n"
+  + "(This text is invented.)\n";
+
+function setText(text, source) {
+  byId("text").value = text;
+  state.source = source ?? null;
+  showSize();
+}
+
+function showSize() {
+  const length = byId("text").value.length;
+  byId("size").textContent = length ? `${length.toLocaleString("en")} characters` : "";
+}
+
+async function openFile(file) {
+  if (!file) return;
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await file.arrayBuffer());
+    setText(text, text);
+    annotate();
+  } catch {
+    say("The file is no text in UTF-8.", true);
+  }
+}
+
+function start() {
+  setTheme(storedTheme());
+  byId("theme").addEventListener("click", () => setTheme(THEMES[(THEMES.indexOf(storedTheme()) + 1) % THEMES.length]));
+  byId("annotate").addEventListener("click", annotate);
+  byId("example").addEventListener("click", () => { setText(EXAMPLE); annotate(); });
+  byId("clear").addEventListener("click", () => {
+    state.run++;
+    setText("");
+    byId("result").hidden = true;
+    say("");
+    byId("text").focus();
+  });
+  byId("file").addEventListener("change", (event) => {
+    openFile(event.target.files[0]);
+    event.target.value = "";
+  });
+  const text = byId("text");
+  text.addEventListener("input", () => { state.source = null; showSize(); });
+  text.addEventListener("dragover", (event) => { event.preventDefault(); text.classList.add("over"); });
+  text.addEventListener("dragleave", () => text.classList.remove("over"));
+  text.addEventListener("drop", (event) => {
+    text.classList.remove("over");
+    if (event.dataTransfer.files.length === 0) return;
+    event.preventDefault();
+    openFile(event.dataTransfer.files[0]);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) annotate();
+  });
+  byId("note").addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "n") step(1);
+    if (event.key === "p") step(-1);
+  });
+  let [frame, rest] = [0, 0];
+  byId("least").addEventListener("input", (event) => {
+    state.least = Number(event.target.value);
+    byId("least-shown").textContent = state.least.toFixed(2);
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(refresh);
+    clearTimeout(rest);
+    rest = setTimeout(refreshAll, REST_MS);
+  });
+  byId("labels").addEventListener("change", (event) => byId("note").classList.toggle("labels", event.target.checked));
+  byId("more").addEventListener("click", () => { state.rows += ROWS; buildTable(); });
+  byId("copy").addEventListener("click", copy);
+  for (const button of byId("downloads").querySelectorAll("[data-format]")) {
+    button.addEventListener("click", () => download(button.dataset.format));
+  }
+  byId("token").addEventListener("change", loadModels);
+  loadModels();
+}
+
+start();

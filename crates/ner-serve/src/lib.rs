@@ -1,0 +1,21 @@
+//! Annotation over HTTP: models that answer requests, a page to look at what they find, and what an operator needs
+//! (health, metrics, limits, an end that loses nothing).
+//!
+//! It knows nothing of the command line, of files and of how models are found: it is given an
+//! [`Annotator`](ner_annotate::Annotator). A single thread owns the models and computes what several requests ask in one
+//! batch; another serves all connections; what grows with a text in between (JSON, tokens) is done on a small pool.
+//!
+//! No text of a request reaches a log line, a metric or an error.
+
+mod answer;
+mod metrics;
+mod page;
+mod problem;
+mod request;
+mod routes;
+mod server;
+mod worker;
+
+pub use problem::{Kind, Problem};
+pub use routes::ROUTES;
+pub use server::{Limits, Options, ServeError, Server, Stopper, Summary};

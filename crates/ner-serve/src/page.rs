@@ -1,0 +1,25 @@
+//! The page at `/`: three files in the program, which ask nothing of anyone else.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+
+/// Nothing from elsewhere, no script or style but our own files, and in nobody's frame.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Path, media type and contents of each file.
+pub const FILES: [(&str, &str, &str); 3] = [
+    ("/", "text/html; charset=utf-8", include_str!("../page/index.html")),
+    ("/page.js", "text/javascript; charset=utf-8", include_str!("../page/page.js")),
+    ("/page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
+];
+
+/// A file of the page.
+pub fn file(media_type: &'static str, contents: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(contents));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // A new version of the program is a new page.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
