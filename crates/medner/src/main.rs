@@ -138,7 +138,7 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 9] = [
+    const OURS: [&str; 10] = [
         "medner",
         "ner_annotate",
         "ner_data",
@@ -146,11 +146,10 @@ fn start_log(verbose: u8, quiet: bool) {
         "ner_hub",
         "ner_model",
         "ner_runs",
+        "ner_serve",
         "ner_track",
         "ner_train",
     ];
-    const OURS: [&str; 8] =
-        ["medner", "ner_annotate", "ner_data", "ner_eval", "ner_hub", "ner_model", "ner_serve", "ner_train"];
     let ours = match (quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",

@@ -3,7 +3,7 @@
 
 use crate::{RunFolder, RunsError};
 use fs_err as fs;
-use ner_data::{Document, Mention, Span};
+use ner_data::{Confidence, Document, Mention, Span};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -34,9 +34,9 @@ pub struct SpanRecord {
     /// The fragments of a discontinuous mention, `[start, end]` each; empty for any other.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fragments: Vec<[usize; 2]>,
-    /// Probability that the mention is right, as the model sees it; none for gold, and where the model gave none.
+    /// How sure the model is of the mention; none for gold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<f64>,
+    pub confidence: Option<Confidence>,
 }
 
 impl From<&Mention> for SpanRecord {
@@ -48,14 +48,15 @@ impl From<&Mention> for SpanRecord {
             end,
             entity_type: mention.entity_type.clone(),
             fragments: parts.map(|part| [part.start, part.end]).collect(),
-            confidence: None,
+            confidence: mention.confidence,
         }
     }
 }
 
 impl From<&SpanRecord> for Mention {
     fn from(record: &SpanRecord) -> Self {
-        let mut mention = Self::new(Span { start: record.start, end: record.end }, record.entity_type.as_str());
+        let span = Span { start: record.start, end: record.end };
+        let mut mention = Self { confidence: record.confidence, ..Self::new(span, record.entity_type.as_str()) };
         if !record.fragments.is_empty() {
             mention.fragments = record.fragments.iter().map(|&[start, end]| Span { start, end }).collect();
         }
