@@ -10,6 +10,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 pub enum Event<E> {
     /// A document to annotate.
     Document(Document),
+    /// A document that was annotated before, and does not come out. It keeps its place in its batch: the last digits of
+    /// a confidence depend on the batch, and what goes on with an interrupted stream must not differ from the rest.
+    Known(Document),
     /// Something of the caller's own (a new file, a document that cannot be read), which comes out in its place.
     Mark(E),
 }
@@ -62,6 +65,7 @@ type Batch<E> = Vec<Item<E>>;
 
 enum Item<E> {
     Ready(Prepared),
+    Known(Prepared),
     Failed(String, TokenizeError),
     Mark(E),
 }
@@ -121,23 +125,41 @@ fn compute<E, X>(
                     summary.tokens += prepared.tokens();
                     summary.windows += prepared.windows();
                     ready.push(prepared);
-                    None
+                    Slot::Next
                 }
-                Item::Failed(id, error) => Some(Outcome::Failed(id, error)),
-                Item::Mark(mark) => Some(Outcome::Mark(mark)),
+                Item::Known(prepared) => {
+                    ready.push(prepared);
+                    Slot::Pass
+                }
+                Item::Failed(id, error) => Slot::Is(Outcome::Failed(id, error)),
+                Item::Mark(mark) => Slot::Is(Outcome::Mark(mark)),
             });
         }
         let found = annotator.find(&ready, |_| {});
         let mut annotated =
             ready.into_iter().zip(found).map(|(prepared, found)| Outcome::Annotated(prepared.document, found));
-        for outcome in order {
-            if let Some(outcome) = outcome.or_else(|| annotated.next()) {
+        for slot in order {
+            let outcome = match slot {
+                Slot::Is(outcome) => Some(outcome),
+                Slot::Next => annotated.next(),
+                Slot::Pass => annotated.next().and(None),
+            };
+            if let Some(outcome) = outcome {
                 sink(outcome)?;
             }
         }
     }
     summary.stopped = stop.load(Ordering::Relaxed);
     Ok(summary)
+}
+
+/// What comes out in a place of a batch.
+enum Slot<E> {
+    /// The next document.
+    Next,
+    /// The next document does not.
+    Pass,
+    Is(Outcome<E>),
 }
 
 /// Gathers events into batches and encodes these.
@@ -151,7 +173,7 @@ struct Feed<E> {
 
 impl<E> Feed<E> {
     fn push(&mut self, event: Event<E>) -> bool {
-        if let Event::Document(document) = &event {
+        if let Event::Document(document) | Event::Known(document) = &event {
             self.bytes += document.text.len();
         }
         self.waiting.push(event);
@@ -172,15 +194,21 @@ impl<E> Feed<E> {
     }
 
     fn encode(&self, events: Vec<Event<E>>) -> Batch<E> {
-        let documents = events.iter().filter_map(|event| match event {
-            Event::Document(document) => Some(document.clone()),
+        // A batch of what is known is not computed.
+        let is_wanted = events.iter().any(|event| matches!(event, Event::Document(_)));
+        let documents = events.iter().filter(|_| is_wanted).filter_map(|event| match event {
+            Event::Document(document) | Event::Known(document) => Some(document.clone()),
             Event::Mark(_) => None,
         });
         let mut together = self.encoders.prepare(documents.collect()).ok().map(Vec::into_iter);
         let item = |event| match (event, &mut together) {
             (Event::Mark(mark), _) => Some(Item::Mark(mark)),
+            (Event::Known(_), Some(together)) => together.next().map(Item::Known),
             (Event::Document(_), Some(together)) => together.next().map(Item::Ready),
             // One of them fails; which one, each alone will tell.
+            (Event::Known(document), None) => {
+                self.encoders.prepare(vec![document]).ok()?.into_iter().next().map(Item::Known)
+            }
             (Event::Document(document), None) => {
                 let id = document.id.clone();
                 match self.encoders.prepare(vec![document]) {

@@ -250,11 +250,11 @@ impl Done {
 
 /// Reads inputs one after the other.
 pub struct Source {
-    /// What to read; those that are done already are left out.
-    pub inputs: Vec<(usize, Input)>,
+    /// What to read, and whether it is done already.
+    pub inputs: Vec<(Input, bool)>,
     /// How.
     pub options: Options,
-    /// Documents to leave out.
+    /// Documents that are done already.
     pub done: Done,
     /// Whether all inputs go into one output, so that their ids must differ: an id that another input had gets the
     /// name of its own input in front.
@@ -270,17 +270,17 @@ impl Source {
     /// Pushes all documents, and marks between them. What cannot be read is a mark, never an error.
     pub fn read(self, push: Push<'_>) {
         let mut ids = Ids::default();
-        for (number, input) in &self.inputs {
-            if !push(Event::Mark(Mark::Begin(*number))) {
+        for (number, (input, is_done)) in self.inputs.iter().enumerate() {
+            if !push(Event::Mark(Mark::Begin(number))) {
                 return;
             }
             let mut is_wanted = true;
             let read = self.read_input(input, &mut |event| {
                 let event = match event {
-                    Event::Document(document) => self.admit(document, input, &mut ids),
-                    mark => Some(mark),
+                    Event::Document(document) => self.admit(document, input, *is_done, &mut ids),
+                    mark => mark,
                 };
-                is_wanted = event.is_none_or(&mut *push);
+                is_wanted = push(event);
                 is_wanted
             });
             if !is_wanted {
@@ -290,26 +290,26 @@ impl Source {
                 let message = format!("{}: it cannot be read to its end: {error:#}", input.path.display());
                 is_wanted = push(Event::Mark(Mark::Bad(message)));
             }
-            if !is_wanted || !push(Event::Mark(Mark::End(*number))) {
+            if !is_wanted || !push(Event::Mark(Mark::End(number))) {
                 return;
             }
         }
     }
 
-    /// The document as it is to be annotated, or none where that is done.
-    fn admit(&self, mut document: Document, input: &Input, ids: &mut Ids) -> Option<Event<Mark>> {
+    /// The document as it is to be annotated.
+    fn admit(&self, mut document: Document, input: &Input, is_done: bool, ids: &mut Ids) -> Event<Mark> {
         if self.together && !ids.insert(&document.id) {
             document.id = format!("{}/{}", input.name, document.id);
             if !ids.insert(&document.id) {
                 let id = &document.id;
                 let message = format!("{}: document {id}: its id is that of an earlier one", input.path.display());
-                return Some(Event::Mark(Mark::Bad(message)));
+                return Event::Mark(Mark::Bad(message));
             }
         }
         // What others found in it is not what these models find.
         document.mentions.clear();
         document.relations.clear();
-        (!self.done.contains(&document.id)).then_some(Event::Document(document))
+        if is_done || self.done.contains(&document.id) { Event::Known(document) } else { Event::Document(document) }
     }
 
     fn read_input(&self, input: &Input, push: Push<'_>) -> Result<()> {

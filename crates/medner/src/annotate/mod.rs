@@ -122,11 +122,12 @@ pub fn run(args: Args) -> Result<()> {
     };
     let stop = interrupt::stop_flag("stopping after this batch")?;
 
-    let bytes: Option<Vec<u64>> = begun.inputs.iter().map(|(_, input)| input.bytes()).collect();
+    let bytes: Option<Vec<u64>> = begun.inputs.iter().map(|(input, _)| input.bytes()).collect();
     let bar = match &bytes {
         Some(bytes) => progress::bytes("annotating", bytes.iter().sum()),
         None => progress::documents("annotating"),
     };
+    let is_done = begun.inputs.iter().map(|(_, is_done)| *is_done).collect();
     let source = Source {
         inputs: begun.inputs,
         options: input::Options {
@@ -143,6 +144,7 @@ pub fn run(args: Args) -> Result<()> {
         options,
         layout: &layout,
         inputs: &inputs,
+        is_done,
         to: args.to,
         thresholds,
         all_spans: args.all_spans,
@@ -225,7 +227,8 @@ enum Layout {
 
 /// What is left to do.
 struct Begun {
-    inputs: Vec<(usize, Input)>,
+    /// The inputs, and whether each is done. Those that are done are read all the same, see `Event::Known`.
+    inputs: Vec<(Input, bool)>,
     done: Done,
 }
 
@@ -269,7 +272,8 @@ impl Layout {
     /// Looks at what is there; none where nothing is left to do.
     fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
         ensure!(!args.resume || self.can_resume(), "--resume is for --out with a folder or a .jsonl file");
-        let mut begun = Begun { inputs: inputs.iter().cloned().enumerate().collect(), done: Done::Nothing };
+        let mut begun =
+            Begun { inputs: inputs.iter().cloned().map(|input| (input, false)).collect(), done: Done::Nothing };
         let is_begun = match self {
             Self::One(Place::Lines { part, path }) => {
                 if args.resume && !part.exists() && path.exists() {
@@ -306,8 +310,10 @@ impl Layout {
                     let path = output_of(folder, input, args.to);
                     ensure!(paths.insert(path.clone()), "two inputs would both become {}", path.display());
                 }
-                begun.inputs.retain(|(_, input)| !output_of(folder, input, args.to).exists());
-                let there = inputs.len() - begun.inputs.len();
+                for (input, is_done) in &mut begun.inputs {
+                    *is_done = output_of(folder, input, args.to).exists();
+                }
+                let there = begun.inputs.iter().filter(|(_, is_done)| *is_done).count();
                 if there > 0 {
                     info!("{there} of {} files are there already", inputs.len());
                 }
@@ -318,7 +324,8 @@ impl Layout {
                 }
             }
         }
-        Ok((!begun.inputs.is_empty()).then_some(begun))
+        let is_left = begun.inputs.iter().any(|(_, is_done)| !is_done);
+        Ok(is_left.then_some(begun))
     }
 
     fn check_begun(&self, args: &Args, place: &Path, settings: &Value) -> Result<()> {
@@ -372,6 +379,8 @@ struct Writing<'w> {
     options: output::Options,
     layout: &'w Layout,
     inputs: &'w [Input],
+    /// Whether the output of each input was there before.
+    is_done: Vec<bool>,
     to: To,
     thresholds: Thresholds,
     all_spans: bool,
@@ -417,6 +426,7 @@ impl Writing<'_> {
                 (self.input, self.bad_in_input) = (Some(input), 0);
                 Ok(())
             }
+            Outcome::Mark(Mark::End(input)) if self.is_done[input] => Ok(()),
             Outcome::Mark(Mark::End(_)) => self.end_input(),
         }
     }
