@@ -9,6 +9,7 @@
 
 mod env;
 mod error;
+mod exact;
 mod follow;
 mod http;
 mod mlflow;

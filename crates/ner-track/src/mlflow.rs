@@ -11,6 +11,7 @@
 use crate::Tracker;
 use crate::env::MlflowServer;
 use crate::error::Failure;
+use crate::exact::{integer, number};
 use crate::http::Client;
 use crate::points::{Known, MetricsReader, Point, encoded};
 use crate::record::{Claim, Extra, MlflowRun, Record, Stamp, State};
@@ -267,8 +268,7 @@ impl Mlflow {
             }
             let page = self.client.get("metrics/get-history", &query)?;
             for metric in page["metrics"].as_array().into_iter().flatten() {
-                let step = metric["step"].as_i64().or_else(|| metric["step"].as_str()?.parse().ok()).unwrap_or(0);
-                if let Some(value) = metric["value"].as_f64() {
+                if let (Some(step), Some(value)) = (integer(&metric["step"]), number(&metric["value"])) {
                     known.add_value(key, step, value);
                 }
             }
