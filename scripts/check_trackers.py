@@ -15,6 +15,7 @@ once. With --golden it prints the events that crates/ner-track/tests/golden/even
 """
 
 import argparse
+import atexit
 import io
 import json
 import math
@@ -94,6 +95,9 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.uri = f"http://127.0.0.1:{self.port}"
+        self.process = None
+        # A check that fails leaves no server behind.
+        atexit.register(self.kill)
 
     def start(self):
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
@@ -110,8 +114,10 @@ class Server:
         sys.exit(f"no server; see {self.folder}/server.log")
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self.process = None
 
 
 def read_back(server, run, status):

@@ -8,7 +8,7 @@ use std::path::Path;
 /// Whom to tell of a run.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Tell a tracker of the run, too; may be repeated (default: MEDNER_TRACK, and what the run was sent to before)
+    /// Tell a tracker of the run; may be repeated (default: what it was sent to before; for a new training MEDNER_TRACK)
     #[arg(long, value_name = "TRACKER", value_delimiter = ',')]
     track: Vec<Tracker>,
     /// Send the model to MLflow, too
