@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{CharIndex, Document, Format, FormatOptions, LabelSet, Span, TagScheme};
-use ner_model::{BertConfig, Parameters, TokenClassifier, save_parameters};
+mod tiny;
+
+use ner_data::{CharIndex, Document, Format, FormatOptions, Span};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,39 +12,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use tch::{Device, Kind, Tensor};
 
 const SECRET: &str = "naloxone";
-
-/// A model of weights that look random, whose vocabulary is single letters; `phase` makes it another.
-fn model(folder: &Path, types: [&str; 2], phase: f64) {
-    fs::create_dir_all(folder).unwrap();
-    let labels = LabelSet::new(TagScheme::Bio, types);
-    let mut vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).into();
-    vocabulary.extend("abcdefghijklmnopqrstuvwxyz0123456789.,".chars().flat_map(|c| [c.to_string(), format!("##{c}")]));
-    let names: BTreeMap<String, String> =
-        labels.names().into_iter().enumerate().map(|(at, name)| (at.to_string(), name)).collect();
-    let config = format!(
-        r#"{{"model_type": "bert", "vocab_size": {}, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-            "intermediate_size": 32, "max_position_embeddings": 64, "id2label": {}}}"#,
-        vocabulary.len(),
-        serde_json::to_string(&names).unwrap()
-    );
-    let sizes = BertConfig::from_json(&config, folder).unwrap();
-    fs::write(folder.join("config.json"), config).unwrap();
-    fs::write(folder.join("vocab.txt"), vocabulary.join("\n")).unwrap();
-    let random = |(name, shape): (String, Vec<i64>)| {
-        let count = shape.iter().product::<i64>();
-        // Of a generator that is known everywhere, so that the model can be made again outside of this test.
-        let numbers =
-            ((Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898 + phase).sin() * 43758.5453).frac();
-        let scale = if name.starts_with("classifier") { 2.0 } else { 0.5 };
-        let numbers = (numbers * scale).to_kind(Kind::Float).view(shape.as_slice());
-        (name.clone(), if name.ends_with("LayerNorm.weight") { numbers + 1.0 } else { numbers })
-    };
-    let tensors = TokenClassifier::shapes(&sizes, labels.len()).into_iter().map(random).collect();
-    save_parameters(&folder.join("model.safetensors"), &Parameters::new(tensors)).unwrap();
-}
 
 /// A folder with two models, `first` and `second`.
 struct Bench(tempfile::TempDir);
@@ -51,8 +21,8 @@ struct Bench(tempfile::TempDir);
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        model(&folder.path().join("first"), ["Disease", "Drug"], 0.5);
-        model(&folder.path().join("second"), ["Disease", "Organ"], 1.7);
+        tiny::model(&folder.path().join("first"), ["Disease", "Drug"], 0.5);
+        tiny::model(&folder.path().join("second"), ["Disease", "Organ"], 1.7);
         Self(folder)
     }
 

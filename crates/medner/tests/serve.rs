@@ -43,7 +43,7 @@ fn started(mut child: Child) -> (Child, String) {
 fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path();
-    tiny::model(&place.join("first"), ["Drug", "Disease"], 0.0);
+    tiny::model(&place.join("first"), ["Disease", "Drug"], 0.5);
     let text = format!("The quick brown {SECRET} 👩\u{200d}🔬, 12 mg of abc.\r\nJumps over lazy dogs 34, and so on.");
     fs::write(place.join("note.txt"), &text).unwrap();
     let output = medner(place, &["annotate", "note.txt", "--model", "first"]).output().unwrap();
@@ -75,7 +75,7 @@ fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
 #[test]
 fn it_does_not_start_open_to_others_or_without_its_model() {
     let folder = tempfile::tempdir().unwrap();
-    tiny::model(&folder.path().join("first"), ["Drug", "Disease"], 0.0);
+    tiny::model(&folder.path().join("first"), ["Disease", "Drug"], 0.5);
     let check = |arguments: &[&str], token: Option<&str>, message: &str| {
         let mut command = medner(folder.path(), &[&["serve"], arguments].concat());
         command.envs(token.map(|token| ("MEDNER_TOKEN", token)));

@@ -334,7 +334,7 @@ mod tests {
         check(&["thresholds=true", "plan.recipe.scheme=io"], 7);
         check(&["scheme > bio"], 22);
         check(&["status=stopped"], 7);
-        check(&["dev>0.9"], 2);
+        check(&["dev>0.9"], 3);
         check(&["tags=y"], 1);
         check(&["tags=z"], 0);
         check(&["group=none"], 0);
