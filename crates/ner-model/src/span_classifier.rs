@@ -123,7 +123,8 @@ fn following(states: &Tensor, longest: i64) -> Tensor {
 
 /// `[batch, words, tokens]`: the share of each token in each word's mean.
 fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
-    let width = words.iter().map(Vec::len).max().unwrap_or(0);
+    // At least one place, for a batch of rows that cut all their words.
+    let width = words.iter().map(Vec::len).max().unwrap_or(0).max(1);
     let mut shares = vec![0f32; words.len() * width * tokens];
     for (row, words) in words.iter().enumerate() {
         for (at, word) in words.iter().enumerate() {
