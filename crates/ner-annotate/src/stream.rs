@@ -154,6 +154,7 @@ fn compute<E, X>(
 }
 
 /// What comes out in a place of a batch.
+#[allow(clippy::large_enum_variant, reason = "nearly every slot holds the large one")]
 enum Slot<E> {
     /// The next document.
     Next,
