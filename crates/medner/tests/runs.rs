@@ -1,6 +1,7 @@
 //! The store of runs from outside: seeds, sweeps, lists and comparisons, kills.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+#![allow(clippy::print_stderr, reason = "the figures of the checks that are run by hand")]
 
 mod bench;
 

@@ -304,7 +304,7 @@ mod tests {
             end: at + 1,
             text: "ä".repeat(at % 3),
             entity_type: "X".into(),
-            category: (at % 2 == 0).then(|| "x".into()),
+            category: at.is_multiple_of(2).then(|| "x".into()),
             confidence: 0.5,
             models: "a|b".into(),
             below_threshold: false,

@@ -445,9 +445,10 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         };
         let [one, two] = [document(1, 1, 0, 0), document(2, 1, 0, 0)];
-        check(&[one.clone(), two.clone()], &[one.clone()], "document 2 was scored for one system only");
-        check(&[one.clone()], &[two.clone(), one.clone()], "document 2 was scored for one system only");
-        check(&[one.clone()], &[one.clone(), one.clone()], "document 1 was scored for one system only");
+        let only = std::slice::from_ref::<DocumentCounts>;
+        check(&[one.clone(), two.clone()], only(&one), "document 2 was scored for one system only");
+        check(only(&one), &[two.clone(), one.clone()], "document 2 was scored for one system only");
+        check(only(&one), &[one.clone(), one.clone()], "document 1 was scored for one system only");
         let other = document(1, 1, 0, 1);
         check(&[one], &[other], "document 1 does not have the same gold mentions for both systems");
     }

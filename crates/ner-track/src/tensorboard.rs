@@ -251,7 +251,7 @@ mod tests {
     fn checksums_are_masked_crc32c() {
         // RFC 3720, appendix B.4: 32 bytes of zeros have the CRC-32C 0x8a9136aa; masked as TFRecord says.
         let crc: u32 = 0x8a91_36aa;
-        let masked = ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+        let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(masked_crc(&[0; 32]), masked);
     }
 
