@@ -33,7 +33,11 @@ pub struct ModelArgs {
     pub runs: Option<PathBuf>,
 }
 
-fn precision(text: &str) -> Result<Precision, String> {
+/// A precision by its name.
+///
+/// # Errors
+/// Where there is none of that name; the message lists them.
+pub fn precision(text: &str) -> Result<Precision, String> {
     serde_json::from_value(text.into()).map_err(|_| "precisions are auto, fp32, bf16 and fp16".to_owned())
 }
 

@@ -108,9 +108,7 @@ fn print(dataset: &str, group: &GroupRecord, runs: &[Run], format: OutputFormat)
     let mut out = stdout::stdout();
     let split = if runs.iter().all(|run| run.scores.get("test").is_some()) { "test" } else { "dev" };
     writeln!(out, "{dataset}, group {}: strict F1, in percent\n", group.id)?;
-    let percent = |value: Option<Value>| {
-        value.and_then(|value| value.as_f64()).map_or_else(|| "–".to_owned(), |value| format!("{:.2}", 100.0 * value))
-    };
+    let percent = |value: Option<Value>| score_table::percent(value.and_then(|value| value.as_f64()));
     let mut table = score_table::table(&["seed", "dev", "test", "run"]);
     for (run, seed) in runs.iter().zip(&group.seeds) {
         table.add_row([seed.to_string(), percent(run.value("dev")), percent(run.value("test")), run.id()]);

@@ -362,7 +362,7 @@ fn print(
     let mut table = score_table::table(&[&keys[..], &["dev", "status", "run"]].concat());
     for (trial, run, dev) in rows {
         let mut row: Vec<String> = trial.values.values().map(ToString::to_string).collect();
-        row.push(dev.map_or_else(|| "–".to_owned(), |dev| format!("{:.2}", 100.0 * dev)));
+        row.push(score_table::percent(dev));
         row.push(status(run).to_owned());
         row.push(run.map(Run::id).unwrap_or_default());
         table.add_row(row);

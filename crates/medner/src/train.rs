@@ -8,7 +8,7 @@ use crate::run_record::{
     CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, now, runs_folder,
 };
 use crate::tracking::{self, Tracking};
-use crate::{OutputFormat, eval, interrupt, seeds, threshold};
+use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
     /// Numbers that the encoder computes in: auto, fp32, bf16, fp16 (CUDA only)
-    #[arg(long, value_name = "PRECISION", value_parser = precision)]
+    #[arg(long, value_name = "PRECISION", value_parser = models::precision)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
@@ -84,11 +84,6 @@ pub struct Args {
     /// Form of the test scores on stdout
     #[arg(long, default_value = "table")]
     format: OutputFormat,
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    let value = serde_json::Value::String(text.to_owned());
-    serde_json::from_value(value).map_err(|_| "precisions are auto, fp32, bf16 and fp16".to_owned())
 }
 
 /// The encoder where none is named.

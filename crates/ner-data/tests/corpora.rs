@@ -1,24 +1,13 @@
 //! The loaders on the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `bc5cdr` and
 //! `bc5cdr-iob`; without it the tests say that they were skipped.
 
+mod common;
+
+use common::corpus;
 use ner_data::dataset::{Layout, LoadedSplit};
 use ner_data::{DatasetDescription, Format, FormatOptions, Split, SplitStatistics, Splits};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::PathBuf;
-
-/// The folder `name` of the folder of corpora.
-fn corpus(name: &str) -> Option<PathBuf> {
-    match std::env::var_os("MEDNER_CORPORA") {
-        Some(folder) => Some(PathBuf::from(folder).join(name)),
-        None => {
-            // Written directly: the test harness hides what a passing test prints.
-            let message = format!("SKIPPED: MEDNER_CORPORA is not set, so {name} was not tested\n");
-            std::io::stderr().write_all(message.as_bytes()).expect("stderr");
-            None
-        }
-    }
-}
 
 fn load(folder: &str) -> Option<(DatasetDescription, Splits<PathBuf>, Splits<LoadedSplit>, Format)> {
     let description = DatasetDescription::builtin("bc5cdr").expect("built in");

@@ -1,23 +1,11 @@
 //! Statistics of real corpora, against figures that were counted by other programs. Needs `MEDNER_CORPORA`, the folder
 //! that holds `bc5cdr` and `genia-nested`; without it the tests say that they were skipped.
 
+mod common;
+
+use common::corpus;
 use ner_data::statistics::{Consistency, Overlaps, Unseen, shared_documents, shared_sentences};
 use ner_data::{Document, Format, FormatOptions, Mention, Span, Split, Splits};
-use std::io::Write;
-use std::path::PathBuf;
-
-/// The file `name` in the folder of corpora.
-fn corpus(name: &str) -> Option<PathBuf> {
-    match std::env::var_os("MEDNER_CORPORA") {
-        Some(folder) => Some(PathBuf::from(folder).join(name)),
-        None => {
-            // Written directly: the test harness hides what a passing test prints.
-            let message = format!("SKIPPED: MEDNER_CORPORA is not set, so {name} was not tested\n");
-            std::io::stderr().write_all(message.as_bytes()).expect("stderr");
-            None
-        }
-    }
-}
 
 #[test]
 fn bc5cdr() {
