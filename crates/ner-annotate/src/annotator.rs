@@ -107,7 +107,7 @@ impl Annotator {
     /// What the models find in each document, merged by the rule of [`merge`]. Documents may come from several callers
     /// of [`Encoders::prepare_for`], with other models each; `progress` is told the number of tokens after each batch of
     /// a model.
-    pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize)) -> Vec<Vec<Finding>> {
+    pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<Finding>> {
         let mut found: Vec<Vec<_>> = documents.iter().map(|_| Vec::new()).collect();
         for (at, model) in self.models.iter().enumerate() {
             let (places, encoded): (Vec<usize>, Vec<EncodedDocument>) = documents

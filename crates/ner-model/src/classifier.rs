@@ -1,6 +1,7 @@
 use crate::span_classifier::{RowWords, found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, BertConfig, Dropout, ModelError, Parameters, SpanClassifier, TokenClassifier, cross_entropy, divergence,
+    Batch, BertConfig, Dropout, IGNORE_INDEX, ModelError, Parameters, SpanClassifier, TokenClassifier, cross_entropy,
+    divergence,
 };
 use ner_data::{FoundSpan, LabelSet, TaggedEntity};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,14 @@ impl Classifier {
         match apart {
             Some(apart) => loss + options.r_drop * apart,
             None => loss,
+        }
+    }
+
+    /// Over how many things the loss of a batch is a mean: its labelled tokens, or its words.
+    pub fn weight(&self, targets: &Targets) -> usize {
+        match self {
+            Self::Token(_) => targets.labels.iter().flatten().filter(|&&label| label != IGNORE_INDEX).count(),
+            Self::Span(_) => targets.words.iter().map(Vec::len).sum(),
         }
     }
 

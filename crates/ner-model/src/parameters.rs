@@ -38,15 +38,20 @@ impl Parameters {
         self.map(|tensor| tensor.to_device(device).copy())
     }
 
-    /// What prediction on `device` needs: the weight matrices of linear layers in `kind`, so that no product has to cast
-    /// them. Embeddings, biases and normalisation stay in fp32, and share their storage where they are there already.
-    pub fn for_prediction(&self, device: Device, kind: Kind) -> Self {
+    /// What computing on `device` needs: the weight matrices of linear layers in `kind`, so that no product has to cast
+    /// them. Embeddings, biases and normalisation stay in fp32. What is there already in that kind shares its storage.
+    pub fn for_computing(&self, device: Device, kind: Kind) -> Self {
         let cast = |(name, tensor): &(String, Tensor)| {
             let tensor = tensor.detach().to_device(device);
             let linear = tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier");
             (name.clone(), if linear { tensor.to_kind(kind) } else { tensor })
         };
         Self(self.0.iter().map(cast).collect())
+    }
+
+    /// The same storage, without gradients.
+    pub fn share(&self) -> Self {
+        self.map(Tensor::shallow_clone)
     }
 
     /// Independent copies without gradients.

@@ -81,7 +81,7 @@ impl Recognizer {
     }
 
     /// Mentions of each document. `progress` is told the number of tokens after each batch.
-    pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Vec<Mention>> {
+    pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>> {
         let findings = self.findings(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
         let decide = |(document, found): (&EncodedDocument, &Findings)| {
@@ -91,7 +91,7 @@ impl Recognizer {
     }
 
     /// What the model finds in each document, before anything is decided.
-    pub fn findings(&self, documents: &[EncodedDocument], progress: impl FnMut(usize)) -> Vec<Findings> {
+    pub fn findings(&self, documents: &[EncodedDocument], progress: impl FnMut(usize) + Send) -> Vec<Findings> {
         self.tagger.findings(&self.encoder, documents, progress)
     }
 }

@@ -1,19 +1,31 @@
 use crate::span_classifier::RowWords;
-use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters};
+use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters, Workers};
 use ner_data::{EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Window, Word, batches_by_length};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, no_grad};
 
 /// A classifier ready to predict: weights on their device, in the kind of the computation.
 #[derive(Debug)]
 pub struct Tagger {
-    model: Classifier,
+    /// One for each worker, over the same weights.
+    models: Vec<Mutex<Classifier>>,
+    workers: Workers,
+    head: Head,
     kind: Kind,
     labels: LabelSet,
+    batch_tokens: usize,
 }
 
-/// Most tokens of a batch at prediction, padding included: enough to keep two dozen cores or a graphics card busy, and
-/// less memory than a step of training.
+/// Most tokens of a batch at prediction, padding included: enough to keep a graphics card busy, and less memory than a
+/// step of training.
 const BATCH_TOKENS: usize = 8192;
+
+/// The same for a worker on the CPU, where larger ones are no faster and leave its caches.
+const WORKER_BATCH_TOKENS: usize = 2048;
+
+/// A batch of fewer tokens than this is not worth cutting in two.
+const LEAST_BATCH_TOKENS: usize = 256;
 
 impl Tagger {
     /// A tagger over `parameters` on `device`, which computes in `kind`. It may share their storage: it is good for as
@@ -29,8 +41,17 @@ impl Tagger {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.for_prediction(device, kind));
-        Ok(Self { model: Classifier::new(config, &parameters, head)?, kind, labels: labels.clone() })
+        let parameters = no_grad(|| parameters.for_computing(device, kind));
+        let workers = Workers::new(device);
+        let models = (0..workers.count()).map(|_| Ok(Mutex::new(Classifier::new(config, &parameters, head)?)));
+        Ok(Self {
+            models: models.collect::<Result<_, ModelError>>()?,
+            workers,
+            head,
+            kind,
+            labels: labels.clone(),
+            batch_tokens: if device == Device::Cpu { WORKER_BATCH_TOKENS } else { BATCH_TOKENS },
+        })
     }
 
     /// The labels that it gives.
@@ -46,18 +67,18 @@ impl Tagger {
         &self,
         encoder: &TextEncoder,
         documents: &[EncodedDocument],
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize) + Send,
     ) -> Vec<Findings> {
         let classes = self.labels.len();
-        let words: Vec<Vec<Word>> = match self.model {
-            Classifier::Token(_) => vec![Vec::new(); documents.len()],
-            Classifier::Span(_) => documents.iter().map(EncodedDocument::words).collect(),
+        let words: Vec<Vec<Word>> = match self.head {
+            Head::Token => vec![Vec::new(); documents.len()],
+            Head::Span { .. } => documents.iter().map(EncodedDocument::words).collect(),
         };
-        let none = |document: &EncodedDocument| match self.model {
-            Classifier::Token(_) => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
-            Classifier::Span(_) => Findings::Spans(Vec::new()),
+        let none = |document: &EncodedDocument| match self.head {
+            Head::Token => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
+            Head::Span { .. } => Findings::Spans(Vec::new()),
         };
-        let mut findings: Vec<Findings> = documents.iter().map(none).collect();
+        let findings: Vec<Findings> = documents.iter().map(none).collect();
         // Not by the windows' own numbers: documents that were encoded apart may come together.
         let windows: Vec<(usize, &Window)> = documents
             .iter()
@@ -65,42 +86,70 @@ impl Tagger {
             .flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window)))
             .collect();
         let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
-        for rows in batches_by_length(&lengths, BATCH_TOKENS) {
-            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
-            let batch = Batch { rows: rows.iter().map(input_ids).collect() };
-            let row_words: Vec<(usize, RowWords)> =
-                rows.iter().map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset())).collect();
-            let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
-            match self.model.answers(&batch, &row_words, self.kind) {
-                Answers::Labels(probabilities) => {
-                    let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
-                    for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
-                        let (document, Window { tokens, core, .. }) = windows[*row];
-                        let from = encoder.offset() + core.start - tokens.start;
-                        if let Findings::Labels(known) = &mut findings[document] {
-                            known[core.start * classes..core.end * classes]
-                                .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
+        let batches = batches_by_length(&lengths, self.budget(&lengths));
+        let (next, done) = (AtomicUsize::new(0), Mutex::new((findings, progress)));
+        self.workers.map(self.models.iter().collect(), |model| {
+            let model = lock(model);
+            while let Some(rows) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
+                let batch = Batch { rows: rows.iter().map(input_ids).collect() };
+                let row_words: Vec<(usize, RowWords)> = rows
+                    .iter()
+                    .map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset()))
+                    .collect();
+                let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
+                let answers = model.answers(&batch, &row_words, self.kind);
+                let (findings, progress) = &mut *lock(&done);
+                match answers {
+                    Answers::Labels(probabilities) => {
+                        let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
+                        for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
+                            let (document, Window { tokens, core, .. }) = windows[*row];
+                            let from = encoder.offset() + core.start - tokens.start;
+                            if let Findings::Labels(known) = &mut findings[document] {
+                                known[core.start * classes..core.end * classes]
+                                    .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
+                            }
+                        }
+                    }
+                    Answers::Spans(found) => {
+                        for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
+                            let (document, Window { core, .. }) = windows[*row];
+                            let to_document = |span: FoundSpan| FoundSpan {
+                                words: span.words.start + first..span.words.end + first,
+                                ..span
+                            };
+                            let in_core =
+                                |span: &FoundSpan| core.contains(&words[document][span.words.start].tokens.start);
+                            if let Findings::Spans(known) = &mut findings[document] {
+                                known.extend(found.into_iter().map(to_document).filter(in_core));
+                            }
                         }
                     }
                 }
-                Answers::Spans(found) => {
-                    for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
-                        let (document, Window { core, .. }) = windows[*row];
-                        let to_document = |span: FoundSpan| FoundSpan {
-                            words: span.words.start + first..span.words.end + first,
-                            ..span
-                        };
-                        let in_core = |span: &FoundSpan| core.contains(&words[document][span.words.start].tokens.start);
-                        if let Findings::Spans(known) = &mut findings[document] {
-                            known.extend(found.into_iter().map(to_document).filter(in_core));
-                        }
-                    }
-                }
+                progress(batch.tokens());
             }
-            progress(batch.tokens());
+        });
+        let (mut findings, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for found in &mut findings {
+            // In an order that does not depend on which batch was done first.
+            if let Findings::Spans(spans) = found {
+                spans.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
+            }
         }
         findings
     }
+
+    /// Most tokens of a batch: no more than would leave a worker without one, where that is worth a batch.
+    fn budget(&self, lengths: &[usize]) -> usize {
+        let share = lengths.iter().sum::<usize>().div_ceil(self.models.len());
+        if self.models.len() > 1 { share.clamp(LEAST_BATCH_TOKENS, self.batch_tokens) } else { self.batch_tokens }
+    }
+}
+
+/// A panic of another worker ends the call that it happened in; what the lock holds is whole all the same.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens

@@ -1,5 +1,7 @@
+use crate::flat::{PIECE, floats, floats_mut};
 use ner_model::{ModelError, Parameters};
-use tch::no_grad;
+use rayon::prelude::*;
+use tch::{Device, no_grad};
 
 /// Exponential moving average of the weights, which generalises better than the last weights of a noisy training.
 ///
@@ -28,12 +30,15 @@ impl Average {
         self.updates += 1;
         let updates = self.updates as f64;
         let decay = self.decay.min((1.0 + updates) / (10.0 + updates));
-        no_grad(|| {
-            let pairs = self.parameters.iter().zip(current.iter());
-            for ((_, average), (_, current)) in pairs.filter(|(_, (_, current))| current.requires_grad()) {
-                let _ = average.shallow_clone().lerp_(current, 1.0 - decay);
+        let pairs = self.parameters.iter().zip(current.iter());
+        for ((_, average), (_, current)) in pairs.filter(|(_, (_, current))| current.requires_grad()) {
+            let mut average = average.shallow_clone();
+            if current.device() == Device::Cpu {
+                move_towards(floats_mut(&mut average), floats(current), (1.0 - decay) as f32);
+            } else {
+                let _ = no_grad(|| average.lerp_(current, 1.0 - decay));
             }
-        });
+        }
     }
 
     /// Takes over a saved average.
@@ -47,4 +52,12 @@ impl Average {
         }
         Ok(())
     }
+}
+
+fn move_towards(average: &mut [f32], current: &[f32], share: f32) {
+    average.par_chunks_mut(PIECE).zip(current.par_chunks(PIECE)).for_each(|(average, current)| {
+        for (average, current) in average.iter_mut().zip(current) {
+            *average += share * (current - *average);
+        }
+    });
 }

@@ -6,6 +6,7 @@
 mod average;
 mod error;
 mod examples;
+mod flat;
 mod loss_scale;
 mod optimizer;
 mod recipe;

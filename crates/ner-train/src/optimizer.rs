@@ -1,6 +1,7 @@
+use crate::flat::{Numbers, PIECE, floats_mut, halves_mut, narrowed};
 use ner_model::Parameters;
 use rayon::prelude::*;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 /// AdamW: Adam with decoupled weight decay.
 ///
@@ -18,6 +19,8 @@ pub struct AdamW {
 struct Slot {
     name: String,
     parameter: Tensor,
+    /// What products are computed with, where that is a copy in another kind.
+    computing: Option<Tensor>,
     /// Moving averages of the gradient and of its square, fp32 like the parameter.
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
@@ -30,9 +33,6 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// Elements that one core updates at a time: the four arrays of a piece fit its second-level cache.
-const PIECE: usize = 32 * 1024;
-
 /// The factors of one step, the same for each element of a tensor.
 #[derive(Clone, Copy)]
 struct Factors {
@@ -43,31 +43,31 @@ struct Factors {
 }
 
 impl AdamW {
-    /// An optimiser of those `parameters` that require gradients, which it shares; `rate` says, by a parameter's name,
-    /// which share of the learning rate it gets.
-    pub fn new(parameters: &Parameters, weight_decay: f64, rate: impl Fn(&str) -> f64) -> Self {
-        let slot = |(name, parameter): (&str, &Tensor)| Slot {
+    /// An optimiser of those `parameters` that require gradients, which it shares, as it does `computing`: the same
+    /// parameters as products are computed with ([`Parameters::for_computing`]), which it keeps equal to them. `rate`
+    /// says, by a parameter's name, which share of the learning rate it gets.
+    pub fn new(parameters: &Parameters, computing: &Parameters, weight_decay: f64, rate: impl Fn(&str) -> f64) -> Self {
+        let slot = |((name, parameter), (_, computing)): ((&str, &Tensor), (&str, &Tensor))| Slot {
             name: name.to_owned(),
             parameter: parameter.shallow_clone(),
+            computing: (computing.kind() != parameter.kind()).then(|| computing.shallow_clone()),
             exp_avg: parameter.detach().zeros_like(),
             exp_avg_sq: parameter.detach().zeros_like(),
             decayed: !name.ends_with(".bias") && !name.contains("LayerNorm"),
             rate: rate(name),
         };
-        let trained = parameters.iter().filter(|(_, parameter)| parameter.requires_grad());
+        let both = parameters.iter().zip(computing.iter());
+        let trained = both.filter(|((_, parameter), _)| parameter.requires_grad());
         Self { slots: trained.map(slot).collect(), steps: 0, weight_decay }
     }
 
-    /// The parameters in the order in which [`step`](Self::step) takes their gradients.
-    pub fn parameters(&self) -> Vec<&Tensor> {
-        self.slots.iter().map(|slot| &slot.parameter).collect()
-    }
-
-    /// One update from `gradients`, each multiplied by `gradient_scale` first.
-    pub fn step(&mut self, gradients: &[Tensor], learning_rate: f64, gradient_scale: f64) {
+    /// One update from the sum of the `parts` of a gradient, multiplied by `gradient_scale` first. Each part has a tensor
+    /// for each parameter that requires gradients, in their order, in whatever kind.
+    pub fn step(&mut self, parts: &[Vec<Tensor>], learning_rate: f64, gradient_scale: f64) {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
-        for (slot, gradient) in self.slots.iter_mut().zip(gradients) {
+        for (at, slot) in self.slots.iter_mut().enumerate() {
+            let parts: Vec<Tensor> = parts.iter().map(|part| part[at].contiguous()).collect();
             let learning_rate = learning_rate * slot.rate;
             let decay = if slot.decayed { 1.0 - learning_rate * self.weight_decay } else { 1.0 };
             let factors = Factors {
@@ -76,10 +76,10 @@ impl AdamW {
                 step_size: (learning_rate / correction_1) as f32,
                 inverse_root_correction: (1.0 / correction_2.sqrt()) as f32,
             };
-            if slot.parameter.device() == tch::Device::Cpu {
-                slot.update_in_one_pass(gradient, factors);
+            if slot.parameter.device() == Device::Cpu {
+                slot.update_in_one_pass(&parts, factors);
             } else {
-                slot.update_with_tensors(gradient, factors);
+                slot.update_with_tensors(&parts, factors);
             }
         }
     }
@@ -98,7 +98,7 @@ impl AdamW {
         self.slots.iter().flat_map(pair).collect()
     }
 
-    /// Takes over a saved state.
+    /// Takes over a saved state, after the parameters have been.
     ///
     /// # Errors
     /// Where a tensor of it is missing.
@@ -107,27 +107,63 @@ impl AdamW {
         for slot in &mut self.slots {
             slot.exp_avg.copy_(&state.get(&format!("exp_avg.{}", slot.name))?);
             slot.exp_avg_sq.copy_(&state.get(&format!("exp_avg_sq.{}", slot.name))?);
+            if let Some(computing) = &mut slot.computing {
+                computing.copy_(&slot.parameter);
+            }
         }
         Ok(())
     }
 }
 
-/// Global norm of gradients.
-pub fn global_norm(gradients: &[Tensor]) -> f64 {
-    let norms: Vec<Tensor> = gradients.iter().map(Tensor::norm).collect();
-    Tensor::stack(&norms, 0).norm().double_value(&[])
+/// Global norm of the gradient that is the sum of `parts`.
+pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
+    let parameters = parts.first().map_or(0, Vec::len);
+    let squares = (0..parameters).map(|at| {
+        let parts: Vec<Tensor> = parts.iter().map(|part| part[at].contiguous()).collect();
+        if parts[0].device() == Device::Cpu {
+            sum_of_squares(&parts)
+        } else {
+            total(&parts).square().sum(Kind::Float).double_value(&[])
+        }
+    });
+    squares.sum::<f64>().sqrt()
+}
+
+fn sum_of_squares(parts: &[Tensor]) -> f64 {
+    let numbers: Vec<Numbers<'_>> = parts.iter().map(Numbers::of).collect();
+    let len = parts[0].numel();
+    let of_piece = |piece: usize| {
+        let sums = summed(&numbers, piece * PIECE, PIECE.min(len - piece * PIECE));
+        sums.iter().map(|sum| sum * sum).sum::<f32>()
+    };
+    // Collected, so that the order of the sum is one for any number of threads.
+    let pieces: Vec<f32> = (0..len.div_ceil(PIECE)).into_par_iter().map(of_piece).collect();
+    pieces.into_iter().map(f64::from).sum()
+}
+
+fn summed(numbers: &[Numbers<'_>], start: usize, len: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; len];
+    numbers.iter().for_each(|numbers| numbers.add_to(&mut sums, start));
+    sums
+}
+
+/// The sum of the parts of one parameter's gradient, fp32.
+fn total(parts: &[Tensor]) -> Tensor {
+    let first = parts[0].to_kind(Kind::Float);
+    parts[1..].iter().fold(first, |sum, part| sum + part)
 }
 
 impl Slot {
     /// The update on the CPU: all arrays are read and written once. Tensor operations take one pass over memory each,
     /// about ten, and this step is bound by memory.
-    fn update_in_one_pass(&mut self, gradient: &Tensor, factors: Factors) {
-        let gradient = gradient.contiguous();
-        let (parameters, gradients) = (slice_mut(&mut self.parameter), slice(&gradient));
-        let (firsts, seconds) = (slice_mut(&mut self.exp_avg), slice_mut(&mut self.exp_avg_sq));
-        let pieces = parameters.par_chunks_mut(PIECE).zip(gradients.par_chunks(PIECE));
-        let pieces = pieces.zip(firsts.par_chunks_mut(PIECE).zip(seconds.par_chunks_mut(PIECE)));
-        pieces.for_each(|((parameters, gradients), (firsts, seconds))| {
+    fn update_in_one_pass(&mut self, parts: &[Tensor], factors: Factors) {
+        let gradients: Vec<Numbers<'_>> = parts.iter().map(Numbers::of).collect();
+        let parameters = floats_mut(&mut self.parameter);
+        let (firsts, seconds) = (floats_mut(&mut self.exp_avg), floats_mut(&mut self.exp_avg_sq));
+        let pieces =
+            parameters.par_chunks_mut(PIECE).zip(firsts.par_chunks_mut(PIECE).zip(seconds.par_chunks_mut(PIECE)));
+        let update = |at: usize, parameters: &mut [f32], firsts: &mut [f32], seconds: &mut [f32]| {
+            let gradients = summed(&gradients, at * PIECE, parameters.len());
             let rows = parameters.iter_mut().zip(gradients).zip(firsts.iter_mut().zip(seconds));
             for ((parameter, gradient), (first, second)) in rows {
                 let gradient = gradient * factors.gradient_scale;
@@ -136,46 +172,42 @@ impl Slot {
                 let denominator = second.sqrt() * factors.inverse_root_correction + EPS as f32;
                 *parameter = *parameter * factors.decay - factors.step_size * *first / denominator;
             }
-        });
+        };
+        match &mut self.computing {
+            Some(computing) => {
+                let copies = halves_mut(computing).par_chunks_mut(PIECE);
+                pieces.zip(copies).enumerate().for_each(|(at, ((parameters, (firsts, seconds)), copies))| {
+                    update(at, parameters, firsts, seconds);
+                    copies.iter_mut().zip(parameters).for_each(|(copy, parameter)| *copy = narrowed(*parameter));
+                });
+            }
+            None => pieces
+                .enumerate()
+                .for_each(|(at, (parameters, (firsts, seconds)))| update(at, parameters, firsts, seconds)),
+        }
     }
 
     /// The same update in tensor operations, for any device.
-    fn update_with_tensors(&mut self, gradient: &Tensor, factors: Factors) {
+    fn update_with_tensors(&mut self, parts: &[Tensor], factors: Factors) {
         no_grad(|| {
-            let gradient = gradient * f64::from(factors.gradient_scale);
+            let gradient = total(parts) * f64::from(factors.gradient_scale);
             let _ = self.exp_avg.lerp_(&gradient, 1.0 - BETA_1);
             let _ = self.exp_avg_sq.lerp_(&gradient.square(), 1.0 - BETA_2);
             let denominator = self.exp_avg_sq.sqrt() * f64::from(factors.inverse_root_correction) + EPS;
             let change = &self.exp_avg / denominator * f64::from(factors.step_size);
             let _ = self.parameter.g_mul_scalar_(f64::from(factors.decay));
             let _ = self.parameter.g_sub_(&change);
+            if let Some(computing) = &mut self.computing {
+                computing.copy_(&self.parameter);
+            }
         });
     }
-}
-
-fn check_plain(tensor: &Tensor) -> usize {
-    assert!(tensor.kind() == Kind::Float && tensor.is_contiguous() && tensor.device() == tch::Device::Cpu);
-    tensor.numel()
-}
-
-fn slice(tensor: &Tensor) -> &[f32] {
-    let len = check_plain(tensor);
-    // SAFETY: contiguous fp32 on the CPU, as checked; the storage lives as long as the tensor that is borrowed.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), len) }
-}
-
-fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
-    let len = check_plain(tensor);
-    // SAFETY: as above. Parameters, averages and gradients are tensors of their own storage each, and no other thread
-    // computes with them during a step.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), len) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::Value;
-    use tch::Device;
 
     /// Named tensors from JSON.
     fn tensors(sizes: &Value, numbers: &Value) -> Parameters {
@@ -196,14 +228,14 @@ mod tests {
     fn weights_go_where_pytorchs_go() {
         let golden: Value = serde_json::from_str(include_str!("../tests/golden/adamw.json")).unwrap();
         let current = tensors(&golden["sizes"], &golden["start"]).requiring_gradients(|_| true);
-        let mut optimizer = AdamW::new(&current, golden["weight_decay"].as_f64().unwrap(), |_| 1.0);
+        let mut optimizer = AdamW::new(&current, &current, golden["weight_decay"].as_f64().unwrap(), |_| 1.0);
         let rates = golden["rates"].as_array().unwrap().iter();
         let steps = golden["gradients"].as_array().unwrap().iter().zip(golden["after"].as_array().unwrap());
         for (at, (rate, (gradients, after))) in rates.zip(steps).enumerate() {
             let (gradients, after) = (tensors(&golden["sizes"], gradients), tensors(&golden["sizes"], after));
             // As where they are clipped to half their norm.
             let doubled: Vec<Tensor> = gradients.iter().map(|(_, gradient)| gradient * 2.0).collect();
-            optimizer.step(&doubled, rate.as_f64().unwrap(), 0.5);
+            optimizer.step(&[doubled], rate.as_f64().unwrap(), 0.5);
             for ((name, parameter), (_, expected)) in current.iter().zip(after.iter()) {
                 let gap = largest_gap(parameter, expected);
                 assert!(gap < 1e-6, "step {}, {name}: {gap}", at + 1);
@@ -214,8 +246,13 @@ mod tests {
 
     #[test]
     fn the_norm_of_gradients_is_that_of_all_their_numbers() {
-        let gradients = [Tensor::from_slice(&[1f32, 2.0, 2.0]).view([3, 1]), Tensor::from_slice(&[4f32])];
-        assert!((global_norm(&gradients) - 5.0).abs() < 1e-6);
+        let gradient =
+            |half: f32| vec![Tensor::from_slice(&[half, 2.0, 2.0]).view([3, 1]), Tensor::from_slice(&[4f32])];
+        assert!((global_norm(&[gradient(1.0)]) - 5.0).abs() < 1e-6);
+        // In parts, one of them in bf16, which has these numbers exactly.
+        let halves: Vec<Tensor> = gradient(1.0).iter().map(|tensor| (tensor / 2.0).to_kind(Kind::BFloat16)).collect();
+        let others = gradient(1.0).iter().map(|tensor| tensor / 2.0).collect();
+        assert!((global_norm(&[halves, others]) - 5.0).abs() < 1e-6);
     }
 
     #[test]
@@ -228,6 +265,7 @@ mod tests {
         let slot = || Slot {
             name: "weight".to_owned(),
             parameter: start.copy(),
+            computing: Some(start.to_kind(Kind::BFloat16)),
             exp_avg: first.copy(),
             exp_avg_sq: second.copy(),
             decayed: true,
@@ -236,9 +274,9 @@ mod tests {
         let (mut one_pass, mut tensors) = (slot(), slot());
         let factors = Factors { gradient_scale: 0.7, decay: 0.999, step_size: 2e-3, inverse_root_correction: 3.0 };
         for scale in [1.0, 1e-3, 0.0] {
-            let gradient = random(scale);
-            one_pass.update_in_one_pass(&gradient, factors);
-            tensors.update_with_tensors(&gradient, factors);
+            let parts = [random(scale), random(scale).to_kind(Kind::BFloat16)];
+            one_pass.update_in_one_pass(&parts, factors);
+            tensors.update_with_tensors(&parts, factors);
         }
         let arrays = |slot: &Slot| [&slot.parameter, &slot.exp_avg, &slot.exp_avg_sq].map(Tensor::shallow_clone);
         for (left, right) in arrays(&one_pass).iter().zip(&arrays(&tensors)) {
@@ -246,5 +284,7 @@ mod tests {
             assert!(gap < 1e-6, "{gap}");
         }
         assert!(largest_gap(&one_pass.parameter, &start) > 1e-3);
+        let computing = one_pass.computing.unwrap();
+        assert_eq!(computing, one_pass.parameter.to_kind(Kind::BFloat16));
     }
 }

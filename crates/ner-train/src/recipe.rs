@@ -94,7 +94,7 @@ impl Default for Recipe {
             warmup: 0.1,
             weight_decay: 0.01,
             max_grad_norm: 1.0,
-            batch_tokens: 1024,
+            batch_tokens: 896,
             accumulate: 1,
             dropout: 0.15,
             attention_dropout: 0.0,

@@ -1,7 +1,7 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
 use ner_data::shuffled_batches;
-use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, Parameters, Targets};
+use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, LossOptions, Parameters, Targets, Workers};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::ops::Range;
@@ -39,7 +39,9 @@ pub struct Trainer<'d> {
     device: Device,
     kind: Kind,
     pub(crate) parameters: Parameters,
-    model: Classifier,
+    workers: Workers,
+    /// One for each worker.
+    replicas: Vec<Replica>,
     pub(crate) optimizer: AdamW,
     pub(crate) average: Option<Average>,
     pub(crate) loss_scale: LossScale,
@@ -78,9 +80,13 @@ impl<'d> Trainer<'d> {
         let kind = recipe.precision.resolve(device)?;
         let trained = |name: &str| !(recipe.freeze_embeddings && name.contains("embeddings."));
         let parameters = parameters.to_device(device).requiring_gradients(trained);
+        let computing = parameters.for_computing(device, kind);
+        let workers = Workers::new(device);
+        let replica = |_| Replica::new(config, computing.share().requiring_gradients(trained), recipe);
         let mut trainer = Self {
-            model: Classifier::new(config, &parameters, recipe.head())?,
-            optimizer: AdamW::new(&parameters, recipe.weight_decay, |name| {
+            replicas: (0..workers.count()).map(replica).collect::<Result<_, _>>()?,
+            workers,
+            optimizer: AdamW::new(&parameters, &computing, recipe.weight_decay, |name| {
                 recipe.rate_of(name, config.num_hidden_layers)
             }),
             average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
@@ -161,34 +167,33 @@ impl<'d> Trainer<'d> {
     fn take_step(&mut self, batches: &[Vec<Crop>]) -> Result<Step, TrainError> {
         let begin = Instant::now();
         let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
-        let mut gradients: Vec<Tensor> = Vec::new();
+        // Of each worker, the gradient of its rows.
+        let mut gradients: Vec<Vec<Tensor>> = Vec::new();
         let scale = self.loss_scale.scale();
         for (at, crops) in batches.iter().enumerate() {
             // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
             let seed = mix(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
-            let (batch, targets) = self.collate(crops, seed);
-            let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
-            let loss = self.model.loss(&batch, &targets, self.kind, &mut dropout, self.recipe.loss_options());
-            let value = loss.double_value(&[]);
-            if !value.is_finite() {
-                return Err(self.not_finite("loss", value, crops));
-            }
-            // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear
-            // them and another to add.
-            let found = Tensor::run_backward(
-                &[loss * (scale / batches.len() as f64)],
-                &self.optimizer.parameters(),
-                false,
-                false,
-            );
-            if gradients.is_empty() {
-                gradients = found;
-            } else {
-                gradients.iter_mut().zip(&found).for_each(|(sum, found)| *sum += found);
-            }
-            loss_sum += value;
-            tokens += batch.tokens() / self.copies();
+            let parts = self.collate(crops, seed);
+            tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
+            let (recipe, device, kind) = (&self.recipe, self.device, self.kind);
+            let work = |(replica, part): (&mut Replica, Part)| {
+                let mut dropout = Dropout::new(part.seed, device, recipe.dropout, recipe.attention_dropout);
+                replica.backward(&part, kind, &mut dropout, recipe.loss_options(), scale / batches.len() as f64)
+            };
+            let found = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
+            for (worker, (loss, found)) in found.into_iter().enumerate() {
+                if !loss.is_finite() {
+                    return Err(self.not_finite("loss", loss, crops));
+                }
+                loss_sum += loss;
+                match gradients.get_mut(worker) {
+                    Some(sums) => sums.iter_mut().zip(&found).for_each(|(sum, found)| {
+                        *sum = sum.to_kind(Kind::Float) + found;
+                    }),
+                    None => gradients.push(found),
+                }
+            }
         }
         let gradient_norm = global_norm(&gradients) / scale;
         let learning_rate = self.recipe.learning_rate_at(self.step, self.total_steps);
@@ -219,12 +224,16 @@ impl<'d> Trainer<'d> {
         })
     }
 
-    /// The crops as a batch, some of their pieces masked, and what they should be taken for.
-    fn collate(&self, crops: &[Crop], seed: u64) -> (Batch, Targets) {
+    /// The crops as batches, one for each worker, some of their pieces masked, and what they should be taken for.
+    fn collate(&self, crops: &[Crop], seed: u64) -> Vec<Part> {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
         let TrainingSet { documents, prefix, suffix, mask_id } = self.data;
-        let (mut batch, mut targets) = (Batch::default(), Targets::default());
-        for crop in crops {
+        let count = self.replicas.len().min(crops.len());
+        let mut parts: Vec<Part> =
+            (0..count).map(|at| Part::new(if at == 0 { seed } else { mix(seed, at as u64) })).collect();
+        // Dealt out: the crops stand in order of length.
+        for (at, crop) in crops.iter().enumerate() {
+            let Part { batch, targets, .. } = &mut parts[at % count];
             let document = &documents[crop.document];
             let mut pieces = document.input_ids[crop.start..crop.end].to_vec();
             for piece in &mut pieces {
@@ -241,14 +250,19 @@ impl<'d> Trainer<'d> {
             targets.words.push(words.into_iter().map(in_row).collect());
             targets.entities.push(entities);
         }
-        if self.recipe.r_drop > 0.0 {
-            // Each row twice: dropout makes them two.
-            batch.rows.extend_from_within(..);
-            targets.labels.extend_from_within(..);
-            targets.words.extend_from_within(..);
-            targets.entities.extend_from_within(..);
+        let weights: Vec<f64> = parts.iter().map(|part| self.replicas[0].model.weight(&part.targets) as f64).collect();
+        let all: f64 = weights.iter().sum();
+        for (part, weight) in parts.iter_mut().zip(weights) {
+            part.share = if all > 0.0 { weight / all } else { 1.0 / count as f64 };
+            if self.recipe.r_drop > 0.0 {
+                // Each row twice: dropout makes them two.
+                part.batch.rows.extend_from_within(..);
+                part.targets.labels.extend_from_within(..);
+                part.targets.words.extend_from_within(..);
+                part.targets.entities.extend_from_within(..);
+            }
         }
-        (batch, targets)
+        parts
     }
 
     fn not_finite(&self, what: &'static str, value: f64, crops: &[Crop]) -> TrainError {
@@ -257,6 +271,55 @@ impl<'d> Trainer<'d> {
         documents.sort();
         documents.dedup();
         TrainError::NotFinite { what, value, step: self.step + 1, documents }
+    }
+}
+
+/// The rows of a batch that one worker computes.
+#[derive(Debug)]
+struct Part {
+    batch: Batch,
+    targets: Targets,
+    /// Of its dropout.
+    seed: u64,
+    /// Its share in the batch's loss, which is a mean.
+    share: f64,
+}
+
+impl Part {
+    fn new(seed: u64) -> Self {
+        Self { batch: Batch::default(), targets: Targets::default(), seed, share: 1.0 }
+    }
+}
+
+/// The model as one worker has it: the storage of its parameters is that of all.
+#[derive(Debug)]
+struct Replica {
+    model: Classifier,
+    /// The trained parameters.
+    leaves: Vec<Tensor>,
+}
+
+impl Replica {
+    fn new(config: &BertConfig, parameters: Parameters, recipe: &Recipe) -> Result<Self, TrainError> {
+        let leaves =
+            parameters.iter().map(|(_, tensor)| tensor.shallow_clone()).filter(Tensor::requires_grad).collect();
+        Ok(Self { model: Classifier::new(config, &parameters, recipe.head())?, leaves })
+    }
+
+    /// What a part adds to the loss of its batch, and to the gradient of that loss times `scale`.
+    fn backward(
+        &mut self,
+        part: &Part,
+        kind: Kind,
+        dropout: &mut Dropout,
+        options: LossOptions,
+        scale: f64,
+    ) -> (f64, Vec<Tensor>) {
+        let loss = self.model.loss(&part.batch, &part.targets, kind, dropout, options) * part.share;
+        // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear them
+        // and another to add.
+        let gradients = Tensor::run_backward(&[&loss * scale], &self.leaves, false, false);
+        (loss.double_value(&[]), gradients)
     }
 }
 

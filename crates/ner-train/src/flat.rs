@@ -1,0 +1,90 @@
+//! Tensors on the CPU as plain numbers, for passes over memory that tensor operations would make several times.
+
+use half::bf16;
+use tch::{Device, Kind, Tensor};
+
+/// Elements that one core takes at a time: a few arrays of as many fit its second-level cache.
+pub const PIECE: usize = 16 * 1024;
+
+/// The numbers of a contiguous fp32 tensor on the CPU.
+pub fn floats(tensor: &Tensor) -> &[f32] {
+    let len = plain(tensor, Kind::Float);
+    // SAFETY: contiguous fp32 on the CPU, as checked; the storage lives as long as the tensor that is borrowed.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), len) }
+}
+
+/// The same, to write to.
+pub fn floats_mut(tensor: &mut Tensor) -> &mut [f32] {
+    let len = plain(tensor, Kind::Float);
+    // SAFETY: as above. Parameters, moments, averages and gradients are tensors of their own storage each, and no other
+    // thread computes with them while a step's update is made.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), len) }
+}
+
+/// The numbers of a contiguous bf16 tensor on the CPU, to write to.
+pub fn halves_mut(tensor: &mut Tensor) -> &mut [bf16] {
+    let len = plain(tensor, Kind::BFloat16);
+    // SAFETY: as above; `bf16` is the 16 bits of libtorch's.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), len) }
+}
+
+fn plain(tensor: &Tensor, kind: Kind) -> usize {
+    assert!(tensor.kind() == kind && tensor.is_contiguous() && tensor.device() == Device::Cpu);
+    tensor.numel()
+}
+
+/// The numbers of a gradient: fp32, or bf16 where it is that of a weight matrix that is kept in bf16.
+#[derive(Clone, Copy)]
+pub enum Numbers<'t> {
+    Single(&'t [f32]),
+    Half(&'t [bf16]),
+}
+
+impl<'t> Numbers<'t> {
+    /// Those of a contiguous tensor on the CPU.
+    pub fn of(tensor: &'t Tensor) -> Self {
+        if tensor.kind() == Kind::Float {
+            return Self::Single(floats(tensor));
+        }
+        let len = plain(tensor, Kind::BFloat16);
+        // SAFETY: as in `floats`.
+        Self::Half(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), len) })
+    }
+
+    /// Adds those from `start` on to `sums`.
+    pub fn add_to(self, sums: &mut [f32], start: usize) {
+        match self {
+            Self::Single(numbers) => {
+                sums.iter_mut().zip(&numbers[start..]).for_each(|(sum, number)| *sum += number);
+            }
+            Self::Half(numbers) => {
+                sums.iter_mut().zip(&numbers[start..]).for_each(|(sum, number)| *sum += widened(*number));
+            }
+        }
+    }
+}
+
+/// As `bf16::to_f32`, which looks for NaN first and is not vectorised.
+fn widened(number: bf16) -> f32 {
+    f32::from_bits(u32::from(number.to_bits()) << 16)
+}
+
+/// The nearest bf16, ties to even, of a finite number.
+pub fn narrowed(number: f32) -> bf16 {
+    let bits = number.to_bits();
+    bf16::from_bits(((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn conversions_are_those_of_the_library(number in proptest::num::f32::NORMAL | proptest::num::f32::ZERO | proptest::num::f32::SUBNORMAL) {
+            prop_assert_eq!(narrowed(number), bf16::from_f32(number));
+            prop_assert_eq!(widened(bf16::from_f32(number)), bf16::from_f32(number).to_f32());
+        }
+    }
+}

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
+
+    python peers.py --medner PROGRAM --encoder FOLDER --corpus BC5CDR_FOLDER [--repeats 3] [--epochs 1] [--out FILE.json]
+
+Trains on the training split of BC5CDR (both sides on the sentences that medner finds) and annotates its 500 test abstracts.
+Every round runs each side once, in a process of its own; a ratio is of two runs of one round, and what is printed is the
+median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
+its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+COPIES = 4
+
+
+def run(command, where=None):
+    """Runs a process to its end: its stdout, wall seconds, peak memory in GB."""
+    begin = time.perf_counter()
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=where)
+    # Read before it is waited for, or a full pipe would stop it.
+    import threading
+    errors = []
+    reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
+    reader.start()
+    out = process.stdout.read()
+    reader.join()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    if status != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{errors[0].decode(errors='replace')[-3000:]}")
+    return out.decode(), seconds, usage.ru_maxrss / 1e6
+
+
+def peer(*command):
+    out, seconds, peak = run([sys.executable, HERE / "peer.py", *command])
+    return {**json.loads(out.strip().splitlines()[-1]), "process_seconds": seconds, "peak_gb": peak}
+
+
+class Bench:
+    def __init__(self, args, work):
+        self.args, self.work = args, work
+        self.train, self.test = work / "train.conll", work / "test.conll"
+        self.documents, self.many = work / "test.jsonl", work / "many.jsonl"
+
+    def medner(self, *command):
+        return run([self.args.medner, *command])
+
+    def prepare(self):
+        """The corpus as both sides read it."""
+        corpus = self.args.corpus
+        for split, path in [("Training", self.train), ("Test", self.test)]:
+            self.medner("convert", corpus / f"CDR_{split}Set.PubTator.txt", path, "--to", "conll", "--no-docstart", "--lenient")
+        self.medner("convert", corpus / "CDR_TestSet.PubTator.txt", self.documents, "--to", "jsonl", "--lenient")
+        lines = [json.loads(line) for line in self.documents.read_text(encoding="utf-8").splitlines()]
+        texts = [{"id": line["id"], "text": line["text"]} for line in lines]
+        self.documents.write_text("".join(json.dumps(text) + "\n" for text in texts), encoding="utf-8")
+        copies = [{"id": f"{text['id']}-{at}", "text": text["text"]} for at in range(COPIES) for text in texts]
+        self.many.write_text("".join(json.dumps(text) + "\n" for text in copies), encoding="utf-8")
+
+    def medner_train(self):
+        runs = self.work / "runs"
+        command = ["train", "bc5cdr", "--data-dir", self.args.corpus, "--encoder", self.args.encoder, "--runs", runs,
+                   "--epochs", str(self.args.epochs), "--config", HERE / "train.toml", "--format", "json"]
+        _, _, peak = self.medner(*command)
+        folder = max((path for path in (runs / "bc5cdr").iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+        epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        epochs = [line for line in epochs if line["kind"] == "epoch"]
+        scores = json.loads((folder / "scores.json").read_text())
+        self.model = folder / "model"
+        return {"seconds": sum(line["train_ms"] for line in epochs) / 1e3, "tokens": sum(line["tokens"] for line in epochs),
+                "f1": scores["test"]["overall"]["f1"], "peak_gb": peak}
+
+    def peer_train(self):
+        out = self.work / "peer.conll"
+        found = peer("train", self.args.encoder, self.train, self.test, out, "--epochs", self.args.epochs)
+        scores, _, _ = self.medner("score", "--gold", self.test, "--predicted", out, "--mode", "strict", "--scheme", "iob2",
+                                   "--format", "json")
+        return {**found, "f1": find(json.loads(scores), "f1")}
+
+    def medner_annotate(self, precision):
+        out = self.work / "found.jsonl"
+        _, seconds, peak = self.medner("annotate", self.many, "--model", self.model, "--precision", precision, "--out", out)
+        documents = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+        return {"seconds": seconds, "documents": len(documents), "peak_gb": peak,
+                "mentions": sum(len(document["spans"]) for document in documents)}
+
+    def annotations_score(self, precision):
+        """F1 on the test split of medner's own mentions in these numbers."""
+        out = self.work / f"{precision}.PubTator.txt"
+        gold = self.args.corpus / "CDR_TestSet.PubTator.txt"
+        self.medner("annotate", gold, "--model", self.model, "--precision", precision, "--to", "pubtator", "--out", out)
+        scores, _, _ = self.medner("score", "--gold", gold, "--predicted", out, "--format", "json")
+        return find(json.loads(scores), "f1")
+
+    def cold_start(self):
+        text = self.work / "one.txt"
+        text.write_text("Aspirin relieved the fever of a patient with hepatitis.", encoding="utf-8")
+        _, seconds, peak = self.medner("annotate", text, "--model", self.model, "--out", self.work / "one.jsonl")
+        return {"seconds": seconds, "peak_gb": peak}
+
+
+def find(value, key):
+    """The first number under `key`, wherever it stands: of an overall score, which comes first."""
+    if isinstance(value, dict):
+        if isinstance(value.get(key), (int, float)):
+            return value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            found = find(part, key)
+            if found is not None:
+                return found
+    return None
+
+
+def ratio(pairs):
+    """Median, least and greatest of ours over theirs."""
+    ratios = sorted(ours / theirs for ours, theirs in pairs)
+    return {"median": statistics.median(ratios), "least": ratios[0], "greatest": ratios[-1]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--medner", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", choices=["train", "annotate"])
+    args = parser.parse_args()
+    rows, rounds = [], {}
+
+    def row(what, ours, theirs, speed, unit):
+        speeds = ratio([(speed(a), speed(b)) for a, b in zip(rounds[ours], rounds[theirs])])
+        memory = ratio([(a["peak_gb"], b["peak_gb"]) for a, b in zip(rounds[ours], rounds[theirs])])
+        rows.append({"what": what, "unit": unit, "medner": statistics.median(map(speed, rounds[ours])),
+                     "peer": statistics.median(map(speed, rounds[theirs])), "ratio": speeds, "memory": memory})
+
+    with tempfile.TemporaryDirectory(prefix="medner-bench-") as work:
+        bench = Bench(args, Path(work))
+        bench.prepare()
+        work = {
+            "medner training": bench.medner_train,
+            "transformers training": bench.peer_train,
+            "medner annotation": lambda: bench.medner_annotate("auto"),
+            "transformers pipeline": lambda: peer("annotate", "pipeline", bench.model, bench.documents),
+            "transformers bf16": lambda: peer("annotate", "batched", bench.model, bench.documents),
+            "ONNX Runtime int8": lambda: peer("annotate", "int8", bench.model, bench.documents),
+            "medner start": bench.cold_start,
+            "transformers start": lambda: peer("first", bench.model, "Aspirin relieved the fever of a patient with hepatitis."),
+        }
+        if args.only == "train":
+            work = {name: work[name] for name in list(work)[:2]}
+        elif args.only == "annotate":
+            work.pop("transformers training")
+        for number in range(args.repeats):
+            for name, measure in work.items():
+                if name == "medner training" and args.only == "annotate" and number > 0:
+                    continue
+                found = measure()
+                rounds.setdefault(name, []).append(found)
+                print(f"round {number + 1}, {name}: {json.dumps(found)}", file=sys.stderr, flush=True)
+
+        per_token = lambda found: found["tokens"] / found["seconds"]
+        per_document = lambda found: found["documents"] / found["seconds"]
+        if args.only != "annotate":
+            row("training beside transformers, bf16, batches of like length", "medner training", "transformers training", per_token, "tokens/s")
+        checks = {}
+        if args.only != "train":
+            for name in ["transformers pipeline", "transformers bf16", "ONNX Runtime int8"]:
+                row(f"annotation beside {name}", "medner annotation", name, per_document, "documents/s")
+            for found in rounds["transformers start"]:
+                found["seconds"] = found["process_seconds"]
+            row("from start to the first sentence's mentions", "medner start", "transformers start", lambda found: 1 / found["seconds"], "1/s")
+            checks = {f"annotation F1, {name}": bench.annotations_score(name) for name in ["fp32", "auto"]}
+        if args.only is None:
+            checks["training tokens, medner"] = rounds["medner training"][0]["tokens"]
+            checks["training tokens, transformers"] = rounds["transformers training"][0]["tokens"]
+            checks["test F1, medner"] = rounds["medner training"][0]["f1"]
+            checks["test F1, transformers"] = rounds["transformers training"][0]["f1"]
+
+    print("| what | medner | peer | ratio (least–greatest) | memory, ratio |\n|---|---|---|---|---|")
+    for found in rows:
+        speeds, memory = found["ratio"], found["memory"]
+        print(f"| {found['what']} | {found['medner']:.4g} {found['unit']} | {found['peer']:.4g} | "
+              f"{speeds['median']:.2f} ({speeds['least']:.2f}–{speeds['greatest']:.2f}) | {memory['median']:.2f} |")
+    for name, value in checks.items():
+        print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    if args.out:
+        machine = {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0)),
+                   "python": platform.python_version()}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({"machine": machine, "rows": rows, "checks": checks, "rounds": rounds}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
