@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
 
-    python peers.py --medner PROGRAM --encoder FOLDER --corpus BC5CDR_FOLDER [--repeats 3] [--epochs 1] [--out FILE.json]
+    python peers.py --medner PROGRAM --encoder FOLDER --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
+                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json]
 
-Trains on the training split of BC5CDR (both sides on the sentences that medner finds) and annotates its 500 test abstracts.
+Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
+the corpus, train.tsv and test.tsv, which are nearly the same) and annotates the 500 test abstracts.
 Every round runs each side once, in a process of its own; a ratio is of two runs of one round, and what is printed is the
 median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
 its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone.
@@ -50,7 +52,7 @@ def peer(*command):
 class Bench:
     def __init__(self, args, work):
         self.args, self.work = args, work
-        self.train, self.test = work / "train.conll", work / "test.conll"
+        self.train, self.test = args.sentences / "train.tsv", args.sentences / "test.tsv"
         self.documents, self.many = work / "test.jsonl", work / "many.jsonl"
 
     def medner(self, *command):
@@ -59,8 +61,6 @@ class Bench:
     def prepare(self):
         """The corpus as both sides read it."""
         corpus = self.args.corpus
-        for split, path in [("Training", self.train), ("Test", self.test)]:
-            self.medner("convert", corpus / f"CDR_{split}Set.PubTator.txt", path, "--to", "conll", "--no-docstart", "--lenient")
         self.medner("convert", corpus / "CDR_TestSet.PubTator.txt", self.documents, "--to", "jsonl", "--lenient")
         lines = [json.loads(line) for line in self.documents.read_text(encoding="utf-8").splitlines()]
         texts = [{"id": line["id"], "text": line["text"]} for line in lines]
@@ -135,6 +135,7 @@ def main():
     parser.add_argument("--medner", type=Path, required=True)
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--sentences", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path)
