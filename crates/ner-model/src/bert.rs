@@ -185,10 +185,10 @@ impl Bert {
             // [batch, tokens, hidden]
             let context = context.transpose(1, 2).reshape([rows, width, heads * head]);
             let attended = drop(layer.attention_output.forward(&context), &mut dropout);
-            states = layer.attention_norm.forward(&(attended + &states));
-            let wide = activate(&layer.intermediate.forward(&states), self.config.hidden_act);
+            states = layer.attention_norm.forward(&add(attended, &states));
+            let wide = activate(layer.intermediate.forward(&states), self.config.hidden_act);
             let narrow = drop(layer.output.forward(&wide), &mut dropout);
-            states = layer.output_norm.forward(&(narrow + &states));
+            states = layer.output_norm.forward(&add(narrow, &states));
         }
         states
     }
@@ -251,12 +251,22 @@ fn plain_attention(
     .matmul(value)
 }
 
-fn activate(states: &Tensor, activation: Activation) -> Tensor {
+/// In place where no backward pass needs what was there.
+fn activate(mut states: Tensor, activation: Activation) -> Tensor {
+    let in_place = !states.requires_grad();
     match activation {
+        Activation::Gelu if in_place => states.gelu_("none"),
+        Activation::GeluNew if in_place => states.gelu_("tanh"),
+        Activation::Relu if in_place => states.relu_(),
         Activation::Gelu => states.gelu("none"),
         Activation::GeluNew => states.gelu("tanh"),
         Activation::Relu => states.relu(),
     }
+}
+
+fn add(mut states: Tensor, residual: &Tensor) -> Tensor {
+    states += residual;
+    states
 }
 
 /// The rows one after another, filled up to the batch's width with `pad`: `[batch * tokens] i64`.
