@@ -56,7 +56,11 @@ pub struct Args {
     runs: Option<PathBuf>,
 }
 
-fn split(text: &str) -> Result<Split, String> {
+/// Reads the name of a split that models are measured on.
+///
+/// # Errors
+/// Where it is none.
+pub fn split(text: &str) -> Result<Split, String> {
     match text {
         "dev" => Ok(Split::Dev),
         "test" => Ok(Split::Test),

@@ -15,6 +15,7 @@ mod interrupt;
 mod models;
 mod predict;
 mod progress;
+mod report;
 mod run_record;
 mod runs;
 mod score;
@@ -84,7 +85,7 @@ enum Command {
     Train(train::Args),
     /// Measure a trained model
     Eval(eval::Args),
-    /// List, compare, tag, remove and export what was trained and measured
+    /// List, compare, report on, tag, remove and export what was trained and measured
     Runs(runs::Args),
     /// Train with many recipes and compare them on dev
     Sweep(sweep::Args),

@@ -43,25 +43,25 @@ pub fn precision(text: &str) -> Result<Precision, String> {
 
 /// A model on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Located {
+pub struct Located {
     /// `DATASET/ID` of a run, the folder's name of another model.
-    name: String,
+    pub name: String,
     folder: PathBuf,
     /// The run that it is of.
     run: Option<RunFolder>,
 }
 
 impl ModelArgs {
-    /// Loads the models.
+    /// Loads the models; with them where they were found.
     ///
     /// # Errors
     /// Where one cannot be found or loaded, or two are the same.
-    pub fn load(&self) -> Result<Annotator> {
+    pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
         let runs = runs_folder(self.runs.as_deref())?;
         let table = self.categories.as_deref().map(CategoryFile::read).transpose()?.unwrap_or_default();
         let device = find_device(&self.device)?;
         let kind = self.precision.resolve(device)?;
-        let (mut models, mut names) = (Vec::new(), HashSet::new());
+        let (mut models, mut found, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for wanted in &self.models {
             let located = locate(wanted, &runs)?;
             ensure!(names.insert(located.name.clone()), "the model {} is named twice", located.name);
@@ -74,12 +74,25 @@ impl ModelArgs {
             table.apply(&mut model, &[wanted, &located.name]);
             info!("{}: {} types on {device:?} in {kind:?}", model.name, model.recognizer.labels().types.len());
             models.push(model);
+            found.push(located);
         }
         for name in table.models.keys() {
             let is_there = models.iter().any(|model| model.name == *name) || self.models.contains(name);
             ensure!(is_there, "{}: no model is called {name}", table.path.display());
         }
-        Ok(Annotator::new(models))
+        Ok((Annotator::new(models), found))
+    }
+}
+
+impl Located {
+    /// SHA-256 of its weights.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn weights_sha256(&self) -> Result<String> {
+        let files = ["model.safetensors", "pytorch_model.bin"].map(|name| self.folder.join(name));
+        let file = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
+        Ok(ner_hub::sha256_file(file)?)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
-use ner_data::{Document, EncodedDocument, Findings, Format, FormatOptions, Mention, Split, TextEncoder, Word};
+use ner_data::{Document, EncodedDocument, Findings, Format, FormatOptions, Item, Mention, Split, TextEncoder, Word};
 use ner_model::Recognizer;
 use ner_runs::{PredictedDocument, RunFolder, write_predictions};
 use tracing::info;
@@ -91,6 +91,10 @@ pub fn keep_predictions(
     }
     let report = format.write(&place, predicted, options)?;
     for (item, tally) in report.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
+        // The offsets beside keep them.
+        if *item == Item::Confidence {
+            continue;
+        }
         info!("predictions as {format}: {item}: {} moved, {} lost", tally.moved, tally.lost);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `medner runs`: what was trained and measured, and how it compares.
 
 use crate::run_record::runs_folder;
-use crate::{OutputFormat, score_table, stdout, sync};
+use crate::{OutputFormat, report, score_table, stdout, sync};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use ner_data::Mention;
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-/// List, compare, tag, remove and export what was trained and measured.
+/// List, compare, report on, tag, remove and export what was trained and measured.
 ///
 /// A run is named by its id, the beginning of it, DATASET/ID, its folder, a tag, or latest; a group of seeds or a sweep
 /// stands for all of its runs.
@@ -27,6 +27,7 @@ Examples:
   medner runs list --filter status=finished --filter 'dev>0.84' --format csv
   medner runs show latest
   medner runs compare latest 20260102T030405Z-seed1
+  medner runs report latest --out report.html
   medner runs tag latest baseline
   medner runs rm baseline
   medner runs export --out runs.parquet
@@ -44,6 +45,7 @@ enum Command {
     List(ListArgs),
     Show(ShowArgs),
     Compare(CompareArgs),
+    Report(report::Args),
     Tag(TagArgs),
     Untag(TagArgs),
     Rm(RmArgs),
@@ -155,6 +157,7 @@ pub fn run(args: Args) -> Result<()> {
         Command::List(args) => list(&store, args),
         Command::Show(args) => show(&store, &args),
         Command::Compare(args) => compare(&store, &args),
+        Command::Report(args) => report::run(&store, &args),
         Command::Tag(TagArgs { run, tags }) => tag(&store, &run, &tags, &[]),
         Command::Untag(TagArgs { run, tags }) => tag(&store, &run, &[], &tags),
         Command::Rm(args) => remove(&store, &args),
@@ -164,9 +167,8 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn list(store: &Store, args: ListArgs) -> Result<()> {
-    let runs = store.list(args.dataset.as_deref())?;
     let query = Query { conditions: args.filter, sort: args.sort, columns: args.columns, last: args.last };
-    let frame = query.frame(&runs)?;
+    let frame = query.frame(&store.list_for(args.dataset.as_deref(), &query)?)?;
     let mut out = stdout::stdout();
     match args.format {
         TableFormat::Csv => write_csv(&frame, &mut out)?,
@@ -192,7 +194,7 @@ fn list(store: &Store, args: ListArgs) -> Result<()> {
 }
 
 /// A value as people read it: scores in percent, revisions short.
-fn shown(key: &str, value: &Value) -> String {
+pub fn shown(key: &str, value: &Value) -> String {
     let is_score = matches!(key, "dev" | "test") || (key.starts_with("scores.") && !key.ends_with(".support"));
     match value {
         Value::Null => "–".into(),
@@ -247,9 +249,11 @@ fn find_all(store: &Store, names: &[String]) -> Result<Vec<Run>> {
 }
 
 /// What is compared: a run, or the runs of a group as one.
-struct Side {
-    name: String,
-    runs: Vec<Run>,
+pub struct Side {
+    /// The id of a run, or the name of a group.
+    pub name: String,
+    /// Its runs.
+    pub runs: Vec<Run>,
 }
 
 impl Side {
@@ -288,20 +292,25 @@ impl Side {
 
 /// A paired test of two sides, or why there is none.
 #[derive(Serialize)]
-struct Tested {
+pub struct Tested {
     first: String,
     second: String,
     split: &'static str,
-    words: String,
+    /// What it says.
+    pub words: String,
     #[serde(flatten)]
     test: Option<PairedTest>,
 }
 
-/// Compares each side with the first: on test where all of their runs were measured on it, else on dev.
-fn test_sides(sides: &[Side]) -> Vec<Tested> {
-    let Some((first, others)) = sides.split_first() else { return Vec::new() };
+/// The split to compare on: test where all runs were measured on it, else dev.
+pub fn split_of(sides: &[Side]) -> &'static str {
     let was_tested = |side: &Side| side.runs.iter().all(|run| run.value("test").is_some());
-    let split = if sides.iter().all(was_tested) { "test" } else { "dev" };
+    if sides.iter().all(was_tested) { "test" } else { "dev" }
+}
+
+/// Compares each side with the first.
+pub fn test_sides(sides: &[Side], split: &'static str) -> Vec<Tested> {
+    let Some((first, others)) = sides.split_first() else { return Vec::new() };
     let test = |side: &Side| -> Result<PairedTest> {
         ensure!(
             side.runs.len() == first.runs.len(),
@@ -333,7 +342,11 @@ fn test_sides(sides: &[Side]) -> Vec<Tested> {
     tested
 }
 
-fn sides(store: &Store, names: &[String]) -> Result<Vec<Side>> {
+/// What several names stand for.
+///
+/// # Errors
+/// Where there is no run of such a name.
+pub fn sides(store: &Store, names: &[String]) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
     for name in names {
         let runs = store.find(name)?;
@@ -356,7 +369,7 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
     }
     let differences = differences(&runs);
     let scores = scores(&runs);
-    let tested = test_sides(&sides);
+    let tested = test_sides(&sides, split_of(&sides));
     if args.format == OutputFormat::Json {
         let ids: Vec<String> = runs.iter().map(Run::id).collect();
         let table = |pairs: &[(String, Vec<Option<Value>>)]| -> Value {

@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = Options { token, open_without_token: args.no_token, limits };
     // Before the models are loaded, which takes a while.
     options.check(address).map_err(explained)?;
-    let server = Server::bind(args.models.load()?, address, options).map_err(explained)?;
+    let server = Server::bind(args.models.load()?.0, address, options).map_err(explained)?;
     let stopper = server.stopper();
     interrupt::on_stop("finishing what was accepted", move || stopper.stop())?;
     let mut out = stdout();

@@ -308,4 +308,20 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
     // Once more: nothing is left.
     let output = bench.run(&[&arguments[..], &["--resume"]].concat());
     assert!(output.status.success() && stderr(&output).contains("all of it is there already"), "{}", stderr(&output));
+
+    // What was left behind is recorded, but not what went to stdout or asked for no record.
+    bench.write("Jane-Doe.txt", "abc");
+    for more in [&["--no-run", "--out", "found.jsonl"][..], &[], &["--out", "again.jsonl"]] {
+        assert!(bench.run(&[&["Jane-Doe.txt"], more].concat()).status.success());
+    }
+    let mut list = Command::new(env!("CARGO_BIN_EXE_medner"));
+    list.current_dir(bench.path("")).args(["runs", "list", "--runs", "runs", "--filter", "kind=annotate"]);
+    list.args(["--columns", "status,outcome.documents,plan.inputs", "--format", "json"]);
+    let list: Value = serde_json::from_slice(&list.output().unwrap().stdout).unwrap();
+    assert_eq!((list[2]["status"].as_str(), list[2]["outcome.documents"].as_u64()), (Some("finished"), Some(500)));
+    assert_eq!((list[3]["plan.inputs"].as_u64(), list.as_array().unwrap().len()), (Some(1), 4));
+    for bytes in tree(&bench.path("runs/annotate")).into_values() {
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(!text.contains("Doe"));
+    }
 }

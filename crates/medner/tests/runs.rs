@@ -62,6 +62,48 @@ fn seeds_are_a_group_that_is_resumed_listed_and_compared() {
 }
 
 #[test]
+fn a_report_loads_nothing_adds_up_and_shows_text_only_where_it_may() {
+    let bench = Bench::new();
+    let group = bench.json(&["train", "bc5cdr", "--seeds", "1,2", "--epochs", "1"]);
+    let report = |wanted: &str, more: &[&str]| {
+        let path = bench.path("report.html").display().to_string();
+        bench.succeeds(&[&["runs", "report", wanted, "--out", &path], more].concat());
+        let page = fs::read_to_string(path).unwrap();
+        for loads in ["http:", "https:", "//", "src=", "<script", "@import", "url(", "<iframe", "<object"] {
+            assert!(!page.contains(loads), "{loads}");
+        }
+        assert!(page.contains("SYNTHETIC SAMPLE") && page.contains("Content-Security-Policy") && !page.contains("NaN"));
+        page
+    };
+    let id = group["runs"][0]["run"].as_str().unwrap();
+    let page = report(id, &[]);
+    let table = page.split("<caption>Mentions by class</caption>").nth(1).unwrap();
+    let row = table.split("<th scope=\"row\">all</th>").nth(1).unwrap().split("</tr>").next().unwrap();
+    let cells: Vec<u64> = row
+        .split("<td>")
+        .skip(1)
+        .map(|cell| cell.split('<').next().unwrap().replace(',', "").parse().unwrap())
+        .collect();
+    let [right, boundary, kind, both, missed, invented, gold, predicted] = cells[..] else { panic!("{cells:?}") };
+    assert_eq!((right + boundary + kind + both + missed, right + boundary + kind + both + invented), (gold, predicted));
+    let support = &group["runs"][0]["scores"]["test"]["overall"]["support"];
+    assert_eq!((Some(gold), gold > 0), (support.as_u64(), true));
+    assert!(page.matches("<svg").count() >= 4 && page.contains("<mark") && page.contains("Most often missed"));
+
+    let page = report(id, &["--no-text", "--split", "dev"]);
+    assert!(page.contains("made with --no-text") && !page.contains("<mark") && !page.contains("Most often"));
+    let page = report(group["group"].as_str().unwrap(), &[]);
+    let differ = page.split("What is not the same in all runs").nth(1).unwrap().split("</table>").next().unwrap();
+    assert!(
+        page.contains("micro F1 on test")
+            && differ.contains("<th scope=\"row\">plan.recipe.seed</th><td>1</td><td>2</td>")
+    );
+    assert!(
+        bench.fails(&["runs", "report", id, "--out", "x", "--no-text", "--with-text"]).contains("cannot be used with")
+    );
+}
+
+#[test]
 fn no_text_is_kept_of_a_corpus_that_is_not_public() {
     const SECRET: &str = "Quetzalcoatlus";
     let bench = Bench::new();
@@ -81,6 +123,15 @@ fn no_text_is_kept_of_a_corpus_that_is_not_public() {
             &[&["train", own.as_str(), "--encoder", encoder.as_str(), "--epochs", "1", "-v"], more].concat(),
         );
         bench.succeeds_bare(&[&["eval", own.as_str()], more].concat());
+        let path = bench.path("report.html").display().to_string();
+        for flags in [&[][..], &["--with-text"]] {
+            bench.succeeds(&[&["runs", "report", "latest", "--out", path.as_str()], flags].concat());
+            let page = fs::read_to_string(&path).unwrap();
+            assert_eq!(
+                (page.contains(SECRET), page.contains("--with-text shows it")),
+                (!flags.is_empty(), flags.is_empty())
+            );
+        }
         let mut found = Vec::new();
         for run in fs::read_dir(bench.path("runs/own")).unwrap() {
             let run = run.unwrap().path();

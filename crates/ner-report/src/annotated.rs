@@ -17,8 +17,8 @@ pub struct Highlight {
     pub category: String,
     /// What a pointer that rests on it is told.
     pub details: String,
-    /// Whether it is shown as doubtful.
-    pub is_doubtful: bool,
+    /// Whether its line is dotted, as that of a doubtful one is.
+    pub is_dotted: bool,
 }
 
 /// Colours of the style.
@@ -65,36 +65,55 @@ impl AnnotatedPage {
         &self.bottom
     }
 
-    /// One document. Mentions may nest and cross: each has a line of its own under the text, and its label behind it.
+    /// One document.
     pub fn document(&mut self, id: &str, text: &str, highlights: &[Highlight]) -> String {
-        let index = CharIndex::new(text);
-        let spans: Vec<Span> = highlights.iter().map(|highlight| highlight.span).collect();
-        let levels = levels(&spans);
-        let mut html = format!("<article><h2>{}</h2>\n<div class=\"note\">", escaped(id));
-        for (segment, mut over) in segments(index.len(), &spans) {
-            over.sort_by_key(|&at| std::cmp::Reverse(levels[at]));
-            for &at in &over {
-                let Highlight { category, details, is_doubtful, .. } = &highlights[at];
-                let next = self.colours.len();
-                let colour = 1 + *self.colours.entry(category.clone()).or_insert(next) % COLOURS;
-                let doubtful = if *is_doubtful { " doubtful" } else { "" };
-                // Writing to a string does not fail.
-                let _ = write!(
-                    html,
-                    "<mark class=\"series-{colour}{doubtful}\" style=\"padding-bottom:{}px\" title=\"{}\">",
-                    4 * levels[at],
-                    escaped(details)
-                );
-            }
-            html.push_str(&escaped(index.slice(text, segment).unwrap_or_default()));
-            html.push_str(&"</mark>".repeat(over.len()));
-            for &at in over.iter().rev().filter(|&&at| highlights[at].span.end == segment.end) {
-                let _ = write!(html, "<sub>{}</sub>", escaped(&highlights[at].label));
-            }
-        }
-        html.push_str("</div></article>\n");
-        html
+        let Self { colours, .. } = self;
+        let colour = |category: &str| {
+            let next = colours.len();
+            1 + *colours.entry(category.to_owned()).or_insert(next) % COLOURS
+        };
+        format!("<article><h2>{}</h2>\n{}</article>\n", escaped(id), marked(text, highlights, colour).0)
     }
+}
+
+/// A text with its mentions highlighted, as HTML: nothing of the text is left that a browser would take for more.
+pub(crate) struct Marked(String);
+
+impl Marked {
+    pub(crate) fn html(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Highlights mentions, which may nest and cross: each has a line of its own under the text, and its label behind it.
+/// `colour` gives the number of a category's colour, from 1.
+pub(crate) fn marked(text: &str, highlights: &[Highlight], mut colour: impl FnMut(&str) -> usize) -> Marked {
+    let index = CharIndex::new(text);
+    let spans: Vec<Span> = highlights.iter().map(|highlight| highlight.span).collect();
+    let levels = levels(&spans);
+    let mut html = "<div class=\"note\">".to_owned();
+    for (segment, mut over) in segments(index.len(), &spans) {
+        over.sort_by_key(|&at| std::cmp::Reverse(levels[at]));
+        for &at in &over {
+            let Highlight { category, details, is_dotted, .. } = &highlights[at];
+            let colour = colour(category);
+            let dotted = if *is_dotted { " dotted" } else { "" };
+            // Writing to a string does not fail.
+            let _ = write!(
+                html,
+                "<mark class=\"series-{colour}{dotted}\" style=\"padding-bottom:{}px\" title=\"{}\">",
+                4 * levels[at],
+                escaped(details)
+            );
+        }
+        html.push_str(&escaped(index.slice(text, segment).unwrap_or_default()));
+        html.push_str(&"</mark>".repeat(over.len()));
+        for &at in over.iter().rev().filter(|&&at| highlights[at].span.end == segment.end) {
+            let _ = write!(html, "<sub>{}</sub>", escaped(&highlights[at].label));
+        }
+    }
+    html.push_str("</div>");
+    Marked(html)
 }
 
 /// The parts of `0..len` between the borders of the spans, and for each the places of the spans that cover it.
@@ -173,7 +192,7 @@ mod tests {
             label: label.into(),
             category: label.into(),
             details: "\"x\"".into(),
-            is_doubtful: false,
+            is_dotted: false,
         };
         let mut page = AnnotatedPage::new("t", "m", "0").expect("a page");
         let html = page.document("<1>", "a<ä\u{1b}cde", &[highlight(spans[0], "X"), highlight(spans[2], "Y")]);

@@ -1,7 +1,7 @@
 //! Pages and plots for people: self-contained HTML.
 //!
 //! A page holds its style and its plots, no script, and asks for nothing from anywhere; its Content-Security-Policy
-//! says so to the browser. This crate turns statistics into text. It knows nothing of files, of the network or of
+//! says so to the browser. This crate turns statistics and scores into text. It knows nothing of files, of the network or of
 //! libtorch.
 
 pub mod annotated;
@@ -9,6 +9,7 @@ pub mod corpus;
 pub mod number;
 mod page;
 mod plot;
+pub mod runs;
 
 /// Why a page cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,9 @@ pub enum ReportError {
     /// A plot cannot be drawn.
     #[error("a plot cannot be drawn: {0}")]
     Plot(String),
+    /// Mentions cannot be scored.
+    #[error(transparent)]
+    Score(ner_eval::ScoreError),
     /// The template failed.
     #[error(transparent)]
     Template(#[from] askama::Error),

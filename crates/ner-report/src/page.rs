@@ -1,6 +1,7 @@
 //! The frame of every page: title, provenance, contents, sections of texts, tables and figures.
 
 use crate::ReportError;
+use crate::annotated::Marked;
 use crate::plot::Plot;
 use askama::Template;
 
@@ -41,6 +42,16 @@ pub enum Block {
     Table(Table),
     /// Figures, side by side where there is room.
     Plots(Vec<Plot>),
+    /// Names and the numbers of their colours.
+    Legend(Vec<(String, usize)>),
+    Article(Article),
+}
+
+/// A document, once or in several readings.
+pub struct Article {
+    pub heading: String,
+    /// What a reading is, and its text.
+    pub parts: Vec<(String, Marked)>,
 }
 
 /// A table with a heading for each row and column.

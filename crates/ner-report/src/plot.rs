@@ -23,6 +23,23 @@ pub struct Series {
     pub values: Vec<Option<f64>>,
 }
 
+/// A row of points in one colour, joined by a line.
+pub struct Curve {
+    pub name: String,
+    /// As in [`Series`].
+    pub colour: usize,
+    pub points: Vec<(f64, f64)>,
+}
+
+/// A row of scores in one colour, each with its interval where it has one.
+pub struct ScoreSeries {
+    pub name: String,
+    /// As in [`Series`].
+    pub colour: usize,
+    /// None where a score is undefined.
+    pub values: Vec<Option<(f64, Option<(f64, f64)>)>>,
+}
+
 /// Colours that colour-blind readers tell apart, too (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue. The
 /// style of the page replaces them by its own where the ground is dark.
 const COLOURS: [RGBColor; 5] = [
@@ -32,6 +49,8 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
 ];
+/// How many series of a plot have colours of their own.
+pub const MOST_COLOURS: usize = COLOURS.len();
 const TEXT: RGBColor = RGBColor(0x00, 0x00, 0x00);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
@@ -55,7 +74,7 @@ pub fn bars(
     let group = BAR * series.len() as i32 + 10;
     let height = group * categories.len() as i32 + 30;
     let most = reach(series);
-    draw(caption, series, (WIDTH, height), |root| {
+    draw(caption, legend(series), (WIDTH, height), |root| {
         let mut chart = ChartBuilder::on(root)
             .margin_top(4)
             // Room for the number beside the longest bar.
@@ -108,7 +127,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
         if open && bin + step >= bins { bin == bins - 1 } else { bin.is_multiple_of(step) }
     };
     let most = reach(series);
-    draw(caption, series, SIZE, |root| {
+    draw(caption, legend(series), SIZE, |root| {
         let mut chart = ChartBuilder::on(root)
             .margin(8)
             .x_label_area_size(20)
@@ -145,6 +164,146 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
     })
 }
 
+/// Scores as points on a line for each category, with their intervals; the axis begins where the scores do.
+pub fn scores(caption: &str, categories: &[String], series: &[ScoreSeries]) -> Result<Plot, ReportError> {
+    const WIDTH: i32 = 520;
+    const LINE: i32 = 16;
+    let labels = categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
+    let group = LINE * series.len() as i32 + 10;
+    let height = group * categories.len() as i32 + 30;
+    let ends = |&(score, interval): &(f64, Option<(f64, f64)>)| {
+        let (low, high) = interval.unwrap_or((score, score));
+        [score, low, high]
+    };
+    let (least, most) = range(series.iter().flat_map(|one| &one.values).flatten().flat_map(ends));
+    let names = named(series.iter().map(|one| (one.name.as_str(), one.colour)));
+    draw(caption, names, (WIDTH, height), |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin_top(4)
+            .margin_right(CHARACTER * 9)
+            .x_label_area_size(24)
+            .y_label_area_size(labels * CHARACTER + 10)
+            .build_cartesian_2d(least..most, 0.0..categories.len() as f64)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(0)
+            .x_labels(6)
+            .x_label_formatter(&|&share| tick(share))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Center))
+            .draw()?;
+        for (at, category) in categories.iter().enumerate() {
+            let row = (categories.len() - at) as f64;
+            let (x, y) = chart.backend_coord(&(least, row - 0.5));
+            root.draw(&Text::new(shortened(category), (x - 8, y), text(HPos::Right)))?;
+            let thickness = f64::from(LINE) / f64::from(group);
+            let gap = (1.0 - thickness * series.len() as f64) / 2.0;
+            for (number, one) in series.iter().enumerate() {
+                let Some((score, interval)) = one.values[at] else { continue };
+                let middle = row - gap - thickness * (number as f64 + 0.5);
+                let (low, high) = interval.unwrap_or((score, score));
+                let colour = COLOURS[one.colour];
+                let line = PathElement::new(vec![(low, middle), (high, middle)], colour.stroke_width(2));
+                chart.draw_series([line])?;
+                chart.draw_series([Circle::new((score, middle), 4, colour.filled())])?;
+                let (x, y) = chart.backend_coord(&(high.max(score), middle));
+                root.draw(&Text::new(percent(score), (x + 7, y), text(HPos::Left)))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Curves over whole numbers, such as epochs. The axis of values begins at 0 with `from_zero`, else where they do.
+pub fn curves(caption: &str, curves: &[Curve], from_zero: bool, show: fn(f64) -> String) -> Result<Plot, ReportError> {
+    const SIZE: (i32, i32) = (440, 240);
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let last = points().map(|&(x, _)| x).fold(1.0, f64::max);
+    let (least, most) = range(points().map(|&(_, y)| y));
+    let least = if from_zero { 0.0 } else { least };
+    let names = named(curves.iter().map(|curve| (curve.name.as_str(), curve.colour)));
+    draw(caption, names, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .x_label_area_size(20)
+            .y_label_area_size(42)
+            .build_cartesian_2d(0.7..last + 0.3, least..most)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .x_labels(0)
+            .y_labels(5)
+            .y_label_formatter(&|&value| show(value))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Right))
+            .draw()?;
+        let step = (last as usize).div_ceil(12).max(1);
+        for number in (1..=last as usize).filter(|number| (number - 1).is_multiple_of(step)) {
+            let (x, y) = chart.backend_coord(&(number as f64, least));
+            root.draw(&Text::new(number.to_string(), (x, y + TEXT_SIZE), text(HPos::Center)))?;
+        }
+        for curve in curves {
+            let colour = COLOURS[curve.colour];
+            chart.draw_series([PathElement::new(curve.points.clone(), colour.stroke_width(2))])?;
+            chart.draw_series(curve.points.iter().map(|&point| Circle::new(point, 3, colour.filled())))?;
+        }
+        Ok(())
+    })
+}
+
+/// Shares against shares, both from 0 to 1, with the diagonal on which they are the same. The area of a point stands for
+/// its weight, a share of all.
+pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, ReportError> {
+    const SIZE: (i32, i32) = (440, 320);
+    let names = named(curves.iter().map(|(curve, _)| (curve.name.as_str(), curve.colour)));
+    draw(caption, names, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(10)
+            .margin_right(24)
+            .x_label_area_size(20)
+            .y_label_area_size(42)
+            .build_cartesian_2d(0.0..1.0, 0.0..1.0)?;
+        chart
+            .configure_mesh()
+            .x_labels(6)
+            .y_labels(6)
+            .x_label_formatter(&|&share| tick(share))
+            .y_label_formatter(&|&share| tick(share))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .x_label_style(text(HPos::Center))
+            .y_label_style(text(HPos::Right))
+            .draw()?;
+        chart.draw_series([PathElement::new(vec![(0.0, 0.0), (1.0, 1.0)], GRID.stroke_width(2))])?;
+        for (curve, weights) in curves {
+            let colour = COLOURS[curve.colour];
+            chart.draw_series([PathElement::new(curve.points.clone(), colour.stroke_width(1))])?;
+            let circle = |(&point, weight): (&(f64, f64), &f64)| {
+                Circle::new(point, (3.0 + 14.0 * weight.sqrt()).round() as i32, colour.filled())
+            };
+            chart.draw_series(curve.points.iter().zip(weights).map(circle))?;
+        }
+        Ok(())
+    })
+}
+
+/// From the least to the largest value, with some room; 0 to 1 where there is none.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (least, most) =
+        values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if least > most {
+        return (0.0, 1.0);
+    }
+    let room = f64::max(0.06 * (most - least), 0.002);
+    (least - room, most + room)
+}
+
 fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), DrawError> {
     chart.draw_series([Rectangle::new(corners, COLOURS[of.colour].filled())])?;
     Ok(())
@@ -152,9 +311,18 @@ fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), D
 
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
+/// Names and colours, where there is more than one.
+fn legend(series: &[Series]) -> Vec<(String, usize)> {
+    named(series.iter().map(|one| (one.name.as_str(), one.colour)))
+}
+
+fn named<'n>(series: impl ExactSizeIterator<Item = (&'n str, usize)>) -> Vec<(String, usize)> {
+    if series.len() < 2 { Vec::new() } else { series.map(|(name, colour)| (name.to_owned(), colour + 1)).collect() }
+}
+
 fn draw(
     caption: &str,
-    series: &[Series],
+    legend: Vec<(String, usize)>,
     (width, height): (i32, i32),
     picture: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), DrawError>,
 ) -> Result<Plot, ReportError> {
@@ -167,7 +335,6 @@ fn draw(
     let body = svg.split_once('>').map_or("", |(_, body)| body);
     let size = format!("width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\"");
     let svg = format!("<svg class=\"plot\" {size} aria-hidden=\"true\">{body}");
-    let legend = series.iter().filter(|_| series.len() > 1).map(|one| (one.name.clone(), one.colour + 1)).collect();
     Ok(Plot { svg, caption: caption.to_owned(), legend })
 }
 
@@ -197,7 +364,7 @@ pub fn percent(share: f64) -> String {
 }
 
 /// A share in percent at an axis, where all are round.
-fn tick(share: f64) -> String {
+pub fn tick(share: f64) -> String {
     // Shortest after rounding to what an axis can need.
     format!("{} %", (share * 1e6).round() / 1e4)
 }
@@ -238,6 +405,22 @@ mod tests {
         check(histogram("", &[1, 2, 3, 9], &[series("train", &shares)]), 3, &["1", "2", "3+"]);
         check(histogram("", &[0, 10, 20, 30], &[series("train", &shares)]), 3, &["0", "10", "20"]);
         check(histogram("", &[], &[]), 0, &[]);
+    }
+
+    #[test]
+    fn points_and_intervals_stand_where_they_are_and_few_are_no_fault() {
+        let curve = |points: &[(f64, f64)]| Curve { name: "a".into(), colour: 0, points: points.to_vec() };
+        let two = [curve(&[(1.0, 0.5), (2.0, 0.25)]), curve(&[(1.0, 0.75)])];
+        check(curves("", &two, false, percent), 3, &["1", "2"]);
+        check(curves("", &[], true, percent), 0, &["1"]);
+        check(diagonal("", &[(curve(&[(0.25, 0.5), (1.0, 1.0)]), vec![0.75, 0.25])]), 2, &["100 %"]);
+        let of = |values: &[Option<(f64, Option<(f64, f64)>)>]| ScoreSeries {
+            name: "a".into(),
+            colour: 1,
+            values: values.to_vec(),
+        };
+        let names = ["x".to_owned(), "y".to_owned()];
+        check(scores("", &names, &[of(&[Some((0.5, Some((0.4, 0.6)))), None])]), 1, &["x", "y", "50.0 %"]);
     }
 
     #[test]

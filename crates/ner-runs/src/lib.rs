@@ -12,6 +12,7 @@ mod compare;
 mod error;
 mod lock;
 mod predictions;
+mod prune;
 mod query;
 mod run;
 mod run_folder;

@@ -73,20 +73,22 @@ impl FromStr for Sort {
 }
 
 impl Query {
+    /// All keys that it asks for.
+    pub(crate) fn keys(&self) -> BTreeSet<&str> {
+        let conditions = self.conditions.iter().map(|condition| &condition.key);
+        let keys = conditions.chain(self.sort.iter().map(|sort| &sort.key)).chain(&self.columns);
+        keys.map(String::as_str).collect()
+    }
+
     /// The rows, one a run. Numbers, truth values and texts have columns of their type; what is neither is its JSON.
     ///
     /// # Errors
     /// Where no run has a key, or a condition compares a number with a word.
     pub fn frame(&self, runs: &[Run]) -> Result<DataFrame, RunsError> {
-        let keys = self.conditions.iter().map(|condition| &condition.key);
-        let keys: BTreeSet<&String> = keys.chain(self.sort.iter().map(|sort| &sort.key)).chain(&self.columns).collect();
         let mut columns = Vec::new();
-        for key in &keys {
+        for key in self.keys() {
             let values: Vec<Option<Value>> = runs.iter().map(|run| run.value(key)).collect();
-            if values.iter().all(Option::is_none)
-                && !runs.is_empty()
-                && !short_names().any(|short| short == key.as_str())
-            {
+            if values.iter().all(Option::is_none) && !runs.is_empty() && !short_names().any(|short| short == key) {
                 return Err(RunsError::Query(unknown_key(key, runs)));
             }
             columns.push(column(key, &values));
@@ -173,7 +175,8 @@ fn unknown_key(key: &str, runs: &[Run]) -> String {
     let mut known: BTreeSet<String> = short_names().map(str::to_owned).collect();
     // The keys of the newest runs are those that one means.
     for run in runs.iter().rev().take(20) {
-        known.extend(keys_of(run));
+        // Whole: it may have been read for the keys of the query alone.
+        known.extend(keys_of(&Run::read(run.folder.clone())));
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let ends: Vec<&String> = known.iter().filter(|known| last(known) == last(key)).collect();
@@ -319,7 +322,13 @@ mod tests {
         let query = |conditions: &[&str], sort: Option<&str>, columns: &[&str], last: Option<usize>| {
             let conditions = conditions.iter().map(|text| text.parse().unwrap()).collect();
             let sort = sort.map(|text| text.parse().unwrap());
-            Query { conditions, sort, columns: columns.iter().map(|&name| name.into()).collect(), last }.frame(&runs)
+            let query = Query { conditions, sort, columns: columns.iter().map(|&name| name.into()).collect(), last };
+            let frame = query.frame(&runs);
+            // What is read for a query alone makes the same table.
+            let only = query.frame(&Store::new(folder.path()).list_for(None, &query).unwrap());
+            let shown = |frame: &Result<DataFrame, RunsError>| frame.as_ref().map(rows).map_err(ToString::to_string);
+            assert_eq!(shown(&only), shown(&frame));
+            frame
         };
         let check = |conditions: &[&str], expected: usize| {
             assert_eq!(query(conditions, None, &["run"], None).unwrap().height(), expected, "{conditions:?}");

@@ -1,6 +1,7 @@
 //! What can be read of a run, whatever made it and however far it came.
 
 use crate::RunFolder;
+use crate::prune;
 use crate::run_folder::{RUN, SCORES, TAGS};
 use serde::Serialize;
 use serde_json::Value;
@@ -77,6 +78,14 @@ const SHORT: [(&str, &str); 9] = [
     ("revision", "code.git_revision"),
 ];
 
+/// What keys of the scores begin with.
+const IN_SCORES: &str = "scores.";
+
+/// The key that a name is short for, or the name.
+fn long(key: &str) -> &str {
+    SHORT.iter().find(|(short, _)| *short == key).map_or(key, |(_, long)| long)
+}
+
 /// Where the record keeps what a key of few words may mean.
 const PREFIXES: [&str; 3] = ["", "plan.recipe.", "plan."];
 
@@ -91,8 +100,33 @@ pub(crate) fn short_names() -> impl Iterator<Item = &'static str> {
 impl Run {
     /// Reads a run. What cannot be read of it is in its [`fault`](Self::fault): a list of runs shows it.
     pub fn read(folder: RunFolder) -> Self {
+        Self::read_with(folder, |_, json| serde_json::from_slice(json))
+    }
+
+    /// Reads of a run what [`value`](Self::value) needs for some keys, and how far it came; its record and its scores hold
+    /// nothing else.
+    pub fn read_only(folder: RunFolder, keys: &[&str]) -> Self {
+        const ALWAYS: [&str; 4] = ["kind", "finished_at", "error", "group.id"];
+        let (scores, record): (Vec<&str>, Vec<&str>) =
+            keys.iter().map(|key| long(key)).partition(|key| key.starts_with(IN_SCORES));
+        let scores: Vec<&str> = scores.iter().map(|key| &key[IN_SCORES.len()..]).collect();
+        let record: Vec<String> = PREFIXES
+            .iter()
+            .flat_map(|prefix| record.iter().map(move |key| format!("{prefix}{key}")))
+            .chain(ALWAYS.map(str::to_owned))
+            .collect();
+        let record: Vec<&str> = record.iter().map(String::as_str).collect();
+        Self::read_with(folder, |name, json| match name {
+            RUN => prune::parse(json, &record),
+            SCORES => prune::parse(json, &scores),
+            _ => serde_json::from_slice(json),
+        })
+    }
+
+    fn read_with(folder: RunFolder, parse: impl Fn(&str, &[u8]) -> serde_json::Result<Value>) -> Self {
         let mut fault = None;
-        let mut read = |name: &str, optional: bool| match read_json(&folder.path().join(name)) {
+        let mut read = |name: &str, optional: bool| match read_json(&folder.path().join(name), |json| parse(name, json))
+        {
             Ok(Some(value)) => value,
             Ok(None) if optional => Value::Null,
             Ok(None) => {
@@ -153,8 +187,8 @@ impl Run {
             "fault" => return text(self.fault.as_deref().unwrap_or_default()),
             _ => {}
         }
-        let long = SHORT.iter().find(|(short, _)| *short == key).map_or(key, |(_, long)| long);
-        let found = match long.strip_prefix("scores.") {
+        let long = long(key);
+        let found = match long.strip_prefix(IN_SCORES) {
             Some(rest) => lookup(&self.scores, rest),
             None => PREFIXES.iter().find_map(|prefix| lookup(&self.record, &format!("{prefix}{long}"))),
         };
@@ -191,13 +225,13 @@ pub fn flatten(value: &Value) -> Vec<(String, Value)> {
 }
 
 /// Reads a JSON file; nothing where there is none, words where it is not what it should be.
-fn read_json(path: &Path) -> Result<Option<Value>, String> {
+fn read_json(path: &Path, parse: impl Fn(&[u8]) -> serde_json::Result<Value>) -> Result<Option<Value>, String> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{}: {error}", path.display())),
     };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    parse(&bytes).map(Some).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

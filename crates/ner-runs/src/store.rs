@@ -1,4 +1,4 @@
-use crate::{Lock, Run, RunFolder, RunsError, Status};
+use crate::{Lock, Query, Run, RunFolder, RunsError, Status};
 use fs_err as fs;
 use rayon::prelude::*;
 use serde_json::json;
@@ -27,6 +27,19 @@ impl Store {
     /// # Errors
     /// Where a folder cannot be listed. What cannot be read of a run is in the run.
     pub fn list(&self, dataset: Option<&str>) -> io::Result<Vec<Run>> {
+        self.list_with(dataset, Run::read)
+    }
+
+    /// As [`list`](Self::list), with no more of each run than a query asks for.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn list_for(&self, dataset: Option<&str>, query: &Query) -> io::Result<Vec<Run>> {
+        let keys: Vec<&str> = query.keys().into_iter().collect();
+        self.list_with(dataset, |folder| Run::read_only(folder, &keys))
+    }
+
+    fn list_with(&self, dataset: Option<&str>, read: impl Fn(RunFolder) -> Run + Sync) -> io::Result<Vec<Run>> {
         let datasets = match dataset {
             Some(dataset) => vec![self.runs.join(dataset)],
             None => folders(&self.runs)?,
@@ -35,7 +48,7 @@ impl Store {
         for dataset in datasets {
             all.extend(folders(&dataset)?);
         }
-        let mut runs: Vec<Run> = all.into_par_iter().map(|path| Run::read(RunFolder::at(path))).collect();
+        let mut runs: Vec<Run> = all.into_par_iter().map(|path| read(RunFolder::at(path))).collect();
         runs.par_sort_by_cached_key(|run| (run.id(), run.dataset.clone()));
         Ok(runs)
     }

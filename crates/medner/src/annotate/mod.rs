@@ -2,6 +2,7 @@
 
 mod input;
 mod output;
+mod record;
 
 use crate::convert::SchemeName;
 use crate::formats::Columns;
@@ -11,9 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use input::{Done, Ids, Input, Kind, Mark, Source};
-use ner_annotate::{BatchSize, Finding, Model, Outcome, Summary, Thresholds, stream};
+use ner_annotate::{Annotator, BatchSize, Finding, Model, Outcome, Summary, Thresholds, stream};
 use ner_data::{Document, LossReport};
 use output::{Offsets, Place, Sink, To};
+use record::Kept;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -46,7 +48,10 @@ Examples:
 
 What a folder of texts is to be written as is one file for each (OUT/ or a folder that is there), or all in one file
 (OUT.jsonl). brat and i2b2 are always folders. --resume passes over what OUT holds already; with it the result is that
-of an uninterrupted run.")]
+of an uninterrupted run.
+
+With --out, and where a store of runs is there (--runs, or experiments/ of the checkout), a run of the kind annotate says
+by which models and settings the output was made; it holds no text and no name of an input.")]
 pub struct Args {
     /// Files, folders, or - for stdin; what ends in .gz is unpacked [default: stdin]
     #[arg(value_name = "INPUT")]
@@ -65,6 +70,9 @@ pub struct Args {
     /// Go on with an output that was interrupted: a folder, or a .jsonl file
     #[arg(long)]
     resume: bool,
+    /// Leave no record of this annotation in the store of runs
+    #[arg(long)]
+    no_run: bool,
     /// Least confidence, from 0 to 1, of all types or of one; repeatable
     #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
     thresholds: Vec<(Option<String>, f32)>,
@@ -114,66 +122,92 @@ pub fn run(args: Args) -> Result<()> {
     output::check(&options)?;
     let (inputs, is_tree) = input::find(&wanted, args.from)?;
     let layout = Layout::new(&args, is_tree)?;
-    let annotator = args.models.load()?;
+    let (annotator, located) = args.models.load()?;
     let thresholds = args.thresholds(annotator.models())?;
-    let Some(begun) = layout.begin(&args, &inputs, &args.settings(annotator.models(), &thresholds))? else {
+    let settings = args.settings(annotator.models(), &thresholds);
+    let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         info!("all of it is there already");
         return Ok(());
     };
-    let stop = interrupt::stop_flag("stopping after this batch")?;
-
-    let bytes: Option<Vec<u64>> = begun.inputs.iter().map(|(input, _)| input.bytes()).collect();
-    let bar = match &bytes {
-        Some(bytes) => progress::bytes("annotating", bytes.iter().sum()),
-        None => progress::documents("annotating"),
-    };
-    let is_done = begun.inputs.iter().map(|(_, is_done)| *is_done).collect();
-    let source = Source {
-        inputs: begun.inputs,
-        options: input::Options {
-            columns: args.columns,
-            text_column: args.text_column.clone(),
-            id_column: args.id_column.clone(),
-        },
-        done: begun.done,
-        together: !matches!(layout, Layout::PerInput(_)),
-        bar: bytes.is_some().then(|| bar.clone()),
-    };
-    let mut writing = Writing {
-        models: annotator.models(),
-        options,
-        layout: &layout,
-        inputs: &inputs,
-        is_done,
-        to: args.to,
-        thresholds,
-        all_spans: args.all_spans,
-        open: None,
-        losses: LossReport::default(),
-        tally: Tally::default(),
-        bar: &bar,
-        counts_documents: bytes.is_none(),
-        input: None,
-        bad_in_input: 0,
-    };
-    writing.begin()?;
-    let start = Instant::now();
-    let read = move |push: &mut dyn FnMut(ner_annotate::Event<Mark>) -> bool| {
-        source.read(push);
-        Ok(())
-    };
-    let summary = stream(&annotator, BatchSize::default(), &stop, read, |outcome| writing.take(outcome))?;
-    bar.finish_and_clear();
-    writing.finish(&summary)?;
-    layout.end(&summary)?;
-    writing.report(&summary, start.elapsed().as_secs_f64());
+    let bytes = begun.inputs.iter().map(|(input, _)| input.bytes()).sum();
+    let kept = Kept::begin(&args, &located, annotator.models(), (begun.inputs.len(), bytes), settings);
+    let annotating =
+        Annotating { args: &args, annotator: &annotator, layout: &layout, inputs: &inputs, options, bytes };
+    let outcome = annotating.run(begun, thresholds);
+    if let Some(kept) = kept {
+        kept.end(&outcome);
+    }
+    let (summary, tally) = outcome?;
     if summary.stopped {
         let hint = if layout.can_resume() { "; go on with --resume" } else { "; the output is not written" };
         bail!("stopped after {} documents{hint}", summary.documents);
     }
-    match writing.tally.bad {
+    match tally.bad {
         0 => Ok(()),
         bad => bail!("{bad} documents or parts of the input could not be annotated; they are named above"),
+    }
+}
+
+/// What an annotation works with.
+struct Annotating<'a> {
+    args: &'a Args,
+    annotator: &'a Annotator,
+    layout: &'a Layout,
+    inputs: &'a [Input],
+    options: output::Options,
+    /// Bytes of what is left to do; none where nobody knows.
+    bytes: Option<u64>,
+}
+
+impl Annotating<'_> {
+    fn run(self, begun: Begun, thresholds: Thresholds) -> Result<(Summary, Tally)> {
+        let Self { args, annotator, layout, inputs, options, bytes } = self;
+        let stop = interrupt::stop_flag("stopping after this batch")?;
+        let bar = match bytes {
+            Some(bytes) => progress::bytes("annotating", bytes),
+            None => progress::documents("annotating"),
+        };
+        let is_done = begun.inputs.iter().map(|(_, is_done)| *is_done).collect();
+        let source = Source {
+            inputs: begun.inputs,
+            options: input::Options {
+                columns: args.columns,
+                text_column: args.text_column.clone(),
+                id_column: args.id_column.clone(),
+            },
+            done: begun.done,
+            together: !matches!(layout, Layout::PerInput(_)),
+            bar: bytes.is_some().then(|| bar.clone()),
+        };
+        let mut writing = Writing {
+            models: annotator.models(),
+            options,
+            layout,
+            inputs,
+            is_done,
+            to: args.to,
+            thresholds,
+            all_spans: args.all_spans,
+            open: None,
+            losses: LossReport::default(),
+            tally: Tally::default(),
+            bar: &bar,
+            counts_documents: bytes.is_none(),
+            input: None,
+            bad_in_input: 0,
+        };
+        writing.begin()?;
+        let start = Instant::now();
+        let read = move |push: &mut dyn FnMut(ner_annotate::Event<Mark>) -> bool| {
+            source.read(push);
+            Ok(())
+        };
+        let summary = stream(annotator, BatchSize::default(), &stop, read, |outcome| writing.take(outcome))?;
+        bar.finish_and_clear();
+        writing.finish(&summary)?;
+        layout.end(&summary)?;
+        writing.report(&summary, start.elapsed().as_secs_f64());
+        Ok((summary, writing.tally))
     }
 }
 

@@ -411,7 +411,7 @@ fn highlight(finding: &Finding) -> Highlight {
     let category = category.clone().unwrap_or_else(|| entity_type.clone());
     let below = if *below_threshold { ", below the threshold" } else { "" };
     let details = format!("{entity_type} ({category}), {confidence:.2}{below}, {}", models.join(", "));
-    Highlight { span: *span, label: entity_type.clone(), category, details, is_doubtful: *below_threshold }
+    Highlight { span: *span, label: entity_type.clone(), category, details, is_dotted: *below_threshold }
 }
 
 /// For eyes: `[aspirin](Chemical 0.99)`.

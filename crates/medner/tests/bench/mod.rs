@@ -68,7 +68,9 @@ impl Bench {
         let path = |name: &str| self.0.path().join(name).display().to_string();
         let mut arguments: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
         arguments.extend(["--runs".into(), path("runs")]);
-        if !command.contains(&"--format") && !matches!(command, ["runs", "tag" | "untag" | "rm" | "export", ..]) {
+        if !command.contains(&"--format")
+            && !matches!(command, ["runs", "tag" | "untag" | "rm" | "export" | "report", ..])
+        {
             arguments.extend(["--format".into(), "json".into()]);
         }
         if command[0] == "train" && !command.contains(&"--resume") {
