@@ -240,7 +240,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
-    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
+    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_tokens() as usize);
     let reading = Reading {
         window: plan.recipe.window_size(),
         line_boundaries: corpus.description.line_boundaries,
@@ -547,7 +547,7 @@ fn report_misfits(misfits: &Splits<usize>) {
 fn save_tokenizer(model: &Path, encoder: &TextEncoder, source: &Path) -> Result<()> {
     fs_err::create_dir_all(model)?;
     encoder.save(&model.join("tokenizer.json"))?;
-    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"] {
         if source.join(name).is_file() {
             fs_err::copy(source.join(name), model.join(name))?;
         }

@@ -1,4 +1,4 @@
-//! BERT encoders with a head that labels tokens or scores spans, on libtorch.
+//! BERT encoders and their kin with a head that labels tokens or scores spans, on libtorch.
 //!
 //! A batch is plain vectors; tensors stay behind this crate's types. It knows nothing of corpora formats, of training
 //! loops or of the network.
@@ -10,6 +10,7 @@ mod config;
 mod device;
 mod dropout;
 mod error;
+mod family;
 mod parameters;
 mod pretrained;
 mod recognizer;
@@ -23,6 +24,7 @@ pub use config::{Activation, BertConfig};
 pub use device::{Precision, cpu_has_bf16, cuda_devices, find_device};
 pub use dropout::Dropout;
 pub use error::ModelError;
+pub use family::ModelType;
 pub use parameters::Parameters;
 pub use pretrained::{
     Pretrained, Reading, load_classifier, load_encoder, load_parameters, save_classifier, save_parameters,
