@@ -2,10 +2,11 @@
 
 use crate::corpus::{self, Corpus, Faults};
 use crate::detail::{Detail, DetailArgs, JSON_KEYS};
-use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict};
+use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
 use crate::run_record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use ner_annotate::{Annotator, Combination, Model};
 use ner_data::{Document, Split, TextEncoder, WindowSize};
 use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
 use ner_model::{Recognizer, find_device};
@@ -23,14 +24,16 @@ Examples:
   medner eval bc5cdr                              the newest run, test split
   medner eval bc5cdr --detail                     also on what it fails
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
+  medner eval bc5cdr --run ID --run ID --run ID   several runs of one label set taken for one model
 
 {JSON_KEYS}"))]
 pub struct Args {
     /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
-    /// Run: its id, its folder, or latest
+    /// Run: its id, its folder, or latest. Several, by repetition, are taken for one model: where heads, labels and
+    /// tokenizers are the same their probabilities are averaged, else what more than half of them find is a mention
     #[arg(long, default_value = "latest")]
-    run: String,
+    run: Vec<String>,
     /// Split to score
     #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
@@ -70,18 +73,25 @@ fn split(text: &str) -> Result<Split, String> {
 /// Where the run, its model or its corpus cannot be had.
 pub fn run(args: Args) -> Result<()> {
     let runs = runs_folder(args.runs.as_deref())?;
-    let folder = RunFolder::find(&runs, &corpus::name_of(&args.dataset)?, &args.run)?;
-    let record: RunRecord = folder.read_run()?;
-    let device = find_device(&args.device)?;
-    let recognizer = Recognizer::load(&folder.model(), device, record.plan.recipe.precision.resolve(device)?)?;
+    let members = Members::find(&runs, &args)?;
+    let record = &members.records[0];
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;
-    let window = recognizer.reading().window;
-    let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
-    let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+    let models = members.load(&args)?;
+    let encoder = models[0].recognizer.encoder().clone();
     let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
-    let kept = Kept::begin(&runs, &corpus, &folder, &record, &args, window);
-    let predicted = predict(&recognizer, &split, args.split.name());
+    let mut annotator = Annotator::new(models);
+    if members.folders.len() > 1 {
+        annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
+    }
+    let kept = Kept::begin(&runs, &corpus, &members, &annotator, &args);
+    let predicted = match annotator.combination() {
+        None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
+        Some(combination) => {
+            info!("{} runs as one model, by {}", members.folders.len(), combination.name());
+            predict_together(&annotator, &split, args.split.name())?
+        }
+    };
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }
@@ -99,7 +109,7 @@ pub fn run(args: Args) -> Result<()> {
     let report = Report {
         dataset: &corpus.description.name,
         split: args.split,
-        run: &record.run,
+        run: &members.name(),
         scores: &scored.scores,
         intervals: &intervals,
         detail,
@@ -112,6 +122,54 @@ pub fn run(args: Args) -> Result<()> {
     report.print(args.format)
 }
 
+/// The runs whose models are scored, one or several.
+struct Members {
+    folders: Vec<RunFolder>,
+    records: Vec<RunRecord>,
+}
+
+impl Members {
+    fn find(runs: &Path, args: &Args) -> Result<Self> {
+        let name = corpus::name_of(&args.dataset)?;
+        let folders: Vec<RunFolder> =
+            args.run.iter().map(|wanted| RunFolder::find(runs, &name, wanted)).collect::<Result<_, _>>()?;
+        let records: Vec<RunRecord> = folders.iter().map(RunFolder::read_run).collect::<Result<_, _>>()?;
+        let corpus = |record: &RunRecord| {
+            let plan = &record.plan;
+            (plan.dataset.clone(), plan.data_dir.clone(), plan.sample, plan.labels.clone())
+        };
+        for (at, record) in records.iter().enumerate() {
+            let twice = records[..at].iter().any(|known| known.run == record.run);
+            ensure!(!twice, "the run {} is named twice", record.run);
+            ensure!(
+                corpus(record) == corpus(&records[0]),
+                "the runs {} and {} are not of the same corpus and labels",
+                records[0].run,
+                record.run
+            );
+        }
+        Ok(Self { folders, records })
+    }
+
+    /// Their models, with the windows that are asked for.
+    fn load(&self, args: &Args) -> Result<Vec<Model>> {
+        let device = find_device(&args.device)?;
+        let load = |(folder, record): (&RunFolder, &RunRecord)| -> Result<Model> {
+            let kind = record.plan.recipe.precision.resolve(device)?;
+            let recognizer = Recognizer::load(&folder.model(), device, kind)?;
+            let window = recognizer.reading().window;
+            let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
+            let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+            Ok(Model::new(record.run.clone(), recognizer.with_encoder(encoder)))
+        };
+        self.folders.iter().zip(&self.records).map(load).collect()
+    }
+
+    fn name(&self) -> String {
+        self.records.iter().map(|record| record.run.as_str()).collect::<Vec<_>>().join("+")
+    }
+}
+
 /// The record of an evaluation: a folder beside those of the trainings.
 struct Kept<'a> {
     folder: RunFolder,
@@ -121,22 +179,17 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn begin(
-        runs: &Path,
-        corpus: &Corpus,
-        model: &RunFolder,
-        training: &RunRecord,
-        args: &'a Args,
-        window: WindowSize,
-    ) -> Result<Self> {
+    fn begin(runs: &Path, corpus: &Corpus, members: &Members, annotator: &Annotator, args: &'a Args) -> Result<Self> {
+        let training = &members.records[0];
         let folder = RunFolder::create_named(runs, &corpus.description.name, "eval")?;
         let lock = folder.lock()?;
         let device = find_device(&args.device)?;
         let keep_text = args.keep_text || corpus.is_sample() || corpus.description.public;
         let plan = EvalPlan {
-            run: training.run.clone(),
+            run: members.name(),
+            ensemble: annotator.combination().map(Combination::name),
             split: args.split,
-            window,
+            window: annotator.models()[0].recognizer.encoder().window(),
             keep_text,
             dataset: training.plan.dataset.clone(),
             labels: training.plan.labels.clone(),
@@ -145,11 +198,13 @@ impl<'a> Kept<'a> {
             encoder: training.plan.encoder.clone(),
             recipe: training.plan.recipe.clone(),
         };
+        let sum = |run: &RunFolder| ner_hub::sha256_file(&run.model().join("model.safetensors"));
+        let sums: Vec<String> = members.folders.iter().map(sum).collect::<Result<_, _>>()?;
         let record = EvalRecord {
             run: folder.id(),
             kind: "eval".into(),
             plan,
-            model_sha256: ner_hub::sha256_file(&model.model().join("model.safetensors"))?,
+            model_sha256: sums.join("+"),
             corpus: corpus.origin.clone(),
             device: format!("{device:?}"),
             compute: format!("{:?}", training.plan.recipe.precision.resolve(device)?),

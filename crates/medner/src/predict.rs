@@ -3,6 +3,7 @@
 use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
+use ner_annotate::{Annotator, Finding, Prepared};
 use ner_data::{Document, EncodedDocument, Findings, Format, FormatOptions, Mention, Split, TextEncoder, Word};
 use ner_model::Recognizer;
 use ner_runs::{PredictedDocument, RunFolder, write_predictions};
@@ -46,6 +47,21 @@ pub fn findings(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -
 pub fn predict(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
     let bar = bar(split, what);
     split.with_mentions(recognizer.mentions(&split.encoded, |done| bar.inc(done as u64)))
+}
+
+/// The documents with the mentions of several models that are taken for one.
+///
+/// # Errors
+/// Where a tokenizer fails.
+pub fn predict_together(ensemble: &Annotator, split: &EncodedSplit<'_>, what: &str) -> Result<Vec<Document>> {
+    let prepared = ensemble.encoders().prepare(split.documents.to_vec())?;
+    let bar = progress::tokens(what, prepared.iter().map(Prepared::tokens).sum());
+    let found = ensemble.find(&prepared, |done| bar.inc(done as u64));
+    let to_mention = |finding: Finding| Mention {
+        confidence: Some(finding.confidence),
+        ..Mention::new(finding.span, finding.entity_type)
+    };
+    Ok(split.with_mentions(found.into_iter().map(|found| found.into_iter().map(to_mention).collect()).collect()))
 }
 
 fn bar(split: &EncodedSplit<'_>, what: &str) -> ProgressBar {

@@ -139,8 +139,11 @@ impl HardwareRecord {
 /// What an evaluation is of.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvalPlan {
-    /// The training whose model it scores.
+    /// The training whose model it scores; of an ensemble its trainings, joined by `+`.
     pub run: String,
+    /// How the models of an ensemble are brought together: `mean` or `vote`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<&'static str>,
     /// The split.
     pub split: Split,
     /// Windows at prediction.
@@ -170,7 +173,7 @@ pub struct EvalRecord {
     pub kind: String,
     /// What it is of.
     pub plan: EvalPlan,
-    /// SHA-256 of the weights of the model.
+    /// SHA-256 of the weights of the model; of an ensemble those of its models, joined by `+`.
     pub model_sha256: String,
     /// Where the corpus came from, with checksums.
     pub corpus: corpus::Origin,

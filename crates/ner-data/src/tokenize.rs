@@ -196,6 +196,17 @@ impl TextEncoder {
         Self::new(tokenizer, window)
     }
 
+    /// Its windows.
+    pub const fn window(&self) -> WindowSize {
+        self.window
+    }
+
+    /// Whether it makes the same tokens and words of every text as another, whatever their windows.
+    pub fn makes_the_tokens_of(&self, other: &Self) -> bool {
+        let text = |encoder: &Self| encoder.tokenizer.to_string(false).ok();
+        self.cuts_words == other.cuts_words && text(self).is_some() && text(self) == text(other)
+    }
+
     /// Number of the mask token, where the vocabulary has one.
     pub fn mask_id(&self) -> Option<u32> {
         ["[MASK]", "<mask>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))

@@ -95,7 +95,8 @@ impl BertConfig {
         {
             return Err(fault(format!("position_embedding_type {kind} is not supported; supported: absolute")));
         }
-        let config: Self = serde_json::from_value(kind.family().config(value)).map_err(|error| fault(error.to_string()))?;
+        let config: Self =
+            serde_json::from_value(kind.family().config(value)).map_err(|error| fault(error.to_string()))?;
         let sizes = [
             ("vocab_size", config.vocab_size),
             ("hidden_size", config.hidden_size),

@@ -156,8 +156,7 @@ fn offsets_of_byte_level_bpe_are_those_of_transformers_without_white_space() {
             let encoded = encode(&encoder, text);
             let chars: Vec<char> = text.chars().collect();
             check_words(&chars, &encoded);
-            let spans: Vec<Span> =
-                offsets.iter().map(|&(start, end)| trimmed(&chars, Span::new(start, end))).collect();
+            let spans: Vec<Span> = offsets.iter().map(|&(start, end)| trimmed(&chars, Span::new(start, end))).collect();
             if spans.iter().all(|span| span.is_empty()) {
                 assert!(encoded.tokens.is_empty() && encoded.windows.is_empty());
                 continue;
