@@ -3,7 +3,7 @@
 use crate::corpus::{self, Corpus, Faults};
 use crate::detail::{Detail, DetailArgs, JSON_KEYS};
 use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
-use crate::run_record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
+use crate::run_record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, TrainOn, now, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
 use anyhow::{Result, ensure};
 use ner_annotate::{Annotator, Combination, Model};
@@ -13,6 +13,7 @@ use ner_model::{Recognizer, find_device};
 use ner_runs::{Lock, RunFolder};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -77,9 +78,12 @@ pub fn run(args: Args) -> Result<()> {
     let record = &members.records[0];
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;
+    if args.split == Split::Dev && !members.train_on().is_train() {
+        warn!("dev is what the run was trained on; its scores say nothing of other texts");
+    }
     let models = members.load(&args)?;
     let encoder = models[0].recognizer.encoder().clone();
-    let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
+    let split = EncodedSplit::of(&encoder, &corpus, args.split)?;
     let mut annotator = Annotator::new(models);
     if members.folders.len() > 1 {
         annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
@@ -110,8 +114,10 @@ pub fn run(args: Args) -> Result<()> {
         dataset: &corpus.description.name,
         split: args.split,
         run: &members.name(),
+        train_on: members.train_on(),
         scores: &scored.scores,
         intervals: &intervals,
+        by_corpus: corpus.scores_by_part(args.split, &predicted)?,
         detail,
     };
     match kept.and_then(|kept| kept.end(&corpus, &split, &predicted, &report)) {
@@ -163,6 +169,12 @@ impl Members {
             Ok(Model::new(record.run.clone(), recognizer.with_encoder(encoder)))
         };
         self.folders.iter().zip(&self.records).map(load).collect()
+    }
+
+    /// What any of them was trained on beside the train split.
+    fn train_on(&self) -> TrainOn {
+        let more = self.records.iter().map(|record| record.plan.train_on).find(|train_on| !train_on.is_train());
+        more.unwrap_or_default()
     }
 
     fn name(&self) -> String {
@@ -249,11 +261,17 @@ pub struct Report<'s> {
     pub split: Split,
     /// Id of the run.
     pub run: &'s str,
+    /// What the run was trained on, where it is more than the train split.
+    #[serde(skip_serializing_if = "TrainOn::is_train")]
+    pub train_on: TrainOn,
     /// Strict scores.
     #[serde(flatten)]
     pub scores: &'s Scores,
     /// Their bootstrap intervals, over documents.
     pub intervals: &'s Intervals,
+    /// Of several corpora, the scores of each on the types that it annotates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_corpus: BTreeMap<String, Scores>,
     /// Of `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
@@ -270,8 +288,13 @@ impl Report<'_> {
             OutputFormat::Table => {
                 let mut out = stdout::stdout();
                 let Self { dataset, split, run, .. } = self;
-                writeln!(out, "{dataset}, {} split, run {run}: strict spans, in percent\n", split.name())?;
+                let learned = if self.train_on.is_train() { "" } else { ", trained on train and dev" };
+                writeln!(out, "{dataset}, {} split, run {run}{learned}: strict spans, in percent\n", split.name())?;
                 score_table::print(self.scores, Some(self.intervals), &mut out)?;
+                for (name, scores) in &self.by_corpus {
+                    writeln!(out, "\n{name}, on the types that it annotates\n")?;
+                    score_table::print(scores, None, &mut out)?;
+                }
                 if let Some(detail) = &self.detail {
                     detail.print(&mut out)?;
                 }

@@ -17,6 +17,7 @@ mod recognizer;
 mod span_classifier;
 mod tagger;
 mod token_classifier;
+mod unannotated;
 
 pub use bert::{Batch, Bert};
 pub use classifier::{Answers, Classifier, Head, LossOptions, Targets};
@@ -33,6 +34,7 @@ pub use recognizer::Recognizer;
 pub use span_classifier::{RowWords, SpanClassifier, found_spans, span_cross_entropy, span_divergence};
 pub use tagger::Tagger;
 pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
+pub use unannotated::{Unannotated, hide_types, marginal_logits};
 
 /// Release of libtorch that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

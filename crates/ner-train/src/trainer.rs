@@ -240,6 +240,7 @@ impl<'d> Trainer<'d> {
             let in_row = |word: Range<usize>| word.start + prefix.len()..word.end + prefix.len();
             targets.words.push(words.into_iter().map(in_row).collect());
             targets.entities.push(entities);
+            targets.unannotated.extend(document.unannotated.clone());
         }
         if self.recipe.r_drop > 0.0 {
             // Each row twice: dropout makes them two.
@@ -247,6 +248,7 @@ impl<'d> Trainer<'d> {
             targets.labels.extend_from_within(..);
             targets.words.extend_from_within(..);
             targets.entities.extend_from_within(..);
+            targets.unannotated.extend_from_within(..);
         }
         (batch, targets)
     }

@@ -78,6 +78,7 @@ fn data(lengths: &[usize]) -> TrainingSet {
             id: format!("d{at}"),
             words: (0..len).map(|at| at..at + 1).collect(),
             entities: labels.iter().enumerate().filter_map(mention).collect(),
+            unannotated: None,
             labels,
             cuts: vec![0],
             sentences: (0..len).step_by(5).collect(),
