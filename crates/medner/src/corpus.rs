@@ -1,9 +1,12 @@
 //! Finds a corpus, fetches it where it is nowhere, loads it, and decides what its faults mean.
 
 use anyhow::{Context, Result, bail};
-use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit};
+use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LabelMap, LoadedSplit};
 use ner_data::i2b2_release;
-use ner_data::{DatasetDescription, Diagnostic, DiagnosticKind, Diagnostics, Format, Splits};
+use ner_data::{
+    DatasetDescription, Diagnostic, DiagnosticKind, Diagnostics, Document, Format, FormatOptions, Split, Splits,
+};
+use ner_eval::{Scores, score_documents};
 use ner_hub::{Options, Progress, ZipMember};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -102,9 +105,47 @@ pub struct Corpus {
     pub dropped: Dropped,
     /// Where it came from.
     pub origin: Origin,
+    /// The corpora that it is made of, in the order of its documents; none where it is one.
+    pub parts: Vec<Part>,
+}
+
+/// One of several corpora that are trained on together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// The types that it annotates. Of others it says nothing: neither is a model trained that its text holds none, nor
+    /// is what it finds of them there scored.
+    pub types: Vec<String>,
+    /// Documents of each split.
+    pub documents: Splits<usize>,
 }
 
 impl Corpus {
+    /// The types that are annotated in each document of a split; empty where it is one corpus.
+    pub fn types_of(&self, split: Split) -> Vec<&[String]> {
+        self.parts
+            .iter()
+            .flat_map(|part| std::iter::repeat_n(part.types.as_slice(), *part.documents.get(split)))
+            .collect()
+    }
+
+    /// Strict scores of each of several corpora on the types that it annotates; empty where it is one corpus.
+    /// `predicted` are the documents of the split.
+    ///
+    /// # Errors
+    /// Where the documents are not those of the split.
+    pub fn scores_by_part(&self, split: Split, predicted: &[Document]) -> Result<BTreeMap<String, Scores>> {
+        let (mut scores, mut at) = (BTreeMap::new(), 0);
+        for part in &self.parts {
+            let range = at..at + part.documents.get(split);
+            at = range.end;
+            let gold = &self.splits.get(split).documents[range.clone()];
+            scores.insert(part.name.clone(), score_documents(gold, &predicted[range])?.scores);
+        }
+        Ok(scores)
+    }
+
     /// Whether it is the synthetic sample.
     pub fn is_sample(&self) -> bool {
         self.origin.source == Source::Sample
@@ -134,6 +175,10 @@ pub struct Named {
 /// Where there is none.
 pub fn describe(dataset: &str) -> Result<Named> {
     let path = Path::new(dataset);
+    if let Some(names) = joined(dataset) {
+        let parts = names.iter().map(|name| Ok(describe(name)?.description)).collect::<Result<Vec<_>>>()?;
+        return Ok(Named { description: joint_description(&parts), own_folder: None });
+    }
     let file = if path.is_dir() { path.join(DESCRIPTION) } else { path.to_owned() };
     if dataset.ends_with(".toml") || path.is_dir() {
         let description = DatasetDescription::from_file(&file)?;
@@ -148,17 +193,103 @@ pub fn describe(dataset: &str) -> Result<Named> {
 /// # Errors
 /// Where a `dataset.toml` that is named cannot be read.
 pub fn name_of(dataset: &str) -> Result<String> {
+    if let Some(names) = joined(dataset) {
+        return Ok(names.into_iter().map(name_of).collect::<Result<Vec<_>>>()?.join(JOINT));
+    }
     let is_path = dataset.ends_with(".toml") || Path::new(dataset).is_dir();
     if is_path { Ok(describe(dataset)?.description.name) } else { Ok(dataset.to_owned()) }
 }
 
 const DESCRIPTION: &str = "dataset.toml";
 
+/// Stands between the names of corpora that are trained on together.
+const JOINT: &str = "+";
+
+/// The names of several corpora; none where it is one.
+fn joined(dataset: &str) -> Option<Vec<&str>> {
+    (dataset.contains(JOINT) && !Path::new(dataset).exists()).then(|| dataset.split(JOINT).collect())
+}
+
+/// What is known of several corpora together. Hyperparameters are those of the first; a mention goes on behind a line
+/// break where it may in one of them.
+fn joint_description(parts: &[DatasetDescription]) -> DatasetDescription {
+    let join =
+        |of: fn(&DatasetDescription) -> &str, between: &str| parts.iter().map(of).collect::<Vec<_>>().join(between);
+    DatasetDescription {
+        name: join(|part| &part.name, JOINT),
+        title: join(|part| &part.title, " + "),
+        licence: join(|part| &part.licence, "; "),
+        entity_types: parts.iter().flat_map(|part| part.entity_types.clone()).collect(),
+        // How predictions are written; each part is read in its own format.
+        format: Format::Jsonl,
+        format_options: FormatOptions::default(),
+        folder: None,
+        public: parts.iter().all(|part| part.public),
+        download: None,
+        splits: None,
+        split: None,
+        release: None,
+        line_boundaries: parts.iter().all(|part| part.line_boundaries),
+        label_maps: BTreeMap::new(),
+        categories: LabelMap::default(),
+        sample: parts.iter().all(|part| part.sample.is_some()).then(|| parts[0].sample.clone()).flatten(),
+        ..parts[0].clone()
+    }
+}
+
+/// Loads several corpora as one, whose documents are called `NAME/ID`.
+fn load_joint(names: &[&str], place: &Place) -> Result<Corpus> {
+    if place.data_dir.is_some() || place.labels.is_some() {
+        bail!("--data-dir and --labels are for one corpus; {CORPORA_VARIABLE} names a folder of several");
+    }
+    let mut loaded = names.iter().map(|name| load(name, place)).collect::<Result<Vec<_>>>()?;
+    let descriptions: Vec<DatasetDescription> = loaded.iter().map(|corpus| corpus.description.clone()).collect();
+    if let Some(twice) = (1..names.len()).find(|&at| descriptions[..at].iter().any(|d| d.name == descriptions[at].name))
+    {
+        bail!("the corpus {} is named twice", descriptions[twice].name);
+    }
+    let mut joint = Corpus {
+        description: joint_description(&descriptions),
+        splits: loaded[0].splits.map(|_, _| LoadedSplit::default()),
+        labels: Vec::new(),
+        dropped: Dropped::new(),
+        origin: Origin { folder: None, format: Format::Jsonl, files: Vec::new(), ..loaded[0].origin.clone() },
+        parts: Vec::new(),
+    };
+    for corpus in &mut loaded {
+        let name = corpus.description.name.clone();
+        let documents = corpus.splits.map(|_, split| split.documents.len());
+        joint.parts.push(Part { name: name.clone(), types: corpus.labels.clone(), documents });
+        for split in Split::ALL {
+            let (to, from) = (joint.splits.get_mut(split), corpus.splits.get_mut(split));
+            from.documents.iter_mut().for_each(|document| document.id = format!("{name}/{}", document.id));
+            to.documents.append(&mut from.documents);
+            to.diagnostics.0.append(&mut from.diagnostics.0);
+        }
+        let new = corpus.labels.iter().filter(|label| !joint.labels.contains(label)).cloned().collect::<Vec<_>>();
+        joint.labels.extend(new);
+        // One by one: a wildcard would reach the types of the others.
+        for label in &corpus.labels {
+            if let Some(category) = corpus.description.categories.label(label) {
+                joint.description.categories.0.entry(label.clone()).or_insert(category.to_owned());
+            }
+        }
+        for (entity_type, count) in &corpus.dropped {
+            *joint.dropped.entry(entity_type.clone()).or_default() += count;
+        }
+        joint.origin.files.append(&mut corpus.origin.files);
+    }
+    Ok(joint)
+}
+
 /// Loads the corpus that the command line names.
 ///
 /// # Errors
 /// Where there is no such corpus, or it can be neither found nor fetched; the error says every way to get on.
 pub fn load(dataset: &str, place: &Place) -> Result<Corpus> {
+    if let Some(names) = joined(dataset) {
+        return load_joint(&names, place);
+    }
     let Named { description, own_folder } = describe(dataset)?;
     let (mut splits, origin) = if place.sample {
         let splits = description.load_sample()?;
@@ -192,7 +323,7 @@ pub fn load(dataset: &str, place: &Place) -> Result<Corpus> {
         info!("{count} mentions of type {entity_type} are left out, as the label map says");
     }
     let labels = description.labels(map, &splits.train);
-    Ok(Corpus { labels, dropped, splits, origin, description })
+    Ok(Corpus { labels, dropped, splits, origin, description, parts: Vec::new() })
 }
 
 const fn source_phrase(source: Source) -> &'static str {

@@ -2,16 +2,18 @@
 
 use crate::corpus::{self, Corpus, Faults};
 use crate::detail::{Detail, DetailArgs, JSON_KEYS};
-use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict};
-use crate::run_record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
+use crate::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
+use crate::run_record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, TrainOn, now, runs_folder};
 use crate::{OutputFormat, score_table, stdout};
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use ner_annotate::{Annotator, Combination, Model};
 use ner_data::{Document, Split, TextEncoder, WindowSize};
 use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
 use ner_model::{Recognizer, find_device};
 use ner_runs::{Lock, RunFolder};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -23,14 +25,16 @@ Examples:
   medner eval bc5cdr                              the newest run, test split
   medner eval bc5cdr --detail                     also on what it fails
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
+  medner eval bc5cdr --run ID --run ID --run ID   several runs of one label set taken for one model
 
 {JSON_KEYS}"))]
 pub struct Args {
     /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
-    /// Run: its id, its folder, or latest
+    /// Run: its id, its folder, or latest. Several, by repetition, are taken for one model: where heads, labels and
+    /// tokenizers are the same their probabilities are averaged, else what more than half of them find is a mention
     #[arg(long, default_value = "latest")]
-    run: String,
+    run: Vec<String>,
     /// Split to score
     #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
@@ -74,18 +78,28 @@ pub fn split(text: &str) -> Result<Split, String> {
 /// Where the run, its model or its corpus cannot be had.
 pub fn run(args: Args) -> Result<()> {
     let runs = runs_folder(args.runs.as_deref())?;
-    let folder = RunFolder::find(&runs, &corpus::name_of(&args.dataset)?, &args.run)?;
-    let record: RunRecord = folder.read_run()?;
-    let device = find_device(&args.device)?;
-    let recognizer = Recognizer::load(&folder.model(), device, record.plan.recipe.precision.resolve(device)?)?;
+    let members = Members::find(&runs, &args)?;
+    let record = &members.records[0];
     let corpus = corpus::load(&record.plan.dataset, &record.plan.place())?;
     corpus.check_faults(Faults { lenient: record.plan.lenient })?;
-    let window = recognizer.reading().window;
-    let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
-    let encoder = TextEncoder::from_folder(&folder.model(), window)?;
-    let split = EncodedSplit::new(&encoder, &corpus.splits.get(args.split).documents)?;
-    let kept = Kept::begin(&runs, &corpus, &folder, &record, &args, window);
-    let predicted = predict(&recognizer, &split, args.split.name());
+    if args.split == Split::Dev && !members.train_on().is_train() {
+        warn!("dev is what the run was trained on; its scores say nothing of other texts");
+    }
+    let models = members.load(&args)?;
+    let encoder = models[0].recognizer.encoder().clone();
+    let split = EncodedSplit::of(&encoder, &corpus, args.split)?;
+    let mut annotator = Annotator::new(models);
+    if members.folders.len() > 1 {
+        annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
+    }
+    let kept = Kept::begin(&runs, &corpus, &members, &annotator, &args);
+    let predicted = match annotator.combination() {
+        None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
+        Some(combination) => {
+            info!("{} runs as one model, by {}", members.folders.len(), combination.name());
+            predict_together(&annotator, &split, args.split.name())?
+        }
+    };
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }
@@ -103,9 +117,11 @@ pub fn run(args: Args) -> Result<()> {
     let report = Report {
         dataset: &corpus.description.name,
         split: args.split,
-        run: &record.run,
+        run: &members.name(),
+        train_on: members.train_on(),
         scores: &scored.scores,
         intervals: &intervals,
+        by_corpus: corpus.scores_by_part(args.split, &predicted)?,
         detail,
     };
     match kept.and_then(|kept| kept.end(&corpus, &split, &predicted, &report)) {
@@ -114,6 +130,60 @@ pub fn run(args: Args) -> Result<()> {
         Err(error) => warn!("no record of this evaluation is kept: {error:#}"),
     }
     report.print(args.format)
+}
+
+/// The runs whose models are scored, one or several.
+struct Members {
+    folders: Vec<RunFolder>,
+    records: Vec<RunRecord>,
+}
+
+impl Members {
+    fn find(runs: &Path, args: &Args) -> Result<Self> {
+        let name = corpus::name_of(&args.dataset)?;
+        let folders: Vec<RunFolder> =
+            args.run.iter().map(|wanted| RunFolder::find(runs, &name, wanted)).collect::<Result<_, _>>()?;
+        let records: Vec<RunRecord> = folders.iter().map(RunFolder::read_run).collect::<Result<_, _>>()?;
+        let corpus = |record: &RunRecord| {
+            let plan = &record.plan;
+            (plan.dataset.clone(), plan.data_dir.clone(), plan.sample, plan.labels.clone())
+        };
+        for (at, record) in records.iter().enumerate() {
+            let twice = records[..at].iter().any(|known| known.run == record.run);
+            ensure!(!twice, "the run {} is named twice", record.run);
+            ensure!(
+                corpus(record) == corpus(&records[0]),
+                "the runs {} and {} are not of the same corpus and labels",
+                records[0].run,
+                record.run
+            );
+        }
+        Ok(Self { folders, records })
+    }
+
+    /// Their models, with the windows that are asked for.
+    fn load(&self, args: &Args) -> Result<Vec<Model>> {
+        let device = find_device(&args.device)?;
+        let load = |(folder, record): (&RunFolder, &RunRecord)| -> Result<Model> {
+            let kind = record.plan.recipe.precision.resolve(device)?;
+            let recognizer = Recognizer::load(&folder.model(), device, kind)?;
+            let window = recognizer.reading().window;
+            let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
+            let encoder = TextEncoder::from_folder(&folder.model(), window)?;
+            Ok(Model::new(record.run.clone(), recognizer.with_encoder(encoder)))
+        };
+        self.folders.iter().zip(&self.records).map(load).collect()
+    }
+
+    /// What any of them was trained on beside the train split.
+    fn train_on(&self) -> TrainOn {
+        let more = self.records.iter().map(|record| record.plan.train_on).find(|train_on| !train_on.is_train());
+        more.unwrap_or_default()
+    }
+
+    fn name(&self) -> String {
+        self.records.iter().map(|record| record.run.as_str()).collect::<Vec<_>>().join("+")
+    }
 }
 
 /// The record of an evaluation: a folder beside those of the trainings.
@@ -125,22 +195,17 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn begin(
-        runs: &Path,
-        corpus: &Corpus,
-        model: &RunFolder,
-        training: &RunRecord,
-        args: &'a Args,
-        window: WindowSize,
-    ) -> Result<Self> {
+    fn begin(runs: &Path, corpus: &Corpus, members: &Members, annotator: &Annotator, args: &'a Args) -> Result<Self> {
+        let training = &members.records[0];
         let folder = RunFolder::create_named(runs, &corpus.description.name, "eval")?;
         let lock = folder.lock()?;
         let device = find_device(&args.device)?;
         let keep_text = args.keep_text || corpus.is_sample() || corpus.description.public;
         let plan = EvalPlan {
-            run: training.run.clone(),
+            run: members.name(),
+            ensemble: annotator.combination().map(Combination::name),
             split: args.split,
-            window,
+            window: annotator.models()[0].recognizer.encoder().window(),
             keep_text,
             dataset: training.plan.dataset.clone(),
             labels: training.plan.labels.clone(),
@@ -149,11 +214,13 @@ impl<'a> Kept<'a> {
             encoder: training.plan.encoder.clone(),
             recipe: training.plan.recipe.clone(),
         };
+        let sum = |run: &RunFolder| ner_hub::sha256_file(&run.model().join("model.safetensors"));
+        let sums: Vec<String> = members.folders.iter().map(sum).collect::<Result<_, _>>()?;
         let record = EvalRecord {
             run: folder.id(),
             kind: "eval".into(),
             plan,
-            model_sha256: ner_hub::sha256_file(&model.model().join("model.safetensors"))?,
+            model_sha256: sums.join("+"),
             corpus: corpus.origin.clone(),
             device: format!("{device:?}"),
             compute: format!("{:?}", training.plan.recipe.precision.resolve(device)?),
@@ -198,11 +265,17 @@ pub struct Report<'s> {
     pub split: Split,
     /// Id of the run.
     pub run: &'s str,
+    /// What the run was trained on, where it is more than the train split.
+    #[serde(skip_serializing_if = "TrainOn::is_train")]
+    pub train_on: TrainOn,
     /// Strict scores.
     #[serde(flatten)]
     pub scores: &'s Scores,
     /// Their bootstrap intervals, over documents.
     pub intervals: &'s Intervals,
+    /// Of several corpora, the scores of each on the types that it annotates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_corpus: BTreeMap<String, Scores>,
     /// Of `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
@@ -219,8 +292,13 @@ impl Report<'_> {
             OutputFormat::Table => {
                 let mut out = stdout::stdout();
                 let Self { dataset, split, run, .. } = self;
-                writeln!(out, "{dataset}, {} split, run {run}: strict spans, in percent\n", split.name())?;
+                let learned = if self.train_on.is_train() { "" } else { ", trained on train and dev" };
+                writeln!(out, "{dataset}, {} split, run {run}{learned}: strict spans, in percent\n", split.name())?;
                 score_table::print(self.scores, Some(self.intervals), &mut out)?;
+                for (name, scores) in &self.by_corpus {
+                    writeln!(out, "\n{name}, on the types that it annotates\n")?;
+                    score_table::print(scores, None, &mut out)?;
+                }
                 if let Some(detail) = &self.detail {
                     detail.print(&mut out)?;
                 }

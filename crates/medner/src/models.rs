@@ -96,6 +96,21 @@ impl Located {
     }
 }
 
+impl ModelArgs {
+    /// Loads the models to be taken for one.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where they do not find the same types.
+    pub fn load_ensemble(&self) -> Result<(Annotator, Vec<Located>)> {
+        let (annotator, located) = self.load()?;
+        let ensemble = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
+        if let Some(combination) = ensemble.combination() {
+            info!("{} models as one, by {}", ensemble.models().len(), combination.name());
+        }
+        Ok((ensemble, located))
+    }
+}
+
 /// Finds a model by what people call it.
 fn locate(wanted: &str, runs: &Path) -> Result<Located> {
     let path = Path::new(wanted);

@@ -1,8 +1,10 @@
 //! From documents to predicted mentions, for training and evaluation alike.
 
+use crate::corpus::Corpus;
 use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
+use ner_annotate::{Annotator, Finding, Prepared};
 use ner_data::{Document, EncodedDocument, Findings, Format, FormatOptions, Item, Mention, Split, TextEncoder, Word};
 use ner_model::Recognizer;
 use ner_runs::{PredictedDocument, RunFolder, write_predictions};
@@ -16,6 +18,8 @@ pub struct EncodedSplit<'d> {
     pub encoded: Vec<EncodedDocument>,
     /// Their words.
     pub words: Vec<Vec<Word>>,
+    /// The types that the corpus of each document annotates; empty where they are of one corpus.
+    types: Vec<&'d [String]>,
 }
 
 impl<'d> EncodedSplit<'d> {
@@ -26,13 +30,38 @@ impl<'d> EncodedSplit<'d> {
     pub fn new(encoder: &TextEncoder, documents: &'d [Document]) -> Result<Self> {
         let encoded = encoder.encode(documents)?;
         let words = encoded.iter().map(EncodedDocument::words).collect();
-        Ok(Self { documents, encoded, words })
+        Ok(Self { documents, encoded, words, types: Vec::new() })
     }
 
-    /// The documents with other mentions.
+    /// A split of a corpus, which may be several.
+    ///
+    /// # Errors
+    /// Where the tokenizer fails.
+    pub fn of(encoder: &TextEncoder, corpus: &'d Corpus, split: Split) -> Result<Self> {
+        let types = corpus.types_of(split);
+        Ok(Self { types, ..Self::new(encoder, &corpus.splits.get(split).documents)? })
+    }
+
+    /// What the document at this place annotates, where its corpus is one of several.
+    pub fn types_of(&self, document: usize) -> Option<&[String]> {
+        self.types.get(document).copied()
+    }
+
+    /// The mentions that the document at this place could hold: of the others its corpus says nothing.
+    pub fn annotated(&self, document: usize, mut mentions: Vec<Mention>) -> Vec<Mention> {
+        if let Some(types) = self.types_of(document) {
+            mentions.retain(|mention| types.contains(&mention.entity_type));
+        }
+        mentions
+    }
+
+    /// The documents with other mentions, as far as they could hold them.
     pub fn with_mentions(&self, mentions: Vec<Vec<Mention>>) -> Vec<Document> {
-        let rows = self.documents.iter().zip(mentions);
-        rows.map(|(document, mentions)| Document { mentions, relations: Vec::new(), ..document.clone() }).collect()
+        let of_document = |(at, mentions)| {
+            let mentions = self.annotated(at, mentions);
+            Document { mentions, relations: Vec::new(), ..self.documents[at].clone() }
+        };
+        mentions.into_iter().enumerate().map(of_document).collect()
     }
 }
 
@@ -46,6 +75,21 @@ pub fn findings(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -
 pub fn predict(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
     let bar = bar(split, what);
     split.with_mentions(recognizer.mentions(&split.encoded, |done| bar.inc(done as u64)))
+}
+
+/// The documents with the mentions of several models that are taken for one.
+///
+/// # Errors
+/// Where a tokenizer fails.
+pub fn predict_together(ensemble: &Annotator, split: &EncodedSplit<'_>, what: &str) -> Result<Vec<Document>> {
+    let prepared = ensemble.encoders().prepare(split.documents.to_vec())?;
+    let bar = progress::tokens(what, prepared.iter().map(Prepared::tokens).sum());
+    let found = ensemble.find(&prepared, |done| bar.inc(done as u64));
+    let to_mention = |finding: Finding| Mention {
+        confidence: Some(finding.confidence),
+        ..Mention::new(finding.span, finding.entity_type)
+    };
+    Ok(split.with_mentions(found.into_iter().map(|found| found.into_iter().map(to_mention).collect()).collect()))
 }
 
 fn bar(split: &EncodedSplit<'_>, what: &str) -> ProgressBar {

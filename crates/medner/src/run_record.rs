@@ -1,10 +1,11 @@
 //! What a run says of itself in `run.json`.
 
 use crate::corpus::{self, Place};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ner_data::dataset::Dropped;
 use ner_data::{LabelSet, Split, Splits, WindowSize};
 use ner_hub::EncoderFiles;
+use ner_runs::RunFolder;
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -35,8 +36,71 @@ pub struct Plan {
     /// Whether the test split is left alone: so it is in every trial of a sweep.
     #[serde(default)]
     pub dev_only: bool,
+    /// The splits that it learns from.
+    #[serde(default, skip_serializing_if = "TrainOn::is_train")]
+    pub train_on: TrainOn,
+    /// Thresholds that were chosen elsewhere, where its own dev split cannot choose them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds_from: Option<ThresholdsFrom>,
     /// The hyperparameters.
     pub recipe: Recipe,
+}
+
+/// The splits that a training learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub enum TrainOn {
+    /// The train split; dev chooses the epoch and the thresholds.
+    #[default]
+    #[serde(rename = "train")]
+    Train,
+    /// Both. Nothing is left to choose by: the last epoch is kept.
+    #[serde(rename = "train+dev")]
+    #[value(name = "train+dev")]
+    TrainAndDev,
+}
+
+impl TrainOn {
+    /// Whether it is the train split alone.
+    pub fn is_train(&self) -> bool {
+        *self == Self::Train
+    }
+}
+
+/// Thresholds of another run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThresholdsFrom {
+    /// The run.
+    pub run: String,
+    /// What its dev split chose to add to the log-odds of each type.
+    pub offsets: BTreeMap<String, f32>,
+}
+
+impl ThresholdsFrom {
+    /// Those of the epoch that a run kept, for a training with the same head.
+    ///
+    /// # Errors
+    /// Where it is no training that kept one, or its head is another.
+    pub fn of(folder: &RunFolder, recipe: &Recipe) -> Result<Self> {
+        let record: RunRecord = folder.read_run()?;
+        let same_head = record.plan.recipe.head == recipe.head;
+        ensure!(same_head, "run {} has another head, and its thresholds are of that", record.run);
+        let chosen = folder.best_epoch()?.and_then(|line| Some(line.get("offsets")?.clone()));
+        let chosen = chosen.with_context(|| format!("run {} has chosen no thresholds", record.run))?;
+        let offsets: Vec<f32> = serde_json::from_value(chosen)?;
+        Ok(Self { offsets: record.labels.types.into_iter().zip(offsets).collect(), run: record.run })
+    }
+
+    /// In the order of `types`.
+    ///
+    /// # Errors
+    /// Where the types are not the same.
+    pub fn for_types(&self, types: &[String]) -> Result<Vec<f32>> {
+        let found: Option<Vec<f32>> = types.iter().map(|name| self.offsets.get(name).copied()).collect();
+        found.filter(|found| found.len() == self.offsets.len()).with_context(|| {
+            let theirs: Vec<&str> = self.offsets.keys().map(String::as_str).collect();
+            format!("run {} has thresholds for {}, not for {}", self.run, theirs.join(", "), types.join(", "))
+        })
+    }
 }
 
 impl Plan {
@@ -139,8 +203,11 @@ impl HardwareRecord {
 /// What an evaluation is of.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvalPlan {
-    /// The training whose model it scores.
+    /// The training whose model it scores; of an ensemble its trainings, joined by `+`.
     pub run: String,
+    /// How the models of an ensemble are brought together: `mean` or `vote`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<&'static str>,
     /// The split.
     pub split: Split,
     /// Windows at prediction.
@@ -170,7 +237,7 @@ pub struct EvalRecord {
     pub kind: String,
     /// What it is of.
     pub plan: EvalPlan,
-    /// SHA-256 of the weights of the model.
+    /// SHA-256 of the weights of the model; of an ensemble those of its models, joined by `+`.
     pub model_sha256: String,
     /// Where the corpus came from, with checksums.
     pub corpus: corpus::Origin,
@@ -226,6 +293,9 @@ impl EncoderRecord {
 pub struct CorpusRecord {
     /// Where it came from, with checksums.
     pub origin: corpus::Origin,
+    /// The corpora that it is made of, where it is several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<corpus::Part>,
     /// Documents of each split.
     pub documents: Splits<usize>,
     /// Mentions of each split.

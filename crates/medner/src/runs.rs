@@ -64,13 +64,13 @@ struct ListArgs {
     /// Key to sort by; -KEY is the largest first
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     sort: Option<Sort>,
-    /// Columns: run, dataset, kind, status, tags, group, seed, encoder, epochs, dev, test, started, finished, revision,
-    /// fault, any key of a recipe, any key that `runs show` lists
+    /// Columns: run, dataset, kind, status, tags, group, seed, encoder, epochs, train_on (where it is more than the train
+    /// split), dev, test, started, finished, revision, fault, any key of a recipe, any key that `runs show` lists
     #[arg(
         long,
         value_name = "KEY,KEY,…",
         value_delimiter = ',',
-        default_value = "run,dataset,kind,status,seed,encoder,dev,test,tags"
+        default_value = "run,dataset,kind,status,seed,encoder,train_on,dev,test,tags"
     )]
     columns: Vec<String>,
     /// Only the last so many rows

@@ -2,7 +2,7 @@
 
 use crate::corpus::{self, Faults, Place};
 use crate::experiment::{self, RecipeFile};
-use crate::run_record::{GroupRecord, Plan, runs_folder};
+use crate::run_record::{GroupRecord, Plan, TrainOn, runs_folder};
 use crate::train::{DEFAULT_ENCODER, Job, check, recipe_for, train};
 use crate::{OutputFormat, score_table, stdout, tracking};
 use anyhow::{Context, Result, bail, ensure};
@@ -280,6 +280,8 @@ fn trials(args: &Args) -> Result<Vec<Trial>> {
                 device: args.device.clone(),
                 keep_text: false,
                 dev_only: true,
+                train_on: TrainOn::Train,
+                thresholds_from: None,
                 recipe,
             };
             Trial::new(values, plan)

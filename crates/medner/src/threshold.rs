@@ -41,9 +41,10 @@ pub fn decide(
     offsets: &[f32],
     allowed: Allowed,
 ) -> Vec<Vec<Mention>> {
-    let documents = split.words.par_iter().zip(findings);
-    let decide =
-        |(words, found): (&Vec<Word>, &Findings)| mentions_from_findings(words, found, labels, offsets, allowed);
+    let documents = split.words.par_iter().zip(findings).enumerate();
+    let decide = |(at, (words, found)): (usize, (&Vec<Word>, &Findings))| {
+        split.annotated(at, mentions_from_findings(words, found, labels, offsets, allowed))
+    };
     documents.map(decide).collect()
 }
 

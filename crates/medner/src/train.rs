@@ -5,7 +5,8 @@ use crate::experiment::{self, RecipeFile};
 use crate::predict::{EncodedSplit, TextForm, findings, keep_predictions, predict};
 use crate::progress;
 use crate::run_record::{
-    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, now, runs_folder,
+    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, Plan, RunRecord, TRAINING, ThresholdsFrom,
+    TrainOn, now, runs_folder,
 };
 use crate::tracking::{self, Tracking};
 use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
@@ -13,12 +14,14 @@ use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
-    BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
+    BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, Unannotated, find_device, load_encoder,
+    save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
 use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -31,6 +34,7 @@ Examples:
   medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
   medner train bc5cdr --encoder biobert --device cuda:0
   medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
+  medner train bc5cdr+anatem                      two corpora together, of which neither annotates what the other does
   medner train bc5cdr --seeds 1,2,3,4,5           five runs, their mean and standard deviation
   medner train bc5cdr --resume latest             goes on where a run, or a group of seeds, was stopped";
 
@@ -38,7 +42,8 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml [default: what --config says]
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml; several joined by + are trained on
+    /// together [default: what --config says]
     #[arg(required_unless_present = "config")]
     dataset: Option<String>,
     #[command(flatten)]
@@ -74,8 +79,15 @@ pub struct Args {
     keep_text: bool,
     /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
     #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "epochs", "seed",
-        "seeds", "learning_rate", "precision", "device", "config", "keep_text"])]
+        "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
     resume: Option<String>,
+    /// Splits to learn from. With train+dev nothing is left to choose by: all epochs are trained, the last is kept, and
+    /// there are no scores of dev
+    #[arg(long, value_name = "SPLITS", default_value = "train")]
+    train_on: TrainOn,
+    /// With --train-on train+dev, a run whose thresholds to take; none are taken where it is not said
+    #[arg(long, value_name = "RUN")]
+    thresholds_from: Option<String>,
     /// Where runs are kept (default: experiments/runs of the checkout)
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
@@ -111,6 +123,8 @@ impl Args {
             device: self.device.clone(),
             keep_text: self.keep_text || self.place.sample || description.public,
             dev_only: false,
+            train_on: self.train_on,
+            thresholds_from: None,
             recipe,
         })
     }
@@ -154,6 +168,14 @@ pub fn run(args: Args) -> Result<()> {
         },
         None => {
             let mut plan = args.plan(dataset, &file)?;
+            if let Some(wanted) = &args.thresholds_from {
+                ensure!(
+                    !plan.train_on.is_train(),
+                    "--thresholds-from is for --train-on train+dev; dev chooses them here"
+                );
+                plan.thresholds_from =
+                    Some(ThresholdsFrom::of(&RunFolder::find(store.path(), &name, wanted)?, &plan.recipe)?);
+            }
             let from_file = args.seeds.is_empty() && args.seed.is_none();
             let seeds = if from_file { &file.experiment.seeds } else { &args.seeds };
             match seeds.as_slice() {
@@ -169,12 +191,14 @@ pub fn run(args: Args) -> Result<()> {
         }
     };
     let Trained { folder, outcome } = train(job, &store, &tracking, &stop)?;
-    let test = outcome.test.as_ref().zip(outcome.test_intervals.as_ref());
-    let (split, (scores, intervals)) = match test {
-        Some(test) => (Split::Test, test),
-        None => (Split::Dev, (&outcome.dev, &outcome.dev_intervals)),
-    };
-    eval::Report { dataset: &name, split, run: &folder.id(), scores, intervals, detail: None }.print(args.format)
+    let test = outcome.test.as_ref().zip(outcome.test_intervals.as_ref()).map(|test| (Split::Test, test));
+    let dev = || outcome.dev.as_ref().zip(outcome.dev_intervals.as_ref()).map(|dev| (Split::Dev, dev));
+    let (split, (scores, intervals)) = test.or_else(dev).context("no split was scored")?;
+    let train_on = folder.read_run::<RunRecord>()?.plan.train_on;
+    let run = folder.id();
+    let by_corpus = outcome.by_corpus.get(&split).cloned().unwrap_or_default();
+    eval::Report { dataset: &name, split, run: &run, train_on, scores, intervals, by_corpus, detail: None }
+        .print(args.format)
 }
 
 /// A training to do.
@@ -240,7 +264,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
     let Pretrained { config, config_json, parameters, unexpected } =
         load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
-    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
+    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_tokens() as usize);
     let reading = Reading {
         window: plan.recipe.window_size(),
         line_boundaries: corpus.description.line_boundaries,
@@ -251,9 +275,38 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
-    let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
+    let split = |split: Split| EncodedSplit::of(&encoder, &corpus, split);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
-    let data = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
+    if !corpus.parts.is_empty() {
+        let can_say_nothing = matches!(plan.recipe.head(), Head::Token | Head::Span { .. });
+        ensure!(can_say_nothing, "several corpora are trained on together with the heads token and span alone");
+        ensure!(
+            plan.recipe.label_smoothing == 0.0,
+            "label_smoothing is for one corpus: some labels of several are impossible"
+        );
+        for part in &corpus.parts {
+            info!(
+                "{}: annotates {}; other types are neither punished nor scored there",
+                part.name,
+                part.types.join(", ")
+            );
+        }
+    }
+    let mut data = training_set(&encoder, &train, &labels);
+    let offsets = match &plan.thresholds_from {
+        Some(from) => from.for_types(&labels.types)?,
+        None => vec![0.0; labels.types.len()],
+    };
+    if plan.train_on == TrainOn::TrainAndDev {
+        ensure!(plan.recipe.patience == 0, "patience needs a dev split, and --train-on train+dev leaves none");
+        data.documents.extend(training_set(&encoder, &dev, &labels).documents);
+        let thresholds = match &plan.thresholds_from {
+            Some(from) => format!("the thresholds are those of run {}", from.run),
+            None => "no thresholds are chosen".into(),
+        };
+        let epochs = plan.recipe.epochs;
+        info!("training on train and dev: the last of {epochs} epochs is kept, {thresholds}, and dev is not scored");
+    }
     let misfits = count_misfits([&train, &dev, &test], &labels, plan.recipe.head());
     report_misfits(&misfits);
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
@@ -316,8 +369,18 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         // Cut back before a tracker reads of steps that are made again.
         drop(folder.metrics_after(trainer.epochs_done())?);
         follower = Some(tracking.follow(folder.path())?);
-        train_epochs(&model, &record, &folder, &mut trainer, &dev, progress.and_then(|progress| progress.best), stop)?;
-        finish(&model, &folder, &dev, (!plan.dev_only).then_some(&test))
+        let choice = if plan.train_on.is_train() { Choice::Dev(&dev) } else { Choice::Last(&offsets) };
+        train_epochs(
+            &model,
+            &record,
+            &folder,
+            &mut trainer,
+            choice,
+            progress.and_then(|progress| progress.best),
+            stop,
+        )?;
+        let dev = plan.train_on.is_train().then_some(&dev);
+        finish(&model, &folder, &corpus, dev, (!plan.dev_only).then_some(&test))
     };
     let outcome = match work() {
         Ok(outcome) => outcome,
@@ -383,6 +446,15 @@ struct Model {
     kind: Kind,
 }
 
+/// What decides which epoch's model is kept, and with which thresholds.
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    /// The scores of the dev split.
+    Dev(&'a EncodedSplit<'a>),
+    /// Nothing: the last, with these offsets of the log-odds of the types.
+    Last(&'a [f32]),
+}
+
 /// Trains to the last epoch: after each, evaluates on dev, keeps the model where it is the best so far, and saves the
 /// state to resume from. `best` is the best epoch so far and its dev F1.
 fn train_epochs(
@@ -390,7 +462,7 @@ fn train_epochs(
     record: &RunRecord,
     folder: &RunFolder,
     trainer: &mut Trainer<'_>,
-    dev: &EncodedSplit<'_>,
+    choice: Choice<'_>,
     mut best: Option<(usize, f64)>,
     stop: &AtomicBool,
 ) -> Result<()> {
@@ -423,19 +495,27 @@ fn train_epochs(
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let Model { config, labels, reading, .. } = model;
-        let tagger = Tagger::new(config, labels, reading.head, trainer.weights(), model.device, model.kind)?;
-        let recognizer = Recognizer::new(tagger, model.encoder.clone(), reading.clone());
-        let findings = bar.suspend(|| findings(&recognizer, dev, "dev"));
-        let offsets = match plan.recipe.thresholds {
-            true => threshold::choose(dev, &findings, labels, reading.allowed()),
-            false => vec![0.0; labels.types.len()],
+        let (offsets, scores) = match choice {
+            Choice::Last(offsets) => (offsets.to_vec(), None),
+            Choice::Dev(dev) => {
+                let tagger = Tagger::new(config, labels, reading.head, trainer.weights(), model.device, model.kind)?;
+                let recognizer = Recognizer::new(tagger, model.encoder.clone(), reading.clone());
+                let findings = bar.suspend(|| findings(&recognizer, dev, "dev"));
+                let offsets = match plan.recipe.thresholds {
+                    true => threshold::choose(dev, &findings, labels, reading.allowed()),
+                    false => vec![0.0; labels.types.len()],
+                };
+                let mentions = threshold::decide(dev, &findings, labels, &offsets, reading.allowed());
+                (offsets, Some(score_documents(dev.documents, &dev.with_mentions(mentions))?.scores))
+            }
         };
-        let predicted = dev.with_mentions(threshold::decide(dev, &findings, labels, &offsets, reading.allowed()));
-        let scores = score_documents(dev.documents, &predicted)?.scores;
-        let f1 = scores.overall.f1.unwrap_or(0.0);
-        let is_best = best.is_none_or(|(_, best)| f1 > best);
+        let f1 = scores.as_ref().map(|scores| scores.overall.f1.unwrap_or(0.0));
+        let is_best = match f1 {
+            Some(f1) => best.is_none_or(|(_, best)| f1 > best),
+            None => epoch == plan.recipe.epochs,
+        };
         if is_best {
-            best = Some((epoch, f1));
+            best = f1.map(|f1| (epoch, f1));
             let weights = trainer.weights().with_offsets(&threshold::as_bias(&offsets, labels, reading.head))?;
             save_classifier(&folder.model(), &model.config_json, labels, reading, &weights)?;
         }
@@ -446,15 +526,16 @@ fn train_epochs(
             train_ms,
             dev_ms: begin.elapsed().as_secs_f64() * 1e3 - train_ms,
             offsets: &offsets,
-            dev: &scores,
+            dev: scores.as_ref(),
             best: is_best,
         };
         metrics.append("epoch", &report)?;
         save_state(&folder.state(), trainer, best)?;
         let rate = tokens as f64 / train_ms * 1e3;
-        let mark = if is_best { " (best)" } else { "" };
+        let mark = if is_best && f1.is_some() { " (best)" } else { "" };
         bar.suspend(|| {
-            info!("epoch {epoch}: loss {:.4}, dev F1 {:.2}{mark}, {rate:.0} tokens/s", report.loss, 100.0 * f1)
+            let dev = f1.map_or_else(String::new, |f1| format!(", dev F1 {:.2}", 100.0 * f1));
+            info!("epoch {epoch}: loss {:.4}{dev}{mark}, {rate:.0} tokens/s", report.loss)
         });
     }
     bar.finish_and_clear();
@@ -471,50 +552,73 @@ struct EpochReport<'s> {
     dev_ms: f64,
     /// What dev chose to add to the log-odds of each type; it is in the bias of the model that is saved.
     offsets: &'s [f32],
-    dev: &'s Scores,
+    /// None where dev was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'s Scores>,
+    /// Whether its model is kept.
     best: bool,
 }
 
 /// `scores.json`.
 #[derive(Serialize)]
 pub struct Outcome {
-    /// Of the dev split.
-    pub dev: Scores,
+    /// Of the dev split; none where it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<Scores>,
     /// Of the test split; none where it was left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Scores>,
     /// Bootstrap intervals over documents.
-    pub dev_intervals: Intervals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_intervals: Option<Intervals>,
     /// Those of the test split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_intervals: Option<Intervals>,
+    /// Of several corpora, the scores of each, by split and name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_corpus: BTreeMap<Split, BTreeMap<String, Scores>>,
 }
 
-/// Scores the best model, as it was saved, and keeps its predictions. Without `test` that split is left alone.
+/// Scores the model that was kept, as it was saved, and keeps its predictions. A split that is not given is left alone.
 fn finish(
     model: &Model,
     folder: &RunFolder,
-    dev: &EncodedSplit<'_>,
+    corpus: &Corpus,
+    dev: Option<&EncodedSplit<'_>>,
     test: Option<&EncodedSplit<'_>>,
 ) -> Result<Outcome> {
     let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
-    let score = |split: &EncodedSplit<'_>, name: Split| -> Result<(Scores, Intervals)> {
+    let mut by_corpus = BTreeMap::new();
+    let mut score = |split: &EncodedSplit<'_>, name: Split| -> Result<(Scores, Intervals)> {
         let predicted = predict(&recognizer, split, name.name());
         keep_predictions(folder, name, split.documents, &predicted, model.text.as_ref())?;
+        if !corpus.parts.is_empty() {
+            by_corpus.insert(name, corpus.scores_by_part(name, &predicted)?);
+        }
         let scored = score_documents(split.documents, &predicted)?;
         Ok((scored.scores, bootstrap_intervals(&scored.by_document, &Resampling::default())))
     };
-    let (dev, dev_intervals) = score(dev, Split::Dev)?;
+    let (dev, dev_intervals) = dev.map(|dev| score(dev, Split::Dev)).transpose()?.unzip();
     let (test, test_intervals) = test.map(|test| score(test, Split::Test)).transpose()?.unzip();
-    let outcome = Outcome { dev, test, dev_intervals, test_intervals };
+    let outcome = Outcome { dev, test, dev_intervals, test_intervals, by_corpus };
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
+}
+
+/// A split to learn from, each document with what its corpus leaves open.
+fn training_set(encoder: &TextEncoder, split: &EncodedSplit<'_>, labels: &LabelSet) -> TrainingSet {
+    let mut set = TrainingSet::new(encoder, split.documents, &split.encoded, labels);
+    for (at, document) in set.documents.iter_mut().enumerate() {
+        document.unannotated = split.types_of(at).map(|types| Unannotated::of(labels, types));
+    }
+    set
 }
 
 impl CorpusRecord {
     fn of(corpus: &Corpus, misfits: Splits<usize>) -> Self {
         Self {
             origin: corpus.origin.clone(),
+            parts: corpus.parts.clone(),
             documents: corpus.splits.map(|_, split| split.documents.len()),
             mentions: corpus.splits.map(|_, split| split.documents.iter().map(|d| d.mentions.len()).sum()),
             dropped: corpus.dropped.clone(),
@@ -547,7 +651,7 @@ fn report_misfits(misfits: &Splits<usize>) {
 fn save_tokenizer(model: &Path, encoder: &TextEncoder, source: &Path) -> Result<()> {
     fs_err::create_dir_all(model)?;
     encoder.save(&model.join("tokenizer.json"))?;
-    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt"] {
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"] {
         if source.join(name).is_file() {
             fs_err::copy(source.join(name), model.join(name))?;
         }

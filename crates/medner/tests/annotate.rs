@@ -325,3 +325,32 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
         assert!(!text.contains("Doe"));
     }
 }
+
+#[test]
+fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
+    let bench = Bench::new();
+    bench.write("odd.txt", ODD);
+    let alone = bench.lines(&["odd.txt"]);
+    // Another folder with the same model: the mean is what each says.
+    for file in ["config.json", "model.safetensors", "vocab.txt"] {
+        bench.write(&format!("copy/{file}"), fs::read(bench.path("first").join(file)).unwrap());
+    }
+    let together = |models: [&str; 2]| {
+        bench.lines(&["odd.txt", "--ensemble", "--model", models[0], "--model", models[1]])[0]["spans"].clone()
+    };
+    let plain = |spans: &Value| -> Vec<Value> {
+        let mut spans = spans.as_array().unwrap().clone();
+        spans.iter_mut().for_each(|span| span["attributes"]["models"] = Value::Null);
+        spans
+    };
+    let mean = together(["first", "copy"]);
+    assert_eq!(plain(&mean), plain(&alone[0]["spans"]));
+    assert_eq!(mean[0]["attributes"]["models"], "first|copy");
+    assert_eq!(plain(&together(["copy", "first"])), plain(&mean));
+    let output = bench.run(&["odd.txt", "--ensemble", "--model", "first", "--model", "second"]);
+    assert!(
+        stderr(&output).contains("first finds Disease, Drug and second finds Disease, Organ"),
+        "{}",
+        stderr(&output)
+    );
+}

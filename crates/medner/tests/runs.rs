@@ -54,6 +54,17 @@ fn seeds_are_a_group_that_is_resumed_listed_and_compared() {
     let same = bench.json(&["runs", "compare", group, group]);
     assert!(same["tests"][0]["words"].as_str().unwrap().contains("do not differ"), "{same}");
 
+    // Two runs as one model, in either order; and the refusal of one run twice.
+    let both = |first: &str, second: &str| bench.json(&["eval", "bc5cdr", "--run", first, "--run", second]);
+    let (one_way, other_way) = (both(ids[0], ids[1]), both(ids[1], ids[0]));
+    assert_eq!(
+        (&one_way["overall"], &one_way["run"]),
+        (&other_way["overall"], &json!(format!("{}+{}", ids[0], ids[1])))
+    );
+    let record = bench.json(&["runs", "list", "--filter", "ensemble=mean", "--columns", "ensemble,test"]);
+    assert_eq!(record[0], json!({ "ensemble": "mean", "test": one_way["overall"]["f1"] }));
+    assert!(bench.fails(&["eval", "bc5cdr", "--run", ids[0], "--run", ids[0]]).contains("named twice"));
+
     for name in ["all.csv", "all.json", "all.parquet"] {
         let path = bench.path(name).display().to_string();
         bench.succeeds(&["runs", "export", "--out", &path]);

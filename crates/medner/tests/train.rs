@@ -125,3 +125,53 @@ fn a_tracker_that_is_away_stops_nothing() {
     let (well, said) = train(&["--track", "mlflow"], Some("sqlite:///runs.db"));
     assert!(!well && said.contains("http://"), "{said}");
 }
+
+#[test]
+fn a_training_on_dev_too_keeps_the_last_epoch_and_says_so_everywhere() {
+    let bench = Bench::new();
+    bench.json(&["train", "bc5cdr", "--epochs", "2"]);
+    let first = bench.trainings().remove(0);
+    let chosen = bench.metrics(&first).into_iter().rfind(|line| line["best"] == true).unwrap()["offsets"].clone();
+    let both = ["train", "bc5cdr", "--train-on", "train+dev"];
+    assert!(bench.fails(&["train", "bc5cdr", "--thresholds-from", &first]).contains("--train-on train+dev"));
+    let result = bench.json(&[&both[..], &["--epochs", "2", "--thresholds-from", &first]].concat());
+    assert_eq!((&result["train_on"], &result["split"]), (&"train+dev".into(), &"test".into()));
+    let run = result["run"].as_str().unwrap();
+    let folder = bench.path("runs/bc5cdr").join(run);
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap() };
+    let (record, scores) = (read("run.json"), read("scores.json"));
+    assert_eq!(record["plan"]["train_on"], "train+dev");
+    assert_eq!(record["plan"]["thresholds_from"]["run"], first.as_str());
+    assert!(scores.get("dev").is_none() && scores["test"]["overall"]["f1"].is_number(), "{scores}");
+    let epochs: Vec<Value> = bench.metrics(run).into_iter().filter(|line| line["kind"] == "epoch").collect();
+    assert_eq!(epochs.iter().map(|line| &line["best"]).collect::<Vec<_>>(), [false, true]);
+    assert!(epochs.iter().all(|line| line.get("dev").is_none() && line["offsets"] == chosen), "{epochs:?}");
+    // More is learned from than the train split.
+    let tokens = |run: &str| bench.metrics(run).iter().filter_map(|line| line["tokens"].as_u64()).sum::<u64>();
+    assert!(tokens(run) > tokens(&first));
+    let list = bench.json(&["runs", "list", "--columns", "run,train_on,dev"]);
+    assert_eq!((&list[0]["train_on"], &list[1]["train_on"]), (&Value::Null, &"train+dev".into()));
+    assert!(list[0]["dev"].is_number() && list[1]["dev"].is_null(), "{list}");
+}
+
+#[test]
+fn corpora_are_trained_on_together_and_each_is_scored_on_its_own_types() {
+    let bench = Bench::new();
+    let result = bench.json(&["train", "bc5cdr+i2b2", "--epochs", "1"]);
+    let types = |scores: &Value| -> Vec<String> { scores["per_type"].as_object().unwrap().keys().cloned().collect() };
+    assert_eq!(types(&result["by_corpus"]["bc5cdr"]), ["Chemical", "Disease"]);
+    assert_eq!(types(&result["by_corpus"]["i2b2"]), ["problem", "test", "treatment"]);
+    let run = bench.path("runs/bc5cdr+i2b2").join(result["run"].as_str().unwrap());
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(run.join(name)).unwrap()).unwrap() };
+    let (record, scores) = (read("run.json"), read("scores.json"));
+    assert_eq!(record["corpus"]["parts"][1]["name"], "i2b2");
+    assert_eq!(record["labels"]["types"], serde_json::json!(["Chemical", "Disease", "problem", "treatment", "test"]));
+    assert_eq!(scores["by_corpus"]["test"], result["by_corpus"]);
+    assert!(scores["by_corpus"]["dev"]["i2b2"]["overall"].is_object());
+    let again = bench.json(&["eval", "bc5cdr+i2b2"]);
+    assert_eq!((&again["overall"], &again["by_corpus"]), (&result["overall"], &result["by_corpus"]));
+    assert!(bench.fails(&["train", "bc5cdr+bc5cdr"]).contains("named twice"));
+    assert!(bench.fails(&["train", "bc5cdr+i2b3"]).contains("did you mean `i2b2`?"));
+    fs::write(bench.path("recipe.toml"), "label_smoothing = 0.1\nhead = \"token\"\noverlap = 32\n").unwrap();
+    assert!(bench.fails(&["train", "bc5cdr+i2b2"]).contains("label_smoothing is for one corpus"));
+}

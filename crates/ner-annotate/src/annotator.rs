@@ -1,6 +1,9 @@
-use crate::{Finding, merge};
+use crate::{Combination, Finding, merge};
 use ner_data::dataset::LabelMap;
-use ner_data::{Document, EncodedDocument, TextEncoder, TokenizeError};
+use ner_data::{
+    Document, Elected, EncodedDocument, Findings, TextEncoder, TokenizeError, mean_findings, mentions_from_findings,
+    vote,
+};
 use ner_model::Recognizer;
 
 /// A model by its name.
@@ -28,6 +31,8 @@ impl Model {
 #[derive(Debug)]
 pub struct Annotator {
     models: Vec<Model>,
+    /// How they are brought together where they are taken for one.
+    combination: Option<Combination>,
 }
 
 /// The tokenizers of an annotator's models.
@@ -91,7 +96,22 @@ impl Encoders {
 impl Annotator {
     /// An annotator of these models, whose names differ.
     pub const fn new(models: Vec<Model>) -> Self {
-        Self { models }
+        Self { models, combination: None }
+    }
+
+    /// The same models taken for one: what they say is averaged, or they vote ([`Combination::of`]). Each document has
+    /// to be prepared for all of them.
+    ///
+    /// # Errors
+    /// Where they do not find the same types.
+    pub fn into_ensemble(self) -> Result<Self, String> {
+        let combination = Combination::of(&self.models)?;
+        Ok(Self { combination: Some(combination), ..self })
+    }
+
+    /// How the models are brought together where they are taken for one.
+    pub const fn combination(&self) -> Option<Combination> {
+        self.combination
     }
 
     /// The models in their order.
@@ -104,10 +124,14 @@ impl Annotator {
         Encoders(self.models.iter().map(|model| model.recognizer.encoder().clone()).collect())
     }
 
-    /// What the models find in each document, merged by the rule of [`merge`]. Documents may come from several callers
+    /// What the models find in each document, merged by the rule of [`merge`], or as one model that bears the names of
+    /// those that found it. Documents may come from several callers
     /// of [`Encoders::prepare_for`], with other models each; `progress` is told the number of tokens after each batch of
     /// a model.
     pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<Finding>> {
+        if let Some(combination) = self.combination {
+            return self.find_together(documents, combination, progress);
+        }
         let mut found: Vec<Vec<_>> = documents.iter().map(|_| Vec::new()).collect();
         for (at, model) in self.models.iter().enumerate() {
             let (places, encoded): (Vec<usize>, Vec<EncodedDocument>) = documents
@@ -120,6 +144,65 @@ impl Annotator {
             }
         }
         found.into_iter().map(merge).collect()
+    }
+
+    fn find_together(
+        &self,
+        documents: &[Prepared],
+        combination: Combination,
+        mut progress: impl FnMut(usize) + Send,
+    ) -> Vec<Vec<Finding>> {
+        // [model][document]
+        let encoded: Vec<Vec<EncodedDocument>> = (0..self.models.len())
+            .map(|at| documents.iter().filter_map(|document| document.encoded.get(at)?.clone()).collect())
+            .collect();
+        let members = || self.models.iter().map(|model| &model.recognizer).zip(&encoded);
+        let elected: Vec<Vec<Elected>> = match combination {
+            Combination::Vote => {
+                let mut found: Vec<_> =
+                    members().map(|(member, encoded)| member.mentions(encoded, &mut progress).into_iter()).collect();
+                let of_document = |_| vote(&found.iter_mut().map(|f| f.next().unwrap_or_default()).collect::<Vec<_>>());
+                documents.iter().map(of_document).collect()
+            }
+            Combination::Mean => {
+                let found: Vec<Vec<Findings>> =
+                    members().map(|(member, encoded)| member.findings(encoded, &mut progress)).collect();
+                let first = &self.models[0].recognizer;
+                let none = vec![0.0; first.labels().types.len()];
+                let everybody: Vec<usize> = (0..self.models.len()).collect();
+                let of_document = |(at, document): (usize, &EncodedDocument)| -> Vec<Elected> {
+                    let said: Vec<&Findings> = found.iter().filter_map(|found| found.get(at)).collect();
+                    let mean = mean_findings(&said).expect("models that are alike say the same kind of things");
+                    let mentions = mentions_from_findings(
+                        &document.words(),
+                        &mean,
+                        first.labels(),
+                        &none,
+                        first.reading().allowed(),
+                    );
+                    let elect = |mention| Elected { mention, voters: everybody.clone() };
+                    mentions.into_iter().map(elect).collect()
+                };
+                encoded[0].iter().enumerate().map(of_document).collect()
+            }
+        };
+        let to_finding = |Elected { mention, voters }: Elected| {
+            let category = voters.iter().find_map(|&at| self.models[at].categories.label(&mention.entity_type));
+            Some(Finding {
+                span: mention.span(),
+                category: category.map(str::to_owned),
+                confidence: mention.confidence?,
+                models: voters.iter().map(|&at| self.models[at].name.clone()).collect(),
+                below_threshold: false,
+                entity_type: mention.entity_type,
+            })
+        };
+        let in_order = |elected: Vec<Elected>| {
+            let mut findings: Vec<Finding> = elected.into_iter().filter_map(to_finding).collect();
+            findings.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end), f.entity_type.clone()));
+            findings
+        };
+        elected.into_iter().map(in_order).collect()
     }
 
     /// What the models find in one text.

@@ -4,9 +4,11 @@
 //! It knows nothing of files, formats, the network or the command line: the command and the server both stand on it.
 
 mod annotator;
+mod ensemble;
 mod finding;
 mod stream;
 
 pub use annotator::{Annotator, Encoders, Model, Prepared};
+pub use ensemble::Combination;
 pub use finding::{Finding, Thresholds, merge};
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};

@@ -4,9 +4,12 @@ use crate::{Document, Span, sentences};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use tokenizers::models::bpe::BPE;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 use unicode_normalization::char::is_combining_mark;
@@ -60,7 +63,7 @@ impl Default for WindowSize {
 pub struct Token {
     /// Number in the vocabulary.
     pub id: u32,
-    /// Where it stands in the document's text.
+    /// Where it stands in the document's text; empty for one that is white space alone.
     pub span: Span,
     /// Number of the [`Word`] that it is a piece of, ascending from 0.
     pub word: u32,
@@ -176,7 +179,7 @@ impl TextEncoder {
     }
 
     /// Loads `tokenizer.json` of an encoder's folder, or else builds the BERT tokenizer that its `vocab.txt` and
-    /// `tokenizer_config.json` describe.
+    /// `tokenizer_config.json` describe, or RoBERTa's where there are `vocab.json` and `merges.txt` instead.
     ///
     /// # Errors
     /// Where neither can be read.
@@ -185,10 +188,23 @@ impl TextEncoder {
         let tokenizer = if json.exists() {
             Tokenizer::from_file(&json)
                 .map_err(|error| TokenizeError::Files { path: json, message: error.to_string() })?
+        } else if folder.join("merges.txt").exists() && !folder.join("vocab.txt").exists() {
+            roberta_tokenizer(folder)?
         } else {
             bert_tokenizer(folder)?
         };
         Self::new(tokenizer, window)
+    }
+
+    /// Its windows.
+    pub const fn window(&self) -> WindowSize {
+        self.window
+    }
+
+    /// Whether it makes the same tokens and words of every text as another, whatever their windows.
+    pub fn makes_the_tokens_of(&self, other: &Self) -> bool {
+        let text = |encoder: &Self| encoder.tokenizer.to_string(false).ok();
+        self.cuts_words == other.cuts_words && text(self).is_some() && text(self) == text(other)
     }
 
     /// Number of the mask token, where the vocabulary has one.
@@ -269,25 +285,39 @@ impl TextEncoder {
     }
 }
 
-/// Tokens of one text. A combining mark that the normaliser took off belongs to the token before it, so that a token
-/// never ends inside a character as a reader sees it.
+/// Tokens of one text. White space at the ends of a token (byte-level BPE's prefix, whatever its file says of trimming)
+/// is none of its span. A token of nothing else has an empty span and belongs to the word that its pre-token is a part
+/// of, else to the word before, so that no word is empty; a text without any other token has none. A combining mark that
+/// the normaliser took off belongs to the token before it, so that a token never ends inside a character as a reader
+/// sees it.
 fn tokens_of(text: &str, encoding: &tokenizers::Encoding, cuts_words: bool) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
+    let visible = |&(start, end): &(usize, usize)| trimmed(&chars, start, end);
+    let spans: Vec<(usize, usize)> = encoding.get_offsets().iter().map(visible).collect();
+    let Some(&(first, _)) = spans.iter().find(|(start, end)| start < end) else { return Vec::new() };
     let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
     let (mut word, mut last) = (0, None);
-    let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
-    for ((&id, &(start, end)), &pre_token) in rows {
-        let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
-        // Two pieces may be parts of one character that the normaliser took apart (Hangul).
-        let apart = tokens.last().is_some_and(|before| before.span.end <= start);
-        if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
-            word += 1;
+    let rows: Vec<_> = encoding.get_ids().iter().zip(spans).zip(encoding.get_word_ids()).collect();
+    for pre_token in rows.chunk_by(|(_, left), (_, right)| left == right && left.is_some()) {
+        let begin = pre_token.iter().find(|((_, (start, end)), _)| start < end).map(|((_, (start, _)), _)| *start);
+        for &((&id, (start, end)), number) in pre_token {
+            let before = tokens.last().map_or(first, |before| before.span.end);
+            let Some(begin) = begin else {
+                tokens.push(Token { id, span: Span::new(before, before), word, starts_line: false });
+                continue;
+            };
+            let (start, end) = if start < end { (start, end) } else { (begin.max(before), begin.max(before)) };
+            let cut = last.is_some_and(|last| last != number || number.is_none());
+            // Two pieces may be parts of one character that the normaliser took apart (Hangul).
+            let apart = tokens.last().is_some_and(|before| before.span.end <= start);
+            if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
+                word += 1;
+            }
+            last = Some(number);
+            let between = chars.get(tokens.last().map_or(0, |before| before.span.end)..start);
+            let starts_line = between.is_some_and(|between| between.iter().any(|char| "\n\r".contains(*char)));
+            tokens.push(Token { id, span: Span::new(start, end), word, starts_line });
         }
-        last = Some(pre_token);
-        let before = tokens.last().map_or(0, |before| before.span.end);
-        let starts_line =
-            chars.get(before..start).is_some_and(|between| between.iter().any(|char| "\n\r".contains(*char)));
-        tokens.push(Token { id, span: Span::new(start, end), word, starts_line });
     }
     for at in 0..tokens.len() {
         let limit = tokens.get(at + 1).map_or(chars.len(), |next| next.span.start);
@@ -297,6 +327,13 @@ fn tokens_of(text: &str, encoding: &tokenizers::Encoding, cuts_words: bool) -> V
         }
     }
     tokens
+}
+
+/// The range without the white space at its ends; an empty one behind it where there is nothing else.
+fn trimmed(chars: &[char], start: usize, end: usize) -> (usize, usize) {
+    let is_space = |at: &usize| chars[*at].is_whitespace();
+    let start = start + (start..end).take_while(is_space).count();
+    (start, end - (start..end).rev().take_while(is_space).count())
 }
 
 /// Whether one of the characters on both sides of `at` is a letter and the other a digit.
@@ -387,11 +424,26 @@ fn word_start_before(tokens: &[Token], at: usize, search: usize) -> usize {
     (at.saturating_sub(search)..=at).rev().find(|&cut| is_word_start(tokens, cut)).unwrap_or(at)
 }
 
-#[derive(Deserialize)]
+/// What is read of a `tokenizer_config.json`.
+#[derive(Default, Deserialize)]
 struct TokenizerConfig {
     do_lower_case: Option<bool>,
     strip_accents: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
+    #[serde(default)]
+    add_prefix_space: bool,
+}
+
+impl TokenizerConfig {
+    /// That of a folder; one that says nothing where there is none.
+    fn of(folder: &Path) -> Result<Self, TokenizeError> {
+        let path = folder.join("tokenizer_config.json");
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        serde_json::from_str(&fs_err::read_to_string(&path)?)
+            .map_err(|error| TokenizeError::Files { path, message: error.to_string() })
+    }
 }
 
 /// BERT's tokenizer from `vocab.txt`, as checkpoints of 2019 ship it (BioBERT, ClinicalBERT).
@@ -406,13 +458,7 @@ fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
         tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("it has no {piece}")))
     };
     let (cls, sep) = (id_of(&tokenizer, "[CLS]")?, id_of(&tokenizer, "[SEP]")?);
-    let config_path = folder.join("tokenizer_config.json");
-    let config: TokenizerConfig = if config_path.exists() {
-        serde_json::from_str(&fs_err::read_to_string(&config_path)?)
-            .map_err(|error| TokenizeError::Files { path: config_path, message: error.to_string() })?
-    } else {
-        TokenizerConfig { do_lower_case: None, strip_accents: None, tokenize_chinese_chars: None }
-    };
+    let config = TokenizerConfig::of(folder)?;
     // A vocabulary with capital letters was made from cased text. Without this look a cased model whose configuration
     // is missing or silent would be fed lower-cased text, transformers' default.
     let cased = vocab_text.lines().any(|piece| !piece.starts_with('[') && piece.chars().any(char::is_uppercase));
@@ -429,6 +475,28 @@ fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
         .map_err(|error| fault(error.to_string()))?;
     tokenizer.with_post_processor(Some(template));
     let specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(|piece| AddedToken::from(piece, true));
+    tokenizer.add_special_tokens(&specials);
+    Ok(tokenizer)
+}
+
+/// RoBERTa's byte-level BPE from `vocab.json` and `merges.txt`, as checkpoints of 2019 ship it.
+fn roberta_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
+    let (vocab_path, merges_path) = (folder.join("vocab.json"), folder.join("merges.txt"));
+    let fault = |message: String| TokenizeError::Files { path: vocab_path.clone(), message };
+    let model = BPE::from_file(&vocab_path.to_string_lossy(), &merges_path.to_string_lossy())
+        .build()
+        .map_err(|error| fault(format!("with merges.txt beside it: {error}")))?;
+    let mut tokenizer = Tokenizer::new(model);
+    let with_id = |piece: &str| {
+        let id = tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("it has no {piece}")));
+        id.map(|id| (piece.to_owned(), id))
+    };
+    let (cls, sep) = (with_id("<s>")?, with_id("</s>")?);
+    let prefix = TokenizerConfig::of(folder)?.add_prefix_space;
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(prefix, true, true)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    tokenizer.with_post_processor(Some(RobertaProcessing::new(sep, cls).add_prefix_space(prefix)));
+    let specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"].map(|piece| AddedToken::from(piece, true));
     tokenizer.add_special_tokens(&specials);
     Ok(tokenizer)
 }

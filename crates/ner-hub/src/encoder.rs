@@ -71,7 +71,7 @@ pub struct EncoderFiles {
     pub weights: PathBuf,
     /// Which of the two.
     pub weights_format: WeightsFormat,
-    /// `tokenizer.json`. It, `vocab`, or both are there. It may carry truncation and padding of its own.
+    /// `tokenizer.json`. It, `vocab`, or both are there, or `vocab.json` and `merges.txt` are. It may carry truncation and padding of its own.
     pub tokenizer: Option<PathBuf>,
     /// `vocab.txt`.
     pub vocab: Option<PathBuf>,
@@ -98,8 +98,8 @@ impl EncoderFiles {
         let config = file("config.json");
         let weights = WEIGHTS.iter().find_map(|(name, format)| Some((file(name)?, *format)));
         let (tokenizer, vocab) = (file("tokenizer.json"), file("vocab.txt"));
-        let (Some(config), Some((weights, weights_format)), true) =
-            (config.clone(), weights.clone(), tokenizer.is_some() || vocab.is_some())
+        let has_tokenizer = TOKENIZERS.iter().any(|names| names.iter().all(|name| file(name).is_some()));
+        let (Some(config), Some((weights, weights_format)), true) = (config.clone(), weights.clone(), has_tokenizer)
         else {
             let missing_weights = weights.is_none();
             if let Some(index) = SHARD_INDEXES.iter().find(|index| missing_weights && file(index).is_some()) {
@@ -108,7 +108,7 @@ impl EncoderFiles {
             let needs = [
                 ("config.json", config.is_none()),
                 ("model.safetensors or pytorch_model.bin", missing_weights),
-                ("tokenizer.json or vocab.txt", tokenizer.is_none() && vocab.is_none()),
+                (TOKENIZER, !has_tokenizer),
             ];
             let missing = needs.into_iter().filter_map(|(what, is_missing)| is_missing.then_some(what)).collect();
             return Err(Error::Incomplete { place: place.to_owned(), missing, found: listing(dir)? });
@@ -142,6 +142,12 @@ impl EncoderFiles {
 /// The names of the weights, the better first: safetensors loads without a copy and runs no code.
 pub(crate) const WEIGHTS: [(&str, WeightsFormat); 2] =
     [("model.safetensors", WeightsFormat::Safetensors), ("pytorch_model.bin", WeightsFormat::PytorchBin)];
+
+/// The files of a tokenizer, the better first; the last are those of byte-level BPE.
+pub(crate) const TOKENIZERS: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
+
+/// Those in words.
+pub(crate) const TOKENIZER: &str = "tokenizer.json, vocab.txt, or vocab.json with merges.txt";
 
 /// What stands in their place where they are split.
 pub(crate) const SHARD_INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];

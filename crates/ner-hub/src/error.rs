@@ -37,9 +37,10 @@ pub enum Error {
     /// Files are missing.
     #[error(
         "{place} holds no {}; it holds {}; an encoder is config.json, model.safetensors or pytorch_model.bin, and \
-         tokenizer.json or vocab.txt",
+         {}",
         missing.join(" and no "),
-        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
+        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") },
+        crate::encoder::TOKENIZER
     )]
     Incomplete {
         /// The folder or the hub repository.

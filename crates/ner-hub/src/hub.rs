@@ -13,7 +13,7 @@ use fs_err as fs;
 use ureq::http::HeaderMap;
 
 use crate::download::{self, Client, Job};
-use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, WEIGHTS};
+use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, TOKENIZER, TOKENIZERS, WEIGHTS};
 use crate::env::{Env, Options};
 use crate::error::Error;
 use crate::hash::is_hex;
@@ -137,7 +137,15 @@ fn fetch_files(request: &Request, options: &Options) -> Result<EncoderFiles, Err
     };
     // The small files first: a repository that is no encoder should cost no time.
     let config = bring(&mut session, "config.json")?;
-    let tokenizer = bring(&mut session, "tokenizer.json")? || bring(&mut session, "vocab.txt")?;
+    let mut tokenizer = false;
+    for names in TOKENIZERS {
+        if !tokenizer {
+            tokenizer = true;
+            for name in names {
+                tokenizer = tokenizer && bring(&mut session, name)?;
+            }
+        }
+    }
     bring(&mut session, "tokenizer_config.json")?;
     let mut weights = false;
     if config && tokenizer {
@@ -154,7 +162,7 @@ fn fetch_files(request: &Request, options: &Options) -> Result<EncoderFiles, Err
     }
     let needs = [
         ("config.json", config),
-        ("tokenizer.json or vocab.txt", tokenizer),
+        (TOKENIZER, tokenizer),
         ("model.safetensors or pytorch_model.bin", weights || !(config && tokenizer)),
     ];
     let missing: Vec<_> = needs.into_iter().filter_map(|(what, is_there)| (!is_there).then_some(what)).collect();

@@ -1,4 +1,4 @@
-//! BERT's encoder, with the checkpoint's names for its parts.
+//! BERT's encoder, with the checkpoint's names for its parts, and the few places where its kin differ (`family.rs`).
 //!
 //! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
 //! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
@@ -103,26 +103,35 @@ pub struct Bert {
     config: BertConfig,
     word_embeddings: Tensor,
     position_embeddings: Tensor,
-    token_type_embeddings: Tensor,
+    /// None for an encoder that tells no segments apart.
+    token_type_embeddings: Option<Tensor>,
     embeddings_norm: LayerNorm,
+    /// From the width of the embeddings to that of the states, where they differ.
+    embeddings_project: Option<Linear>,
     layers: Vec<Layer>,
 }
 
 impl Bert {
     /// Names and shapes of all parameters of an encoder of this configuration, in the order of a checkpoint.
     pub fn shapes(config: &BertConfig) -> Vec<(String, Vec<i64>)> {
-        let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+        let (hidden, wide, narrow) = (config.hidden_size, config.intermediate_size, config.embedding_size);
         let mut shapes = vec![
-            ("bert.embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, hidden]),
-            ("bert.embeddings.position_embeddings.weight".to_owned(), vec![config.max_position_embeddings, hidden]),
-            ("bert.embeddings.token_type_embeddings.weight".to_owned(), vec![config.type_vocab_size, hidden]),
+            ("bert.embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, narrow]),
+            ("bert.embeddings.position_embeddings.weight".to_owned(), vec![config.max_position_embeddings, narrow]),
         ];
+        if config.type_vocab_size > 0 {
+            let name = "bert.embeddings.token_type_embeddings.weight".to_owned();
+            shapes.push((name, vec![config.type_vocab_size, narrow]));
+        }
         let mut pair = |name: String, weight: Vec<i64>| {
             let bias = vec![weight[0]];
             shapes.push((format!("{name}.weight"), weight));
             shapes.push((format!("{name}.bias"), bias));
         };
-        pair("bert.embeddings.LayerNorm".to_owned(), vec![hidden]);
+        pair("bert.embeddings.LayerNorm".to_owned(), vec![narrow]);
+        if narrow != hidden {
+            pair("bert.embeddings_project".to_owned(), vec![hidden, narrow]);
+        }
         for at in 0..config.num_hidden_layers {
             let layer = format!("bert.encoder.layer.{at}");
             pair(format!("{layer}.attention.self.query"), vec![hidden, hidden]);
@@ -146,8 +155,13 @@ impl Bert {
         Ok(Self {
             word_embeddings: parameters.get("bert.embeddings.word_embeddings.weight")?,
             position_embeddings: parameters.get("bert.embeddings.position_embeddings.weight")?,
-            token_type_embeddings: parameters.get("bert.embeddings.token_type_embeddings.weight")?,
+            token_type_embeddings: (config.type_vocab_size > 0)
+                .then(|| parameters.get("bert.embeddings.token_type_embeddings.weight"))
+                .transpose()?,
             embeddings_norm: LayerNorm::new(parameters, "bert.embeddings.LayerNorm", eps)?,
+            embeddings_project: (config.embedding_size != config.hidden_size)
+                .then(|| Linear::new(parameters, "bert.embeddings_project"))
+                .transpose()?,
             layers: (0..config.num_hidden_layers)
                 .map(|at| Layer::new(parameters, at, eps))
                 .collect::<Result<_, _>>()?,
@@ -162,16 +176,21 @@ impl Bert {
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
         let device = self.word_embeddings.device();
         let (rows, width) = (batch.rows.len() as i64, batch.width() as i64);
-        assert!(width <= self.config.max_position_embeddings, "a row of {width} tokens is too long for this encoder");
+        assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
 
         // [batch, tokens]
         let input_ids = padded(batch, self.config.pad_token_id).view([rows, width]).to_device(device);
         let words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
-        let positions = self.position_embeddings.narrow(0, 0, width);
-        let segments = self.token_type_embeddings.select(0, 0);
+        let mut embeddings = words + self.position_embeddings.narrow(0, self.config.first_position(), width);
+        if let Some(segments) = &self.token_type_embeddings {
+            embeddings += segments.select(0, 0);
+        }
         // [batch, tokens, hidden]
-        let mut states = self.embeddings_norm.forward(&(words + positions + segments)).to_kind(kind);
+        let mut states = self.embeddings_norm.forward(&embeddings).to_kind(kind);
         states = drop(states, &mut dropout);
+        if let Some(project) = &self.embeddings_project {
+            states = project.forward(&states);
+        }
 
         let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
         let (heads, head) =

@@ -1,7 +1,7 @@
 use crate::span_classifier::{RowWords, found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, BertConfig, Dropout, IGNORE_INDEX, ModelError, Parameters, SpanClassifier, TokenClassifier, cross_entropy,
-    divergence,
+    Batch, BertConfig, Dropout, IGNORE_INDEX, ModelError, Parameters, SpanClassifier, TokenClassifier, Unannotated,
+    cross_entropy, divergence, hide_types, marginal_logits,
 };
 use ner_data::{FoundSpan, LabelSet, TaggedEntity};
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,8 @@ pub struct Targets {
     pub words: Vec<RowWords>,
     /// The mentions of each row, by its words.
     pub entities: Vec<Vec<TaggedEntity>>,
+    /// What the corpus of each row does not annotate; empty where there is one corpus.
+    pub unannotated: Vec<Unannotated>,
 }
 
 /// What is asked of a classifier beside the right answers.
@@ -100,15 +102,15 @@ impl Classifier {
         dropout: &mut Dropout,
         options: LossOptions,
     ) -> Tensor {
-        let Targets { labels, words, entities } = targets;
+        let Targets { labels, words, entities, unannotated } = targets;
         let (loss, apart) = match self {
             Self::Token(model) => {
-                let logits = model.forward(batch, kind, Some(dropout));
+                let logits = marginal_logits(&model.forward(batch, kind, Some(dropout)), unannotated);
                 let loss = cross_entropy(&logits, labels, options.label_smoothing);
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, labels)))
             }
             Self::Span(model) => {
-                let scores = model.forward(batch, words, kind, Some(dropout));
+                let scores = hide_types(&model.forward(batch, words, kind, Some(dropout)), unannotated);
                 let loss = span_cross_entropy(&scores, words, entities, options.boundary_smoothing);
                 (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
             }

@@ -1,4 +1,4 @@
-//! BERT encoders with a head that labels tokens or scores spans, on libtorch.
+//! BERT encoders and their kin with a head that labels tokens or scores spans, on libtorch.
 //!
 //! A batch is plain vectors; tensors stay behind this crate's types. It knows nothing of corpora formats, of training
 //! loops or of the network.
@@ -10,12 +10,14 @@ mod config;
 mod device;
 mod dropout;
 mod error;
+mod family;
 mod parameters;
 mod pretrained;
 mod recognizer;
 mod span_classifier;
 mod tagger;
 mod token_classifier;
+mod unannotated;
 mod workers;
 
 pub use bert::{Batch, Bert};
@@ -24,6 +26,7 @@ pub use config::{Activation, BertConfig};
 pub use device::{Precision, cpu_has_bf16, cuda_devices, find_device};
 pub use dropout::Dropout;
 pub use error::ModelError;
+pub use family::ModelType;
 pub use parameters::Parameters;
 pub use pretrained::{
     Pretrained, Reading, load_classifier, load_encoder, load_parameters, save_classifier, save_parameters,
@@ -32,6 +35,7 @@ pub use recognizer::Recognizer;
 pub use span_classifier::{RowWords, SpanClassifier, found_spans, span_cross_entropy, span_divergence};
 pub use tagger::Tagger;
 pub use token_classifier::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
+pub use unannotated::{Unannotated, hide_types, marginal_logits};
 pub use workers::Workers;
 
 /// Release of libtorch that this crate is built against; torch-sys refuses to build with another.

@@ -1,9 +1,9 @@
 //! Models on disk, in the layout of Hugging Face's hub: `config.json`, `model.safetensors`, `tokenizer.json`.
 
-use crate::checkpoint::{self, Dtype, TensorData, modern_name, write_safetensors};
+use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
 use crate::parameters::BIAS;
 use crate::span_classifier::PRIOR;
-use crate::{BertConfig, Classifier, Head, ModelError, Parameters};
+use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
 use ner_data::dataset::LabelMap;
 use ner_data::{Allowed, Decision, LabelSet, TextEncoder, WindowSize};
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,6 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
-
-/// Prefix that the hub's `Bert…` models give to the encoder's parameters; a bare `BertModel` leaves it out.
-const PREFIX: &str = "bert.";
 
 /// Buffers that old checkpoints hold and no model needs.
 const BUFFERS: [&str; 2] = ["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"];
@@ -140,7 +137,7 @@ impl Reading {
     /// ([`Decision::FirstPiece`]). Windows never reach past a model's positions.
     fn of(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
-        let positions = BertConfig::from_json(text, path)?.max_position_embeddings as usize;
+        let positions = BertConfig::from_json(text, path)?.max_tokens() as usize;
         let config: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
         let mut reading = match config.get(READING) {
             None => Self::foreign(positions),
@@ -184,6 +181,8 @@ fn load(
     let config_json = serde_json::from_str(&text)
         .map_err(|error| ModelError::Config { path: config.into(), message: error.to_string() })?;
     let file = checkpoint::read(weights)?;
+    let family = sizes.model_type.family();
+    let our_name = |stored: &str| family.our_name(stored);
     let named: HashMap<String, &str> = file.names().map(|name| (our_name(name), name)).collect();
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
@@ -194,11 +193,12 @@ fn load(
             continue;
         }
         let Some(data) = named.get(&name).and_then(|stored| file.get(stored)) else {
-            missing.push(name);
+            missing.push(family.their_name(&name));
             continue;
         };
         let found: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
         if found != shape {
+            let name = family.their_name(&name);
             let message = format!("{name} has shape {found:?}, config.json says {shape:?}");
             return Err(ModelError::Weights { path: weights.into(), message });
         }
@@ -229,16 +229,6 @@ fn load(
         .collect();
     unexpected.sort();
     Ok(Pretrained { config: sizes, config_json, parameters: Parameters::new(tensors), unexpected })
-}
-
-/// The name that we give to a checkpoint's tensor: today's words, and the prefix where a bare encoder left it out.
-fn our_name(stored: &str) -> String {
-    let name = modern_name(stored);
-    if name.starts_with("embeddings.") || name.starts_with("encoder.") {
-        format!("{PREFIX}{name}")
-    } else {
-        name.into()
-    }
 }
 
 fn is_head(name: &str) -> bool {
@@ -290,11 +280,13 @@ pub fn save_classifier(
     let mut config = config_json.clone();
     config[READING] = json!(reading);
     let names = labels.names();
+    // An unknown one was refused when it was read, and a checkpoint of 2019 names none.
+    let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
     config["architectures"] = match reading.head {
-        Head::Token => json!(["BertForTokenClassification"]),
-        Head::Span { .. } => json!(["BertModel"]),
+        Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
+        Head::Span { .. } => json!([format!("{}Model", family.class)]),
     };
-    config["model_type"] = json!("bert");
+    config["model_type"] = json!(family.name);
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
     config["label2id"] = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
     if let Some(config) = config.as_object_mut() {
@@ -302,7 +294,8 @@ pub fn save_classifier(
         config.remove("torch_dtype");
         config.insert("dtype".into(), json!("float32"));
     }
-    save_parameters(&folder.join("model.safetensors"), parameters)?;
+    let named = parameters.iter().map(|(name, tensor)| (family.their_name(name), tensor.shallow_clone())).collect();
+    save_parameters(&folder.join("model.safetensors"), &Parameters::new(named))?;
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(&config)
         .map_err(|error| ModelError::Config { path: path.clone(), message: error.to_string() })?;

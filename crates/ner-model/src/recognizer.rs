@@ -56,6 +56,11 @@ impl Recognizer {
         Self { tagger, encoder, reading }
     }
 
+    /// The same with another tokenizer: its own, with other windows.
+    pub fn with_encoder(self, encoder: TextEncoder) -> Self {
+        Self { encoder, ..self }
+    }
+
     /// The labels that it gives.
     pub const fn labels(&self) -> &LabelSet {
         self.tagger.labels()

@@ -139,7 +139,7 @@ fn training_without_dropout_computes_what_prediction_does() {
 fn bf16_stays_near_fp32() {
     let (config, parameters, rows) = tiny();
     let exact = logits(&config, &parameters, &rows, Kind::Float);
-    for weights in [parameters.copy(), parameters.for_prediction(Device::Cpu, Kind::BFloat16)] {
+    for weights in [parameters.copy(), parameters.for_computing(Device::Cpu, Kind::BFloat16)] {
         let gap = largest_gap(&logits(&config, &weights, &rows, Kind::BFloat16), &exact);
         assert!(gap > 0.0 && gap < BF16_BOUND, "{gap}");
     }

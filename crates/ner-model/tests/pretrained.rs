@@ -125,7 +125,11 @@ fn a_truncated_file_is_an_error_that_names_it() {
 fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
     let text = fs::read_to_string(golden("gelu/config.json")).unwrap();
     let cases = [
-        ("model_type", Value::from("deberta-v2"), "model_type deberta-v2 is not supported; supported: bert"),
+        (
+            "model_type",
+            Value::from("deberta-v2"),
+            "model_type deberta-v2 is not supported; supported: bert, roberta, electra, distilbert",
+        ),
         ("position_embedding_type", "relative_key".into(), "position_embedding_type relative_key is not supported"),
         ("hidden_act", "silu".into(), "silu"),
         ("num_attention_heads", 5.into(), "hidden_size 32 is not a multiple of num_attention_heads 5"),

@@ -66,13 +66,14 @@ pub struct Run {
 }
 
 /// Names of columns that are short for keys of the record or the scores.
-const SHORT: [(&str, &str); 9] = [
+const SHORT: [(&str, &str); 10] = [
     ("group", "group.id"),
     ("seed", "plan.recipe.seed"),
     ("encoder", "plan.encoder"),
     ("epochs", "plan.recipe.epochs"),
     ("dev", "scores.dev.overall.f1"),
     ("test", "scores.test.overall.f1"),
+    ("train_on", "plan.train_on"),
     ("started", "started_at"),
     ("finished", "finished_at"),
     ("revision", "code.git_revision"),

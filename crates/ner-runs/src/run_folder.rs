@@ -190,6 +190,16 @@ impl RunFolder {
         self.write(name, &text)
     }
 
+    /// The line of the epoch whose model was kept, as `metrics.jsonl` says it; none where no epoch was.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn best_epoch(&self) -> Result<Option<serde_json::Value>, RunsError> {
+        let text = fs::read_to_string(self.path().join(METRICS))?;
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        Ok(lines.rfind(|line| line["kind"] == "epoch" && line["best"] == true))
+    }
+
     /// Opens `metrics.jsonl` for more lines; those of epochs after `epoch` are taken out first, since the run that
     /// resumes writes them again.
     ///

@@ -2,6 +2,7 @@ use ner_data::{
     Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, align_spans,
     piece_labels,
 };
+use ner_model::Unannotated;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -32,6 +33,8 @@ pub struct TrainingDocument {
     pub words: Vec<Range<usize>>,
     /// The mentions by their words, overlapping ones too.
     pub entities: Vec<TaggedEntity>,
+    /// What its corpus does not annotate; either of every document of a set or, where they are of one corpus, of none.
+    pub unannotated: Option<Unannotated>,
     /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
     pub cuts: Vec<usize>,
     /// Pieces that begin a sentence, ascending, but not inside a mention; the first is 0 where there is one.
@@ -104,6 +107,7 @@ impl TrainingSet {
                 entities: align_spans(&spans, &document.mentions, labels, words.len()).0,
                 words: words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
+                unannotated: None,
                 cuts,
             });
         }
@@ -158,7 +162,7 @@ mod tests {
             shortest in 1usize..100, more in 0usize..400, room in 1usize..500, every in 1usize..9, seed: u64,
         ) {
             let document = |len: usize| TrainingDocument {
-                id: String::new(), input_ids: vec![7; len], labels: vec![0; len], words: vec![], entities: vec![],
+                id: String::new(), input_ids: vec![7; len], labels: vec![0; len], words: vec![], entities: vec![], unannotated: None,
                 cuts: cut.iter().copied().filter(|&cut| cut < len).collect(),
                 sentences: [0].into_iter().chain(cut.iter().copied()).step_by(every).filter(|&cut| cut < len).collect(),
             };

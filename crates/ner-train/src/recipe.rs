@@ -176,7 +176,7 @@ impl Recipe {
                 let layer = rest.split('.').next().and_then(|number| number.parse::<i64>().ok());
                 layers - 1 - layer.unwrap_or(layers - 1)
             }
-            None if name.contains("embeddings.") => layers,
+            None if name.contains("embeddings") => layers,
             None => 0,
         };
         self.layer_decay.powi(below as i32)

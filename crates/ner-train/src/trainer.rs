@@ -249,6 +249,7 @@ impl<'d> Trainer<'d> {
             let in_row = |word: Range<usize>| word.start + prefix.len()..word.end + prefix.len();
             targets.words.push(words.into_iter().map(in_row).collect());
             targets.entities.push(entities);
+            targets.unannotated.extend(document.unannotated.clone());
         }
         let weights: Vec<f64> = parts.iter().map(|part| self.replicas[0].model.weight(&part.targets) as f64).collect();
         let all: f64 = weights.iter().sum();
@@ -260,6 +261,7 @@ impl<'d> Trainer<'d> {
                 part.targets.labels.extend_from_within(..);
                 part.targets.words.extend_from_within(..);
                 part.targets.entities.extend_from_within(..);
+                part.targets.unannotated.extend_from_within(..);
             }
         }
         parts

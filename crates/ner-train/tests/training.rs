@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_data::{LabelSet, TagScheme, TaggedEntity};
-use ner_model::{Activation, BertConfig, Classifier, Head, Parameters, Precision, load_parameters};
+use ner_model::{Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, load_parameters};
 use ner_train::{
     HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
 };
@@ -18,7 +18,9 @@ const FIRST_PIECE: u32 = 5;
 
 fn config() -> BertConfig {
     BertConfig {
+        model_type: ModelType::Bert,
         vocab_size: i64::from(PIECES),
+        embedding_size: 32,
         hidden_size: 32,
         num_hidden_layers: 2,
         num_attention_heads: 4,
@@ -76,6 +78,7 @@ fn data(lengths: &[usize]) -> TrainingSet {
             id: format!("d{at}"),
             words: (0..len).map(|at| at..at + 1).collect(),
             entities: labels.iter().enumerate().filter_map(mention).collect(),
+            unannotated: None,
             labels,
             cuts: vec![0],
             sentences: (0..len).step_by(5).collect(),

@@ -32,6 +32,11 @@ use tracing::{info, warn};
 /// With several models all their mentions are kept, whatever they overlap; where two find the same span with the same
 /// type, it is one mention that names both, with the higher confidence.
 ///
+/// With --ensemble the models, which must find the same types, are taken for one. Where their heads, labels and
+/// tokenizers are the same, their probabilities are averaged and the mean decides. Else they vote: what more than half of
+/// them find, with the same span and type, is a mention, and its confidence the mean over all of them, 0 where one does
+/// not find it.
+///
 /// The confidence of a mention is that of the least certain of the decisions that made it (its words, its joints, its
 /// two ends), from 0 to 1. It is of the span as a whole, and it is not calibrated.
 #[derive(clap::Args)]
@@ -42,6 +47,7 @@ Examples:
   medner annotate notes/ --model i2b2 --out found/ --resume    go on after it was interrupted
   cat note.txt | medner annotate --model bc5cdr | jq .spans
   medner annotate all.jsonl.gz --model bc5cdr --model anatem --out found.jsonl
+  medner annotate notes/ --model bc5cdr/RUN --model bc5cdr/RUN --ensemble --out found/     several runs as one model
   medner annotate notes.parquet --text-column note --id-column id --model i2b2 --to parquet --out found.parquet
   medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
@@ -58,6 +64,9 @@ pub struct Args {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     models: ModelArgs,
+    /// Take the models for one: average what they say, or let them vote
+    #[arg(long)]
+    ensemble: bool,
     /// Format of the inputs [default: what they look like; what looks like none is a text]
     #[arg(long, value_name = "FORMAT", value_parser = kind_name())]
     from: Option<Kind>,
@@ -122,7 +131,7 @@ pub fn run(args: Args) -> Result<()> {
     output::check(&options)?;
     let (inputs, is_tree) = input::find(&wanted, args.from)?;
     let layout = Layout::new(&args, is_tree)?;
-    let (annotator, located) = args.models.load()?;
+    let (annotator, located) = if args.ensemble { args.models.load_ensemble()? } else { args.models.load()? };
     let thresholds = args.thresholds(annotator.models())?;
     let settings = args.settings(annotator.models(), &thresholds);
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
@@ -236,7 +245,7 @@ impl Args {
     fn settings(&self, models: &[Model], thresholds: &Thresholds) -> Value {
         let models: Vec<Value> =
             models.iter().map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
-        json!({
+        let mut settings = json!({
             "models": models,
             "threshold": thresholds.general,
             "thresholds": thresholds.by_type,
@@ -244,7 +253,11 @@ impl Args {
             "to": format!("{:?}", self.to),
             "offsets": format!("{:?}", self.offsets),
             "scheme": format!("{:?}", self.scheme),
-        })
+        });
+        if self.ensemble {
+            settings["ensemble"] = true.into();
+        }
+        settings
     }
 }
 

@@ -191,7 +191,7 @@ fn a_hub_error_says_what_to_do() {
     check_hub_error(
         &["config.json", "model.safetensors"],
         "owner/name",
-        "holds no tokenizer.json or vocab.txt; it holds config.json",
+        "holds no tokenizer.json, vocab.txt, or vocab.json with merges.txt; it holds config.json",
     );
     check_hub_error(&["config.json", "vocab.txt"], "owner/name", "holds no model.safetensors or pytorch_model.bin");
     check_hub_error(
@@ -268,7 +268,12 @@ fn a_folder_is_taken_or_says_what_it_lacks() {
             "holds no model.safetensors or pytorch_model.bin; it holds config.json, flax_model.msgpack, tokenizer.json",
         ),
     );
-    check_folder(&["config.json", "pytorch_model.bin"], Err("holds no tokenizer.json or vocab.txt"));
+    check_folder(
+        &["config.json", "pytorch_model.bin", "merges.txt"],
+        Err("holds no tokenizer.json, vocab.txt, or vocab.json with merges.txt"),
+    );
+    let bpe = &["config.json", "merges.txt", "model.safetensors", "vocab.json"];
+    check_folder(bpe, Ok(&["config.json", "model.safetensors"]));
     check_folder(&["vocab.txt"], Err("holds no config.json and no model.safetensors or pytorch_model.bin"));
     check_folder(&[], Err("it holds nothing"));
     check_folder(&["config.json", "vocab.txt", "pytorch_model.bin.index.json"], Err("split over several files"));

@@ -1,0 +1,203 @@
+//! The kinds of encoders that this crate computes, and what each calls its parts.
+//!
+//! All are BERT but for little, so that there is one encoder (`bert.rs`), whose parameters bear BERT's names in memory.
+//! A file bears those of its own kind: they are exchanged when it is read and when it is written, and nowhere else.
+//!
+//! Sources: Liu et al. (2019), RoBERTa; Clark et al. (2020), ELECTRA; Sanh et al. (2019), DistilBERT; transformers'
+//! classes for names and defaults.
+
+use crate::checkpoint::modern_name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The `model_type` of a `config.json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelType {
+    /// BERT.
+    #[default]
+    Bert,
+    /// RoBERTa: the first positions are left out, and there is one segment.
+    Roberta,
+    /// ELECTRA's discriminator: embeddings may be narrower than states.
+    Electra,
+    /// DistilBERT: no segments, and other names.
+    Distilbert,
+}
+
+/// What is particular to one kind of encoder.
+pub(crate) struct Family {
+    /// `model_type` in `config.json`.
+    pub name: &'static str,
+    /// What the classes of transformers are called by: `…ForTokenClassification`, `…Model`.
+    pub class: &'static str,
+    /// What stands before an encoder's parameters where a head stands on it; a bare encoder leaves it out.
+    prefix: &'static str,
+    /// What stands before the number of a layer.
+    layers: &'static str,
+    /// Parts of a layer: BERT's name, and that of this kind where it is another.
+    parts: &'static [(&'static str, &'static str)],
+    /// Keys of `config.json`: BERT's name, and that of this kind.
+    keys: &'static [(&'static str, &'static str)],
+    /// Whether segments are told apart.
+    pub has_segments: bool,
+    /// What stands for padding where `config.json` does not say.
+    pad_token_id: i64,
+}
+
+const BERT: Family = Family {
+    name: "bert",
+    class: "Bert",
+    prefix: "bert.",
+    layers: "encoder.layer.",
+    parts: &[],
+    keys: &[],
+    has_segments: true,
+    pad_token_id: 0,
+};
+
+/// In the order of [`ModelType`].
+const FAMILIES: [Family; 4] = [
+    BERT,
+    Family { name: "roberta", class: "Roberta", prefix: "roberta.", pad_token_id: 1, ..BERT },
+    Family { name: "electra", class: "Electra", prefix: "electra.", ..BERT },
+    Family {
+        name: "distilbert",
+        class: "DistilBert",
+        prefix: "distilbert.",
+        layers: "transformer.layer.",
+        parts: &[
+            ("attention.self.query", "attention.q_lin"),
+            ("attention.self.key", "attention.k_lin"),
+            ("attention.self.value", "attention.v_lin"),
+            ("attention.output.dense", "attention.out_lin"),
+            ("attention.output.LayerNorm", "sa_layer_norm"),
+            ("intermediate.dense", "ffn.lin1"),
+            ("output.dense", "ffn.lin2"),
+            ("output.LayerNorm", "output_layer_norm"),
+        ],
+        keys: &[
+            ("hidden_size", "dim"),
+            ("num_hidden_layers", "n_layers"),
+            ("num_attention_heads", "n_heads"),
+            ("intermediate_size", "hidden_dim"),
+            ("hidden_act", "activation"),
+            ("hidden_dropout_prob", "dropout"),
+            ("attention_probs_dropout_prob", "attention_dropout"),
+        ],
+        has_segments: false,
+        ..BERT
+    },
+];
+
+/// Width of ELECTRA's embeddings where its `config.json` does not say.
+const ELECTRA_EMBEDDINGS: i64 = 128;
+
+impl ModelType {
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Bert, Self::Roberta, Self::Electra, Self::Distilbert];
+        all.into_iter().find(|model_type| model_type.family().name == name)
+    }
+
+    /// All names.
+    pub(crate) fn names() -> Vec<&'static str> {
+        FAMILIES.iter().map(|family| family.name).collect()
+    }
+
+    pub(crate) fn family(self) -> &'static Family {
+        // `every_model_type_has_its_row` holds the table to the enum's order.
+        &FAMILIES[self as usize]
+    }
+}
+
+impl Family {
+    /// A `config.json` of this kind in BERT's words.
+    pub(crate) fn config(&self, mut config: Value) -> Value {
+        let Some(keys) = config.as_object_mut() else { return config };
+        for (ours, theirs) in self.keys {
+            keys.remove(*ours);
+            if let Some(value) = keys.remove(*theirs) {
+                keys.insert((*ours).to_owned(), value);
+            }
+        }
+        keys.entry("pad_token_id").or_insert(json!(self.pad_token_id));
+        if !self.has_segments {
+            keys.insert("type_vocab_size".into(), json!(0));
+        }
+        if self.name == "electra" {
+            keys.entry("embedding_size").or_insert(json!(ELECTRA_EMBEDDINGS));
+        } else if let Some(hidden) = keys.get("hidden_size").cloned() {
+            keys.insert("embedding_size".into(), hidden);
+        }
+        config
+    }
+
+    /// BERT's name of a checkpoint's tensor, with the prefix where a bare encoder left it out; a head's is as it is.
+    pub(crate) fn our_name(&self, stored: &str) -> String {
+        let name = modern_name(stored);
+        let bare = name.strip_prefix(self.prefix).unwrap_or(&name);
+        if let Some((number, part)) = bare.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) {
+            let part = swap_start(part, self.parts.iter().map(|&(ours, theirs)| (theirs, ours)));
+            return format!("{}{}{number}.{part}", BERT.prefix, BERT.layers);
+        }
+        match bare.starts_with("embeddings") || bare.len() < name.len() {
+            true => format!("{}{bare}", BERT.prefix),
+            false => name.into(),
+        }
+    }
+
+    /// This kind's name of a parameter that bears BERT's.
+    pub(crate) fn their_name(&self, ours: &str) -> String {
+        let Some(bare) = ours.strip_prefix(BERT.prefix) else { return ours.to_owned() };
+        match bare.strip_prefix(BERT.layers).and_then(|rest| rest.split_once('.')) {
+            Some((number, part)) => {
+                format!("{}{}{number}.{}", self.prefix, self.layers, swap_start(part, self.parts.iter().copied()))
+            }
+            None => format!("{}{bare}", self.prefix),
+        }
+    }
+}
+
+/// `name` with its beginning exchanged, by the first pair that has it; parts of names end at dots.
+fn swap_start<'n>(name: &str, pairs: impl Iterator<Item = (&'n str, &'n str)>) -> String {
+    for (from, to) in pairs {
+        if let Some(rest) = name.strip_prefix(from).filter(|rest| rest.starts_with('.')) {
+            return format!("{to}{rest}");
+        }
+    }
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bert, BertConfig};
+    use std::path::Path;
+
+    #[test]
+    fn every_model_type_has_its_row() {
+        for name in ModelType::names() {
+            let named: ModelType = serde_json::from_value(json!(name)).expect("a name of the table");
+            assert_eq!((ModelType::named(name), named.family().name), (Some(named), name));
+        }
+    }
+
+    #[test]
+    fn names_go_there_and_back_with_and_without_their_prefix() {
+        let sizes = r#""vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 8, "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 8, "embedding_size": 3"#;
+        for family in &FAMILIES {
+            let text = format!(r#"{{"model_type": "{}", {sizes}}}"#, family.name);
+            let config = BertConfig::from_json(&text, Path::new("config.json")).expect("a sound configuration");
+            for (name, _) in Bert::shapes(&config) {
+                let theirs = family.their_name(&name);
+                let bare = theirs.strip_prefix(family.prefix).expect("an encoder's parameter has the prefix");
+                assert_eq!((family.our_name(&theirs), family.our_name(bare)), (name.clone(), name));
+            }
+            for head in ["classifier.weight", "cls.predictions.bias", "lm_head.dense.weight"] {
+                assert_eq!((family.our_name(head), family.their_name(head)), (head.to_owned(), head.to_owned()));
+            }
+        }
+    }
+}
