@@ -1,4 +1,4 @@
-use crate::{Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity, Word};
+use crate::{ChainEntity, Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity, Transitions, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -61,7 +61,33 @@ impl std::fmt::Display for MisfitReason {
 ///
 /// `units` are ascending and do not overlap. Where mentions overlap, the longest is tagged; of two as long, the first.
 pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignment {
-    let mut order: Vec<usize> = (0..mentions.len()).collect();
+    let all: Vec<usize> = (0..mentions.len()).collect();
+    align_some(units, mentions, &all, labels)
+}
+
+/// The mentions of a document as runs of its units, those of different types whatever they overlap, and what tags of
+/// each type by itself cannot say exactly. Of mentions of one type that overlap, the longest is taken.
+pub fn align_by_type(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+    let (mut entities, mut misfits) = (Vec::new(), Vec::new());
+    // What has an unknown type is a group, too, so that it is counted.
+    for of_type in labels.types.iter().map(Some).chain([None]) {
+        let is_of_type = |&at: &usize| match of_type {
+            Some(name) => mentions[at].entity_type == *name,
+            None => labels.type_id(&mentions[at].entity_type).is_none(),
+        };
+        let group: Vec<usize> = (0..mentions.len()).filter(is_of_type).collect();
+        let found = align_some(units, mentions, &group, labels);
+        entities.extend(found.entities);
+        misfits.extend(found.misfits);
+    }
+    entities.sort_by_key(|entity| (entity.units.start, entity.units.end, entity.entity_type));
+    misfits.sort_by_key(|misfit| misfit.mention);
+    (entities, misfits)
+}
+
+/// Tags the mentions with these places in the list.
+fn align_some(units: &[Span], mentions: &[Mention], which: &[usize], labels: &LabelSet) -> Alignment {
+    let mut order = which.to_vec();
     order.sort_by_key(|&at| (std::cmp::Reverse(mentions[at].span().len()), mentions[at].span().start, at));
     let mut taken = vec![false; units.len()];
     let mut entities: Vec<(TaggedEntity, usize)> = Vec::new();
@@ -166,6 +192,10 @@ pub enum Decision {
     /// The first alone, by its likeliest label: transformers' aggregation strategy `first`. For models that were
     /// trained on the labels of first pieces, whose other pieces mean nothing.
     FirstPiece,
+    /// All together, and of all sequences that the scheme allows the likeliest is taken (Viterbi), so that none goes on
+    /// with what never began. What is between the positions of a type is for the first piece to say where a mention
+    /// begins, and for the last where it ends.
+    Constrained,
 }
 
 /// The mentions that a tagger's probabilities say: `probabilities` is `[pieces, labels]`, row by row.
@@ -191,6 +221,12 @@ pub fn mentions_from_probabilities(
         rows: probabilities,
         decision,
     };
+    if decision == Decision::Constrained {
+        let scores: Vec<f32> = words.iter().flat_map(|word| tagger.word_scores(word)).collect();
+        let transitions = Transitions::constraints(labels.scheme, labels.types.len());
+        let found = transitions.entities(&scores, &line_breaks(words, line_boundaries));
+        return found.into_iter().map(|found| mention_of(words, &found, labels)).collect();
+    }
     let decided: Vec<Option<Decided>> = words.iter().map(|word| tagger.decide(word)).collect();
     let mut entities: Vec<TaggedEntity> = Vec::new();
     let mut open = None;
@@ -217,6 +253,22 @@ pub fn mentions_from_probabilities(
     entities.into_iter().map(to_mention).collect()
 }
 
+/// Where nothing goes on: words that begin a line, where that ends mentions.
+pub(crate) fn line_breaks(words: &[Word], line_boundaries: bool) -> Vec<bool> {
+    words.iter().map(|word| line_boundaries && word.starts_line).collect()
+}
+
+/// An entity of words as a mention, whose confidence is its probability.
+pub(crate) fn mention_of(words: &[Word], found: &ChainEntity, labels: &LabelSet) -> Mention {
+    let ChainEntity { entity: TaggedEntity { units, entity_type }, probability } = found;
+    let span = Span::new(words[units.start].span.start, words[units.end - 1].span.end);
+    let mention = Mention::new(span, labels.types[*entity_type].as_str());
+    Mention { confidence: Confidence::new(*probability), ..mention }
+}
+
+/// A probability below this counts as this: nothing is impossible but what the scheme forbids.
+const LEAST: f32 = 1e-30;
+
 /// Probabilities of the tags, and who decides by them.
 struct Probabilities<'p> {
     tags: Vec<Tag>,
@@ -239,7 +291,7 @@ impl Probabilities<'_> {
     /// Rows of the pieces that decide what a word is.
     fn rows_of(&self, word: &Word) -> &[f32] {
         let end = match self.decision {
-            Decision::Together => word.tokens.end,
+            Decision::Together | Decision::Constrained => word.tokens.end,
             Decision::FirstPiece => word.tokens.start + 1,
         };
         &self.rows[word.tokens.start * self.tags.len()..end * self.tags.len()]
@@ -278,6 +330,49 @@ impl Probabilities<'_> {
             }
         }
         (begins, goes_on)
+    }
+
+    /// Logarithm of the probability of each tag of a word: the mean of its pieces says whether it is outside or of which
+    /// type, the first piece whether a mention begins with it, and the last whether one ends.
+    fn word_scores(&self, word: &Word) -> Vec<f32> {
+        let rows = self.rows_of(word);
+        let width = self.tags.len();
+        let pieces = (rows.len() / width) as f32;
+        let (first, last) = (&rows[..width], &rows[rows.len() - width..]);
+        let share = |row: &[f32], of_type: usize, counts: fn(Position) -> bool| -> f32 {
+            let (mut sum, mut all) = (0.0, 0.0);
+            for (tag, probability) in self.tags.iter().zip(row) {
+                if let Tag::Entity(position, found) = tag
+                    && *found == of_type
+                {
+                    all += probability;
+                    sum += if counts(*position) { *probability } else { 0.0 };
+                }
+            }
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let begins = |of_type| share(first, of_type, |position| matches!(position, Position::Begin | Position::Single));
+        let ends = |of_type| share(last, of_type, |position| matches!(position, Position::End | Position::Single));
+        let has = |position: Position| self.tags.iter().any(|tag| matches!(tag, Tag::Entity(found, _) if *found == position));
+        let (marks_begin, marks_end) = (has(Position::Begin), has(Position::End));
+        let probability = |tag: &Tag| match *tag {
+            Tag::Outside => rows.iter().step_by(width).sum::<f32>() / pieces,
+            Tag::Entity(position, of_type) => {
+                let (begins, ends) = (begins(of_type), ends(of_type));
+                let begin = match position {
+                    Position::Begin | Position::Single => begins,
+                    Position::Inside | Position::End if marks_begin => 1.0 - begins,
+                    Position::Inside | Position::End => 1.0,
+                };
+                let end = match position {
+                    Position::End | Position::Single => ends,
+                    Position::Begin | Position::Inside if marks_end => 1.0 - ends,
+                    Position::Begin | Position::Inside => 1.0,
+                };
+                self.inside(word, of_type) * begin * end
+            }
+        };
+        self.tags.iter().map(|tag| probability(tag).max(LEAST).ln()).collect()
     }
 
     /// Probability that a word is of this type: the mean over the pieces that decide.
