@@ -10,14 +10,14 @@ use crate::run_record::{
 use crate::tracking::{self, Tracking};
 use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
-use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
+use ner_data::{DatasetDescription, LabelSet, Split, Splits, TextEncoder};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
     BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
-use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
+use ner_train::{HeadName, Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +48,9 @@ pub struct Args {
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
     #[arg(long, value_name = "ENCODER")]
     encoder: Option<String>,
+    /// What stands on the encoder: span, token, crf or multilabel
+    #[arg(long)]
+    head: Option<HeadName>,
     /// Passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -73,7 +76,7 @@ pub struct Args {
     #[arg(long)]
     keep_text: bool,
     /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "epochs", "seed",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "head", "epochs", "seed",
         "seeds", "learning_rate", "precision", "device", "config", "keep_text"])]
     resume: Option<String>,
     /// Where runs are kept (default: experiments/runs of the checkout)
@@ -95,6 +98,7 @@ impl Args {
     fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
         let description = corpus::describe(dataset)?.description;
         let mut recipe = recipe_for(&description, &[&file.recipe])?;
+        recipe.head = self.head.unwrap_or(recipe.head);
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
@@ -246,14 +250,14 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         line_boundaries: corpus.description.line_boundaries,
         head: plan.recipe.head(),
         overlaps: plan.recipe.overlaps,
-        decision: Decision::Together,
+        decision: plan.recipe.decision(),
         categories: corpus.description.categories.clone(),
     };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
-    let data = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels);
+    let data = TrainingSet::new(&encoder, train.documents, &train.encoded, &labels, plan.recipe.head());
     let misfits = count_misfits([&train, &dev, &test], &labels, plan.recipe.head());
     report_misfits(&misfits);
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
@@ -524,13 +528,9 @@ impl CorpusRecord {
 }
 
 fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet, head: Head) -> Splits<usize> {
-    let misfits = |words: &[Span], mentions: &[Mention]| match head {
-        Head::Token => align(words, mentions, labels).misfits,
-        Head::Span { longest } => align_spans(words, mentions, labels, longest).1,
-    };
     let count = |split: &EncodedSplit<'_>| {
         let pairs = split.documents.iter().zip(&split.encoded);
-        pairs.map(|(document, encoded)| misfits(&encoded.word_spans(), &document.mentions).len()).sum()
+        pairs.map(|(document, encoded)| head.align(&encoded.word_spans(), &document.mentions, labels).1.len()).sum()
     };
     Splits { train: count(train), dev: count(dev), test: count(test) }
 }

@@ -1,8 +1,12 @@
-use crate::span_classifier::{RowWords, found_spans, span_cross_entropy, span_divergence};
+use crate::multilabel_classifier::decisions;
+use crate::span_classifier::{found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, BertConfig, Dropout, ModelError, Parameters, SpanClassifier, TokenClassifier, cross_entropy, divergence,
+    Batch, BertConfig, CrfClassifier, Dropout, ModelError, MultilabelClassifier, Parameters, RowWords, SpanClassifier,
+    TokenClassifier, cross_entropy, divergence,
 };
-use ner_data::{FoundSpan, LabelSet, TaggedEntity};
+use ner_data::{
+    Alignment, FoundSpan, LabelSet, Mention, Misfit, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -18,14 +22,37 @@ pub enum Head {
         /// Words of the longest span.
         longest: usize,
     },
+    /// The best sequence of labels of words ([`CrfClassifier`]).
+    Crf {
+        /// Scheme of the labels.
+        scheme: TagScheme,
+    },
+    /// Labels of words, for each type by itself ([`MultilabelClassifier`]).
+    Multilabel {
+        /// Scheme of the labels of each type.
+        scheme: TagScheme,
+    },
 }
 
 impl Head {
-    /// How many things it gives scores to: labels, or types.
+    /// How many things it gives scores to: labels, labels but `O`, or types.
     pub fn outputs(self, labels: &LabelSet) -> usize {
         match self {
-            Self::Token => labels.len(),
+            Self::Token | Self::Crf { .. } => labels.len(),
+            Self::Multilabel { .. } => labels.len() - 1,
             Self::Span { .. } => labels.types.len(),
+        }
+    }
+
+    /// The mentions of a document as runs of its words, as far as this head can say them, and what it cannot say exactly.
+    pub fn align(self, words: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+        match self {
+            Self::Token | Self::Crf { .. } => {
+                let Alignment { entities, misfits, .. } = align(words, mentions, labels);
+                (entities, misfits)
+            }
+            Self::Multilabel { .. } => align_by_type(words, mentions, labels),
+            Self::Span { longest } => align_spans(words, mentions, labels, longest),
         }
     }
 }
@@ -37,6 +64,10 @@ pub enum Classifier {
     Token(TokenClassifier),
     /// One that scores spans.
     Span(SpanClassifier),
+    /// One that labels words along a chain.
+    Crf(CrfClassifier),
+    /// One that labels words for each type by itself.
+    Multilabel(MultilabelClassifier),
 }
 
 /// What a batch's rows should be taken for.
@@ -46,7 +77,7 @@ pub struct Targets {
     pub labels: Vec<Vec<i64>>,
     /// The words of each row.
     pub words: Vec<RowWords>,
-    /// The mentions of each row, by its words.
+    /// The mentions of each row, by its words, as far as the head can say them ([`Head::align`]).
     pub entities: Vec<Vec<TaggedEntity>>,
 }
 
@@ -68,6 +99,8 @@ pub enum Answers {
     Labels(Tensor),
     /// Of each row, the spans that are not out of the question, by its words.
     Spans(Vec<Vec<FoundSpan>>),
+    /// Of each row, the scores of its words, word by word.
+    Words(Vec<Vec<f32>>),
 }
 
 impl Classifier {
@@ -76,6 +109,8 @@ impl Classifier {
         match head {
             Head::Token => TokenClassifier::shapes(config, outputs),
             Head::Span { longest } => SpanClassifier::shapes(config, outputs, longest),
+            Head::Crf { .. } => CrfClassifier::shapes(config, outputs),
+            Head::Multilabel { .. } => MultilabelClassifier::shapes(config, outputs),
         }
     }
 
@@ -87,6 +122,8 @@ impl Classifier {
         Ok(match head {
             Head::Token => Self::Token(TokenClassifier::new(config, parameters)?),
             Head::Span { .. } => Self::Span(SpanClassifier::new(config, parameters)?),
+            Head::Crf { scheme } => Self::Crf(CrfClassifier::new(config, parameters, scheme)?),
+            Head::Multilabel { scheme } => Self::Multilabel(MultilabelClassifier::new(config, parameters, scheme)?),
         })
     }
 
@@ -111,6 +148,19 @@ impl Classifier {
                 let loss = span_cross_entropy(&scores, words, entities, options.boundary_smoothing);
                 (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
             }
+            Self::Crf(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let loss = model.crf().negative_log_likelihood(&scores, words, entities);
+                (loss, (options.r_drop > 0.0).then(|| model.crf().divergence(&scores, words)))
+            }
+            Self::Multilabel(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let (logits, labels) = decisions(&scores, words, entities, model.scheme());
+                // The mean over words of the sum over types.
+                let types = (scores.size()[2] as usize / model.scheme().width()) as f64;
+                let loss = cross_entropy(&logits, &labels, options.label_smoothing) * types;
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types))
+            }
         };
         match apart {
             Some(apart) => loss + options.r_drop * apart,
@@ -126,6 +176,17 @@ impl Classifier {
                 Answers::Labels(logits.softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous())
             }
             Self::Span(model) => Answers::Spans(found_spans(&model.forward(batch, words, kind, None), words)),
+            Self::Crf(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
+            Self::Multilabel(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
         })
     }
+}
+
+/// Of each row the scores of its words, from `[batch, words, outputs]`.
+fn word_scores(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<f32>> {
+    let (_, width, outputs) = scores.size3().expect("three dimensions");
+    let flat = scores.to_device(Device::Cpu).contiguous().view(-1);
+    let flat = Vec::<f32>::try_from(flat).expect("a flat tensor of fp32");
+    let rows = flat.chunks_exact((width * outputs) as usize).zip(words);
+    rows.map(|(row, words)| row[..words.len() * outputs as usize].to_vec()).collect()
 }

@@ -1,6 +1,6 @@
-use crate::{Batch, Bert, BertConfig, Dropout, ModelError, Parameters};
+use crate::words::{count, word_states};
+use crate::{Batch, Bert, BertConfig, Dropout, ModelError, Parameters, RowWords};
 use ner_data::{FoundSpan, TaggedEntity};
-use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// Width of the queries and keys of each type.
@@ -40,9 +40,6 @@ pub struct SpanClassifier {
     /// `[types]`: the bias, which thresholds become a part of.
     bias: Tensor,
 }
-
-/// The words of a row: for each its tokens' places in the row.
-pub type RowWords = Vec<Range<usize>>;
 
 impl SpanClassifier {
     /// Names and shapes of all parameters.
@@ -85,13 +82,9 @@ impl SpanClassifier {
     /// Scores (log-odds), `[batch, words, types, longest] f32`: at `[row, i, type, n]` that of the n + 1 words from `i`.
     /// What reaches past the row's words is without meaning.
     pub fn forward(&self, batch: &Batch, words: &[RowWords], kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
-        let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
-        if let Some(dropout) = dropout {
-            states = dropout.hidden_states(&states);
-        }
-        let states = states.to_kind(Kind::Float);
+        let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
         // [batch, words, hidden]
-        let states = word_means(words, batch.width(), states.device()).bmm(&states);
+        let states = word_states(states, words, dropout);
         let (rows, width, _) = states.size3().expect("three dimensions");
         let (types, longest) = self.length.size2().expect("two dimensions");
 
@@ -121,20 +114,6 @@ fn following(states: &Tensor, longest: i64) -> Tensor {
     states.constant_pad_nd([0, 0, 0, longest - 1]).unfold(1, longest, 1)
 }
 
-/// `[batch, words, tokens]`: the share of each token in each word's mean.
-fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
-    // At least one place, for a batch of rows that cut all their words.
-    let width = words.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    let mut shares = vec![0f32; words.len() * width * tokens];
-    for (row, words) in words.iter().enumerate() {
-        for (at, word) in words.iter().enumerate() {
-            let from = (row * width + at) * tokens;
-            shares[from + word.start..from + word.end].fill(1.0 / word.len() as f32);
-        }
-    }
-    Tensor::from_slice(&shares).view([words.len() as i64, width as i64, tokens as i64]).to_device(device)
-}
-
 /// The places of `scores` that are spans of their rows' words, `[batch, words, 1, longest] f32` of 0 and 1.
 fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     let (rows, width, _, longest) = scores.size4().expect("four dimensions");
@@ -162,10 +141,6 @@ pub fn span_cross_entropy(
     // softplus(x) - x t is the cross-entropy of a logit x with a target t.
     let losses = (scores.softplus() - scores * target) * real;
     losses.sum(Kind::Float) / count(words)
-}
-
-fn count(words: &[RowWords]) -> f64 {
-    words.iter().map(Vec::len).sum::<usize>().max(1) as f64
 }
 
 fn targets(scores: &Tensor, words: &[RowWords], entities: &[Vec<TaggedEntity>], smoothing: f32) -> Tensor {

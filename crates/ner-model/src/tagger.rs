@@ -1,12 +1,17 @@
-use crate::span_classifier::RowWords;
-use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters};
-use ner_data::{EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Window, Word, batches_by_length};
+use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters, RowWords};
+use ner_data::{
+    EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Transitions, Window, Word, WordScores,
+    batches_by_length,
+};
+use std::sync::Arc;
 use tch::{Device, Kind, no_grad};
 
 /// A classifier ready to predict: weights on their device, in the kind of the computation.
 #[derive(Debug)]
 pub struct Tagger {
     model: Classifier,
+    /// What may stand beside what, as learned where it was.
+    transitions: Arc<Transitions>,
     kind: Kind,
     labels: LabelSet,
 }
@@ -30,7 +35,12 @@ impl Tagger {
         kind: Kind,
     ) -> Result<Self, ModelError> {
         let parameters = no_grad(|| parameters.for_prediction(device, kind));
-        Ok(Self { model: Classifier::new(config, &parameters, head)?, kind, labels: labels.clone() })
+        let model = Classifier::new(config, &parameters, head)?;
+        let transitions = match &model {
+            Classifier::Crf(model) => model.crf().transitions(),
+            _ => Transitions::constraints(labels.scheme, labels.types.len()),
+        };
+        Ok(Self { model, transitions: Arc::new(transitions), kind, labels: labels.clone() })
     }
 
     /// The labels that it gives.
@@ -40,8 +50,8 @@ impl Tagger {
 
     /// What it finds in each document.
     ///
-    /// Every token is labelled once, from the window whose core it stands in; a span is scored once, from the window
-    /// whose core its first token stands in. `progress` is told the number of tokens after each batch.
+    /// Every token is labelled once, from the window whose core it stands in; a word or a span is scored once, from the
+    /// window whose core its first token stands in. `progress` is told the number of tokens after each batch.
     pub fn findings(
         &self,
         encoder: &TextEncoder,
@@ -51,13 +61,19 @@ impl Tagger {
         let classes = self.labels.len();
         let words: Vec<Vec<Word>> = match self.model {
             Classifier::Token(_) => vec![Vec::new(); documents.len()],
-            Classifier::Span(_) => documents.iter().map(EncodedDocument::words).collect(),
+            _ => documents.iter().map(EncodedDocument::words).collect(),
         };
-        let none = |document: &EncodedDocument| match self.model {
+        let none = |(document, words): (&EncodedDocument, &Vec<Word>)| match &self.model {
             Classifier::Token(_) => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
             Classifier::Span(_) => Findings::Spans(Vec::new()),
+            Classifier::Crf(_) => Findings::Chains(WordScores {
+                scores: vec![0.0; words.len() * classes],
+                starts: chain_starts(&document.windows, words),
+                transitions: Arc::clone(&self.transitions),
+            }),
+            Classifier::Multilabel(_) => Findings::Types(vec![0.0; words.len() * (classes - 1)]),
         };
-        let mut findings: Vec<Findings> = documents.iter().map(none).collect();
+        let mut findings: Vec<Findings> = documents.iter().zip(&words).map(none).collect();
         // Not by the windows' own numbers: documents that were encoded apart may come together.
         let windows: Vec<(usize, &Window)> = documents
             .iter()
@@ -96,11 +112,36 @@ impl Tagger {
                         }
                     }
                 }
+                Answers::Words(scores) => {
+                    for ((row, first), scores) in rows.iter().zip(firsts).zip(scores) {
+                        let (document, Window { core, .. }) = windows[*row];
+                        let (known, outputs) = match &mut findings[document] {
+                            Findings::Chains(known) => (&mut known.scores, classes),
+                            Findings::Types(known) => (known, classes - 1),
+                            Findings::Labels(_) | Findings::Spans(_) => continue,
+                        };
+                        for (at, scores) in (first..).zip(scores.chunks_exact(outputs)) {
+                            if core.contains(&words[document][at].tokens.start) {
+                                known[at * outputs..(at + 1) * outputs].copy_from_slice(scores);
+                            }
+                        }
+                    }
+                }
             }
             progress(batch.tokens());
         }
         findings
     }
+}
+
+/// The words with which a window begins that shows nothing of the one before: rows began so in training.
+fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
+    let fresh = windows.iter().filter(|window| window.tokens.start == window.core.start);
+    let mut starts: Vec<usize> =
+        fresh.map(|window| words.partition_point(|word| word.tokens.start < window.core.start)).collect();
+    starts.retain(|&start| start < words.len());
+    starts.dedup();
+    starts
 }
 
 /// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens

@@ -1,7 +1,7 @@
 use ner_data::{
-    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, align_spans,
-    piece_labels,
+    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, piece_labels,
 };
+use ner_model::Head;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -30,7 +30,7 @@ pub struct TrainingDocument {
     pub labels: Vec<i64>,
     /// The pieces of each word.
     pub words: Vec<Range<usize>>,
-    /// The mentions by their words, overlapping ones too.
+    /// The mentions by their words, as far as the head can say them.
     pub entities: Vec<TaggedEntity>,
     /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
     pub cuts: Vec<usize>,
@@ -79,8 +79,14 @@ impl TrainingDocument {
 }
 
 impl TrainingSet {
-    /// Makes documents into training documents. Mentions that the tags cannot say are as [`align`] leaves them.
-    pub fn new(encoder: &TextEncoder, documents: &[Document], encoded: &[EncodedDocument], labels: &LabelSet) -> Self {
+    /// Makes documents into training documents of a head. What it cannot say is as [`Head::align`] leaves it.
+    pub fn new(
+        encoder: &TextEncoder,
+        documents: &[Document],
+        encoded: &[EncodedDocument],
+        labels: &LabelSet,
+        head: Head,
+    ) -> Self {
         let (prefix, suffix) = encoder.special_ids();
         let mut set = Self {
             documents: Vec::with_capacity(documents.len()),
@@ -101,7 +107,7 @@ impl TrainingSet {
                 id: document.id.clone(),
                 input_ids: encoded.tokens.iter().map(|token| token.id).collect(),
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
-                entities: align_spans(&spans, &document.mentions, labels, words.len()).0,
+                entities: head.align(&spans, &document.mentions, labels).0,
                 words: words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
                 cuts,

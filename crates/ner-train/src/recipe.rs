@@ -1,4 +1,4 @@
-use ner_data::{TagScheme, WindowSize};
+use ner_data::{Decision, TagScheme, WindowSize};
 use ner_model::{Head, LossOptions, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,29 @@ pub enum HeadName {
     Token,
     /// [`Head::Span`].
     Span,
+    /// [`Head::Crf`].
+    Crf,
+    /// [`Head::Multilabel`].
+    Multilabel,
+}
+
+impl std::fmt::Display for HeadName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Token => "token",
+            Self::Span => "span",
+            Self::Crf => "crf",
+            Self::Multilabel => "multilabel",
+        })
+    }
+}
+
+impl std::str::FromStr for HeadName {
+    type Err = serde::de::value::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(serde::de::value::StrDeserializer::new(name))
+    }
 }
 
 /// Everything that decides what a training does, apart from its data and its machine.
@@ -26,6 +49,8 @@ pub struct Recipe {
     pub patience: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Highest learning rate of the head, whose weights begin at random; 0 is that of the encoder.
+    pub head_learning_rate: f64,
     /// Each layer of the encoder learns at this share of the rate of the layer above it (Howard and Ruder 2018); 1 is
     /// the same rate for all.
     pub layer_decay: f64,
@@ -56,13 +81,18 @@ pub struct Recipe {
     pub freeze_embeddings: bool,
     /// Choose on dev, for each type, how much surer than of no mention a model must be; it becomes a part of the model.
     pub thresholds: bool,
-    /// What stands on the encoder: `token` labels tokens, `span` scores every run of words, so that mentions may nest.
+    /// What stands on the encoder: `token` labels tokens; `crf` finds the best sequence of labels of words; `multilabel`
+    /// labels words for each type by itself, so that mentions of different types may overlap; `span` scores every run of
+    /// words, so that mentions may nest.
     pub head: HeadName,
-    /// Tags of the head `token`.
+    /// Tags of the heads `token`, `crf` and `multilabel`: `io`, `bio` or `bioes`.
     pub tag_scheme: TagScheme,
+    /// Whether the head `token` decides for the likeliest sequence that the scheme allows. (`crf` and `multilabel` always
+    /// do.)
+    pub constrained: bool,
     /// Words of the longest mention that the head `span` can find.
     pub longest_span: usize,
-    /// Whether the mentions that the head `span` finds may overlap.
+    /// Whether the mentions that the heads `span` and `multilabel` find may overlap.
     pub overlaps: bool,
     /// Share of a mention's target that the head `span` moves to spans that begin or end one word off (Zhu and Li 2022).
     pub boundary_smoothing: f64,
@@ -89,6 +119,7 @@ impl Default for Recipe {
             epochs: 8,
             patience: 0,
             learning_rate: 3e-4,
+            head_learning_rate: 0.0,
             layer_decay: 1.0,
             r_drop: 1.0,
             warmup: 0.1,
@@ -105,6 +136,7 @@ impl Default for Recipe {
             thresholds: true,
             head: HeadName::Span,
             tag_scheme: TagScheme::Bio,
+            constrained: false,
             longest_span: 24,
             overlaps: false,
             boundary_smoothing: 0.0,
@@ -139,7 +171,7 @@ impl Recipe {
             }
         }
         for (name, value) in
-            [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm), ("r_drop", self.r_drop)]
+            [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm), ("r_drop", self.r_drop), ("head_learning_rate", self.head_learning_rate)]
         {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("{name} = {value}: it must be at least 0"));
@@ -166,11 +198,33 @@ impl Recipe {
         if self.shortest_crop > self.longest_crop {
             return Err("shortest_crop is above longest_crop".into());
         }
-        Ok(())
+        self.check_head()
+    }
+
+    /// Refuses what the head cannot take.
+    fn check_head(&self) -> Result<(), String> {
+        use HeadName::{Crf, Multilabel, Span, Token};
+        let options: [(&str, bool, &[HeadName]); 5] = [
+            ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
+            ("constrained", self.constrained, &[Token]),
+            ("overlaps", self.overlaps, &[Span, Multilabel]),
+            ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel]),
+            ("boundary_smoothing", self.boundary_smoothing > 0.0, &[Span]),
+        ];
+        match options.into_iter().find(|(_, asked, heads)| *asked && !heads.contains(&self.head)) {
+            Some((name, _, heads)) => {
+                let heads: Vec<String> = heads.iter().map(HeadName::to_string).collect();
+                Err(format!("{name}: the head `{}` has none; it is an option of {}", self.head, heads.join(", ")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Share of the learning rate that a parameter of an encoder with so many layers gets.
     pub fn rate_of(&self, name: &str, layers: i64) -> f64 {
+        if name.starts_with("classifier.") && self.head_learning_rate > 0.0 {
+            return self.head_learning_rate / self.learning_rate;
+        }
         let below = match name.split_once("encoder.layer.") {
             Some((_, rest)) => {
                 let layer = rest.split('.').next().and_then(|number| number.parse::<i64>().ok());
@@ -187,7 +241,14 @@ impl Recipe {
         match self.head {
             HeadName::Token => Head::Token,
             HeadName::Span => Head::Span { longest: self.longest_span },
+            HeadName::Crf => Head::Crf { scheme: self.tag_scheme },
+            HeadName::Multilabel => Head::Multilabel { scheme: self.tag_scheme },
         }
+    }
+
+    /// How labels of tokens become mentions.
+    pub const fn decision(&self) -> Decision {
+        if self.constrained { Decision::Constrained } else { Decision::Together }
     }
 
     /// What is asked of the head beside the right answers.
