@@ -506,6 +506,44 @@ mod tests {
     }
 
     #[test]
+    fn constrained_sequences_begin_what_they_go_on_with() {
+        let check = |scheme: TagScheme, rows: &[&[f32]], pieces: usize, decision: Decision, expected: &[(usize, usize)]| {
+            let labels = LabelSet::new(scheme, ["X"]);
+            let word =
+                |at: usize| Word { span: Span::new(at, at + 1), tokens: at * pieces..(at + 1) * pieces, starts_line: false };
+            let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
+            let found = mentions_from_probabilities(&words, &rows.concat(), &labels, decision, false);
+            let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
+            assert_eq!(spans, expected, "{rows:?}, {decision:?}");
+            assert!(found.iter().all(|mention| mention.confidence.is_some()));
+        };
+        // O, B, I. What goes on with nothing is a mention to the one, and not to the other.
+        let unsure: &[&[f32]] = &[&[0.9, 0.05, 0.05], &[0.1, 0.0, 0.9]];
+        check(TagScheme::Bio, unsure, 1, Decision::Together, &[(1, 2)]);
+        check(TagScheme::Bio, unsure, 1, Decision::Constrained, &[]);
+        check(TagScheme::Bio, &[&[0.6, 0.4, 0.0], &[0.1, 0.0, 0.9]], 1, Decision::Constrained, &[(0, 2)]);
+        // O, B, I, E, S, two pieces a word: the first piece says that a mention begins, the last that it ends.
+        let (b, i, e): (&[f32], &[f32], &[f32]) =
+            (&[0.0, 1.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 1.0, 0.0]);
+        check(TagScheme::Bioes, &[b, e, b, e], 2, Decision::Constrained, &[(0, 1), (1, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, e], 2, Decision::Constrained, &[(0, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, i], 2, Decision::Constrained, &[(0, 2)]);
+        check(TagScheme::Io, &[&[0.2, 0.8], &[0.1, 0.9], &[0.9, 0.1]], 1, Decision::Constrained, &[(0, 2)]);
+    }
+
+    #[test]
+    fn types_by_themselves_say_all_but_what_overlaps_its_like() {
+        let units: Vec<Span> = (0..4).map(|at| Span::new(at * 4, at * 4 + 3)).collect();
+        let of = |name: &str, start, end| Mention::new(Span::new(start, end), name);
+        let mentions = [x(0, 11), of("Y", 4, 7), x(4, 7), of("Z", 0, 3), of("Y", 8, 14)];
+        let (entities, misfits) = align_by_type(&units, &mentions, &LabelSet::new(TagScheme::Bio, ["X", "Y"]));
+        let found: Vec<_> = entities.into_iter().map(|entity| (entity.units, entity.entity_type)).collect();
+        assert_eq!(found, [(0..3, 0), (1..2, 1), (2..4, 1)]);
+        let misfits: Vec<_> = misfits.into_iter().map(|misfit| (misfit.mention, misfit.reason)).collect();
+        assert_eq!(misfits, [(2, Overlap), (3, UnknownType), (4, InsideUnit)]);
+    }
+
+    #[test]
     fn the_confidence_is_that_of_the_least_certain_decision() {
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
         let words: Vec<Word> =

@@ -203,6 +203,51 @@ mod tests {
         assert_eq!(found, expected);
     }
 
+    /// Words of one character and one piece, without lines.
+    fn words(count: usize) -> Vec<Word> {
+        (0..count).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: false }).collect()
+    }
+
+    fn places(mentions: &[Mention]) -> Vec<(usize, usize, &str)> {
+        mentions.iter().map(|m| (m.span().start, m.span().end, m.entity_type.as_str())).collect()
+    }
+
+    #[test]
+    fn types_by_themselves_may_overlap() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X", "Y"]);
+        // Log-odds of B-X, I-X, B-Y, I-Y: X on the first three words, Y on the second.
+        let rows = [[8.0, -8.0, -4.0, -4.0], [-8.0, 8.0, 4.0, -4.0], [-8.0, 8.0, -4.0, -4.0], [-8.0, -8.0, -4.0, -1.0]];
+        let findings = Findings::Types(rows.as_flattened().to_vec());
+        let check = |overlaps: bool, offsets: [f32; 2], expected: &[(usize, usize, &str)]| {
+            let allowed = Allowed { overlaps, ..Allowed::default() };
+            let found = mentions_from_findings(&words(4), &findings, &labels, &offsets, allowed);
+            assert_eq!(places(&found), expected);
+            assert!(found.iter().all(|mention| mention.confidence.is_some_and(|sure| sure.value() > 0.5)));
+        };
+        check(true, [0.0, 0.0], &[(0, 3, "X"), (1, 2, "Y")]);
+        check(false, [0.0, 0.0], &[(0, 3, "X")]);
+        check(true, [0.0, -5.0], &[(0, 3, "X")]);
+        check(false, [-9.0, 0.0], &[(1, 2, "Y")]);
+    }
+
+    #[test]
+    fn a_chain_ends_where_the_next_begins() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        // O, B, I: a mention of the second and the third word.
+        let rows = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.5, 3.0], [3.0, 0.0, 0.0]];
+        let transitions = Arc::new(Transitions::constraints(TagScheme::Bio, 1));
+        let check = |starts: &[usize], offset: f32, expected: &[(usize, usize, &str)]| {
+            let scores = rows.as_flattened().to_vec();
+            let scores = WordScores { scores, starts: starts.to_vec(), transitions: Arc::clone(&transitions) };
+            let found = Findings::Chains(scores);
+            let found = mentions_from_findings(&words(4), &found, &labels, &[offset], Allowed::default());
+            assert_eq!(places(&found), expected);
+        };
+        check(&[0], 0.0, &[(1, 3, "X")]);
+        check(&[0, 2], 0.0, &[(1, 2, "X"), (2, 3, "X")]);
+        check(&[0], -4.0, &[]);
+    }
+
     #[test]
     fn spans_are_mentions_where_they_are_more_probable_than_not_and_than_what_they_overlap() {
         check(true, false, 0.0, &[(0, 3), (1, 2), (2, 4)]);

@@ -166,7 +166,10 @@ impl Bert {
 
         // [batch, tokens]
         let input_ids = padded(batch, self.config.pad_token_id).view([rows, width]).to_device(device);
-        let words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        let mut words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        if let Some(dropout) = dropout.as_deref() {
+            words = dropout.embeddings(words);
+        }
         let positions = self.position_embeddings.narrow(0, 0, width);
         let segments = self.token_type_embeddings.select(0, 0);
         // [batch, tokens, hidden]

@@ -82,14 +82,25 @@ pub struct Targets {
 }
 
 /// What is asked of a classifier beside the right answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossOptions {
     /// Share of a token's target that is spread over all labels.
     pub label_smoothing: f64,
     /// Share of a mention's target that is moved to the spans beside it.
     pub boundary_smoothing: f64,
+    /// How much less a decision counts that is right already: the power of one less its probability; 0 is not at all.
+    pub focal: f64,
+    /// Weights of what is outside and of each type; none are all 1.
+    pub class_weights: Vec<f64>,
     /// Weight of the divergence between the two halves of the batch; 0 where it has no such halves.
     pub r_drop: f64,
+}
+
+impl LossOptions {
+    /// Weight of what is outside (0) or of a type (from 1).
+    fn weight_of(&self, class: usize) -> f32 {
+        self.class_weights.get(class).map_or(1.0, |&weight| weight as f32)
+    }
 }
 
 /// What a classifier says of the rows of a batch.
@@ -134,18 +145,22 @@ impl Classifier {
         targets: &Targets,
         kind: Kind,
         dropout: &mut Dropout,
-        options: LossOptions,
+        options: &LossOptions,
     ) -> Tensor {
         let Targets { labels, words, entities } = targets;
         let (loss, apart) = match self {
             Self::Token(model) => {
                 let logits = model.forward(batch, kind, Some(dropout));
-                let loss = cross_entropy(&logits, labels, options.label_smoothing);
+                // Labels of a type: `class_weights` has a value for each type and one more.
+                let types = options.class_weights.len().saturating_sub(1).max(1);
+                let positions = (logits.size()[2] as usize - 1).div_ceil(types).max(1);
+                let weight_of = |_, label: i64| options.weight_of((label as usize).div_ceil(positions));
+                let loss = cross_entropy(&logits, labels, options, weight_of);
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, labels)))
             }
             Self::Span(model) => {
                 let scores = model.forward(batch, words, kind, Some(dropout));
-                let loss = span_cross_entropy(&scores, words, entities, options.boundary_smoothing);
+                let loss = span_cross_entropy(&scores, words, entities, options);
                 (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
             }
             Self::Crf(model) => {
@@ -157,9 +172,11 @@ impl Classifier {
                 let scores = model.forward(batch, words, kind, Some(dropout));
                 let (logits, labels) = decisions(&scores, words, entities, model.scheme());
                 // The mean over words of the sum over types.
-                let types = (scores.size()[2] as usize / model.scheme().width()) as f64;
-                let loss = cross_entropy(&logits, &labels, options.label_smoothing) * types;
-                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types))
+                let types = scores.size()[2] as usize / model.scheme().width();
+                let weight_of =
+                    |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
+                let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
             }
         };
         match apart {

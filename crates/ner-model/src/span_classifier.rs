@@ -1,5 +1,5 @@
 use crate::words::{count, word_states};
-use crate::{Batch, Bert, BertConfig, Dropout, ModelError, Parameters, RowWords};
+use crate::{Batch, Bert, BertConfig, Dropout, LossOptions, ModelError, Parameters, RowWords};
 use ner_data::{FoundSpan, TaggedEntity};
 use tch::{Device, Kind, Tensor};
 
@@ -128,19 +128,37 @@ fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
 /// The mean over the words of a batch of the binary cross-entropy of all spans that begin with them, a scalar.
 ///
 /// `entities` are each row's mentions by its words; one that is longer than the head's longest span is passed over.
-/// `smoothing` moves that share of a mention's target to the spans whose start or end is one word off (Zhu and Li 2022,
-/// "Boundary smoothing for named entity recognition").
+/// `options.boundary_smoothing` moves that share of a mention's target to the spans whose start or end is one word off
+/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` multiplies what a span costs by
+/// (1 - p)^γ, with p the probability of what is right (Lin et al. 2017, "Focal loss", equation 4); class weights
+/// multiply the cost of mentions of a type and of spans that are none.
 pub fn span_cross_entropy(
     scores: &Tensor,
     words: &[RowWords],
     entities: &[Vec<TaggedEntity>],
-    smoothing: f64,
+    options: &LossOptions,
 ) -> Tensor {
-    let target = targets(scores, words, entities, smoothing as f32).to_device(scores.device());
-    let real = real_spans(words, scores);
-    // softplus(x) - x t is the cross-entropy of a logit x with a target t.
-    let losses = (scores.softplus() - scores * target) * real;
-    losses.sum(Kind::Float) / count(words)
+    let target = targets(scores, words, entities, options.boundary_smoothing as f32).to_device(scores.device());
+    let losses = if options.focal == 0.0 && options.class_weights.is_empty() {
+        // softplus(x) - x t is the cross-entropy of a logit x with a target t.
+        scores.softplus() - scores * target
+    } else {
+        let (mut positive, mut negative) = ((-scores).softplus(), scores.softplus());
+        if options.focal > 0.0 {
+            // The power's slope is infinite at 0 where γ is below 1.
+            positive = positive * (-scores).sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
+            negative = negative * scores.sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
+        }
+        if let [none, types @ ..] = options.class_weights.as_slice() {
+            let types: Vec<f32> = types.iter().map(|&weight| weight as f32).collect();
+            positive = positive * Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device());
+            negative = negative * *none;
+        }
+        // Of soft targets a share of each.
+        let rest: Tensor = 1.0 - &target;
+        target * positive + rest * negative
+    };
+    (losses * real_spans(words, scores)).sum(Kind::Float) / count(words)
 }
 
 fn targets(scores: &Tensor, words: &[RowWords], entities: &[Vec<TaggedEntity>], smoothing: f32) -> Tensor {

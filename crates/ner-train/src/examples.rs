@@ -17,6 +17,8 @@ pub struct TrainingSet {
     pub suffix: Vec<u32>,
     /// Number of the mask token.
     pub mask_id: Option<u32>,
+    /// Names of the types by their numbers.
+    pub types: Vec<String>,
 }
 
 /// One document of a training set.
@@ -93,6 +95,7 @@ impl TrainingSet {
             prefix: prefix.to_vec(),
             suffix: suffix.to_vec(),
             mask_id: encoder.mask_id(),
+            types: labels.types.clone(),
         };
         for (document, encoded) in documents.iter().zip(encoded) {
             let words = encoded.words();

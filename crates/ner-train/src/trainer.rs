@@ -1,7 +1,7 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
 use ner_data::shuffled_batches;
-use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, Parameters, Targets};
+use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, LossOptions, Parameters, Targets};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::ops::Range;
@@ -35,9 +35,11 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Trainer<'d> {
     recipe: Recipe,
+    options: LossOptions,
     data: &'d TrainingSet,
     device: Device,
     kind: Kind,
+    hidden_size: i64,
     pub(crate) parameters: Parameters,
     model: Classifier,
     pub(crate) optimizer: AdamW,
@@ -76,19 +78,24 @@ impl<'d> Trainer<'d> {
             return Err(TrainError::Recipe(message));
         }
         let kind = recipe.precision.resolve(device)?;
-        let trained = |name: &str| !(recipe.freeze_embeddings && name.contains("embeddings."));
-        let parameters = parameters.to_device(device).requiring_gradients(trained);
+        let layers = config.num_hidden_layers;
+        if recipe.freeze_layers as i64 > layers {
+            let message = format!("freeze_layers = {}: the encoder has {layers} layers", recipe.freeze_layers);
+            return Err(TrainError::Recipe(message));
+        }
+        let options = recipe.loss_options(&data.types).map_err(TrainError::Recipe)?;
+        let parameters = parameters.to_device(device).requiring_gradients(|name| recipe.trains(name));
         let mut trainer = Self {
             model: Classifier::new(config, &parameters, recipe.head())?,
-            optimizer: AdamW::new(&parameters, recipe.weight_decay, |name| {
-                recipe.rate_of(name, config.num_hidden_layers)
-            }),
+            optimizer: AdamW::new(&parameters, recipe.weight_decay, |name| recipe.rate_of(name, layers)),
             average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
             loss_scale: LossScale::new(kind),
             recipe: recipe.clone(),
+            options,
             data,
             device,
             kind,
+            hidden_size: config.hidden_size,
             parameters,
             step: 0,
             epoch: 0,
@@ -167,20 +174,10 @@ impl<'d> Trainer<'d> {
             // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
             let seed = mix(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
             let (batch, targets) = self.collate(crops, seed);
-            let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
-            let loss = self.model.loss(&batch, &targets, self.kind, &mut dropout, self.recipe.loss_options());
-            let value = loss.double_value(&[]);
+            let (value, found) = self.gradients(&batch, &targets, seed, scale / batches.len() as f64);
             if !value.is_finite() {
                 return Err(self.not_finite("loss", value, crops));
             }
-            // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear
-            // them and another to add.
-            let found = Tensor::run_backward(
-                &[loss * (scale / batches.len() as f64)],
-                &self.optimizer.parameters(),
-                false,
-                false,
-            );
             if gradients.is_empty() {
                 gradients = found;
             } else {
@@ -219,10 +216,44 @@ impl<'d> Trainer<'d> {
         })
     }
 
+    /// The loss of a batch, and the gradients of `factor` times it; none where it is no number.
+    fn gradients(&self, batch: &Batch, targets: &Targets, seed: u64, factor: f64) -> (f64, Vec<Tensor>) {
+        let mut dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
+        let mut parameters = self.optimizer.parameters();
+        // Nothing yet: what makes the loss grow is its gradient there.
+        let size = [batch.rows.len() as i64, batch.width() as i64, self.hidden_size];
+        let origin = (self.recipe.adversarial > 0.0)
+            .then(|| Tensor::zeros(size, (Kind::Float, self.device)).set_requires_grad(true));
+        if let Some(origin) = &origin {
+            dropout.perturbation = Some(origin.shallow_clone());
+            parameters.push(origin);
+        }
+        let loss = self.model.loss(batch, targets, self.kind, &mut dropout, &self.options);
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return (value, Vec::new());
+        }
+        // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear
+        // them and another to add.
+        let mut found = Tensor::run_backward(&[loss * factor], &parameters, false, false);
+        if origin.is_some()
+            && let Some(uphill) = found.pop()
+        {
+            let norm = uphill.norm_scalaropt_dim(2.0, [1, 2], true).clamp_min(1e-12);
+            // The same dropout as before: a stream is a function of its seed.
+            dropout = Dropout::new(seed, self.device, self.recipe.dropout, self.recipe.attention_dropout);
+            dropout.perturbation = Some(uphill / norm * self.recipe.adversarial);
+            let loss = self.model.loss(batch, targets, self.kind, &mut dropout, &self.options);
+            let more = Tensor::run_backward(&[loss * factor], &self.optimizer.parameters(), false, false);
+            found.iter_mut().zip(&more).for_each(|(sum, more)| *sum += more);
+        }
+        (value, found)
+    }
+
     /// The crops as a batch, some of their pieces masked, and what they should be taken for.
     fn collate(&self, crops: &[Crop], seed: u64) -> (Batch, Targets) {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
-        let TrainingSet { documents, prefix, suffix, mask_id } = self.data;
+        let TrainingSet { documents, prefix, suffix, mask_id, .. } = self.data;
         let (mut batch, mut targets) = (Batch::default(), Targets::default());
         for crop in crops {
             let document = &documents[crop.document];
