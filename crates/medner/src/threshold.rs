@@ -48,14 +48,15 @@ pub fn decide(
     documents.map(decide).collect()
 }
 
-/// What has to be added to the head's bias, which has a value for each label or for each type.
+/// What has to be added to the head's bias, which has a value for each label, for each but `O`, or for each type.
 pub fn as_bias(offsets: &[f32], labels: &LabelSet, head: Head) -> Vec<f32> {
     let of_label = |label: usize| match labels.tag(label) {
         Tag::Outside => 0.0,
         Tag::Entity(_, entity_type) => offsets[entity_type],
     };
     match head {
-        Head::Token => (0..labels.len()).map(of_label).collect(),
+        Head::Token | Head::Crf { .. } => (0..labels.len()).map(of_label).collect(),
+        Head::Multilabel { .. } => (1..labels.len()).map(of_label).collect(),
         Head::Span { .. } => offsets.to_vec(),
     }
 }

@@ -11,7 +11,7 @@ use crate::run_record::{
 use crate::tracking::{self, Tracking};
 use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
-use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
+use ner_data::{DatasetDescription, LabelSet, Split, Splits, TextEncoder};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_model::{
     BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, Unannotated, find_device, load_encoder,
@@ -19,7 +19,7 @@ use ner_model::{
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
-use ner_train::{Recipe, Trainer, TrainingSet, restore_state, save_state};
+use ner_train::{HeadName, Recipe, Trainer, TrainingSet, restore_state, save_state};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,9 @@ pub struct Args {
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
     #[arg(long, value_name = "ENCODER")]
     encoder: Option<String>,
+    /// What stands on the encoder: span, token, crf or multilabel
+    #[arg(long)]
+    head: Option<HeadName>,
     /// Passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -78,7 +81,7 @@ pub struct Args {
     #[arg(long)]
     keep_text: bool,
     /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "epochs", "seed",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "head", "epochs", "seed",
         "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
     resume: Option<String>,
     /// Splits to learn from. With train+dev nothing is left to choose by: all epochs are trained, the last is kept, and
@@ -107,6 +110,7 @@ impl Args {
     fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
         let description = corpus::describe(dataset)?.description;
         let mut recipe = recipe_for(&description, &[&file.recipe])?;
+        recipe.head = self.head.unwrap_or(recipe.head);
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
@@ -270,7 +274,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         line_boundaries: corpus.description.line_boundaries,
         head: plan.recipe.head(),
         overlaps: plan.recipe.overlaps,
-        decision: Decision::Together,
+        decision: plan.recipe.decision(),
         categories: corpus.description.categories.clone(),
     };
     let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
@@ -292,14 +296,14 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
             );
         }
     }
-    let mut data = training_set(&encoder, &train, &labels);
+    let mut data = training_set(&encoder, &train, &labels, plan.recipe.head());
     let offsets = match &plan.thresholds_from {
         Some(from) => from.for_types(&labels.types)?,
         None => vec![0.0; labels.types.len()],
     };
     if plan.train_on == TrainOn::TrainAndDev {
         ensure!(plan.recipe.patience == 0, "patience needs a dev split, and --train-on train+dev leaves none");
-        data.documents.extend(training_set(&encoder, &dev, &labels).documents);
+        data.documents.extend(training_set(&encoder, &dev, &labels, plan.recipe.head()).documents);
         let thresholds = match &plan.thresholds_from {
             Some(from) => format!("the thresholds are those of run {}", from.run),
             None => "no thresholds are chosen".into(),
@@ -606,8 +610,8 @@ fn finish(
 }
 
 /// A split to learn from, each document with what its corpus leaves open.
-fn training_set(encoder: &TextEncoder, split: &EncodedSplit<'_>, labels: &LabelSet) -> TrainingSet {
-    let mut set = TrainingSet::new(encoder, split.documents, &split.encoded, labels);
+fn training_set(encoder: &TextEncoder, split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> TrainingSet {
+    let mut set = TrainingSet::new(encoder, split.documents, &split.encoded, labels, head);
     for (at, document) in set.documents.iter_mut().enumerate() {
         document.unannotated = split.types_of(at).map(|types| Unannotated::of(labels, types));
     }
@@ -628,13 +632,9 @@ impl CorpusRecord {
 }
 
 fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet, head: Head) -> Splits<usize> {
-    let misfits = |words: &[Span], mentions: &[Mention]| match head {
-        Head::Token => align(words, mentions, labels).misfits,
-        Head::Span { longest } => align_spans(words, mentions, labels, longest).1,
-    };
     let count = |split: &EncodedSplit<'_>| {
         let pairs = split.documents.iter().zip(&split.encoded);
-        pairs.map(|(document, encoded)| misfits(&encoded.word_spans(), &document.mentions).len()).sum()
+        pairs.map(|(document, encoded)| head.align(&encoded.word_spans(), &document.mentions, labels).1.len()).sum()
     };
     Splits { train: count(train), dev: count(dev), test: count(test) }
 }

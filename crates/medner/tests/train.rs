@@ -61,6 +61,29 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
 }
 
 #[test]
+fn every_head_is_trained_scored_again_and_annotates() {
+    let bench = Bench::new();
+    let note = bench.path("note.txt");
+    fs::write(&note, "Aspirin caused liver failure.").unwrap();
+    for head in ["token", "crf", "multilabel"] {
+        let trained = bench.json(&["train", "bc5cdr", "--head", head, "--epochs", "1"]);
+        let run = trained["run"].as_str().unwrap();
+        assert!(trained["overall"]["support"].as_u64().unwrap() > 0);
+        assert_eq!(bench.json(&["eval", "bc5cdr", "--run", run]), trained, "{head}");
+        let model = bench.path("runs/bc5cdr").join(run).join("model");
+        let config: Value = serde_json::from_slice(&fs::read(model.join("config.json")).unwrap()).unwrap();
+        let known = &config["medner"]["head"];
+        assert!(known == head || known[head]["scheme"] == "bio", "{known}");
+        let mut annotate = Command::cargo_bin("medner").unwrap();
+        annotate.args(["annotate", "--to", "jsonl", "--model"]).arg(model).arg(&note).assert().success();
+    }
+    fs::write(bench.path("recipe.toml"), "label_smoothing = 0.1\noverlap = 32\n").unwrap();
+    let message = bench.fails(&["train", "bc5cdr", "--head", "crf"]);
+    assert!(message.contains("label_smoothing: the head `crf` has none"), "{message}");
+    assert!(bench.fails(&["train", "bc5cdr", "--head", "crv"]).contains("unknown variant `crv`"));
+}
+
+#[test]
 fn what_cannot_be_trained_is_said() {
     let bench = Bench::new();
     let fails = |extra: &[&str], expected: &str| {

@@ -1,4 +1,4 @@
-use crate::{Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity, Word};
+use crate::{ChainEntity, Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity, Transitions, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -61,7 +61,33 @@ impl std::fmt::Display for MisfitReason {
 ///
 /// `units` are ascending and do not overlap. Where mentions overlap, the longest is tagged; of two as long, the first.
 pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignment {
-    let mut order: Vec<usize> = (0..mentions.len()).collect();
+    let all: Vec<usize> = (0..mentions.len()).collect();
+    align_some(units, mentions, &all, labels)
+}
+
+/// The mentions of a document as runs of its units, those of different types whatever they overlap, and what tags of
+/// each type by itself cannot say exactly. Of mentions of one type that overlap, the longest is taken.
+pub fn align_by_type(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+    let (mut entities, mut misfits) = (Vec::new(), Vec::new());
+    // What has an unknown type is a group, too, so that it is counted.
+    for of_type in labels.types.iter().map(Some).chain([None]) {
+        let is_of_type = |&at: &usize| match of_type {
+            Some(name) => mentions[at].entity_type == *name,
+            None => labels.type_id(&mentions[at].entity_type).is_none(),
+        };
+        let group: Vec<usize> = (0..mentions.len()).filter(is_of_type).collect();
+        let found = align_some(units, mentions, &group, labels);
+        entities.extend(found.entities);
+        misfits.extend(found.misfits);
+    }
+    entities.sort_by_key(|entity| (entity.units.start, entity.units.end, entity.entity_type));
+    misfits.sort_by_key(|misfit| misfit.mention);
+    (entities, misfits)
+}
+
+/// Tags the mentions with these places in the list.
+fn align_some(units: &[Span], mentions: &[Mention], which: &[usize], labels: &LabelSet) -> Alignment {
+    let mut order = which.to_vec();
     order.sort_by_key(|&at| (std::cmp::Reverse(mentions[at].span().len()), mentions[at].span().start, at));
     let mut taken = vec![false; units.len()];
     let mut entities: Vec<(TaggedEntity, usize)> = Vec::new();
@@ -166,6 +192,10 @@ pub enum Decision {
     /// The first alone, by its likeliest label: transformers' aggregation strategy `first`. For models that were
     /// trained on the labels of first pieces, whose other pieces mean nothing.
     FirstPiece,
+    /// All together, and of all sequences that the scheme allows the likeliest is taken (Viterbi), so that none goes on
+    /// with what never began. What is between the positions of a type is for the first piece to say where a mention
+    /// begins, and for the last where it ends.
+    Constrained,
 }
 
 /// The mentions that a tagger's probabilities say: `probabilities` is `[pieces, labels]`, row by row.
@@ -191,6 +221,12 @@ pub fn mentions_from_probabilities(
         rows: probabilities,
         decision,
     };
+    if decision == Decision::Constrained {
+        let scores: Vec<f32> = words.iter().flat_map(|word| tagger.word_scores(word)).collect();
+        let transitions = Transitions::constraints(labels.scheme, labels.types.len());
+        let found = transitions.entities(&scores, &line_breaks(words, line_boundaries));
+        return found.into_iter().map(|found| mention_of(words, &found, labels)).collect();
+    }
     let decided: Vec<Option<Decided>> = words.iter().map(|word| tagger.decide(word)).collect();
     let mut entities: Vec<TaggedEntity> = Vec::new();
     let mut open = None;
@@ -217,6 +253,22 @@ pub fn mentions_from_probabilities(
     entities.into_iter().map(to_mention).collect()
 }
 
+/// Where nothing goes on: words that begin a line, where that ends mentions.
+pub(crate) fn line_breaks(words: &[Word], line_boundaries: bool) -> Vec<bool> {
+    words.iter().map(|word| line_boundaries && word.starts_line).collect()
+}
+
+/// An entity of words as a mention, whose confidence is its probability.
+pub(crate) fn mention_of(words: &[Word], found: &ChainEntity, labels: &LabelSet) -> Mention {
+    let ChainEntity { entity: TaggedEntity { units, entity_type }, probability } = found;
+    let span = Span::new(words[units.start].span.start, words[units.end - 1].span.end);
+    let mention = Mention::new(span, labels.types[*entity_type].as_str());
+    Mention { confidence: Confidence::new(*probability), ..mention }
+}
+
+/// A probability below this counts as this: nothing is impossible but what the scheme forbids.
+const LEAST: f32 = 1e-30;
+
 /// Probabilities of the tags, and who decides by them.
 struct Probabilities<'p> {
     tags: Vec<Tag>,
@@ -239,7 +291,7 @@ impl Probabilities<'_> {
     /// Rows of the pieces that decide what a word is.
     fn rows_of(&self, word: &Word) -> &[f32] {
         let end = match self.decision {
-            Decision::Together => word.tokens.end,
+            Decision::Together | Decision::Constrained => word.tokens.end,
             Decision::FirstPiece => word.tokens.start + 1,
         };
         &self.rows[word.tokens.start * self.tags.len()..end * self.tags.len()]
@@ -278,6 +330,50 @@ impl Probabilities<'_> {
             }
         }
         (begins, goes_on)
+    }
+
+    /// Logarithm of the probability of each tag of a word: the mean of its pieces says whether it is outside or of which
+    /// type, the first piece whether a mention begins with it, and the last whether one ends.
+    fn word_scores(&self, word: &Word) -> Vec<f32> {
+        let rows = self.rows_of(word);
+        let width = self.tags.len();
+        let pieces = (rows.len() / width) as f32;
+        let (first, last) = (&rows[..width], &rows[rows.len() - width..]);
+        let share = |row: &[f32], of_type: usize, counts: fn(Position) -> bool| -> f32 {
+            let (mut sum, mut all) = (0.0, 0.0);
+            for (tag, probability) in self.tags.iter().zip(row) {
+                if let Tag::Entity(position, found) = tag
+                    && *found == of_type
+                {
+                    all += probability;
+                    sum += if counts(*position) { *probability } else { 0.0 };
+                }
+            }
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let begins = |of_type| share(first, of_type, |position| matches!(position, Position::Begin | Position::Single));
+        let ends = |of_type| share(last, of_type, |position| matches!(position, Position::End | Position::Single));
+        let has =
+            |position: Position| self.tags.iter().any(|tag| matches!(tag, Tag::Entity(found, _) if *found == position));
+        let (marks_begin, marks_end) = (has(Position::Begin), has(Position::End));
+        let probability = |tag: &Tag| match *tag {
+            Tag::Outside => rows.iter().step_by(width).sum::<f32>() / pieces,
+            Tag::Entity(position, of_type) => {
+                let (begins, ends) = (begins(of_type), ends(of_type));
+                let begin = match position {
+                    Position::Begin | Position::Single => begins,
+                    Position::Inside | Position::End if marks_begin => 1.0 - begins,
+                    Position::Inside | Position::End => 1.0,
+                };
+                let end = match position {
+                    Position::End | Position::Single => ends,
+                    Position::Begin | Position::Inside if marks_end => 1.0 - ends,
+                    Position::Begin | Position::Inside => 1.0,
+                };
+                self.inside(word, of_type) * begin * end
+            }
+        };
+        self.tags.iter().map(|tag| probability(tag).max(LEAST).ln()).collect()
     }
 
     /// Probability that a word is of this type: the mean over the pieces that decide.
@@ -408,6 +504,48 @@ mod tests {
         check(["I-X", "I-X", "O", "I-X"], &[(0, 2), (3, 4)]);
         check(["I-X", "I-Y", "B-X", "I-X"], &[(0, 1), (1, 2), (2, 4)]);
         check(["B-X", "E-X", "I-X", "S-X"], &[(0, 2), (2, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn constrained_sequences_begin_what_they_go_on_with() {
+        let check =
+            |scheme: TagScheme, rows: &[&[f32]], pieces: usize, decision: Decision, expected: &[(usize, usize)]| {
+                let labels = LabelSet::new(scheme, ["X"]);
+                let word = |at: usize| Word {
+                    span: Span::new(at, at + 1),
+                    tokens: at * pieces..(at + 1) * pieces,
+                    starts_line: false,
+                };
+                let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
+                let found = mentions_from_probabilities(&words, &rows.concat(), &labels, decision, false);
+                let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
+                assert_eq!(spans, expected, "{rows:?}, {decision:?}");
+                assert!(found.iter().all(|mention| mention.confidence.is_some()));
+            };
+        // O, B, I. What goes on with nothing is a mention to the one, and not to the other.
+        let unsure: &[&[f32]] = &[&[0.9, 0.05, 0.05], &[0.1, 0.0, 0.9]];
+        check(TagScheme::Bio, unsure, 1, Decision::Together, &[(1, 2)]);
+        check(TagScheme::Bio, unsure, 1, Decision::Constrained, &[]);
+        check(TagScheme::Bio, &[&[0.6, 0.4, 0.0], &[0.1, 0.0, 0.9]], 1, Decision::Constrained, &[(0, 2)]);
+        // O, B, I, E, S, two pieces a word: the first piece says that a mention begins, the last that it ends.
+        let (b, i, e): (&[f32], &[f32], &[f32]) =
+            (&[0.0, 1.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 1.0, 0.0]);
+        check(TagScheme::Bioes, &[b, e, b, e], 2, Decision::Constrained, &[(0, 1), (1, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, e], 2, Decision::Constrained, &[(0, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, i], 2, Decision::Constrained, &[(0, 2)]);
+        check(TagScheme::Io, &[&[0.2, 0.8], &[0.1, 0.9], &[0.9, 0.1]], 1, Decision::Constrained, &[(0, 2)]);
+    }
+
+    #[test]
+    fn types_by_themselves_say_all_but_what_overlaps_its_like() {
+        let units: Vec<Span> = (0..4).map(|at| Span::new(at * 4, at * 4 + 3)).collect();
+        let of = |name: &str, start, end| Mention::new(Span::new(start, end), name);
+        let mentions = [x(0, 11), of("Y", 4, 7), x(4, 7), of("Z", 0, 3), of("Y", 8, 14)];
+        let (entities, misfits) = align_by_type(&units, &mentions, &LabelSet::new(TagScheme::Bio, ["X", "Y"]));
+        let found: Vec<_> = entities.into_iter().map(|entity| (entity.units, entity.entity_type)).collect();
+        assert_eq!(found, [(0..3, 0), (1..2, 1), (2..4, 1)]);
+        let misfits: Vec<_> = misfits.into_iter().map(|misfit| (misfit.mention, misfit.reason)).collect();
+        assert_eq!(misfits, [(2, Overlap), (3, UnknownType), (4, InsideUnit)]);
     }
 
     #[test]

@@ -1,5 +1,9 @@
-use crate::{Confidence, Decision, LabelSet, Mention, Span, Tag, Word, mentions_from_probabilities};
+use crate::align::{line_breaks, mention_of};
+use crate::{
+    ChainEntity, Confidence, Decision, LabelSet, Mention, Span, Tag, Transitions, Word, mentions_from_probabilities,
+};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What a model says of a document before anything is decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -8,6 +12,22 @@ pub enum Findings {
     Labels(Vec<f32>),
     /// Of a head that scores spans: those that are not out of the question.
     Spans(Vec<FoundSpan>),
+    /// Of a head that scores the labels of words along a chain.
+    Chains(WordScores),
+    /// Of a head that decides for each type by itself: log-odds of its positions against being outside of it, `[words,
+    /// labels less one]`, row by row.
+    Types(Vec<f32>),
+}
+
+/// Scores of words and of what may stand beside each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WordScores {
+    /// `[words, labels]` in log space, row by row.
+    pub scores: Vec<f32>,
+    /// The words with which a chain begins (as rows did in training), ascending; the first is 0 where there is one.
+    pub starts: Vec<usize>,
+    /// Those of the model.
+    pub transitions: Arc<Transitions>,
 }
 
 /// A span of words that may be a mention.
@@ -26,17 +46,18 @@ pub struct FoundSpan {
 pub struct Allowed {
     /// Whether none goes on behind a line break.
     pub line_boundaries: bool,
-    /// Whether they may share words. (Only a head that scores spans can find such.)
+    /// Whether they may share words. (A head that scores spans finds such, and one that decides for each type by itself.)
     pub overlaps: bool,
     /// Which pieces of a word decide what it is, where tokens are labelled.
     pub decision: Decision,
 }
 
-/// Decides which mentions a document has: those that are more probable than not, once `offsets`, one for each type, are
-/// added to the log-odds.
+/// Decides which mentions a document has, once `offsets`, one for each type, are added to the scores of its labels or
+/// the log-odds of its spans: spans that are more probable than not, the likeliest label of each word, or the best
+/// sequence of labels that the scheme allows.
 ///
 /// Where mentions may not overlap, the more probable span wins, and of two as probable the one that stands first. The
-/// confidence of a span is its probability, the offset included.
+/// confidence of a span is its probability, the offset included: in a chain that of all sequences that hold it.
 pub fn mentions_from_findings(
     words: &[Word],
     findings: &Findings,
@@ -64,7 +85,68 @@ pub fn mentions_from_findings(
             mentions_from_probabilities(words, &rows, labels, allowed.decision, allowed.line_boundaries)
         }
         Findings::Spans(found) => mentions_from_spans(words, found, labels, offsets, allowed),
+        Findings::Chains(found) => mentions_from_chains(words, found, labels, offsets, allowed),
+        Findings::Types(scores) => mentions_by_type(words, scores, labels, offsets, allowed),
     }
+}
+
+fn mentions_from_chains(
+    words: &[Word],
+    found: &WordScores,
+    labels: &LabelSet,
+    offsets: &[f32],
+    allowed: Allowed,
+) -> Vec<Mention> {
+    let WordScores { scores, starts, transitions } = found;
+    let width = transitions.labels();
+    let offset = |label: usize| match labels.tag(label) {
+        Tag::Outside => 0.0,
+        Tag::Entity(_, entity_type) => offsets[entity_type],
+    };
+    let of_labels: Vec<f32> = (0..width).map(offset).collect();
+    let mut mentions = Vec::new();
+    for (at, &start) in starts.iter().enumerate() {
+        let end = starts.get(at + 1).copied().unwrap_or(words.len());
+        let scores = &scores[start * width..end * width];
+        let scores: Vec<f32> =
+            scores.iter().zip(of_labels.iter().cycle()).map(|(score, offset)| score + offset).collect();
+        let words = &words[start..end];
+        let found = transitions.entities(&scores, &line_breaks(words, allowed.line_boundaries));
+        mentions.extend(found.into_iter().map(|found| mention_of(words, &found, labels)));
+    }
+    mentions
+}
+
+fn mentions_by_type(
+    words: &[Word],
+    scores: &[f32],
+    labels: &LabelSet,
+    offsets: &[f32],
+    allowed: Allowed,
+) -> Vec<Mention> {
+    let width = labels.scheme.width();
+    let transitions = Transitions::constraints(labels.scheme, 1);
+    let breaks = line_breaks(words, allowed.line_boundaries);
+    let mut found = Vec::new();
+    for (entity_type, offset) in offsets.iter().enumerate() {
+        let of_type = |row: &[f32]| -> Vec<f32> {
+            let positions = row[entity_type * width..(entity_type + 1) * width].iter().map(|score| score + offset);
+            // What is outside is what the log-odds are against.
+            [0.0].into_iter().chain(positions).collect()
+        };
+        let scores: Vec<f32> = scores.chunks_exact(labels.types.len() * width).flat_map(of_type).collect();
+        let entities = transitions.entities(&scores, &breaks).into_iter();
+        found.extend(entities.map(|ChainEntity { entity, probability }| FoundSpan {
+            words: entity.units,
+            entity_type,
+            probability,
+        }));
+    }
+    surest(words, found.iter().map(|span| (log_odds(span), span)).collect(), labels, allowed)
+}
+
+fn log_odds(span: &FoundSpan) -> f32 {
+    (span.probability / (1.0 - span.probability)).ln()
 }
 
 fn mentions_from_spans(
@@ -76,9 +158,15 @@ fn mentions_from_spans(
 ) -> Vec<Mention> {
     let crosses_line =
         |span: &FoundSpan| words[span.words.start + 1..span.words.end].iter().any(|word| word.starts_line);
-    let surer = |span: &FoundSpan| (span.probability / (1.0 - span.probability)).ln() + offsets[span.entity_type];
+    let surer = |span: &FoundSpan| log_odds(span) + offsets[span.entity_type];
     let mut likely: Vec<(f32, &FoundSpan)> = found.iter().map(|span| (surer(span), span)).collect();
     likely.retain(|(odds, span)| *odds > 0.0 && !(allowed.line_boundaries && crosses_line(span)));
+    surest(words, likely, labels, allowed)
+}
+
+/// Mentions of the spans, each with its log-odds; where they may not overlap, of those that are surer than what they
+/// overlap.
+fn surest(words: &[Word], mut likely: Vec<(f32, &FoundSpan)>, labels: &LabelSet, allowed: Allowed) -> Vec<Mention> {
     likely.sort_by(|(a, left), (b, right)| {
         let place = |span: &FoundSpan| (span.words.start, span.words.end, span.entity_type);
         b.total_cmp(a).then(place(left).cmp(&place(right)))
@@ -116,6 +204,51 @@ mod tests {
         let mentions = mentions_from_findings(&words, &findings, &labels, &[offset], allowed);
         let found: Vec<(usize, usize)> = mentions.iter().map(|m| (m.span().start, m.span().end)).collect();
         assert_eq!(found, expected);
+    }
+
+    /// Words of one character and one piece, without lines.
+    fn words(count: usize) -> Vec<Word> {
+        (0..count).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: false }).collect()
+    }
+
+    fn places(mentions: &[Mention]) -> Vec<(usize, usize, &str)> {
+        mentions.iter().map(|m| (m.span().start, m.span().end, m.entity_type.as_str())).collect()
+    }
+
+    #[test]
+    fn types_by_themselves_may_overlap() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X", "Y"]);
+        // Log-odds of B-X, I-X, B-Y, I-Y: X on the first three words, Y on the second.
+        let rows = [[8.0, -8.0, -4.0, -4.0], [-8.0, 8.0, 4.0, -4.0], [-8.0, 8.0, -4.0, -4.0], [-8.0, -8.0, -4.0, -1.0]];
+        let findings = Findings::Types(rows.as_flattened().to_vec());
+        let check = |overlaps: bool, offsets: [f32; 2], expected: &[(usize, usize, &str)]| {
+            let allowed = Allowed { overlaps, ..Allowed::default() };
+            let found = mentions_from_findings(&words(4), &findings, &labels, &offsets, allowed);
+            assert_eq!(places(&found), expected);
+            assert!(found.iter().all(|mention| mention.confidence.is_some_and(|sure| sure.value() > 0.5)));
+        };
+        check(true, [0.0, 0.0], &[(0, 3, "X"), (1, 2, "Y")]);
+        check(false, [0.0, 0.0], &[(0, 3, "X")]);
+        check(true, [0.0, -5.0], &[(0, 3, "X")]);
+        check(false, [-9.0, 0.0], &[(1, 2, "Y")]);
+    }
+
+    #[test]
+    fn a_chain_ends_where_the_next_begins() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        // O, B, I: a mention of the second and the third word.
+        let rows = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.5, 3.0], [3.0, 0.0, 0.0]];
+        let transitions = Arc::new(Transitions::constraints(TagScheme::Bio, 1));
+        let check = |starts: &[usize], offset: f32, expected: &[(usize, usize, &str)]| {
+            let scores = rows.as_flattened().to_vec();
+            let scores = WordScores { scores, starts: starts.to_vec(), transitions: Arc::clone(&transitions) };
+            let found = Findings::Chains(scores);
+            let found = mentions_from_findings(&words(4), &found, &labels, &[offset], Allowed::default());
+            assert_eq!(places(&found), expected);
+        };
+        check(&[0], 0.0, &[(1, 3, "X")]);
+        check(&[0, 2], 0.0, &[(1, 2, "X"), (2, 3, "X")]);
+        check(&[0], -4.0, &[]);
     }
 
     #[test]

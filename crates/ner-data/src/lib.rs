@@ -5,6 +5,7 @@
 
 mod align;
 mod batches;
+mod chain;
 pub mod dataset;
 mod diagnostic;
 mod document;
@@ -24,15 +25,16 @@ mod tags;
 mod tokenize;
 
 pub use align::{
-    Alignment, Decision, Misfit, MisfitReason, align, align_spans, mentions_from_probabilities, mentions_of,
-    piece_labels,
+    Alignment, Decision, Misfit, MisfitReason, align, align_by_type, align_spans, mentions_from_probabilities,
+    mentions_of, piece_labels,
 };
 pub use batches::{batches_by_length, shuffled_batches};
+pub use chain::{ChainEntity, Transitions};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};
 pub use ensemble::{Elected, mean_findings, vote};
-pub use findings::{Allowed, Findings, FoundSpan, mentions_from_findings};
+pub use findings::{Allowed, Findings, FoundSpan, WordScores, mentions_from_findings};
 pub use format::{Documents, Format, FormatOptions, Writer};
 pub use loss::{Fate, Item, Loss, LossReport, Tally};
 pub use sentences::sentences;

@@ -26,6 +26,64 @@ impl TagScheme {
         }
     }
 
+    /// Labels of one type.
+    pub const fn width(self) -> usize {
+        self.positions().len()
+    }
+
+    /// The tag with this number: `O` is 0, then come the positions of each type in turn.
+    pub fn tag(self, label: usize) -> Tag {
+        let positions = self.positions();
+        label
+            .checked_sub(1)
+            .map_or(Tag::Outside, |at| Tag::Entity(positions[at % positions.len()], at / positions.len()))
+    }
+
+    /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).
+    pub fn label(self, tag: Tag) -> usize {
+        let Tag::Entity(position, entity_type) = tag else { return 0 };
+        let positions = self.positions();
+        let inside = positions.iter().position(|&known| known == Position::Inside);
+        let at = positions.iter().position(|&known| known == position).or(inside).unwrap_or(0);
+        1 + entity_type * positions.len() + at
+    }
+
+    /// Label numbers of `units` units that hold `entities`, which must not overlap.
+    pub fn encode(self, units: usize, entities: &[TaggedEntity]) -> Vec<usize> {
+        let mut labels = vec![0; units];
+        for entity in entities {
+            for (at, unit) in entity.units.clone().enumerate() {
+                labels[unit] = self.label(Tag::Entity(self.position(at, entity.units.len()), entity.entity_type));
+            }
+        }
+        labels
+    }
+
+    /// Whether `to` may stand behind `from`; none of a tag is the beginning or the end of a text.
+    pub fn allows(self, from: Option<Tag>, to: Option<Tag>) -> bool {
+        match self {
+            Self::Io => true,
+            // What goes on needs something of its type before it.
+            Self::Bio => match (from, to) {
+                (Some(Tag::Entity(_, before)), Some(Tag::Entity(Position::Inside, goes_on))) => before == goes_on,
+                (_, Some(Tag::Entity(Position::Inside, _))) => false,
+                _ => true,
+            },
+            // And what has begun must be ended.
+            Self::Bioes => {
+                let open = match from {
+                    Some(Tag::Entity(Position::Begin | Position::Inside, open)) => Some(open),
+                    _ => None,
+                };
+                let goes_on = match to {
+                    Some(Tag::Entity(Position::Inside | Position::End, goes_on)) => Some(goes_on),
+                    _ => None,
+                };
+                open == goes_on
+            }
+        }
+    }
+
     /// Position of the unit `at` in an entity of `len` units.
     const fn position(self, at: usize, len: usize) -> Position {
         match self {
@@ -185,20 +243,13 @@ impl LabelSet {
 
     /// The tag with number `id`; panics where `id` is not below [`len`](Self::len).
     pub fn tag(&self, id: usize) -> Tag {
-        let Some(at) = id.checked_sub(1) else { return Tag::Outside };
-        let positions = self.scheme.positions();
-        let entity_type = at / positions.len();
-        assert!(entity_type < self.types.len(), "label {id} of {}", self.len());
-        Tag::Entity(positions[at % positions.len()], entity_type)
+        assert!(id < self.len(), "label {id} of {}", self.len());
+        self.scheme.tag(id)
     }
 
     /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).
     pub fn id(&self, tag: Tag) -> usize {
-        let Tag::Entity(position, entity_type) = tag else { return 0 };
-        let positions = self.scheme.positions();
-        let inside = positions.iter().position(|&known| known == Position::Inside);
-        let at = positions.iter().position(|&known| known == position).or(inside).unwrap_or(0);
-        1 + entity_type * positions.len() + at
+        self.scheme.label(tag)
     }
 
     /// Number of the type named `name`.
@@ -208,13 +259,7 @@ impl LabelSet {
 
     /// Label numbers of `units` units that hold `entities`, which must not overlap.
     pub fn encode(&self, units: usize, entities: &[TaggedEntity]) -> Vec<usize> {
-        let mut ids = vec![0; units];
-        for entity in entities {
-            for (at, unit) in entity.units.clone().enumerate() {
-                ids[unit] = self.id(Tag::Entity(self.scheme.position(at, entity.units.len()), entity.entity_type));
-            }
-        }
-        ids
+        self.scheme.encode(units, entities)
     }
 
     /// The entities that a sequence of label numbers says, in order.
@@ -288,6 +333,18 @@ mod tests {
             for scheme in [TagScheme::Bio, TagScheme::Bioes] {
                 let labels = LabelSet::new(scheme, ["a", "b"]);
                 prop_assert_eq!(labels.decode(&labels.encode(at + 1, &entities)), entities.clone());
+            }
+        }
+
+        #[test]
+        fn what_is_allowed_is_what_entities_are_written_as(ids in prop::collection::vec(0usize..9, 1..7)) {
+            for scheme in SCHEMES {
+                let labels = LabelSet::new(scheme, ["a", "b"]);
+                let ids: Vec<usize> = ids.iter().map(|id| id % labels.len()).collect();
+                let tags: Vec<Option<Tag>> = ids.iter().map(|&id| Some(labels.tag(id))).collect();
+                let pairs = [None].into_iter().chain(tags.clone()).zip(tags.into_iter().chain([None]));
+                let allowed = pairs.into_iter().all(|(from, to)| scheme.allows(from, to));
+                prop_assert_eq!(allowed, labels.encode(ids.len(), &labels.decode(&ids)) == ids);
             }
         }
 

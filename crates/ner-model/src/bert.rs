@@ -180,7 +180,10 @@ impl Bert {
 
         // [batch, tokens]
         let input_ids = padded(batch, self.config.pad_token_id).view([rows, width]).to_device(device);
-        let words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        let mut words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        if let Some(dropout) = dropout.as_deref() {
+            words = dropout.embeddings(words);
+        }
         let mut embeddings = words + self.position_embeddings.narrow(0, self.config.first_position(), width);
         if let Some(segments) = &self.token_type_embeddings {
             embeddings += segments.select(0, 0);

@@ -1,9 +1,12 @@
-use crate::span_classifier::{RowWords, found_spans, span_cross_entropy, span_divergence};
+use crate::multilabel_classifier::decisions;
+use crate::span_classifier::{found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, BertConfig, Dropout, IGNORE_INDEX, ModelError, Parameters, SpanClassifier, TokenClassifier, Unannotated,
-    cross_entropy, divergence, hide_types, marginal_logits,
+    Batch, BertConfig, CrfClassifier, Dropout, IGNORE_INDEX, ModelError, MultilabelClassifier, Parameters, RowWords,
+    SpanClassifier, TokenClassifier, Unannotated, cross_entropy, divergence, hide_types, marginal_logits,
 };
-use ner_data::{FoundSpan, LabelSet, TaggedEntity};
+use ner_data::{
+    Alignment, FoundSpan, LabelSet, Mention, Misfit, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,
+};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -19,14 +22,37 @@ pub enum Head {
         /// Words of the longest span.
         longest: usize,
     },
+    /// The best sequence of labels of words ([`CrfClassifier`]).
+    Crf {
+        /// Scheme of the labels.
+        scheme: TagScheme,
+    },
+    /// Labels of words, for each type by itself ([`MultilabelClassifier`]).
+    Multilabel {
+        /// Scheme of the labels of each type.
+        scheme: TagScheme,
+    },
 }
 
 impl Head {
-    /// How many things it gives scores to: labels, or types.
+    /// How many things it gives scores to: labels, labels but `O`, or types.
     pub fn outputs(self, labels: &LabelSet) -> usize {
         match self {
-            Self::Token => labels.len(),
+            Self::Token | Self::Crf { .. } => labels.len(),
+            Self::Multilabel { .. } => labels.len() - 1,
             Self::Span { .. } => labels.types.len(),
+        }
+    }
+
+    /// The mentions of a document as runs of its words, as far as this head can say them, and what it cannot say exactly.
+    pub fn align(self, words: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+        match self {
+            Self::Token | Self::Crf { .. } => {
+                let Alignment { entities, misfits, .. } = align(words, mentions, labels);
+                (entities, misfits)
+            }
+            Self::Multilabel { .. } => align_by_type(words, mentions, labels),
+            Self::Span { longest } => align_spans(words, mentions, labels, longest),
         }
     }
 }
@@ -38,6 +64,10 @@ pub enum Classifier {
     Token(TokenClassifier),
     /// One that scores spans.
     Span(SpanClassifier),
+    /// One that labels words along a chain.
+    Crf(CrfClassifier),
+    /// One that labels words for each type by itself.
+    Multilabel(MultilabelClassifier),
 }
 
 /// What a batch's rows should be taken for.
@@ -47,21 +77,32 @@ pub struct Targets {
     pub labels: Vec<Vec<i64>>,
     /// The words of each row.
     pub words: Vec<RowWords>,
-    /// The mentions of each row, by its words.
+    /// The mentions of each row, by its words, as far as the head can say them ([`Head::align`]).
     pub entities: Vec<Vec<TaggedEntity>>,
     /// What the corpus of each row does not annotate; empty where there is one corpus.
     pub unannotated: Vec<Unannotated>,
 }
 
 /// What is asked of a classifier beside the right answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossOptions {
     /// Share of a token's target that is spread over all labels.
     pub label_smoothing: f64,
     /// Share of a mention's target that is moved to the spans beside it.
     pub boundary_smoothing: f64,
+    /// How much less a decision counts that is right already: the power of one less its probability; 0 is not at all.
+    pub focal: f64,
+    /// Weights of what is outside and of each type; none are all 1.
+    pub class_weights: Vec<f64>,
     /// Weight of the divergence between the two halves of the batch; 0 where it has no such halves.
     pub r_drop: f64,
+}
+
+impl LossOptions {
+    /// Weight of what is outside (0) or of a type (from 1).
+    fn weight_of(&self, class: usize) -> f32 {
+        self.class_weights.get(class).map_or(1.0, |&weight| weight as f32)
+    }
 }
 
 /// What a classifier says of the rows of a batch.
@@ -71,6 +112,8 @@ pub enum Answers {
     Labels(Tensor),
     /// Of each row, the spans that are not out of the question, by its words.
     Spans(Vec<Vec<FoundSpan>>),
+    /// Of each row, the scores of its words, word by word.
+    Words(Vec<Vec<f32>>),
 }
 
 impl Classifier {
@@ -79,6 +122,8 @@ impl Classifier {
         match head {
             Head::Token => TokenClassifier::shapes(config, outputs),
             Head::Span { longest } => SpanClassifier::shapes(config, outputs, longest),
+            Head::Crf { .. } => CrfClassifier::shapes(config, outputs),
+            Head::Multilabel { .. } => MultilabelClassifier::shapes(config, outputs),
         }
     }
 
@@ -90,6 +135,8 @@ impl Classifier {
         Ok(match head {
             Head::Token => Self::Token(TokenClassifier::new(config, parameters)?),
             Head::Span { .. } => Self::Span(SpanClassifier::new(config, parameters)?),
+            Head::Crf { scheme } => Self::Crf(CrfClassifier::new(config, parameters, scheme)?),
+            Head::Multilabel { scheme } => Self::Multilabel(MultilabelClassifier::new(config, parameters, scheme)?),
         })
     }
 
@@ -100,19 +147,37 @@ impl Classifier {
         targets: &Targets,
         kind: Kind,
         dropout: &mut Dropout,
-        options: LossOptions,
+        options: &LossOptions,
     ) -> Tensor {
         let Targets { labels, words, entities, unannotated } = targets;
         let (loss, apart) = match self {
             Self::Token(model) => {
                 let logits = marginal_logits(&model.forward(batch, kind, Some(dropout)), unannotated);
-                let loss = cross_entropy(&logits, labels, options.label_smoothing);
+                // Labels of a type: `class_weights` has a value for each type and one more.
+                let types = options.class_weights.len().saturating_sub(1).max(1);
+                let positions = (logits.size()[2] as usize - 1).div_ceil(types).max(1);
+                let weight_of = |_, label: i64| options.weight_of((label as usize).div_ceil(positions));
+                let loss = cross_entropy(&logits, labels, options, weight_of);
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, labels)))
             }
             Self::Span(model) => {
                 let scores = hide_types(&model.forward(batch, words, kind, Some(dropout)), unannotated);
-                let loss = span_cross_entropy(&scores, words, entities, options.boundary_smoothing);
+                let loss = span_cross_entropy(&scores, words, entities, options);
                 (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
+            }
+            Self::Crf(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let loss = model.crf().negative_log_likelihood(&scores, words, entities);
+                (loss, (options.r_drop > 0.0).then(|| model.crf().divergence(&scores, words)))
+            }
+            Self::Multilabel(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let (logits, labels) = decisions(&scores, words, entities, model.scheme());
+                // The mean over words of the sum over types.
+                let types = scores.size()[2] as usize / model.scheme().width();
+                let weight_of = |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
+                let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
             }
         };
         match apart {
@@ -125,7 +190,7 @@ impl Classifier {
     pub fn weight(&self, targets: &Targets) -> usize {
         match self {
             Self::Token(_) => targets.labels.iter().flatten().filter(|&&label| label != IGNORE_INDEX).count(),
-            Self::Span(_) => targets.words.iter().map(Vec::len).sum(),
+            Self::Span(_) | Self::Crf(_) | Self::Multilabel(_) => targets.words.iter().map(Vec::len).sum(),
         }
     }
 
@@ -137,6 +202,17 @@ impl Classifier {
                 Answers::Labels(logits.softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous())
             }
             Self::Span(model) => Answers::Spans(found_spans(&model.forward(batch, words, kind, None), words)),
+            Self::Crf(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
+            Self::Multilabel(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
         })
     }
+}
+
+/// Of each row the scores of its words, from `[batch, words, outputs]`.
+fn word_scores(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<f32>> {
+    let (_, width, outputs) = scores.size3().expect("three dimensions");
+    let flat = scores.to_device(Device::Cpu).contiguous().view(-1);
+    let flat = Vec::<f32>::try_from(flat).expect("a flat tensor of fp32");
+    let rows = flat.chunks_exact((width * outputs) as usize).zip(words);
+    rows.map(|(row, words)| row[..words.len() * outputs as usize].to_vec()).collect()
 }

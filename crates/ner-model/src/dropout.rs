@@ -17,6 +17,9 @@ pub struct Dropout {
     pub hidden: f64,
     /// Probability of dropping an attention weight.
     pub attention: f64,
+    /// What is added to the embeddings of the words, `[batch, tokens, hidden]`: a perturbation against which a model is
+    /// trained (Miyato et al. 2017, "Adversarial training methods for semi-supervised text classification").
+    pub perturbation: Option<Tensor>,
 }
 
 impl Dropout {
@@ -25,7 +28,15 @@ impl Dropout {
         if device.is_cuda() {
             tch::manual_seed(seed as i64);
         }
-        Self { random: SmallRng::seed_from_u64(seed), hidden, attention }
+        Self { random: SmallRng::seed_from_u64(seed), hidden, attention, perturbation: None }
+    }
+
+    /// Adds the [`perturbation`](Self::perturbation), where there is one, to the embeddings of words.
+    pub fn embeddings(&self, words: Tensor) -> Tensor {
+        match &self.perturbation {
+            Some(perturbation) => words + perturbation,
+            None => words,
+        }
     }
 
     /// Drops elements of `states` with probability [`hidden`](Self::hidden).

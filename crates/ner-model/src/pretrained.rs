@@ -34,8 +34,8 @@ pub struct Pretrained {
 
 /// Loads an encoder and puts a new head for `labels` on it.
 ///
-/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0, but for that
-/// of all spans, which begins at what most of them are.
+/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0, but for those
+/// of all spans and of types by themselves, which begin at what most of them are.
 ///
 /// # Errors
 /// Where a file cannot be read, describes no encoder that we compute, or lacks a weight of the encoder.
@@ -162,7 +162,7 @@ impl Reading {
     pub fn encoder(&self, folder: &Path) -> Result<TextEncoder, ModelError> {
         let encoder = TextEncoder::from_folder(folder, self.window)?;
         Ok(match self.decision {
-            Decision::Together => encoder,
+            Decision::Together | Decision::Constrained => encoder,
             Decision::FirstPiece => encoder.with_whole_pre_tokens(),
         })
     }
@@ -238,8 +238,8 @@ fn is_head(name: &str) -> bool {
 fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     if shape.len() == 1 {
-        let of_spans = name == BIAS && head != Head::Token;
-        return Tensor::full(shape, if of_spans { PRIOR } else { 0.0 }, options);
+        let against_outside = name == BIAS && matches!(head, Head::Span { .. } | Head::Multilabel { .. });
+        return Tensor::full(shape, if against_outside { PRIOR } else { 0.0 }, options);
     }
     tch::manual_seed(seed as i64);
     Tensor::randn(shape, options) * INITIALIZER_RANGE
@@ -263,8 +263,8 @@ fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), 
 
 /// Saves a model as Hugging Face does: weights and `config.json`. The tokenizer is saved by its owner.
 ///
-/// One that labels tokens is a model that transformers' `AutoModelForTokenClassification` opens. A head that scores
-/// spans is unknown there; `AutoModel` opens its encoder.
+/// One that labels tokens is a model that transformers' `AutoModelForTokenClassification` opens. The other heads are
+/// unknown there; `AutoModel` opens their encoder.
 ///
 /// Each file is replaced whole or not at all.
 ///
@@ -284,7 +284,7 @@ pub fn save_classifier(
     let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
     config["architectures"] = match reading.head {
         Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
-        Head::Span { .. } => json!([format!("{}Model", family.class)]),
+        Head::Span { .. } | Head::Crf { .. } | Head::Multilabel { .. } => json!([format!("{}Model", family.class)]),
     };
     config["model_type"] = json!(family.name);
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();

@@ -1,6 +1,6 @@
-use crate::{Batch, Bert, BertConfig, Dropout, ModelError, Parameters};
+use crate::words::{count, word_states};
+use crate::{Batch, Bert, BertConfig, Dropout, LossOptions, ModelError, Parameters, RowWords};
 use ner_data::{FoundSpan, TaggedEntity};
-use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// Width of the queries and keys of each type.
@@ -40,9 +40,6 @@ pub struct SpanClassifier {
     /// `[types]`: the bias, which thresholds become a part of.
     bias: Tensor,
 }
-
-/// The words of a row: for each its tokens' places in the row.
-pub type RowWords = Vec<Range<usize>>;
 
 impl SpanClassifier {
     /// Names and shapes of all parameters.
@@ -85,13 +82,9 @@ impl SpanClassifier {
     /// Scores (log-odds), `[batch, words, types, longest] f32`: at `[row, i, type, n]` that of the n + 1 words from `i`.
     /// What reaches past the row's words is without meaning.
     pub fn forward(&self, batch: &Batch, words: &[RowWords], kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
-        let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
-        if let Some(dropout) = dropout {
-            states = dropout.hidden_states(&states);
-        }
-        let states = states.to_kind(Kind::Float);
+        let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
         // [batch, words, hidden]
-        let states = word_means(words, batch.width(), states.device()).bmm(&states);
+        let states = word_states(states, words, dropout);
         let (rows, width, _) = states.size3().expect("three dimensions");
         let (types, longest) = self.length.size2().expect("two dimensions");
 
@@ -121,20 +114,6 @@ fn following(states: &Tensor, longest: i64) -> Tensor {
     states.constant_pad_nd([0, 0, 0, longest - 1]).unfold(1, longest, 1)
 }
 
-/// `[batch, words, tokens]`: the share of each token in each word's mean.
-fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
-    // At least one place, for a batch of rows that cut all their words.
-    let width = words.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    let mut shares = vec![0f32; words.len() * width * tokens];
-    for (row, words) in words.iter().enumerate() {
-        for (at, word) in words.iter().enumerate() {
-            let from = (row * width + at) * tokens;
-            shares[from + word.start..from + word.end].fill(1.0 / word.len() as f32);
-        }
-    }
-    Tensor::from_slice(&shares).view([words.len() as i64, width as i64, tokens as i64]).to_device(device)
-}
-
 /// The places of `scores` that are spans of their rows' words, `[batch, words, 1, longest] f32` of 0 and 1.
 fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     let (rows, width, _, longest) = scores.size4().expect("four dimensions");
@@ -149,23 +128,37 @@ fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
 /// The mean over the words of a batch of the binary cross-entropy of all spans that begin with them, a scalar.
 ///
 /// `entities` are each row's mentions by its words; one that is longer than the head's longest span is passed over.
-/// `smoothing` moves that share of a mention's target to the spans whose start or end is one word off (Zhu and Li 2022,
-/// "Boundary smoothing for named entity recognition").
+/// `options.boundary_smoothing` moves that share of a mention's target to the spans whose start or end is one word off
+/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` multiplies what a span costs by
+/// (1 - p)^γ, with p the probability of what is right (Lin et al. 2017, "Focal loss", equation 4); class weights
+/// multiply the cost of mentions of a type and of spans that are none.
 pub fn span_cross_entropy(
     scores: &Tensor,
     words: &[RowWords],
     entities: &[Vec<TaggedEntity>],
-    smoothing: f64,
+    options: &LossOptions,
 ) -> Tensor {
-    let target = targets(scores, words, entities, smoothing as f32).to_device(scores.device());
-    let real = real_spans(words, scores);
-    // softplus(x) - x t is the cross-entropy of a logit x with a target t.
-    let losses = (scores.softplus() - scores * target) * real;
-    losses.sum(Kind::Float) / count(words)
-}
-
-fn count(words: &[RowWords]) -> f64 {
-    words.iter().map(Vec::len).sum::<usize>().max(1) as f64
+    let target = targets(scores, words, entities, options.boundary_smoothing as f32).to_device(scores.device());
+    let losses = if options.focal == 0.0 && options.class_weights.is_empty() {
+        // softplus(x) - x t is the cross-entropy of a logit x with a target t.
+        scores.softplus() - scores * target
+    } else {
+        let (mut positive, mut negative) = ((-scores).softplus(), scores.softplus());
+        if options.focal > 0.0 {
+            // The power's slope is infinite at 0 where γ is below 1.
+            positive = positive * (-scores).sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
+            negative = negative * scores.sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
+        }
+        if let [none, types @ ..] = options.class_weights.as_slice() {
+            let types: Vec<f32> = types.iter().map(|&weight| weight as f32).collect();
+            positive = positive * Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device());
+            negative = negative * *none;
+        }
+        // Of soft targets a share of each.
+        let rest: Tensor = 1.0 - &target;
+        target * positive + rest * negative
+    };
+    (losses * real_spans(words, scores)).sum(Kind::Float) / count(words)
 }
 
 fn targets(scores: &Tensor, words: &[RowWords], entities: &[Vec<TaggedEntity>], smoothing: f32) -> Tensor {

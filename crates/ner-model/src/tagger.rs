@@ -1,8 +1,10 @@
-use crate::span_classifier::RowWords;
-use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters, Workers};
-use ner_data::{EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Window, Word, batches_by_length};
+use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters, RowWords, Workers};
+use ner_data::{
+    EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Transitions, Window, Word, WordScores,
+    batches_by_length,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, no_grad};
 
 /// A classifier ready to predict: weights on their device, in the kind of the computation.
@@ -12,6 +14,8 @@ pub struct Tagger {
     models: Vec<Mutex<Classifier>>,
     workers: Workers,
     head: Head,
+    /// What may stand beside what, as learned where it was.
+    transitions: Arc<Transitions>,
     kind: Kind,
     labels: LabelSet,
     batch_tokens: usize,
@@ -43,11 +47,20 @@ impl Tagger {
     ) -> Result<Self, ModelError> {
         let parameters = no_grad(|| parameters.for_computing(device, kind));
         let workers = Workers::new(device);
-        let models = (0..workers.count()).map(|_| Ok(Mutex::new(Classifier::new(config, &parameters, head)?)));
+        let model = Classifier::new(config, &parameters, head)?;
+        let transitions = match &model {
+            Classifier::Crf(model) => model.crf().transitions(),
+            _ => Transitions::constraints(labels.scheme, labels.types.len()),
+        };
+        let mut models = vec![Mutex::new(model)];
+        for _ in 1..workers.count() {
+            models.push(Mutex::new(Classifier::new(config, &parameters, head)?));
+        }
         Ok(Self {
-            models: models.collect::<Result<_, ModelError>>()?,
+            models,
             workers,
             head,
+            transitions: Arc::new(transitions),
             kind,
             labels: labels.clone(),
             batch_tokens: if device == Device::Cpu { WORKER_BATCH_TOKENS } else { BATCH_TOKENS },
@@ -61,8 +74,8 @@ impl Tagger {
 
     /// What it finds in each document.
     ///
-    /// Every token is labelled once, from the window whose core it stands in; a span is scored once, from the window
-    /// whose core its first token stands in. `progress` is told the number of tokens after each batch.
+    /// Every token is labelled once, from the window whose core it stands in; a word or a span is scored once, from the
+    /// window whose core its first token stands in. `progress` is told the number of tokens after each batch.
     pub fn findings(
         &self,
         encoder: &TextEncoder,
@@ -72,13 +85,19 @@ impl Tagger {
         let classes = self.labels.len();
         let words: Vec<Vec<Word>> = match self.head {
             Head::Token => vec![Vec::new(); documents.len()],
-            Head::Span { .. } => documents.iter().map(EncodedDocument::words).collect(),
+            _ => documents.iter().map(EncodedDocument::words).collect(),
         };
-        let none = |document: &EncodedDocument| match self.head {
+        let none = |(document, words): (&EncodedDocument, &Vec<Word>)| match self.head {
             Head::Token => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
             Head::Span { .. } => Findings::Spans(Vec::new()),
+            Head::Crf { .. } => Findings::Chains(WordScores {
+                scores: vec![0.0; words.len() * classes],
+                starts: chain_starts(&document.windows, words),
+                transitions: Arc::clone(&self.transitions),
+            }),
+            Head::Multilabel { .. } => Findings::Types(vec![0.0; words.len() * (classes - 1)]),
         };
-        let findings: Vec<Findings> = documents.iter().map(none).collect();
+        let findings: Vec<Findings> = documents.iter().zip(&words).map(none).collect();
         // Not by the windows' own numbers: documents that were encoded apart may come together.
         let windows: Vec<(usize, &Window)> = documents
             .iter()
@@ -126,6 +145,21 @@ impl Tagger {
                             }
                         }
                     }
+                    Answers::Words(scores) => {
+                        for ((row, first), scores) in rows.iter().zip(firsts).zip(scores) {
+                            let (document, Window { core, .. }) = windows[*row];
+                            let (known, outputs) = match &mut findings[document] {
+                                Findings::Chains(known) => (&mut known.scores, classes),
+                                Findings::Types(known) => (known, classes - 1),
+                                Findings::Labels(_) | Findings::Spans(_) => continue,
+                            };
+                            for (at, scores) in (first..).zip(scores.chunks_exact(outputs)) {
+                                if core.contains(&words[document][at].tokens.start) {
+                                    known[at * outputs..(at + 1) * outputs].copy_from_slice(scores);
+                                }
+                            }
+                        }
+                    }
                 }
                 progress(batch.tokens());
             }
@@ -150,6 +184,16 @@ impl Tagger {
 /// A panic of another worker ends the call that it happened in; what the lock holds is whole all the same.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The words with which a window begins that shows nothing of the one before: rows began so in training.
+fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
+    let fresh = windows.iter().filter(|window| window.tokens.start == window.core.start);
+    let mut starts: Vec<usize> =
+        fresh.map(|window| words.partition_point(|word| word.tokens.start < window.core.start)).collect();
+    starts.retain(|&start| start < words.len());
+    starts.dedup();
+    starts
 }
 
 /// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens

@@ -4,8 +4,8 @@
 
 use ner_data::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Batch, Bert, BertConfig, Head, Parameters, RowWords, SpanClassifier, found_spans, load_encoder, span_cross_entropy,
-    span_divergence,
+    Batch, Bert, BertConfig, Head, LossOptions, Parameters, RowWords, SpanClassifier, found_spans, load_encoder,
+    span_cross_entropy, span_divergence,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -131,7 +131,11 @@ fn loss_divergence_and_finds_are_those_of_plain_loops() {
     let entities = vec![vec![entity(0..2, 0), entity(1..2, 0), entity(1..2, 1)], vec![], vec![entity(0..4, 1)]];
     let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    for smoothing in [0.0, 0.2] {
+    for (smoothing, focal, class_weights) in
+        [(0.0, 0.0, vec![]), (0.2, 0.0, vec![]), (0.2, 2.0, vec![0.5, 3.0, 2.0]), (0.0, 0.5, vec![])]
+    {
+        let weights = if class_weights.is_empty() { vec![1.0; 3] } else { class_weights.clone() };
+        let options = LossOptions { boundary_smoothing: smoothing, focal, class_weights, ..LossOptions::default() };
         let target = |[row, start, more, entity_type]: [usize; 4]| {
             let end = start + more + 1;
             let share = |entity: &TaggedEntity| {
@@ -144,10 +148,13 @@ fn loss_divergence_and_finds_are_those_of_plain_loops() {
             };
             entities[row].iter().map(share).sum::<f64>().min(1.0)
         };
-        let losses =
-            spans(&words).into_iter().map(|span| softplus(at(&scores, span)) - at(&scores, span) * target(span));
-        let expected = losses.sum::<f64>() / 8.0;
-        let found = span_cross_entropy(&scores, &words, &entities, smoothing).double_value(&[]);
+        let loss = |span: [usize; 4]| {
+            let (score, target) = (at(&scores, span), target(span));
+            let positive = target * weights[1 + span[3]] * sigmoid(-score).powf(focal) * softplus(-score);
+            positive + (1.0 - target) * weights[0] * sigmoid(score).powf(focal) * softplus(score)
+        };
+        let expected = spans(&words).into_iter().map(loss).sum::<f64>() / 8.0;
+        let found = span_cross_entropy(&scores, &words, &entities, &options).double_value(&[]);
         assert!((found - expected).abs() < 1e-4, "{smoothing}: {found} and {expected}");
     }
 

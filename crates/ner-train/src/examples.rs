@@ -1,8 +1,7 @@
 use ner_data::{
-    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, align_spans,
-    piece_labels,
+    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, piece_labels,
 };
-use ner_model::Unannotated;
+use ner_model::{Head, Unannotated};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -18,6 +17,8 @@ pub struct TrainingSet {
     pub suffix: Vec<u32>,
     /// Number of the mask token.
     pub mask_id: Option<u32>,
+    /// Names of the types by their numbers.
+    pub types: Vec<String>,
 }
 
 /// One document of a training set.
@@ -31,7 +32,7 @@ pub struct TrainingDocument {
     pub labels: Vec<i64>,
     /// The pieces of each word.
     pub words: Vec<Range<usize>>,
-    /// The mentions by their words, overlapping ones too.
+    /// The mentions by their words, as far as the head can say them.
     pub entities: Vec<TaggedEntity>,
     /// What its corpus does not annotate; either of every document of a set or, where they are of one corpus, of none.
     pub unannotated: Option<Unannotated>,
@@ -82,14 +83,21 @@ impl TrainingDocument {
 }
 
 impl TrainingSet {
-    /// Makes documents into training documents. Mentions that the tags cannot say are as [`align`] leaves them.
-    pub fn new(encoder: &TextEncoder, documents: &[Document], encoded: &[EncodedDocument], labels: &LabelSet) -> Self {
+    /// Makes documents into training documents of a head. What it cannot say is as [`Head::align`] leaves it.
+    pub fn new(
+        encoder: &TextEncoder,
+        documents: &[Document],
+        encoded: &[EncodedDocument],
+        labels: &LabelSet,
+        head: Head,
+    ) -> Self {
         let (prefix, suffix) = encoder.special_ids();
         let mut set = Self {
             documents: Vec::with_capacity(documents.len()),
             prefix: prefix.to_vec(),
             suffix: suffix.to_vec(),
             mask_id: encoder.mask_id(),
+            types: labels.types.clone(),
         };
         for (document, encoded) in documents.iter().zip(encoded) {
             let words = encoded.words();
@@ -104,7 +112,7 @@ impl TrainingSet {
                 id: document.id.clone(),
                 input_ids: encoded.tokens.iter().map(|token| token.id).collect(),
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
-                entities: align_spans(&spans, &document.mentions, labels, words.len()).0,
+                entities: head.align(&spans, &document.mentions, labels).0,
                 words: words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
                 unannotated: None,

@@ -1,6 +1,7 @@
-use ner_data::{TagScheme, WindowSize};
+use ner_data::{Decision, TagScheme, WindowSize};
 use ner_model::{Head, LossOptions, Precision};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A head by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,6 +11,29 @@ pub enum HeadName {
     Token,
     /// [`Head::Span`].
     Span,
+    /// [`Head::Crf`].
+    Crf,
+    /// [`Head::Multilabel`].
+    Multilabel,
+}
+
+impl std::fmt::Display for HeadName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Token => "token",
+            Self::Span => "span",
+            Self::Crf => "crf",
+            Self::Multilabel => "multilabel",
+        })
+    }
+}
+
+impl std::str::FromStr for HeadName {
+    type Err = serde::de::value::Error;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(serde::de::value::StrDeserializer::new(name))
+    }
 }
 
 /// Everything that decides what a training does, apart from its data and its machine.
@@ -26,6 +50,8 @@ pub struct Recipe {
     pub patience: usize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Highest learning rate of the head, whose weights begin at random; 0 is that of the encoder.
+    pub head_learning_rate: f64,
     /// Each layer of the encoder learns at this share of the rate of the layer above it (Howard and Ruder 2018); 1 is
     /// the same rate for all.
     pub layer_decay: f64,
@@ -50,19 +76,37 @@ pub struct Recipe {
     pub token_masking: f64,
     /// Share of the target that is spread over all labels.
     pub label_smoothing: f64,
+    /// How much less a decision counts that is right already: the power γ of one less its probability (focal loss, Lin et
+    /// al. 2017); 0 is not at all. Not of the head `crf`, whose decision is a whole sequence.
+    pub focal: f64,
+    /// Weights of types in the loss, by name, and of what is outside (`O`); 1 where none is named. They trade precision
+    /// for recall (King and Zeng 2001, "Logistic regression in rare events data", section 4.2). Not of the head `crf`.
+    pub class_weights: BTreeMap<String, f64>,
+    /// Length of the step that the embeddings of a row's words are moved to where they make the loss grow fastest, and
+    /// whose loss is trained on, too (Miyato et al. 2017, "Adversarial training methods for semi-supervised text
+    /// classification", equation 5); 0 takes none. Twice the time. Embeddings that are frozen are moved, too.
+    pub adversarial: f64,
     /// Decay of the moving average of the weights, which is what is evaluated and saved; 0 keeps none.
     pub ema_decay: f64,
     /// Leave the embeddings as they were pretrained, so that words that the training data lacks stay among their like.
     pub freeze_embeddings: bool,
+    /// Lowest layers of the encoder that are left as they were pretrained, too (Lee et al. 2019, "What would Elsa do?
+    /// Freezing layers during transformer fine-tuning").
+    pub freeze_layers: usize,
     /// Choose on dev, for each type, how much surer than of no mention a model must be; it becomes a part of the model.
     pub thresholds: bool,
-    /// What stands on the encoder: `token` labels tokens, `span` scores every run of words, so that mentions may nest.
+    /// What stands on the encoder: `token` labels tokens; `crf` finds the best sequence of labels of words; `multilabel`
+    /// labels words for each type by itself, so that mentions of different types may overlap; `span` scores every run of
+    /// words, so that mentions may nest.
     pub head: HeadName,
-    /// Tags of the head `token`.
+    /// Tags of the heads `token`, `crf` and `multilabel`: `io`, `bio` or `bioes`.
     pub tag_scheme: TagScheme,
+    /// Whether the head `token` decides for the likeliest sequence that the scheme allows. (`crf` and `multilabel` always
+    /// do.)
+    pub constrained: bool,
     /// Words of the longest mention that the head `span` can find.
     pub longest_span: usize,
-    /// Whether the mentions that the head `span` finds may overlap.
+    /// Whether the mentions that the heads `span` and `multilabel` find may overlap.
     pub overlaps: bool,
     /// Share of a mention's target that the head `span` moves to spans that begin or end one word off (Zhu and Li 2022).
     pub boundary_smoothing: f64,
@@ -89,6 +133,7 @@ impl Default for Recipe {
             epochs: 8,
             patience: 0,
             learning_rate: 3e-4,
+            head_learning_rate: 0.0,
             layer_decay: 1.0,
             r_drop: 1.0,
             warmup: 0.1,
@@ -100,11 +145,16 @@ impl Default for Recipe {
             attention_dropout: 0.0,
             token_masking: 0.15,
             label_smoothing: 0.0,
+            focal: 0.0,
+            class_weights: BTreeMap::new(),
+            adversarial: 0.0,
             ema_decay: 0.998,
             freeze_embeddings: true,
+            freeze_layers: 0,
             thresholds: true,
             head: HeadName::Span,
             tag_scheme: TagScheme::Bio,
+            constrained: false,
             longest_span: 24,
             overlaps: false,
             boundary_smoothing: 0.0,
@@ -138,9 +188,15 @@ impl Recipe {
                 return Err(format!("{name} = {value}: it must be at least 0 and below 1"));
             }
         }
-        for (name, value) in
-            [("weight_decay", self.weight_decay), ("max_grad_norm", self.max_grad_norm), ("r_drop", self.r_drop)]
-        {
+        let amounts = [
+            ("weight_decay", self.weight_decay),
+            ("max_grad_norm", self.max_grad_norm),
+            ("r_drop", self.r_drop),
+            ("head_learning_rate", self.head_learning_rate),
+            ("focal", self.focal),
+            ("adversarial", self.adversarial),
+        ];
+        for (name, value) in amounts {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(format!("{name} = {value}: it must be at least 0"));
             }
@@ -166,20 +222,58 @@ impl Recipe {
         if self.shortest_crop > self.longest_crop {
             return Err("shortest_crop is above longest_crop".into());
         }
-        Ok(())
+        if let Some((name, weight)) =
+            self.class_weights.iter().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
+        {
+            return Err(format!("class_weights: {name} = {weight}: it must be above 0"));
+        }
+        if self.freeze_layers > 0 && !self.freeze_embeddings {
+            return Err("freeze_layers: what lies below frozen layers must be frozen, too (freeze_embeddings)".into());
+        }
+        self.check_head()
+    }
+
+    /// Refuses what the head cannot take.
+    fn check_head(&self) -> Result<(), String> {
+        use HeadName::{Crf, Multilabel, Span, Token};
+        let options: [(&str, bool, &[HeadName]); 7] = [
+            ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
+            ("constrained", self.constrained, &[Token]),
+            ("overlaps", self.overlaps, &[Span, Multilabel]),
+            ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel]),
+            ("boundary_smoothing", self.boundary_smoothing > 0.0, &[Span]),
+            ("focal", self.focal > 0.0, &[Token, Multilabel, Span]),
+            ("class_weights", !self.class_weights.is_empty(), &[Token, Multilabel, Span]),
+        ];
+        match options.into_iter().find(|(_, asked, heads)| *asked && !heads.contains(&self.head)) {
+            Some((name, _, heads)) => {
+                let heads: Vec<String> = heads.iter().map(HeadName::to_string).collect();
+                Err(format!("{name}: the head `{}` has none; it is an option of {}", self.head, heads.join(", ")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Share of the learning rate that a parameter of an encoder with so many layers gets.
     pub fn rate_of(&self, name: &str, layers: i64) -> f64 {
-        let below = match name.split_once("encoder.layer.") {
-            Some((_, rest)) => {
-                let layer = rest.split('.').next().and_then(|number| number.parse::<i64>().ok());
-                layers - 1 - layer.unwrap_or(layers - 1)
-            }
+        if name.starts_with("classifier.") && self.head_learning_rate > 0.0 {
+            return self.head_learning_rate / self.learning_rate;
+        }
+        let below = match layer_of(name) {
+            Some(layer) => layers - 1 - layer,
             None if name.contains("embeddings") => layers,
             None => 0,
         };
         self.layer_decay.powi(below as i32)
+    }
+
+    /// Whether a parameter is trained.
+    pub fn trains(&self, name: &str) -> bool {
+        let frozen = match layer_of(name) {
+            Some(layer) => layer < self.freeze_layers as i64,
+            None => self.freeze_embeddings && name.contains("embeddings."),
+        };
+        !frozen
     }
 
     /// The head.
@@ -187,16 +281,34 @@ impl Recipe {
         match self.head {
             HeadName::Token => Head::Token,
             HeadName::Span => Head::Span { longest: self.longest_span },
+            HeadName::Crf => Head::Crf { scheme: self.tag_scheme },
+            HeadName::Multilabel => Head::Multilabel { scheme: self.tag_scheme },
         }
     }
 
-    /// What is asked of the head beside the right answers.
-    pub const fn loss_options(&self) -> LossOptions {
-        LossOptions {
+    /// How labels of tokens become mentions.
+    pub const fn decision(&self) -> Decision {
+        if self.constrained { Decision::Constrained } else { Decision::Together }
+    }
+
+    /// What is asked of the head beside the right answers, where these are the types.
+    ///
+    /// # Errors
+    /// Where a weight is that of no type.
+    pub fn loss_options(&self, types: &[String]) -> Result<LossOptions, String> {
+        let classes = || [OUTSIDE].into_iter().chain(types.iter().map(String::as_str));
+        if let Some(unknown) = self.class_weights.keys().find(|name| classes().all(|known| known != name.as_str())) {
+            let known: Vec<&str> = classes().collect();
+            return Err(format!("class_weights: there is no type {unknown}; there are {}", known.join(", ")));
+        }
+        let weight = |name: &str| self.class_weights.get(name).copied().unwrap_or(1.0);
+        Ok(LossOptions {
             label_smoothing: self.label_smoothing,
             boundary_smoothing: self.boundary_smoothing,
+            focal: self.focal,
+            class_weights: if self.class_weights.is_empty() { Vec::new() } else { classes().map(weight).collect() },
             r_drop: self.r_drop,
-        }
+        })
     }
 
     /// Windows at prediction.
@@ -211,6 +323,14 @@ impl Recipe {
         let share = if step < rising { (step + 1.0) / rising.max(1.0) } else { (total - step) / (total - rising) };
         self.learning_rate * share.clamp(0.0, 1.0)
     }
+}
+
+/// Name of what no type is, among the class weights.
+const OUTSIDE: &str = "O";
+
+/// Number of the encoder's layer that a parameter belongs to.
+fn layer_of(name: &str) -> Option<i64> {
+    name.split_once("encoder.layer.")?.1.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -235,5 +355,42 @@ mod tests {
         check("bert.encoder.layer.3.output.dense.weight", 0.25);
         check("bert.embeddings.word_embeddings.weight", 0.5f64.powi(6));
         assert_eq!(Recipe::default().rate_of("bert.encoder.layer.0.output.dense.bias", 6), 1.0);
+        let recipe = Recipe { learning_rate: 1e-4, head_learning_rate: 1e-3, ..recipe };
+        assert!((recipe.rate_of("classifier.transitions", 6) - 10.0).abs() < 1e-9);
+        assert_eq!(recipe.rate_of("bert.encoder.layer.3.output.dense.weight", 6), 0.25);
+    }
+
+    #[test]
+    fn frozen_layers_are_the_lowest() {
+        let recipe = Recipe { freeze_layers: 2, ..Recipe::default() };
+        let trained = |name: &str| recipe.trains(name);
+        assert!(!trained("bert.embeddings.LayerNorm.weight") && !trained("bert.encoder.layer.1.output.dense.bias"));
+        assert!(trained("bert.encoder.layer.2.output.dense.bias") && trained("classifier.bias"));
+    }
+
+    #[test]
+    fn options_that_a_head_cannot_take_are_refused() {
+        use HeadName::{Crf, Multilabel, Span, Token};
+        let check = |recipe: Recipe, heads: &[HeadName], name: &str| {
+            for head in [Token, Crf, Multilabel, Span] {
+                match (Recipe { head, ..recipe.clone() }).check() {
+                    Ok(()) => assert!(heads.contains(&head), "{name} of {head}"),
+                    Err(message) => assert!(!heads.contains(&head) && message.starts_with(name), "{message}"),
+                }
+            }
+        };
+        let weights = BTreeMap::from([("X".to_owned(), 2.0)]);
+        check(Recipe::default(), &[Token, Crf, Multilabel, Span], "");
+        check(Recipe { tag_scheme: TagScheme::Bioes, ..Recipe::default() }, &[Token, Crf, Multilabel], "tag_scheme");
+        check(Recipe { constrained: true, ..Recipe::default() }, &[Token], "constrained");
+        check(Recipe { overlaps: true, ..Recipe::default() }, &[Multilabel, Span], "overlaps");
+        check(Recipe { label_smoothing: 0.1, ..Recipe::default() }, &[Token, Multilabel], "label_smoothing");
+        check(Recipe { boundary_smoothing: 0.1, ..Recipe::default() }, &[Span], "boundary_smoothing");
+        check(Recipe { focal: 2.0, ..Recipe::default() }, &[Token, Multilabel, Span], "focal");
+        let weighted = Recipe { class_weights: weights, ..Recipe::default() };
+        check(weighted.clone(), &[Token, Multilabel, Span], "class_weights");
+        let options = weighted.loss_options(&["X".into(), "Y".into()]).unwrap();
+        assert_eq!(options.class_weights, [1.0, 2.0, 1.0]);
+        assert!(weighted.loss_options(&["Y".into()]).unwrap_err().contains("no type X; there are O, Y"));
     }
 }

@@ -35,9 +35,11 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Trainer<'d> {
     recipe: Recipe,
+    options: LossOptions,
     data: &'d TrainingSet,
     device: Device,
     kind: Kind,
+    hidden_size: i64,
     pub(crate) parameters: Parameters,
     workers: Workers,
     /// One for each worker.
@@ -78,7 +80,13 @@ impl<'d> Trainer<'d> {
             return Err(TrainError::Recipe(message));
         }
         let kind = recipe.precision.resolve(device)?;
-        let trained = |name: &str| !(recipe.freeze_embeddings && name.contains("embeddings."));
+        let layers = config.num_hidden_layers;
+        if recipe.freeze_layers as i64 > layers {
+            let message = format!("freeze_layers = {}: the encoder has {layers} layers", recipe.freeze_layers);
+            return Err(TrainError::Recipe(message));
+        }
+        let options = recipe.loss_options(&data.types).map_err(TrainError::Recipe)?;
+        let trained = |name: &str| recipe.trains(name);
         let parameters = parameters.to_device(device).requiring_gradients(trained);
         let computing = parameters.for_computing(device, kind);
         let workers = Workers::new(device);
@@ -86,15 +94,15 @@ impl<'d> Trainer<'d> {
         let mut trainer = Self {
             replicas: (0..workers.count()).map(replica).collect::<Result<_, _>>()?,
             workers,
-            optimizer: AdamW::new(&parameters, &computing, recipe.weight_decay, |name| {
-                recipe.rate_of(name, config.num_hidden_layers)
-            }),
+            optimizer: AdamW::new(&parameters, &computing, recipe.weight_decay, |name| recipe.rate_of(name, layers)),
             average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
             loss_scale: LossScale::new(kind),
             recipe: recipe.clone(),
+            options,
             data,
             device,
             kind,
+            hidden_size: config.hidden_size,
             parameters,
             step: 0,
             epoch: 0,
@@ -176,11 +184,15 @@ impl<'d> Trainer<'d> {
             let parts = self.collate(crops, seed);
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
-            let (recipe, device, kind) = (&self.recipe, self.device, self.kind);
-            let work = |(replica, part): (&mut Replica, Part)| {
-                let mut dropout = Dropout::new(part.seed, device, recipe.dropout, recipe.attention_dropout);
-                replica.backward(&part, kind, &mut dropout, recipe.loss_options(), scale / batches.len() as f64)
+            let step = Pass {
+                recipe: &self.recipe,
+                options: &self.options,
+                device: self.device,
+                kind: self.kind,
+                hidden_size: self.hidden_size,
+                factor: scale / batches.len() as f64,
             };
+            let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &step);
             let found = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
             for (worker, (loss, found)) in found.into_iter().enumerate() {
                 if !loss.is_finite() {
@@ -227,7 +239,7 @@ impl<'d> Trainer<'d> {
     /// The crops as batches, one for each worker, some of their pieces masked, and what they should be taken for.
     fn collate(&self, crops: &[Crop], seed: u64) -> Vec<Part> {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
-        let TrainingSet { documents, prefix, suffix, mask_id } = self.data;
+        let TrainingSet { documents, prefix, suffix, mask_id, .. } = self.data;
         let count = self.replicas.len().min(crops.len());
         let mut parts: Vec<Part> =
             (0..count).map(|at| Part::new(if at == 0 { seed } else { mix(seed, at as u64) })).collect();
@@ -308,21 +320,55 @@ impl Replica {
         Ok(Self { model: Classifier::new(config, &parameters, recipe.head())?, leaves })
     }
 
-    /// What a part adds to the loss of its batch, and to the gradient of that loss times `scale`.
-    fn backward(
-        &mut self,
-        part: &Part,
-        kind: Kind,
-        dropout: &mut Dropout,
-        options: LossOptions,
-        scale: f64,
-    ) -> (f64, Vec<Tensor>) {
-        let loss = self.model.loss(&part.batch, &part.targets, kind, dropout, options) * part.share;
+    /// What a part adds to the loss of its batch, and to the gradient of that loss times the factor; none where it is no
+    /// number.
+    fn gradients(&mut self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
+        let Pass { recipe, options, device, kind, hidden_size, factor } = *pass;
+        let Part { batch, targets, seed, share } = part;
+        let dropout = || Dropout::new(*seed, device, recipe.dropout, recipe.attention_dropout);
+        let mut first = dropout();
+        let mut leaves: Vec<&Tensor> = self.leaves.iter().collect();
+        // Nothing yet: what makes the loss grow is its gradient there.
+        let size = [batch.rows.len() as i64, batch.width() as i64, hidden_size];
+        let origin =
+            (recipe.adversarial > 0.0).then(|| Tensor::zeros(size, (Kind::Float, device)).set_requires_grad(true));
+        if let Some(origin) = &origin {
+            first.perturbation = Some(origin.shallow_clone());
+            leaves.push(origin);
+        }
+        let loss = self.model.loss(batch, targets, kind, &mut first, options) * *share;
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return (value, Vec::new());
+        }
         // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear them
         // and another to add.
-        let gradients = Tensor::run_backward(&[&loss * scale], &self.leaves, false, false);
-        (loss.double_value(&[]), gradients)
+        let mut found = Tensor::run_backward(&[loss * factor], &leaves, false, false);
+        if origin.is_some()
+            && let Some(uphill) = found.pop()
+        {
+            let norm = uphill.norm_scalaropt_dim(2.0, [1, 2], true).clamp_min(1e-12);
+            // The same dropout as before: a stream is a function of its seed.
+            let mut second = dropout();
+            second.perturbation = Some(uphill / norm * recipe.adversarial);
+            let loss = self.model.loss(batch, targets, kind, &mut second, options) * *share;
+            let more = Tensor::run_backward(&[loss * factor], &self.leaves, false, false);
+            found.iter_mut().zip(&more).for_each(|(sum, more)| *sum = sum.to_kind(Kind::Float) + more);
+        }
+        (value, found)
     }
+}
+
+/// What is the same for all parts of a batch.
+struct Pass<'r> {
+    recipe: &'r Recipe,
+    options: &'r LossOptions,
+    device: Device,
+    kind: Kind,
+    /// Width of the embeddings.
+    hidden_size: i64,
+    /// What the loss is multiplied by before the backward pass.
+    factor: f64,
 }
 
 /// A seed for each of a run's random streams (Steele et al. 2014, SplitMix64's output function).

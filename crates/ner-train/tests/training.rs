@@ -86,7 +86,7 @@ fn data(lengths: &[usize]) -> TrainingSet {
         }
     };
     let documents = lengths.iter().enumerate().map(document).collect();
-    TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4) }
+    TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4), types: labels().types }
 }
 
 fn twenty() -> TrainingSet {
@@ -161,10 +161,15 @@ fn mean_loss(steps: &[Step]) -> f64 {
 #[test]
 fn the_loss_falls_to_nothing_on_data_that_can_be_memorised() {
     let data = twenty();
-    use HeadName::{Span, Token};
-    for (head, precision, epochs, bound) in
-        [(Token, Precision::Fp32, 40, 0.02), (Token, Precision::Bf16, 10, 0.5), (Span, Precision::Fp32, 40, 0.2)]
-    {
+    use HeadName::{Crf, Multilabel, Span, Token};
+    let cases = [
+        (Token, Precision::Fp32, 40, 0.02),
+        (Token, Precision::Bf16, 10, 0.5),
+        (Span, Precision::Fp32, 40, 0.2),
+        (Crf, Precision::Fp32, 40, 0.2),
+        (Multilabel, Precision::Fp32, 40, 0.2),
+    ];
+    for (head, precision, epochs, bound) in cases {
         let recipe = Recipe { head, epochs, precision, ..plain() };
         let mut trainer = trainer(&recipe, &data);
         let total = trainer.total_steps();
@@ -202,6 +207,8 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
         Recipe { ema_decay: 0.0, ..recipe() },
         Recipe { freeze_embeddings: true, ..recipe() },
         Recipe { head: HeadName::Span, boundary_smoothing: 0.1, ..recipe() },
+        Recipe { head: HeadName::Crf, head_learning_rate: 1e-2, freeze_embeddings: true, freeze_layers: 1, ..recipe() },
+        Recipe { head: HeadName::Multilabel, focal: 1.0, adversarial: 0.5, ..recipe() },
     ];
     for recipe in variants {
         let mut whole = trainer(&recipe, &data);
@@ -229,6 +236,39 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
         assert_eq!(rest, steps[step..]);
         assert!(state(&after) == state(&whole), "the states differ: {recipe:?}");
         assert!(bits(after.weights()) == bits(whole.weights()), "the weights differ: {recipe:?}");
+    }
+}
+
+#[test]
+fn each_option_changes_what_is_learned_and_frozen_weights_stay() {
+    let data = twenty();
+    let weights = |recipe: &Recipe| {
+        let mut trainer = trainer(recipe, &data);
+        train(&mut trainer, 1);
+        bits(trainer.weights())
+    };
+    for head in [HeadName::Token, HeadName::Crf, HeadName::Multilabel, HeadName::Span] {
+        let plain = Recipe { head, freeze_embeddings: true, ..plain() };
+        let start = bits(&parameters(plain.head()));
+        let reference = weights(&plain);
+        let mut options = vec![
+            Recipe { adversarial: 1.0, ..plain.clone() },
+            Recipe { head_learning_rate: 1e-2, ..plain.clone() },
+            Recipe { freeze_layers: 1, ..plain.clone() },
+        ];
+        if head != HeadName::Crf {
+            options.push(Recipe { focal: 2.0, ..plain.clone() });
+            options.push(Recipe { class_weights: [("X".to_owned(), 3.0)].into(), ..plain.clone() });
+        }
+        for recipe in options {
+            let found = weights(&recipe);
+            assert!(found != reference, "{recipe:?} changes nothing");
+            let frozen =
+                |name: &str| name.contains("embeddings.") || recipe.freeze_layers > 0 && name.contains("layer.0.");
+            for ((name, found), (_, start)) in found.iter().zip(&start).filter(|((name, _), _)| frozen(name)) {
+                assert!(found == start, "{name} was trained");
+            }
+        }
     }
 }
 
@@ -310,12 +350,15 @@ fn a_recipe_that_makes_no_sense_is_refused_in_words() {
     let data = twenty();
     let without_mask = TrainingSet { mask_id: None, ..data.clone() };
     let empty = TrainingSet { documents: Vec::new(), ..data.clone() };
-    let cases: [(Recipe, &TrainingSet, &str); 7] = [
+    let cases: [(Recipe, &TrainingSet, &str); 10] = [
         (Recipe { dropout: 1.0, ..recipe() }, &data, "dropout = 1"),
         (Recipe { learning_rate: f64::NAN, ..recipe() }, &data, "learning_rate = NaN"),
         (Recipe { accumulate: 0, ..recipe() }, &data, "accumulate = 0"),
         (Recipe { shortest_crop: 0, ..recipe() }, &data, "shortest_crop = 0"),
         (Recipe { max_tokens: 2, ..recipe() }, &data, "max_tokens = 2"),
+        (Recipe { freeze_layers: 1, ..recipe() }, &data, "must be frozen, too"),
+        (Recipe { freeze_layers: 3, freeze_embeddings: true, ..recipe() }, &data, "the encoder has 2 layers"),
+        (Recipe { class_weights: [("Z".to_owned(), 2.0)].into(), ..recipe() }, &data, "no type Z; there are O, X, Y"),
         (recipe(), &without_mask, "no mask token"),
         (recipe(), &empty, "no text"),
     ];
