@@ -12,6 +12,7 @@ use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, Decision, LabelSet, Mention, Span, Split, Splits, TextEncoder, align, align_spans};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
+use ner_hub::EncoderFiles;
 use ner_model::{
     BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, find_device, load_encoder, save_classifier,
 };
@@ -219,6 +220,45 @@ impl Resumed {
     }
 }
 
+/// What a training begins with.
+pub struct Prepared {
+    pub corpus: Corpus,
+    pub files: EncoderFiles,
+    pub labels: LabelSet,
+    pub pretrained: Pretrained,
+    pub reading: Reading,
+    pub encoder: TextEncoder,
+    pub device: Device,
+    pub kind: Kind,
+}
+
+impl Prepared {
+    /// Loads the corpus and the encoder, on which a new head stands. The plan's windows are made to fit the encoder.
+    ///
+    /// # Errors
+    /// Where one of them cannot be had, or the corpus has faults that the plan does not pass over.
+    pub fn of(plan: &mut Plan) -> Result<Self> {
+        let device = find_device(&plan.device)?;
+        let kind = plan.recipe.precision.resolve(device)?;
+        let corpus = corpus::load(&plan.dataset, &plan.place())?;
+        corpus.check_faults(Faults { lenient: plan.lenient })?;
+        let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
+        let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
+        let pretrained = load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
+        plan.recipe.max_tokens = plan.recipe.max_tokens.min(pretrained.config.max_position_embeddings as usize);
+        let reading = Reading {
+            window: plan.recipe.window_size(),
+            line_boundaries: corpus.description.line_boundaries,
+            head: plan.recipe.head(),
+            overlaps: plan.recipe.overlaps,
+            decision: Decision::Together,
+            categories: corpus.description.categories.clone(),
+        };
+        let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
+        Ok(Self { corpus, files, labels, pretrained, reading, encoder, device, kind })
+    }
+}
+
 /// One training from its first or its last step on to its scores.
 ///
 /// # Errors
@@ -232,24 +272,8 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         }
     };
     let name = corpus::name_of(&plan.dataset)?;
-    let device = find_device(&plan.device)?;
-    let kind = plan.recipe.precision.resolve(device)?;
-    let corpus = corpus::load(&plan.dataset, &plan.place())?;
-    corpus.check_faults(Faults { lenient: plan.lenient })?;
-    let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
-    let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
-    let Pretrained { config, config_json, parameters, unexpected } =
-        load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
-    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_position_embeddings as usize);
-    let reading = Reading {
-        window: plan.recipe.window_size(),
-        line_boundaries: corpus.description.line_boundaries,
-        head: plan.recipe.head(),
-        overlaps: plan.recipe.overlaps,
-        decision: Decision::Together,
-        categories: corpus.description.categories.clone(),
-    };
-    let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
+    let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind } = Prepared::of(&mut plan)?;
+    let Pretrained { config, config_json, parameters, unexpected } = pretrained;
 
     let split = |split: Split| EncodedSplit::new(&encoder, &corpus.splits.get(split).documents);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);

@@ -1,5 +1,5 @@
 use crate::span_classifier::RowWords;
-use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters};
+use crate::{Answers, Batch, BertConfig, Classifier, Dropout, Head, ModelError, Parameters};
 use ner_data::{EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Window, Word, batches_by_length};
 use tch::{Device, Kind, no_grad};
 
@@ -46,6 +46,17 @@ impl Tagger {
         &self,
         encoder: &TextEncoder,
         documents: &[EncodedDocument],
+        progress: impl FnMut(usize),
+    ) -> Vec<Findings> {
+        self.findings_under(encoder, documents, None, progress)
+    }
+
+    /// The same under `dropout`: what it finds is then by chance, and a sample of what it might find.
+    pub fn findings_under(
+        &self,
+        encoder: &TextEncoder,
+        documents: &[EncodedDocument],
+        mut dropout: Option<&mut Dropout>,
         mut progress: impl FnMut(usize),
     ) -> Vec<Findings> {
         let classes = self.labels.len();
@@ -58,20 +69,13 @@ impl Tagger {
             Classifier::Span(_) => Findings::Spans(Vec::new()),
         };
         let mut findings: Vec<Findings> = documents.iter().map(none).collect();
-        // Not by the windows' own numbers: documents that were encoded apart may come together.
-        let windows: Vec<(usize, &Window)> = documents
-            .iter()
-            .enumerate()
-            .flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window)))
-            .collect();
-        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
-        for rows in batches_by_length(&lengths, BATCH_TOKENS) {
-            let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
-            let batch = Batch { rows: rows.iter().map(input_ids).collect() };
+        let windows = windows_of(documents);
+        for rows in batches_of(&windows, encoder) {
+            let batch = batch_of(&rows, &windows, documents, encoder);
             let row_words: Vec<(usize, RowWords)> =
                 rows.iter().map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset())).collect();
             let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
-            match self.model.answers(&batch, &row_words, self.kind) {
+            match self.model.answers(&batch, &row_words, self.kind, dropout.as_deref_mut()) {
                 Answers::Labels(probabilities) => {
                     let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
                     for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
@@ -101,6 +105,41 @@ impl Tagger {
         }
         findings
     }
+
+    /// The encoder's last hidden states of every token of every document. `sink` gets runs of them in no order: the
+    /// document's place, the first token, and `[tokens, hidden]`, row by row; each token once, from the window whose core
+    /// it stands in.
+    pub fn states(&self, encoder: &TextEncoder, documents: &[EncodedDocument], mut sink: impl FnMut(usize, usize, &[f32])) {
+        let windows = windows_of(documents);
+        for rows in batches_of(&windows, encoder) {
+            let batch = batch_of(&rows, &windows, documents, encoder);
+            let states = self.model.hidden_states(&batch, self.kind);
+            let (_, width, hidden) = states.size3().expect("three dimensions");
+            let (width, hidden) = (width as usize, hidden as usize);
+            let flat = Vec::<f32>::try_from(states.view(-1)).expect("a flat tensor of fp32");
+            for (row, states) in rows.iter().zip(flat.chunks(width * hidden)) {
+                let (document, Window { tokens, core, .. }) = windows[*row];
+                let from = encoder.offset() + core.start - tokens.start;
+                sink(document, core.start, &states[from * hidden..(from + core.len()) * hidden]);
+            }
+        }
+    }
+}
+
+/// The windows of all documents. Not by the windows' own numbers: documents that were encoded apart may come together.
+fn windows_of(documents: &[EncodedDocument]) -> Vec<(usize, &Window)> {
+    let numbered = documents.iter().enumerate();
+    numbered.flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window))).collect()
+}
+
+fn batches_of(windows: &[(usize, &Window)], encoder: &TextEncoder) -> Vec<Vec<usize>> {
+    let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
+    batches_by_length(&lengths, BATCH_TOKENS)
+}
+
+fn batch_of(rows: &[usize], windows: &[(usize, &Window)], documents: &[EncodedDocument], encoder: &TextEncoder) -> Batch {
+    let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
+    Batch { rows: rows.iter().map(input_ids).collect() }
 }
 
 /// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens
