@@ -25,7 +25,8 @@ pub use dropout::Dropout;
 pub use error::ModelError;
 pub use parameters::Parameters;
 pub use pretrained::{
-    Pretrained, Reading, load_classifier, load_encoder, load_parameters, save_classifier, save_parameters,
+    KeptHead, Pretrained, Reading, load_classifier, load_encoder, load_further, load_parameters, save_classifier,
+    save_parameters,
 };
 pub use recognizer::Recognizer;
 pub use span_classifier::{RowWords, SpanClassifier, found_spans, span_cross_entropy, span_divergence};

@@ -14,6 +14,7 @@ use ner_active::{Budget, Cost, Offer, Opinion, Rows, Selector, Strategy, Unit, c
 use ner_data::{Document, LabelSet, TextEncoder};
 use ner_eval::{Score, score_documents};
 use ner_model::{Parameters, Pretrained, Reading, Recognizer, Tagger, load_encoder};
+use ner_report::active::{ActivePage, Curve, PlainTable};
 use ner_runs::Store;
 use ner_train::{Trainer, TrainingDocument, TrainingSet};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,8 @@ Examples:
 A seed begins with sentences drawn by chance; every strategy goes on from the same ones. After each round the encoder is
 trained anew on all that is annotated, by the recipe, and scored on documents of the test split, by which nothing is
 chosen. What was trained is kept in --out and not done again: a simulation that was stopped or killed goes on where it
-was, and strategies, seeds and rounds at the end may be added. Strategies:
+was, and strategies, seeds and rounds at the end may be added. result.json and report.html in it are the result.
+Strategies:
   random, longest      chance; the most words
   mnlp                 least probable answer by word (Shen et al. 2018)
   entropy, margin      token entropy, margin (Settles and Craven 2008; Scheffer et al. 2001)
@@ -161,6 +163,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let result = Summary::read(&out, args, &bench)?;
     write_whole(&out.join("result.json"), &serde_json::to_vec_pretty(&result)?)?;
+    write_whole(&out.join("report.html"), result.page()?.as_bytes())?;
+    info!("the page: {}", out.join("report.html").display());
     match args.format {
         OutputFormat::Json => stdout::print_json(&result),
         OutputFormat::Table => result.print(),
@@ -203,6 +207,7 @@ impl<'a> Bench<'a> {
             labels: args.place.labels.clone().or(file.experiment.labels),
             lenient: args.faults.lenient,
             encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
+            keep_head: false,
             device: args.device.clone(),
             keep_text: false,
             dev_only: false,
@@ -650,52 +655,82 @@ impl Summary {
     fn print(&self) -> Result<()> {
         let mut out = stdout::stdout();
         let Cost { words, sentences } = self.pool;
-        let seeds = self.seeds.len();
         writeln!(out, "{}: a pool of {words} words in {sentences} sentences, annotated by {}", self.dataset, self.unit)?;
-        writeln!(
-            out,
-            "strict F1 on {} documents of the test split, in percent; mean of {seeds} seeds ± half of its 95 % interval\n",
-            self.scored_documents
-        )?;
-        let Some(first) = self.strategies.values().next() else { return Ok(out.flush()?) };
-        let mut header = vec!["words".to_owned()];
-        header.extend(self.strategies.keys().map(ToString::to_string));
-        let mut table = score_table::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-        for (round, (words, _)) in first.curve.iter().enumerate() {
-            let mut row = vec![format!("{words:.0}")];
-            row.extend(self.strategies.values().map(|judged| with_interval(Some(judged.curve[round].1), 100.0, 2)));
-            score_table::add_row(&mut table, row);
+        for PlainTable { caption, header, rows } in self.tables() {
+            let mut table = score_table::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+            rows.into_iter().for_each(|row| score_table::add_row(&mut table, row));
+            writeln!(out, "\n{caption}\n{table}")?;
         }
-        let mut row = vec![format!("{words} (all)")];
-        row.extend(self.strategies.keys().map(|_| with_interval(self.full, 100.0, 2)));
-        score_table::add_row(&mut table, row);
-        writeln!(out, "{table}\n")?;
+        writeln!(out, "– is not reached within the rounds, or there is nothing to compare with.")?;
+        Ok(out.flush()?)
+    }
 
-        let mut header = vec!["".to_owned()];
-        header.extend(self.strategies.keys().map(ToString::to_string));
-        let mut table = score_table::table(&header.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut add = |name: String, cell: &dyn Fn(&Judged) -> String| {
-            let mut row = vec![name];
-            row.extend(self.strategies.values().map(cell));
-            score_table::add_row(&mut table, row);
+    /// What was measured after each round, and what that saves.
+    fn tables(&self) -> Vec<PlainTable> {
+        let Some(first) = self.strategies.values().next() else { return Vec::new() };
+        let seeds = self.seeds.len();
+        let names = |first: &str| [first.to_owned()].into_iter().chain(self.strategies.keys().map(ToString::to_string)).collect();
+        let row = |name: String, cell: &dyn Fn(&Judged) -> String| {
+            [name].into_iter().chain(self.strategies.values().map(cell)).collect::<Vec<_>>()
         };
+        let mut rows = Vec::new();
+        for (round, (words, _)) in first.curve.iter().enumerate() {
+            let score = |judged: &Judged| with_interval(Some(judged.curve[round].1), 100.0, 2);
+            rows.push(row(format!("{words:.0}"), &score));
+        }
+        rows.push(row(format!("{} (all)", self.pool.words), &|_| with_interval(self.full, 100.0, 2)));
+        let caption = format!(
+            "Strict F1 on {} documents of the test split, in percent, by words annotated: mean of {seeds} seeds ± half of \
+             its 95 % interval",
+            self.scored_documents
+        );
+        let scores = PlainTable { caption, header: names("words"), rows };
+
         let reached = |mean: Option<Mean>, text: String| match mean {
             Some(mean) if mean.seeds < seeds => format!("{text} ({} of {seeds} seeds)", mean.seeds),
             _ => text,
         };
+        let mut rows = Vec::new();
         for percent in first.words_for.keys() {
-            add(format!("words for {percent} % of the full F1"), &|judged| {
+            rows.push(row(format!("words for {percent} % of the full F1"), &|judged| {
                 reached(judged.words_for[percent], with_interval(judged.words_for[percent], 1.0, 0))
-            });
-            add("  saved against random, %".into(), &|judged| {
+            }));
+            rows.push(row("saved against random, %".into(), &|judged| {
                 reached(judged.saving[percent], with_interval(judged.saving[percent], 100.0, 1))
-            });
+            }));
         }
-        add("mean F1 above random's".into(), &|judged| with_interval(judged.above_random, 100.0, 2));
-        add("seconds to choose".into(), &|judged| with_interval(judged.select_ms, 1e-3, 1));
-        writeln!(out, "{table}")?;
-        writeln!(out, "– is not reached within the rounds, or there is nothing to compare with.")?;
-        Ok(out.flush()?)
+        rows.push(row("F1 above random's, mean over the words".into(), &|judged| {
+            with_interval(judged.above_random, 100.0, 2)
+        }));
+        rows.push(row("seconds to choose".into(), &|judged| with_interval(judged.select_ms, 1e-3, 1)));
+        vec![scores, PlainTable { caption: "What choosing saves".into(), header: names(""), rows }]
+    }
+
+    /// The page.
+    fn page(&self) -> Result<String> {
+        let Cost { words, sentences } = self.pool;
+        let curve = |(strategy, judged): (&Strategy, &Judged)| Curve {
+            name: format!("{strategy} ({})", strategy.source()),
+            points: judged.curve.iter().map(|(words, score)| (*words, score.mean, score.half_width)).collect(),
+        };
+        let seeds: Vec<String> = self.seeds.iter().map(ToString::to_string).collect();
+        let page = ActivePage {
+            title: &self.dataset,
+            synthetic: self.synthetic,
+            provenance: vec![
+                ("Encoder", self.encoder.clone()),
+                ("Pool", format!("{words} words in {sentences} sentences of the train split")),
+                ("Annotated by", self.unit.to_owned()),
+                ("Scored on", format!("{} documents of the test split", self.scored_documents)),
+                ("Seeds", seeds.join(", ")),
+                ("Training", format!("{} epochs, at least {} steps", self.recipe.epochs, self.min_steps)),
+            ],
+            curves: self.strategies.iter().map(curve).collect(),
+            full: self.full.map(|full| full.mean),
+            tables: self.tables(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        Ok(page.html()?)
     }
 }
 
