@@ -260,7 +260,8 @@ impl<'a> Bench<'a> {
         if !path.is_file() {
             return Ok(write_whole(&path, &serde_json::to_vec_pretty(&self.setting)?)?);
         }
-        let theirs: Value = read(&path)?;
+        // Through the type, so that what a later version added has its default.
+        let theirs = serde_json::to_value(read::<Setting>(&path)?)?;
         let ours = serde_json::to_value(&self.setting)?;
         if let Some(key) = first_difference(&theirs, &ours, "") {
             bail!("{} is of a simulation with another {key}; --out names another folder", out.display());
