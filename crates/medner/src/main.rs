@@ -2,6 +2,7 @@
 //!
 //! stdout is data, stderr is for people. The exit code is 0, 1 for an error, 2 for a command line that makes no sense.
 
+mod active;
 mod annotate;
 mod convert;
 mod corpus;
@@ -93,6 +94,8 @@ enum Command {
     Data(data::Args),
     /// Compare predicted mentions with gold ones, whoever predicted them
     Score(score::Args),
+    /// Choose what to annotate next, and find out what choosing saves
+    Active(active::Args),
     /// Find mentions in texts
     Annotate(annotate::Args),
     /// Answer requests over HTTP, and show a page
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         Command::Sweep(args) => sweep::run(args),
         Command::Data(args) => data::run(args),
         Command::Score(args) => score::run(args),
+        Command::Active(args) => active::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(args),
@@ -139,8 +143,9 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 10] = [
+    const OURS: [&str; 11] = [
         "medner",
+        "ner_active",
         "ner_annotate",
         "ner_data",
         "ner_eval",

@@ -111,6 +111,14 @@ impl ModelArgs {
     }
 }
 
+/// The folder of a model by what people call it.
+///
+/// # Errors
+/// Where there is none.
+pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
+    Ok(locate(wanted, runs)?.folder)
+}
+
 /// Finds a model by what people call it.
 fn locate(wanted: &str, runs: &Path) -> Result<Located> {
     let path = Path::new(wanted);

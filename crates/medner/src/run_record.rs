@@ -28,6 +28,9 @@ pub struct Plan {
     pub lenient: bool,
     /// Encoder: a name, a hub id or a folder.
     pub encoder: String,
+    /// Whether `encoder` is the folder of a trained model whose head goes on, too (`--init-from`).
+    #[serde(default)]
+    pub keep_head: bool,
     /// Device as asked for.
     pub device: String,
     /// Whether predictions are kept with their text, too, in the format of the corpus.

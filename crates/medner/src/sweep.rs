@@ -277,6 +277,7 @@ fn trials(args: &Args) -> Result<Vec<Trial>> {
                 labels: labels.cloned(),
                 lenient: args.faults.lenient,
                 encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
+                keep_head: false,
                 device: args.device.clone(),
                 keep_text: false,
                 dev_only: true,

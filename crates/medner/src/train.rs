@@ -13,9 +13,10 @@ use crate::{OutputFormat, eval, interrupt, models, seeds, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DatasetDescription, LabelSet, Split, Splits, TextEncoder};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
+use ner_hub::EncoderFiles;
 use ner_model::{
-    BertConfig, Head, Precision, Pretrained, Reading, Recognizer, Tagger, Unannotated, find_device, load_encoder,
-    save_classifier,
+    BertConfig, Head, KeptHead, Precision, Pretrained, Reading, Recognizer, Tagger, Unannotated, find_device,
+    load_encoder, load_further, save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
@@ -33,6 +34,7 @@ Examples:
   medner train bc5cdr --sample                    the synthetic sample, in a minute or two
   medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
   medner train bc5cdr --encoder biobert --device cuda:0
+  medner train anatem --init-from bc5cdr          goes on with the newest model of another corpus
   medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
   medner train bc5cdr+anatem                      two corpora together, of which neither annotates what the other does
   medner train bc5cdr --seeds 1,2,3,4,5           five runs, their mean and standard deviation
@@ -56,6 +58,10 @@ pub struct Args {
     /// What stands on the encoder: span, token, crf or multilabel
     #[arg(long)]
     head: Option<HeadName>,
+    /// Instead of an encoder, go on training a model: a run (its id, DATASET/ID or folder), a corpus (its newest run) or
+    /// a model's folder. Labels that it has keep their weights, others begin anew
+    #[arg(long, value_name = "RUN", conflicts_with = "encoder")]
+    init_from: Option<String>,
     /// Passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
@@ -81,7 +87,7 @@ pub struct Args {
     #[arg(long)]
     keep_text: bool,
     /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "head", "epochs", "seed",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "head", "epochs", "seed",
         "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
     resume: Option<String>,
     /// Splits to learn from. With train+dev nothing is left to choose by: all epochs are trained, the last is kept, and
@@ -116,14 +122,18 @@ impl Args {
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
         recipe.precision = self.precision.unwrap_or(recipe.precision);
         check(&recipe)?;
-        let encoder = self.encoder.as_ref().or(file.experiment.encoder.as_ref());
+        let encoder = match &self.init_from {
+            Some(run) => Some(trained_model(run, self.runs.as_deref())?),
+            None => self.encoder.clone().or_else(|| file.experiment.encoder.clone()),
+        };
         Ok(Plan {
             dataset: dataset.to_owned(),
             data_dir: self.place.data_dir.clone(),
             sample: self.place.sample,
             labels: self.place.labels.clone().or_else(|| file.experiment.labels.clone()),
             lenient: self.faults.lenient,
-            encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
+            encoder: encoder.unwrap_or_else(|| DEFAULT_ENCODER.to_owned()),
+            keep_head: self.init_from.is_some(),
             device: self.device.clone(),
             keep_text: self.keep_text || self.place.sample || description.public,
             dev_only: false,
@@ -132,6 +142,15 @@ impl Args {
             recipe,
         })
     }
+}
+
+/// The folder of the model that `--init-from` names, as an encoder is named.
+///
+/// # Errors
+/// Where there is none.
+pub fn trained_model(run: &str, runs: Option<&Path>) -> Result<String> {
+    let folder = models::folder_of(run, &runs_folder(runs)?)?.canonicalize()?;
+    Ok(folder.to_str().context("the path of the model is no UTF-8")?.to_owned())
 }
 
 /// The recipe of a corpus: what suits it over the defaults, `tables` over both.
@@ -247,6 +266,52 @@ impl Resumed {
     }
 }
 
+/// What a training begins with.
+pub struct Prepared {
+    pub corpus: Corpus,
+    pub files: EncoderFiles,
+    pub labels: LabelSet,
+    pub pretrained: Pretrained,
+    pub reading: Reading,
+    pub encoder: TextEncoder,
+    pub device: Device,
+    pub kind: Kind,
+}
+
+impl Prepared {
+    /// Loads the corpus and the encoder, on which a new head stands. The plan's windows are made to fit the encoder.
+    ///
+    /// # Errors
+    /// Where one of them cannot be had, or the corpus has faults that the plan does not pass over.
+    pub fn of(plan: &mut Plan) -> Result<Self> {
+        let device = find_device(&plan.device)?;
+        let kind = plan.recipe.precision.resolve(device)?;
+        let corpus = corpus::load(&plan.dataset, &plan.place())?;
+        corpus.check_faults(Faults { lenient: plan.lenient })?;
+        let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
+        let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
+        let (head, seed) = (plan.recipe.head(), plan.recipe.seed);
+        let pretrained = if plan.keep_head {
+            let (pretrained, head) = load_further(&files.dir, &labels, head, seed)?;
+            report_head(&head);
+            pretrained
+        } else {
+            load_encoder(&files.config, &files.weights, &labels, head, seed)?
+        };
+        plan.recipe.max_tokens = plan.recipe.max_tokens.min(pretrained.config.max_tokens() as usize);
+        let reading = Reading {
+            window: plan.recipe.window_size(),
+            line_boundaries: corpus.description.line_boundaries,
+            head: plan.recipe.head(),
+            overlaps: plan.recipe.overlaps,
+            decision: plan.recipe.decision(),
+            categories: corpus.description.categories.clone(),
+        };
+        let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
+        Ok(Self { corpus, files, labels, pretrained, reading, encoder, device, kind })
+    }
+}
+
 /// One training from its first or its last step on to its scores.
 ///
 /// # Errors
@@ -260,24 +325,8 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         }
     };
     let name = corpus::name_of(&plan.dataset)?;
-    let device = find_device(&plan.device)?;
-    let kind = plan.recipe.precision.resolve(device)?;
-    let corpus = corpus::load(&plan.dataset, &plan.place())?;
-    corpus.check_faults(Faults { lenient: plan.lenient })?;
-    let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
-    let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
-    let Pretrained { config, config_json, parameters, unexpected } =
-        load_encoder(&files.config, &files.weights, &labels, plan.recipe.head(), plan.recipe.seed)?;
-    plan.recipe.max_tokens = plan.recipe.max_tokens.min(config.max_tokens() as usize);
-    let reading = Reading {
-        window: plan.recipe.window_size(),
-        line_boundaries: corpus.description.line_boundaries,
-        head: plan.recipe.head(),
-        overlaps: plan.recipe.overlaps,
-        decision: plan.recipe.decision(),
-        categories: corpus.description.categories.clone(),
-    };
-    let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
+    let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind } = Prepared::of(&mut plan)?;
+    let Pretrained { config, config_json, parameters, unexpected } = pretrained;
 
     let split = |split: Split| EncodedSplit::of(&encoder, &corpus, split);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
@@ -637,6 +686,15 @@ fn count_misfits([train, dev, test]: [&EncodedSplit<'_>; 3], labels: &LabelSet, 
         pairs.map(|(document, encoded)| head.align(&encoded.word_spans(), &document.mentions, labels).1.len()).sum()
     };
     Splits { train: count(train), dev: count(dev), test: count(test) }
+}
+
+fn report_head(KeptHead { kept, fresh, left, other_kind }: &KeptHead) {
+    if *other_kind {
+        warn!("the model has another head than the recipe: only its encoder is trained further");
+        return;
+    }
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    info!("the head goes on: kept {}; new {}; left out {}", list(kept), list(fresh), list(left));
 }
 
 fn report_misfits(misfits: &Splits<usize>) {

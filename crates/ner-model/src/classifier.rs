@@ -194,17 +194,29 @@ impl Classifier {
         }
     }
 
-    /// What it says of a batch, whose rows have these words.
-    pub fn answers(&self, batch: &Batch, words: &[RowWords], kind: Kind) -> Answers {
+    /// What it says of a batch, whose rows have these words. With `dropout` it is one of many answers (Gal and
+    /// Ghahramani 2016, "Dropout as a Bayesian approximation").
+    pub fn answers(&self, batch: &Batch, words: &[RowWords], kind: Kind, dropout: Option<&mut Dropout>) -> Answers {
         tch::no_grad(|| match self {
             Self::Token(model) => {
-                let logits = model.forward(batch, kind, None);
+                let logits = model.forward(batch, kind, dropout);
                 Answers::Labels(logits.softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous())
             }
-            Self::Span(model) => Answers::Spans(found_spans(&model.forward(batch, words, kind, None), words)),
-            Self::Crf(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
-            Self::Multilabel(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, None), words)),
+            Self::Span(model) => Answers::Spans(found_spans(&model.forward(batch, words, kind, dropout), words)),
+            Self::Crf(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, dropout), words)),
+            Self::Multilabel(model) => Answers::Words(word_scores(&model.forward(batch, words, kind, dropout), words)),
         })
+    }
+
+    /// Hidden states of the encoder's last layer, `[batch, tokens, hidden] f32` on the CPU.
+    pub fn hidden_states(&self, batch: &Batch, kind: Kind) -> Tensor {
+        let encoder = match self {
+            Self::Token(model) => model.encoder(),
+            Self::Span(model) => model.encoder(),
+            Self::Crf(model) => model.encoder(),
+            Self::Multilabel(model) => model.encoder(),
+        };
+        tch::no_grad(|| encoder.forward(batch, kind, None).to_kind(Kind::Float).to_device(Device::Cpu).contiguous())
     }
 }
 

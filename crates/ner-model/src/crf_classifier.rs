@@ -56,6 +56,11 @@ impl CrfClassifier {
         })
     }
 
+    /// The encoder.
+    pub(crate) const fn encoder(&self) -> &Bert {
+        &self.encoder
+    }
+
     /// Scores of the labels of each word, `[batch, words, labels] f32`. The encoder computes in `kind`, the head in fp32.
     /// What stands behind the last word of a row is without meaning.
     pub fn forward(&self, batch: &Batch, words: &[RowWords], kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {

@@ -34,7 +34,8 @@ pub use family::ModelType;
 pub use multilabel_classifier::{MultilabelClassifier, decisions};
 pub use parameters::Parameters;
 pub use pretrained::{
-    Pretrained, Reading, load_classifier, load_encoder, load_parameters, save_classifier, save_parameters,
+    KeptHead, Pretrained, Reading, load_classifier, load_encoder, load_further, load_parameters, save_classifier,
+    save_parameters,
 };
 pub use recognizer::Recognizer;
 pub use span_classifier::{SpanClassifier, found_spans, span_cross_entropy, span_divergence};

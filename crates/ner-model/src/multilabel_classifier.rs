@@ -45,6 +45,11 @@ impl MultilabelClassifier {
         })
     }
 
+    /// The encoder.
+    pub(crate) const fn encoder(&self) -> &Bert {
+        &self.encoder
+    }
+
     /// Log-odds of each position of each type of each word against being outside of the type, `[batch, words, types *
     /// positions] f32`. The encoder computes in `kind`, the head in fp32.
     pub fn forward(&self, batch: &Batch, words: &[RowWords], kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {

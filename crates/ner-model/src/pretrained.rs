@@ -49,6 +49,77 @@ pub fn load_encoder(
     load(config, weights, head.outputs(labels), head, Some(seed))
 }
 
+/// What of a trained head goes on in a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptHead {
+    /// Labels (of a head that labels tokens) or types whose weights were taken over.
+    pub kept: Vec<String>,
+    /// Those whose weights are new.
+    pub fresh: Vec<String>,
+    /// Those that the trained model had and the new one has not.
+    pub left: Vec<String>,
+    /// Whether the trained model had another kind of head, so that nothing could be taken over.
+    pub other_kind: bool,
+}
+
+/// Loads a trained model to train it further on `labels`, which may be others than its own: the encoder, and a head in
+/// which the labels that both have keep their weights and the others begin as in [`load_encoder`]. Thresholds that dev
+/// chose before stay in the bias.
+///
+/// # Errors
+/// As [`load_classifier`].
+pub fn load_further(
+    folder: &Path,
+    labels: &LabelSet,
+    head: Head,
+    seed: u64,
+) -> Result<(Pretrained, KeptHead), ModelError> {
+    let (old, old_labels, reading) = load_classifier(folder)?;
+    let names = |labels: &LabelSet| match head {
+        Head::Token => labels.names(),
+        Head::Span { .. } => labels.types.clone(),
+    };
+    let (ours, theirs) = (names(labels), names(&old_labels));
+    let same_kind = std::mem::discriminant(&head) == std::mem::discriminant(&reading.head);
+    let place = |name: &String| theirs.iter().position(|known| known == name).filter(|_| same_kind);
+    let places: Vec<Option<usize>> = ours.iter().map(place).collect();
+    let mut parameters = Vec::new();
+    for (name, shape) in Classifier::shapes(&old.config, head.outputs(labels), head) {
+        let tensor = if is_head(&name) { new_head(&name, &shape, head, seed) } else { old.parameters.get(&name)? };
+        if is_head(&name) && same_kind {
+            take_over(&name, &tensor, &old.parameters.get(&name)?, &places, theirs.len());
+        }
+        parameters.push((name, tensor));
+    }
+    let with = |is_kept: bool| {
+        let pairs = ours.iter().zip(&places).filter(|(_, place)| place.is_some() == is_kept);
+        pairs.map(|(name, _)| name.clone()).collect()
+    };
+    let kept = KeptHead {
+        kept: with(true),
+        fresh: with(false),
+        left: theirs.iter().filter(|name| !ours.contains(name)).cloned().collect(),
+        other_kind: !same_kind,
+    };
+    Ok((Pretrained { parameters: Parameters::new(parameters), ..old }, kept))
+}
+
+/// Copies the rows of the labels at `places` of the `old` tensor of a head, which has so many labels, into the `new` one.
+/// The rows of a label are a block, but for the three parts of a head that scores spans, each of which has one. Where the
+/// longest spans differ, the lengths that both know are copied.
+fn take_over(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], labels: usize) {
+    let groups = if name == "classifier.parts.weight" { 3 } else { 1 };
+    let new = new.view([groups, places.len() as i64, -1]);
+    let old = old.view([groups, labels as i64, -1]);
+    let width = new.size()[2].min(old.size()[2]);
+    for (to, from) in places.iter().enumerate() {
+        if let Some(from) = from {
+            let row = |tensor: &Tensor, at: usize| tensor.select(1, at as i64).narrow(1, 0, width);
+            row(&new, to).copy_(&row(&old, *from));
+        }
+    }
+}
+
 /// Loads a trained classifier from its folder, with its labels and the way in which it reads: a run's `model`, or any
 /// folder with a token-classification head in the hub's layout. The rows of such a head come in the order of our labels;
 /// a label that the model does not have is never likely.

@@ -1,4 +1,4 @@
-use crate::{ModelError, Precision, Pretrained, Reading, Tagger, find_device, load_classifier};
+use crate::{Dropout, ModelError, Precision, Pretrained, Reading, Tagger, find_device, load_classifier};
 use ner_data::{Document, EncodedDocument, Findings, LabelSet, Mention, TextEncoder, mentions_from_findings};
 use std::path::Path;
 use tch::{Device, Kind};
@@ -98,5 +98,20 @@ impl Recognizer {
     /// What the model finds in each document, before anything is decided.
     pub fn findings(&self, documents: &[EncodedDocument], progress: impl FnMut(usize) + Send) -> Vec<Findings> {
         self.tagger.findings(&self.encoder, documents, progress)
+    }
+
+    /// What it might find: the findings of one pass in which `dropout`, given for each batch by its number, leaves hidden
+    /// states out.
+    pub fn findings_under(
+        &self,
+        documents: &[EncodedDocument],
+        dropout: &(dyn Fn(u64) -> Dropout + Sync),
+    ) -> Vec<Findings> {
+        self.tagger.findings_under(&self.encoder, documents, Some(dropout), |_| {})
+    }
+
+    /// The encoder's last hidden states, as [`Tagger::states`] gives them.
+    pub fn states(&self, documents: &[EncodedDocument], sink: impl FnMut(usize, usize, &[f32])) {
+        self.tagger.states(&self.encoder, documents, sink);
     }
 }

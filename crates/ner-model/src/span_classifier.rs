@@ -79,6 +79,11 @@ impl SpanClassifier {
         })
     }
 
+    /// The encoder that the head stands on.
+    pub(crate) const fn encoder(&self) -> &Bert {
+        &self.encoder
+    }
+
     /// Scores (log-odds), `[batch, words, types, longest] f32`: at `[row, i, type, n]` that of the n + 1 words from `i`.
     /// What reaches past the row's words is without meaning.
     pub fn forward(&self, batch: &Batch, words: &[RowWords], kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {

@@ -1,4 +1,4 @@
-use crate::{Answers, Batch, BertConfig, Classifier, Head, ModelError, Parameters, RowWords, Workers};
+use crate::{Answers, Batch, BertConfig, Classifier, Dropout, Head, ModelError, Parameters, RowWords, Workers};
 use ner_data::{
     EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Transitions, Window, Word, WordScores,
     batches_by_length,
@@ -82,6 +82,18 @@ impl Tagger {
         documents: &[EncodedDocument],
         progress: impl FnMut(usize) + Send,
     ) -> Vec<Findings> {
+        self.findings_under(encoder, documents, None, progress)
+    }
+
+    /// The same under dropout, which is given for each batch by its number: what it finds is then by chance, and a sample
+    /// of what it might find.
+    pub fn findings_under(
+        &self,
+        encoder: &TextEncoder,
+        documents: &[EncodedDocument],
+        dropout: Option<&(dyn Fn(u64) -> Dropout + Sync)>,
+        progress: impl FnMut(usize) + Send,
+    ) -> Vec<Findings> {
         let classes = self.labels.len();
         let words: Vec<Vec<Word>> = match self.head {
             Head::Token => vec![Vec::new(); documents.len()],
@@ -98,26 +110,22 @@ impl Tagger {
             Head::Multilabel { .. } => Findings::Types(vec![0.0; words.len() * (classes - 1)]),
         };
         let findings: Vec<Findings> = documents.iter().zip(&words).map(none).collect();
-        // Not by the windows' own numbers: documents that were encoded apart may come together.
-        let windows: Vec<(usize, &Window)> = documents
-            .iter()
-            .enumerate()
-            .flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window)))
-            .collect();
-        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
-        let batches = batches_by_length(&lengths, self.budget(&lengths));
+        let windows = windows_of(documents);
+        let batches = self.batches(&windows, encoder);
         let (next, done) = (AtomicUsize::new(0), Mutex::new((findings, progress)));
         self.workers.map(self.models.iter().collect(), |model| {
             let model = lock(model);
-            while let Some(rows) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
-                let batch = Batch { rows: rows.iter().map(input_ids).collect() };
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(rows) = batches.get(number) else { break };
+                let batch = batch_of(rows, &windows, documents, encoder);
                 let row_words: Vec<(usize, RowWords)> = rows
                     .iter()
                     .map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset()))
                     .collect();
                 let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
-                let answers = model.answers(&batch, &row_words, self.kind);
+                let mut dropout = dropout.map(|of_batch| of_batch(number as u64));
+                let answers = model.answers(&batch, &row_words, self.kind, dropout.as_mut());
                 let (findings, progress) = &mut *lock(&done);
                 match answers {
                     Answers::Labels(probabilities) => {
@@ -174,10 +182,38 @@ impl Tagger {
         findings
     }
 
-    /// Most tokens of a batch: no more than would leave a worker without one, where that is worth a batch.
-    fn budget(&self, lengths: &[usize]) -> usize {
+    /// The encoder's last hidden states of every token of every document. `sink` gets runs of them in no order: the
+    /// document's place, the first token, and `[tokens, hidden]`, row by row; each token once, from the window whose core
+    /// it stands in.
+    pub fn states(
+        &self,
+        encoder: &TextEncoder,
+        documents: &[EncodedDocument],
+        mut sink: impl FnMut(usize, usize, &[f32]),
+    ) {
+        let windows = windows_of(documents);
+        let model = lock(&self.models[0]);
+        for rows in self.batches(&windows, encoder) {
+            let batch = batch_of(&rows, &windows, documents, encoder);
+            let states = model.hidden_states(&batch, self.kind);
+            let (_, width, hidden) = states.size3().expect("three dimensions");
+            let (width, hidden) = (width as usize, hidden as usize);
+            let flat = Vec::<f32>::try_from(states.view(-1)).expect("a flat tensor of fp32");
+            for (row, states) in rows.iter().zip(flat.chunks(width * hidden)) {
+                let (document, Window { tokens, core, .. }) = windows[*row];
+                let from = encoder.offset() + core.start - tokens.start;
+                sink(document, core.start, &states[from * hidden..(from + core.len()) * hidden]);
+            }
+        }
+    }
+
+    fn batches(&self, windows: &[(usize, &Window)], encoder: &TextEncoder) -> Vec<Vec<usize>> {
+        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
+        // No more tokens in one than would leave a worker without any, where that is worth a batch.
         let share = lengths.iter().sum::<usize>().div_ceil(self.models.len());
-        if self.models.len() > 1 { share.clamp(LEAST_BATCH_TOKENS, self.batch_tokens) } else { self.batch_tokens }
+        let budget =
+            if self.models.len() > 1 { share.clamp(LEAST_BATCH_TOKENS, self.batch_tokens) } else { self.batch_tokens };
+        batches_by_length(&lengths, budget)
     }
 }
 
@@ -194,6 +230,22 @@ fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
     starts.retain(|&start| start < words.len());
     starts.dedup();
     starts
+}
+
+/// The windows of all documents. Not by the windows' own numbers: documents that were encoded apart may come together.
+fn windows_of(documents: &[EncodedDocument]) -> Vec<(usize, &Window)> {
+    let numbered = documents.iter().enumerate();
+    numbered.flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window))).collect()
+}
+
+fn batch_of(
+    rows: &[usize],
+    windows: &[(usize, &Window)],
+    documents: &[EncodedDocument],
+    encoder: &TextEncoder,
+) -> Batch {
+    let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
+    Batch { rows: rows.iter().map(input_ids).collect() }
 }
 
 /// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens

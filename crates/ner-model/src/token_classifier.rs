@@ -34,6 +34,11 @@ impl TokenClassifier {
         })
     }
 
+    /// The encoder that the head stands on.
+    pub(crate) const fn encoder(&self) -> &Bert {
+        &self.encoder
+    }
+
     /// Scores of each label, `[batch, tokens, labels] f32`. The encoder computes in `kind`, the head in fp32.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
         let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());

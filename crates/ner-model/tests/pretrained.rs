@@ -4,7 +4,9 @@
 
 use ner_data::{LabelSet, TagScheme};
 use ner_model::checkpoint::{self, TensorData, write_safetensors};
-use ner_model::{BertConfig, Head, Reading, load_classifier, load_encoder, load_parameters, save_classifier};
+use ner_model::{
+    BertConfig, Head, Reading, load_classifier, load_encoder, load_further, load_parameters, save_classifier,
+};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,58 @@ fn error(folder: &Path, file: &str) -> String {
 fn bits(tensor: &Tensor) -> (Vec<i64>, Vec<u32>) {
     let numbers = Vec::<f32>::try_from(tensor.contiguous().view(-1)).unwrap();
     (tensor.size(), numbers.into_iter().map(f32::to_bits).collect())
+}
+
+/// The values of a label in a tensor of a head: those at `place` of the second of three dimensions.
+fn of_label(tensor: &Tensor, groups: i64, labels: i64, place: usize) -> (Vec<i64>, Vec<u32>) {
+    bits(&tensor.view([groups, labels, -1]).select(1, place as i64))
+}
+
+#[test]
+fn a_model_goes_on_with_the_labels_that_stay() {
+    let encoder = golden("bare");
+    let (config, weights) = (encoder.join("config.json"), encoder.join("model.safetensors"));
+    for head in [Head::Token, Head::Span { longest: 5 }] {
+        let old_labels = LabelSet::new(TagScheme::Bio, ["Disease", "Drug"]);
+        let made = load_encoder(&config, &weights, &old_labels, head, 7).unwrap();
+        // Biases of a new head are all alike; these are not.
+        let numbered = |(name, tensor): (&str, &Tensor)| {
+            let steps = Tensor::arange(tensor.numel() as i64, (tch::Kind::Float, tch::Device::Cpu)).view_as(tensor);
+            (name.to_owned(), if name.starts_with("classifier.") { tensor + steps } else { tensor.shallow_clone() })
+        };
+        let old = ner_model::Parameters::new(made.parameters.iter().map(numbered).collect());
+        let folder = tempfile::tempdir().unwrap();
+        let reading = Reading { head, ..Reading::default() };
+        save_classifier(folder.path(), &made.config_json, &old_labels, &reading, &old).unwrap();
+
+        // One label stays at another place, one is new, one goes.
+        let labels = LabelSet::new(TagScheme::Bio, ["Anatomy", "Disease"]);
+        let (further, kept) = load_further(folder.path(), &labels, head, 3).unwrap();
+        let fresh = load_encoder(&config, &weights, &labels, head, 3).unwrap();
+        let names = |of: &LabelSet| if head == Head::Token { of.names() } else { of.types.clone() };
+        let (ours, theirs) = (names(&labels), names(&old_labels));
+        assert!(!kept.other_kind && kept.fresh.iter().all(|name| name.contains("Anatomy")), "{kept:?}");
+        assert!(kept.kept.iter().all(|name| name == "O" || name.contains("Disease")), "{kept:?}");
+        assert!(kept.left.iter().all(|name| name.contains("Drug")), "{kept:?}");
+        for (name, tensor) in further.parameters.iter() {
+            if !name.starts_with("classifier.") {
+                assert_eq!(bits(tensor), bits(&old.get(name).unwrap()), "{name}");
+                continue;
+            }
+            let groups = if name == "classifier.parts.weight" { 3 } else { 1 };
+            for (at, label) in ours.iter().enumerate() {
+                let found = of_label(tensor, groups, ours.len() as i64, at);
+                let expected = match theirs.iter().position(|known| known == label) {
+                    Some(place) => of_label(&old.get(name).unwrap(), groups, theirs.len() as i64, place),
+                    None => of_label(&fresh.parameters.get(name).unwrap(), groups, ours.len() as i64, at),
+                };
+                assert_eq!(found, expected, "{name}, {label}");
+            }
+        }
+        let other = if head == Head::Token { Head::Span { longest: 5 } } else { Head::Token };
+        let (_, kept) = load_further(folder.path(), &labels, other, 3).unwrap();
+        assert!(kept.other_kind && kept.kept.is_empty());
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! says so to the browser. This crate turns statistics and scores into text. It knows nothing of files, of the network or of
 //! libtorch.
 
+pub mod active;
 pub mod annotated;
 pub mod corpus;
 pub mod number;

@@ -256,6 +256,63 @@ pub fn curves(caption: &str, curves: &[Curve], from_zero: bool, show: fn(f64) ->
     })
 }
 
+/// A line through points, each with half of the width of its interval where it has one.
+pub struct Line {
+    pub name: String,
+    /// Place in [`COLOURS`].
+    pub colour: usize,
+    pub points: Vec<(f64, f64, Option<f64>)>,
+}
+
+/// Number of colours, which is how many lines one plot can tell apart.
+pub const LINES: usize = COLOURS.len();
+
+/// Lines of shares over counts; a thin rule stands at the height `level`.
+pub fn lines(caption: &str, lines: &[Line], level: Option<f64>) -> Result<Plot, ReportError> {
+    const SIZE: (i32, i32) = (440, 300);
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let heights = || points().flat_map(|&(_, y, half)| [y - half.unwrap_or(0.0), y + half.unwrap_or(0.0)]).chain(level);
+    let widest = points().map(|point| point.0).fold(0.0, f64::max).max(1.0);
+    let (low, high) = (heights().fold(1.0, f64::min).max(0.0), heights().fold(0.0, f64::max).min(1.0));
+    let margin = (high - low).max(0.02) * 0.06;
+    let names = named(lines.iter().map(|line| (line.name.as_str(), line.colour)));
+    draw(caption, names, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .margin_right(20)
+            .x_label_area_size(22)
+            .y_label_area_size(48)
+            .build_cartesian_2d(0.0..widest * 1.03, (low - margin)..(high + margin))?;
+        chart
+            .configure_mesh()
+            .x_labels(5)
+            .y_labels(7)
+            .x_label_formatter(&|&count| format!("{count:.0}"))
+            .y_label_formatter(&|&share| tick(share))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Right))
+            .draw()?;
+        if let Some(level) = level {
+            chart.draw_series([PathElement::new(vec![(0.0, level), (widest * 1.03, level)], GRID.stroke_width(2))])?;
+        }
+        for line in lines {
+            let colour = COLOURS[line.colour];
+            for &(x, y, half) in &line.points {
+                if let Some(half) = half {
+                    let interval = vec![(x, y - half), (x, y + half)];
+                    chart.draw_series([PathElement::new(interval, colour.stroke_width(1))])?;
+                }
+                chart.draw_series([Circle::new((x, y), 3, colour.filled())])?;
+            }
+            let path: Vec<(f64, f64)> = line.points.iter().map(|&(x, y, _)| (x, y)).collect();
+            chart.draw_series([PathElement::new(path, colour.stroke_width(2))])?;
+        }
+        Ok(())
+    })
+}
+
 /// Shares against shares, both from 0 to 1, with the diagonal on which they are the same. The area of a point stands for
 /// its weight, a share of all.
 pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, ReportError> {

@@ -82,6 +82,29 @@ impl TrainingDocument {
     }
 }
 
+impl TrainingDocument {
+    /// The tokens `tokens` of it as a document of their own. A mention that is cut is left out, as in a crop.
+    pub fn part(&self, tokens: Range<usize>) -> Self {
+        let (words, entities) = self.words_of(&Crop { document: 0, start: tokens.start, end: tokens.end });
+        let inside = |places: &[usize]| -> Vec<usize> {
+            places.iter().filter(|place| tokens.contains(place)).map(|place| place - tokens.start).collect()
+        };
+        let mut sentences = inside(&self.sentences);
+        if sentences.first() != Some(&0) && !tokens.is_empty() {
+            sentences.insert(0, 0);
+        }
+        Self {
+            id: self.id.clone(),
+            input_ids: self.input_ids[tokens.clone()].to_vec(),
+            labels: self.labels[tokens.clone()].to_vec(),
+            cuts: inside(&self.cuts),
+            words,
+            entities,
+            sentences,
+        }
+    }
+}
+
 impl TrainingSet {
     /// Makes documents into training documents of a head. What it cannot say is as [`Head::align`] leaves it.
     pub fn new(
@@ -120,6 +143,11 @@ impl TrainingSet {
             });
         }
         set
+    }
+
+    /// A set of other documents with the same special tokens.
+    pub fn with_documents(&self, documents: Vec<TrainingDocument>) -> Self {
+        Self { documents, prefix: self.prefix.clone(), suffix: self.suffix.clone(), mask_id: self.mask_id }
     }
 
     /// Cuts every document into crops, anew for each `seed`; each piece is in exactly one crop. A crop holds as many

@@ -1,6 +1,6 @@
 //! `medner annotate`: text in, mentions out.
 
-mod input;
+pub mod input;
 mod output;
 mod record;
 

@@ -1,0 +1,33 @@
+//! Which sentences, or documents, to annotate next, and what choosing them saves.
+//!
+//! A model's [`Findings`](ner_data::Findings) become an [`Opinion`] of each unit of a pool; [`uncertainty`] makes scores
+//! of opinions, [`disagreement`] of the opinions of several models; [`Rows`] hold embeddings and [`diversity`] picks rows
+//! that are far from each other. A [`Selector`] does one of that for a [`Strategy`] until a [`Budget`] is spent. [`curve`]
+//! says what a learning curve is worth. This crate knows documents and numbers; it knows nothing of libtorch, of files or
+//! of the command line.
+
+mod budget;
+pub mod curve;
+pub mod disagreement;
+pub mod diversity;
+mod opinion;
+mod rows;
+mod selector;
+mod strategy;
+pub mod uncertainty;
+
+pub use budget::{Best, Budget, Cost, Unit};
+pub use opinion::{Opinion, Part, parts};
+pub use rows::Rows;
+pub use selector::{Chosen, Offer, Selector};
+pub use strategy::Strategy;
+
+/// A number from 0 up to 1 that is a function of a seed and a place alone (Steele et al. 2014, SplitMix64): what chance
+/// says of an item, whatever else is asked.
+pub fn chance(seed: u64, place: u64) -> f64 {
+    let mut z = seed.wrapping_add(place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    // 53 bits: what an f64 between 0 and 1 can tell apart.
+    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+}
