@@ -212,6 +212,40 @@ fn several_models_thresholds_and_categories() {
 }
 
 /// Enough documents for several batches.
+#[test]
+fn packed_inputs_are_read_and_bad_ones_are_named() {
+    let bench = Bench::new();
+    let texts = [("a.txt", "abc de fg."), ("b/c.txt", "hij abc."), ("d.jsonl", "{\"id\": \"7\", \"text\": \"abc\"}\n")];
+    for (name, text) in texts {
+        bench.write(&format!("in/{name}"), text);
+        bench.write(&format!("zst/{name}.zst"), zstd::encode_all(text.as_bytes(), 1).unwrap());
+    }
+    let zipped = |names: &[(&str, &str)]| {
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for (name, text) in names {
+            archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+            archive.write_all(text.as_bytes()).unwrap();
+        }
+        archive.finish().unwrap().into_inner()
+    };
+    let archive = zipped(&[&texts[..], &[("__MACOSX/e.txt", "x"), ("f.pdf", "x")]].concat());
+    bench.write("in.zip", &archive);
+    let plain = bench.lines(&["in"]);
+    assert_eq!(plain.len(), 3);
+    assert_eq!(bench.lines(&["zst"]), plain);
+    assert_eq!(bench.lines(&["in.zip"]), plain);
+
+    // What is broken is named, and what is not is annotated.
+    bench.write("zst/bad.txt.zst", "no archive");
+    let output = bench.run(&["zst"]);
+    assert!(!output.status.success() && stderr(&output).contains("bad.txt.zst: it cannot be read to its end"));
+    assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 3);
+    bench.write("bad.zip", &archive[..archive.len() / 2]);
+    assert!(stderr(&bench.run(&["bad.zip"])).contains("bad.zip is no zip archive that can be read"));
+    bench.write("out.zip", zipped(&[("../out.txt", "x")]));
+    assert!(stderr(&bench.run(&["out.zip"])).contains("leads out of it"));
+}
+
 fn many() -> String {
     let line = |at: usize| {
         format!("{{\"id\": \"d{at}\", \"text\": \"abc {at} de, fg{} hij. {}\"}}\n", at % 7, "klm no ".repeat(at % 5))

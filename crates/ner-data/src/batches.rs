@@ -18,34 +18,36 @@ pub fn shuffled_batches(lengths: &[usize], budget: usize, seed: u64) -> Vec<Vec<
         pool.push(row);
         tokens += lengths[row];
         if tokens >= POOL * budget {
-            batches.extend(batches_of(std::mem::take(&mut pool), lengths, budget));
+            batches.extend(batches_of(std::mem::take(&mut pool), lengths, budget, usize::MAX));
             tokens = 0;
         }
     }
-    batches.extend(batches_of(pool, lengths, budget));
+    batches.extend(batches_of(pool, lengths, budget, usize::MAX));
     batches.shuffle(&mut random);
     batches
 }
 
-/// The same in order of length, longest first, for prediction.
-pub fn batches_by_length(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
-    batches_of((0..lengths.len()).collect(), lengths, budget)
+/// The same in order of length, longest first, for prediction. `cost` is what a batch of its own costs, in tokens: no
+/// batch is padded by more than that.
+pub fn batches_by_length(lengths: &[usize], budget: usize, cost: usize) -> Vec<Vec<usize>> {
+    batches_of((0..lengths.len()).collect(), lengths, budget, cost)
 }
 
-fn batches_of(mut rows: Vec<usize>, lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
+fn batches_of(mut rows: Vec<usize>, lengths: &[usize], budget: usize, padding: usize) -> Vec<Vec<usize>> {
     rows.sort_by_key(|&row| std::cmp::Reverse(lengths[row]));
     let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut width = 0;
+    let (mut width, mut tokens) = (0, 0);
     for row in rows {
         let wider = width.max(lengths[row]);
+        let fits = |size: usize| size <= budget && size - tokens - lengths[row] <= padding;
         match batches.last_mut() {
-            Some(batch) if wider * (batch.len() + 1) <= budget => {
+            Some(batch) if fits(wider * (batch.len() + 1)) => {
                 batch.push(row);
-                width = wider;
+                (width, tokens) = (wider, tokens + lengths[row]);
             }
             _ => {
                 batches.push(vec![row]);
-                width = lengths[row];
+                (width, tokens) = (lengths[row], lengths[row]);
             }
         }
     }
@@ -60,9 +62,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_row_once_and_no_batch_over_the_budget(
-            lengths in prop::collection::vec(1usize..600, 0..60), budget in 1usize..2000, seed: u64,
+            lengths in prop::collection::vec(1usize..600, 0..60), budget in 1usize..2000, cost in 0usize..400, seed: u64,
         ) {
-            for batches in [shuffled_batches(&lengths, budget, seed), batches_by_length(&lengths, budget)] {
+            let by_length = batches_by_length(&lengths, budget, cost);
+            for batch in &by_length {
+                let sum: usize = batch.iter().map(|&row| lengths[row]).sum();
+                prop_assert!(lengths[batch[0]] * batch.len() - sum <= cost);
+            }
+            for batches in [shuffled_batches(&lengths, budget, seed), by_length] {
                 let mut rows: Vec<usize> = batches.iter().flatten().copied().collect();
                 rows.sort_unstable();
                 prop_assert_eq!(rows, (0..lengths.len()).collect::<Vec<_>>());

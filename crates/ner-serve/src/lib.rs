@@ -14,6 +14,7 @@ mod problem;
 mod request;
 mod routes;
 mod server;
+mod stream;
 mod worker;
 
 pub use problem::{Kind, Problem};

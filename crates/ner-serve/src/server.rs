@@ -3,6 +3,7 @@
 use crate::metrics::Metrics;
 use crate::request::ModelFacts;
 use crate::routes::{Shared, router};
+use crate::stream::Impatient;
 use crate::worker::{Arriving, work};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -61,6 +62,8 @@ pub struct Limits {
     pub time: Duration,
     /// For the body to come.
     pub body_time: Duration,
+    /// For a client to take the next 64 KiB of its answer, or the rest.
+    pub answer_time: Duration,
     /// For the head to come, from the opening of the connection or the answer before.
     pub head_time: Duration,
     /// That a request may wait for others to be computed with.
@@ -77,6 +80,7 @@ impl Default for Limits {
             connections: 1024,
             time: Duration::from_secs(120),
             body_time: Duration::from_secs(30),
+            answer_time: Duration::from_secs(30),
             head_time: Duration::from_secs(30),
             patience: Duration::from_millis(3),
         }
@@ -230,7 +234,8 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Rece
         match listener.accept().await {
             Ok((stream, _)) => {
                 let _ = stream.set_nodelay(true);
-                let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+                let stream = TokioIo::new(Impatient::new(stream, limits.answer_time));
+                let connection = graceful.watch(http.serve_connection(stream, service.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
                         // hyper's words for what is wrong with a connection hold nothing of what came over it.

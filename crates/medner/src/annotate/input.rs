@@ -10,8 +10,9 @@ use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOp
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
 /// Format of an input.
@@ -76,7 +77,52 @@ pub struct Input {
     pub name: String,
     /// Its format.
     pub kind: Kind,
+    /// How it lies there.
+    pub packing: Packing,
 }
+
+/// How a file lies on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is, or packed with gzip, which all readers unpack.
+    #[default]
+    Plain,
+    /// Packed with Zstandard.
+    Zstd,
+    /// In a zip archive, at this place. The path is that of the archive and of the file in it.
+    Zip(Archive, usize),
+}
+
+/// A zip archive, opened once for all the files in it.
+#[derive(Clone)]
+pub struct Archive(Arc<Mutex<ZipFiles>>);
+
+type ZipFiles = zip::ZipArchive<BufReader<std::fs::File>>;
+
+impl Archive {
+    fn open(path: &Path) -> Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(ZipFiles::new(BufReader::new(std::fs::File::open(path)?))?))))
+    }
+
+    fn files(&self) -> MutexGuard<'_, ZipFiles> {
+        // Whoever held it and panicked has only read.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Archive")
+    }
+}
+
+impl PartialEq for Archive {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Archive {}
 
 impl Input {
     /// Whether it is stdin.
@@ -87,7 +133,8 @@ impl Input {
     /// Its bytes, where it is a file.
     pub fn bytes(&self) -> Option<u64> {
         let facts = std::fs::metadata(&self.path).ok()?;
-        (!self.is_stdin() && facts.is_file() && self.kind != Kind::Parquet).then_some(facts.len())
+        let is_read = !self.is_stdin() && facts.is_file() && self.kind != Kind::Parquet;
+        (is_read && self.packing == Packing::Plain).then_some(facts.len())
     }
 }
 
@@ -121,13 +168,19 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
                 None => detected()?.map_or(Kind::Text, Kind::Corpus),
             };
             ensure!(kind != Kind::Parquet && !kind.is_folder_format(), "{kind} cannot be read from stdin");
-            inputs.push(Input { path: path.clone(), name: "stdin".into(), kind });
+            inputs.push(Input { path: path.clone(), name: "stdin".into(), kind, packing: Packing::Plain });
             continue;
         }
         let facts = fs_err::metadata(path)?;
         if !facts.is_dir() {
+            if ending(path) == "zip" {
+                is_tree = true;
+                inputs.extend(files_of_zip(path, from)?);
+                continue;
+            }
             let name = without_ending(Path::new(path.file_name().unwrap_or_default()));
-            inputs.push(Input { path: path.clone(), name, kind: kind_of(path, from)? });
+            let packing = if ending(path) == "zst" { Packing::Zstd } else { Packing::Plain };
+            inputs.push(Input { path: path.clone(), name, kind: kind_of(path, from, &packing)?, packing });
             continue;
         }
         let as_whole = match from {
@@ -137,7 +190,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
         if let Some(kind) = as_whole {
             let whole = path.canonicalize()?;
             let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            inputs.push(Input { path: path.clone(), name, kind });
+            inputs.push(Input { path: path.clone(), name, kind, packing: Packing::Plain });
             continue;
         }
         is_tree = true;
@@ -158,29 +211,100 @@ fn files_of(folder: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
             continue;
         }
         let path = entry.into_path();
-        let has_ending = |kind: Kind| kind.endings().iter().any(|ending| ending_of(&path).as_deref() == Some(*ending));
-        let known = [Kind::Text, Kind::Parquet, Kind::Corpus(Format::Jsonl)];
-        if !from.map_or_else(|| known.into_iter().any(has_ending), has_ending) {
+        if !has_known_ending(&path, from) {
             others.push(path);
             continue;
         }
-        let kind = kind_of(&path, from)?;
+        let packing = if ending(&path) == "zst" { Packing::Zstd } else { Packing::Plain };
+        let kind = kind_of(&path, from, &packing)?;
         let name = without_ending(path.strip_prefix(folder).unwrap_or(&path));
-        inputs.push(Input { path, name, kind });
+        inputs.push(Input { path, name, kind, packing });
     }
+    say_others(&others);
+    Ok(inputs)
+}
+
+/// The files in a zip archive, as those of a folder.
+fn files_of_zip(path: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
+    let what = || format!("{} is no zip archive that can be read", path.display());
+    let archive = Archive::open(path).with_context(what)?;
+    let (mut inputs, mut others) = (Vec::new(), Vec::new());
+    let count = archive.files().len();
+    for at in 0..count {
+        let inside = {
+            let mut files = archive.files();
+            // Raw: an encrypted one is named where it is read, and the others are annotated.
+            let file = files.by_index_raw(at).with_context(what)?;
+            if file.is_dir() {
+                continue;
+            }
+            file.enclosed_name()
+        };
+        // The name becomes that of an output.
+        let inside =
+            inside.with_context(|| format!("{}: file {} has a name that leads out of it", path.display(), at + 1))?;
+        let is_hidden = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with('.') || part == "__MACOSX";
+        if inside.iter().any(is_hidden) {
+            continue;
+        }
+        let place = path.join(&inside);
+        if !has_known_ending(&inside, from) || ending(&inside) == "zst" {
+            others.push(place);
+            continue;
+        }
+        let packing = Packing::Zip(archive.clone(), at);
+        let kind = kind_of(&place, from, &packing)?;
+        inputs.push(Input { path: place, name: without_ending(&inside), kind, packing });
+    }
+    say_others(&others);
+    ensure!(!inputs.is_empty(), "{} holds no file to annotate", path.display());
+    inputs.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(inputs)
+}
+
+fn has_known_ending(path: &Path, from: Option<Kind>) -> bool {
+    let has_ending = |kind: Kind| kind.endings().iter().any(|ending| ending_of(path).as_deref() == Some(*ending));
+    let known = [Kind::Text, Kind::Parquet, Kind::Corpus(Format::Jsonl)];
+    from.map_or_else(|| known.into_iter().any(has_ending), has_ending)
+}
+
+fn say_others(others: &[PathBuf]) {
     if let Some(other) = others.first() {
         warn!("{} files have no ending that is known and were not annotated, as {}", others.len(), other.display());
     }
-    Ok(inputs)
+}
+
+/// Opens a file as it was before it was packed with anything but gzip; `bar` moves with the bytes that are read.
+fn open_packed(path: &Path, packing: &Packing, bar: Option<&ProgressBar>) -> Result<Box<dyn Read>> {
+    let file = || -> Result<Box<dyn Read>> {
+        let file = fs_err::File::open(path)?;
+        Ok(match bar {
+            Some(bar) => Box::new(bar.wrap_read(file)),
+            None => Box::new(file),
+        })
+    };
+    Ok(match packing {
+        Packing::Plain => file()?,
+        Packing::Zstd => Box::new(zstd::Decoder::new(file()?)?),
+        Packing::Zip(archive, at) => {
+            // A file without a name: what it holds is gone with this process, however that ends.
+            let mut whole = tempfile::tempfile()?;
+            io::copy(&mut archive.files().by_index(*at)?, &mut whole)?;
+            whole.rewind()?;
+            Box::new(whole)
+        }
+    })
 }
 
 /// The format of a file. What looks like no format is a text; and so is a `.txt` whose lines look like columns, since
 /// notes may hold tables.
-fn kind_of(path: &Path, from: Option<Kind>) -> Result<Kind> {
-    const PACKED: [&str; 7] = ["zst", "bz2", "xz", "zip", "tar", "tgz", "7z"];
-    let last = path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if PACKED.contains(&last.as_str()) {
-        bail!("{} is packed in a way that is not read here; unpack it, or pack it with gzip", path.display());
+fn kind_of(path: &Path, from: Option<Kind>, packing: &Packing) -> Result<Kind> {
+    const PACKED: [&str; 6] = ["bz2", "xz", "zip", "tar", "tgz", "7z"];
+    if PACKED.contains(&ending(path).as_str()) {
+        bail!(
+            "{} is packed in a way that is not read here; unpack it, or pack it with gzip, zstd or zip",
+            path.display()
+        );
     }
     if let Some(kind) = from {
         ensure!(
@@ -194,21 +318,45 @@ fn kind_of(path: &Path, from: Option<Kind>) -> Result<Kind> {
     if ending.as_deref() == Some("parquet") {
         return Ok(Kind::Parquet);
     }
-    let format = Format::detect(path)?;
+    let format = match packing {
+        Packing::Plain => Format::detect(path)?,
+        // What cannot be unpacked is named where it is read, and the other inputs are annotated.
+        packed => beginning(path, packed).ok().and_then(|bytes| Format::detect_beginning(&bytes)),
+    };
     let is_text = ending.as_deref() == Some("txt") && format == Some(Format::Conll);
     Ok(format.filter(|_| !is_text).map_or(Kind::Text, Kind::Corpus))
 }
 
-fn without_gz(path: &Path) -> PathBuf {
-    if path.extension().is_some_and(|ending| ending == "gz") { path.with_extension("") } else { path.into() }
+/// The first bytes of a packed file, enough to tell its format by.
+fn beginning(path: &Path, packing: &Packing) -> Result<Vec<u8>> {
+    const ENOUGH: u64 = 1 << 16;
+    let mut bytes = Vec::new();
+    match packing {
+        Packing::Zip(archive, at) => {
+            buffered(archive.files().by_index(*at)?, path).take(ENOUGH).read_to_end(&mut bytes)?
+        }
+        packing => {
+            buffered(open_packed(path, packing, None)?, &without_packing(path)).take(ENOUGH).read_to_end(&mut bytes)?
+        }
+    };
+    Ok(bytes)
+}
+
+/// The last ending of a file, in lower case.
+fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+fn without_packing(path: &Path) -> PathBuf {
+    if matches!(ending(path).as_str(), "gz" | "zst") { path.with_extension("") } else { path.into() }
 }
 
 fn ending_of(path: &Path) -> Option<String> {
-    without_gz(path).extension().map(|ending| ending.to_string_lossy().into_owned())
+    without_packing(path).extension().map(|ending| ending.to_string_lossy().into_owned())
 }
 
 fn without_ending(path: &Path) -> String {
-    let path = without_gz(path);
+    let path = without_packing(path);
     let text = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
     let endings = Format::all().map(|format| format.extension().to_owned()).chain(ending_of(&path));
     let known = endings.filter_map(|ending| text.strip_suffix(&format!(".{ending}"))).min_by_key(|stem| stem.len());
@@ -324,11 +472,9 @@ impl Source {
         if input.is_stdin() {
             return Ok(Box::new(BufReader::new(io::stdin())));
         }
-        let file = fs_err::File::open(&input.path)?;
-        Ok(match &self.bar {
-            Some(bar) => buffered(bar.wrap_read(file), &input.path),
-            None => buffered(file, &input.path),
-        })
+        let is_zstd = input.packing == Packing::Zstd;
+        let name = if is_zstd { without_packing(&input.path) } else { input.path.clone() };
+        Ok(buffered(open_packed(&input.path, &input.packing, self.bar.as_ref())?, &name))
     }
 
     fn read_text(&self, input: &Input, push: Push<'_>) -> Result<()> {
@@ -346,6 +492,7 @@ impl Source {
     }
 
     fn read_parquet(&self, input: &Input, push: Push<'_>) -> Result<()> {
+        ensure!(input.packing == Packing::Plain, "a Parquet table cannot be read from an archive; unpack it");
         let mut texts = Texts::open(&input.path, &self.options.text_column, self.options.id_column.as_deref())
             .context("see --text-column and --id-column")?;
         let mut row = 0;
@@ -439,8 +586,8 @@ mod tests {
         let (inputs, is_tree) =
             find(&[folder.path().join("a/table.txt")], Some(Kind::Corpus(Format::Conll))).expect("found");
         assert_eq!((inputs[0].name.as_str(), inputs[0].kind, is_tree), ("table", Kind::Corpus(Format::Conll), false));
-        write("d.zst", "");
-        assert!(find(&[folder.path().join("d.zst")], None).is_err());
+        write("d.xz", "");
+        assert!(find(&[folder.path().join("d.xz")], None).is_err());
         assert!(find(&[folder.path().join("none")], None).is_err());
     }
 }

@@ -59,7 +59,7 @@ of an uninterrupted run.
 With --out, and where a store of runs is there (--runs, or experiments/ of the checkout), a run of the kind annotate says
 by which models and settings the output was made; it holds no text and no name of an input.")]
 pub struct Args {
-    /// Files, folders, or - for stdin; what ends in .gz is unpacked [default: stdin]
+    /// Files, folders, or - for stdin; what ends in .gz, .zst or .zip is unpacked [default: stdin]
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]

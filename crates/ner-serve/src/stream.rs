@@ -1,0 +1,139 @@
+//! A connection that does not wait for ever for a client to read.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Fails where the other side takes less than [`STEP`] bytes of what is to be written in a given time. Without it, a
+/// client that asks and does not read keeps its place among the connections, and its answer in memory.
+pub struct Impatient<S> {
+    stream: S,
+    time: Duration,
+    /// Runs while something waits to be written.
+    until: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were taken since it began to run.
+    taken: usize,
+}
+
+/// Who takes byte by byte, to stay below any time between two, is no better than who takes none.
+const STEP: usize = 64 << 10;
+
+impl<S> Impatient<S> {
+    pub const fn new(stream: S, time: Duration) -> Self {
+        Self { stream, time, until: None, taken: 0 }
+    }
+
+    fn check(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            self.taken += *written.as_ref().unwrap_or(&0);
+            if self.taken >= STEP {
+                self.until = None;
+            }
+            return Poll::Ready(written);
+        }
+        let until = self.until.get_or_insert_with(|| {
+            self.taken = 0;
+            Box::pin(sleep(self.time))
+        });
+        ready!(until.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.check(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        self.check(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Is asked for once all is written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.until = None;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+
+    /// Takes so many bytes at each write, and none where it says 0.
+    struct Client(VecDeque<usize>);
+
+    impl AsyncWrite for Client {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            match self.0.pop_front() {
+                Some(0) | None => Poll::Pending,
+                Some(most) => Poll::Ready(Ok(most.min(bytes.len()))),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn who_does_not_read_is_cut_off_and_who_reads_is_not() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let time = Duration::from_millis(40);
+        let write = |stream: &mut Impatient<Client>| {
+            let bytes = vec![0; 1 << 20];
+            runtime.block_on(poll_fn(|context| {
+                match Pin::new(&mut *stream).poll_write(context, &bytes) {
+                    // Asks again, as a client that goes on reading would have it done.
+                    Poll::Pending if !stream.stream.0.is_empty() => Poll::Ready(Ok(0)),
+                    written => written,
+                }
+            }))
+        };
+        let mut stuck = Impatient::new(Client([5, 0].into()), time);
+        assert_eq!(write(&mut stuck).expect("taken"), 5);
+        assert_eq!(write(&mut stuck).expect_err("cut off").kind(), io::ErrorKind::TimedOut);
+
+        // The time begins anew with each step, and with each answer.
+        let mut slow = Impatient::new(Client([0, STEP, 0, 1].into()), time);
+        for expected in [0, STEP, 0, 1] {
+            std::thread::sleep(time * 2 / 3);
+            assert_eq!(write(&mut slow).expect("taken"), expected);
+        }
+        runtime.block_on(poll_fn(|context| Pin::new(&mut slow).poll_flush(context))).expect("flushed");
+        assert!(slow.until.is_none());
+    }
+}
