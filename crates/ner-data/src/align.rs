@@ -353,7 +353,8 @@ impl Probabilities<'_> {
         };
         let begins = |of_type| share(first, of_type, |position| matches!(position, Position::Begin | Position::Single));
         let ends = |of_type| share(last, of_type, |position| matches!(position, Position::End | Position::Single));
-        let has = |position: Position| self.tags.iter().any(|tag| matches!(tag, Tag::Entity(found, _) if *found == position));
+        let has =
+            |position: Position| self.tags.iter().any(|tag| matches!(tag, Tag::Entity(found, _) if *found == position));
         let (marks_begin, marks_end) = (has(Position::Begin), has(Position::End));
         let probability = |tag: &Tag| match *tag {
             Tag::Outside => rows.iter().step_by(width).sum::<f32>() / pieces,
@@ -507,16 +508,20 @@ mod tests {
 
     #[test]
     fn constrained_sequences_begin_what_they_go_on_with() {
-        let check = |scheme: TagScheme, rows: &[&[f32]], pieces: usize, decision: Decision, expected: &[(usize, usize)]| {
-            let labels = LabelSet::new(scheme, ["X"]);
-            let word =
-                |at: usize| Word { span: Span::new(at, at + 1), tokens: at * pieces..(at + 1) * pieces, starts_line: false };
-            let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
-            let found = mentions_from_probabilities(&words, &rows.concat(), &labels, decision, false);
-            let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
-            assert_eq!(spans, expected, "{rows:?}, {decision:?}");
-            assert!(found.iter().all(|mention| mention.confidence.is_some()));
-        };
+        let check =
+            |scheme: TagScheme, rows: &[&[f32]], pieces: usize, decision: Decision, expected: &[(usize, usize)]| {
+                let labels = LabelSet::new(scheme, ["X"]);
+                let word = |at: usize| Word {
+                    span: Span::new(at, at + 1),
+                    tokens: at * pieces..(at + 1) * pieces,
+                    starts_line: false,
+                };
+                let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
+                let found = mentions_from_probabilities(&words, &rows.concat(), &labels, decision, false);
+                let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
+                assert_eq!(spans, expected, "{rows:?}, {decision:?}");
+                assert!(found.iter().all(|mention| mention.confidence.is_some()));
+            };
         // O, B, I. What goes on with nothing is a mention to the one, and not to the other.
         let unsure: &[&[f32]] = &[&[0.9, 0.05, 0.05], &[0.1, 0.0, 0.9]];
         check(TagScheme::Bio, unsure, 1, Decision::Together, &[(1, 2)]);

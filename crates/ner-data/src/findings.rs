@@ -1,5 +1,7 @@
 use crate::align::{line_breaks, mention_of};
-use crate::{ChainEntity, Confidence, Decision, LabelSet, Mention, Span, Tag, Transitions, Word, mentions_from_probabilities};
+use crate::{
+    ChainEntity, Confidence, Decision, LabelSet, Mention, Span, Tag, Transitions, Word, mentions_from_probabilities,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -106,7 +108,8 @@ fn mentions_from_chains(
     for (at, &start) in starts.iter().enumerate() {
         let end = starts.get(at + 1).copied().unwrap_or(words.len());
         let scores = &scores[start * width..end * width];
-        let scores: Vec<f32> = scores.iter().zip(of_labels.iter().cycle()).map(|(score, offset)| score + offset).collect();
+        let scores: Vec<f32> =
+            scores.iter().zip(of_labels.iter().cycle()).map(|(score, offset)| score + offset).collect();
         let words = &words[start..end];
         let found = transitions.entities(&scores, &line_breaks(words, allowed.line_boundaries));
         mentions.extend(found.into_iter().map(|found| mention_of(words, &found, labels)));

@@ -27,8 +27,8 @@ pub use align::{
     Alignment, Decision, Misfit, MisfitReason, align, align_by_type, align_spans, mentions_from_probabilities,
     mentions_of, piece_labels,
 };
-pub use chain::{ChainEntity, Transitions};
 pub use batches::{batches_by_length, shuffled_batches};
+pub use chain::{ChainEntity, Transitions};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};

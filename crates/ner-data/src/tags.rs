@@ -34,7 +34,9 @@ impl TagScheme {
     /// The tag with this number: `O` is 0, then come the positions of each type in turn.
     pub fn tag(self, label: usize) -> Tag {
         let positions = self.positions();
-        label.checked_sub(1).map_or(Tag::Outside, |at| Tag::Entity(positions[at % positions.len()], at / positions.len()))
+        label
+            .checked_sub(1)
+            .map_or(Tag::Outside, |at| Tag::Entity(positions[at % positions.len()], at / positions.len()))
     }
 
     /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).

@@ -173,8 +173,7 @@ impl Classifier {
                 let (logits, labels) = decisions(&scores, words, entities, model.scheme());
                 // The mean over words of the sum over types.
                 let types = scores.size()[2] as usize / model.scheme().width();
-                let weight_of =
-                    |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
+                let weight_of = |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
                 let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
             }

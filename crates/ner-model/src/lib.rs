@@ -22,8 +22,8 @@ mod words;
 
 pub use bert::{Batch, Bert};
 pub use classifier::{Answers, Classifier, Head, LossOptions, Targets};
-pub use crf_classifier::{Crf, CrfClassifier};
 pub use config::{Activation, BertConfig};
+pub use crf_classifier::{Crf, CrfClassifier};
 pub use device::{Precision, cpu_has_bf16, cuda_devices, find_device};
 pub use dropout::Dropout;
 pub use error::ModelError;

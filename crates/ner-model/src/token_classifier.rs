@@ -114,7 +114,9 @@ mod tests {
         let logits = Tensor::from_slice(rows.as_flattened()).view([2, 2, 3]);
         let labels = [vec![2, 0], vec![1, IGNORE_INDEX]];
         let weights = [0.5f64, 2.0, 3.0];
-        for (focal, weighted, label_smoothing) in [(2.0, false, 0.0), (0.5, true, 0.0), (0.0, true, 0.1), (0.0, false, 0.1)] {
+        for (focal, weighted, label_smoothing) in
+            [(2.0, false, 0.0), (0.5, true, 0.0), (0.0, true, 0.1), (0.0, false, 0.1)]
+        {
             let class_weights = if weighted { weights.to_vec() } else { Vec::new() };
             let options = LossOptions { focal, class_weights, label_smoothing, ..LossOptions::default() };
             let (mut sum, mut all) = (0.0, 0.0);

@@ -39,4 +39,3 @@ fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
     }
     Tensor::from_slice(&shares).view([words.len() as i64, width as i64, tokens as i64]).to_device(device)
 }
-

@@ -31,7 +31,8 @@ impl Case {
         let lengths: Vec<usize> = serde_json::from_value(golden["lengths"].clone()).unwrap();
         let entities: Vec<Vec<[usize; 3]>> = serde_json::from_value(golden["entities"].clone()).unwrap();
         let labels = case["labels"].as_i64().unwrap();
-        let leaf = |name: &str, size: &[i64]| Tensor::from_slice(&numbers(&case[name])).view(size).set_requires_grad(true);
+        let leaf =
+            |name: &str, size: &[i64]| Tensor::from_slice(&numbers(&case[name])).view(size).set_requires_grad(true);
         let entity = |&[start, end, entity_type]: &[usize; 3]| TaggedEntity { units: start..end, entity_type };
         Self {
             scheme: serde_json::from_value(case["scheme"].clone()).unwrap(),
@@ -88,7 +89,11 @@ fn all_that_is_computed_is_what_pytorch_crf_computes() {
     for expected in golden["cases"].as_array().unwrap() {
         let case = Case::new(&golden, expected);
         let crf = case.crf();
-        check_close(&crf.log_partition(&case.scores, &case.words), &numbers(&expected["log_partition"]), "log-partition");
+        check_close(
+            &crf.log_partition(&case.scores, &case.words),
+            &numbers(&expected["log_partition"]),
+            "log-partition",
+        );
         check_close(&crf.marginals(&case.scores, &case.words), &numbers(&expected["marginals"]), "marginals");
         let loss = case.loss();
         let expected_loss = expected["negative_log_likelihood"].as_f64().unwrap();

@@ -4,7 +4,8 @@
 
 use ner_data::{FoundSpan, LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Answers, Batch, Classifier, Dropout, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets, decisions, load_encoder,
+    Answers, Batch, Classifier, Dropout, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets, decisions,
+    load_encoder,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -97,8 +98,11 @@ fn padding_adds_nothing_to_a_loss() {
     let entities = vec![vec![entity(0..2, 0), entity(2..3, 1)], vec![], vec![entity(1..4, 1)]];
     for head in HEADS {
         let model = model(head);
-        let labels: Vec<Vec<i64>> =
-            batch.rows.iter().map(|row| (0..row.len() as i64).map(|at| at % labels(head).len() as i64).collect()).collect();
+        let labels: Vec<Vec<i64>> = batch
+            .rows
+            .iter()
+            .map(|row| (0..row.len() as i64).map(|at| at % labels(head).len() as i64).collect())
+            .collect();
         for r_drop in [0.0, 1.0] {
             let loss = |rows: &[usize]| {
                 // Both passes of R-Drop, which are the same without dropout.
@@ -132,7 +136,8 @@ fn bf16_is_near_fp32() {
     let (batch, words) = rows();
     for head in HEADS {
         let model = model(head);
-        let (exact, rough) = (model.answers(&batch, &words, Kind::Float), model.answers(&batch, &words, Kind::BFloat16));
+        let (exact, rough) =
+            (model.answers(&batch, &words, Kind::Float), model.answers(&batch, &words, Kind::BFloat16));
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let gap = largest_gap(&numbers(&exact, row, tokens), &numbers(&rough, row, tokens));
@@ -158,8 +163,7 @@ fn a_type_by_itself_is_a_softmax_against_outside() {
     assert_eq!(found[2], [0; 8]);
     for (row, word, of_type) in [(0, 0, 0), (0, 2, 1), (2, 3, 1)] {
         let own: Vec<f32> = Vec::try_from(logits.get(row).get(word * 2 + of_type)).unwrap();
-        let expected: Vec<f32> =
-            (0..2).map(|at| scores.double_value(&[row, word, of_type * 2 + at]) as f32).collect();
+        let expected: Vec<f32> = (0..2).map(|at| scores.double_value(&[row, word, of_type * 2 + at]) as f32).collect();
         assert_eq!(own, [[0.0].as_slice(), &expected].concat());
     }
 }

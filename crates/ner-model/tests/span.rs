@@ -4,8 +4,8 @@
 
 use ner_data::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Batch, Bert, BertConfig, Head, LossOptions, Parameters, RowWords, SpanClassifier, found_spans, load_encoder, span_cross_entropy,
-    span_divergence,
+    Batch, Bert, BertConfig, Head, LossOptions, Parameters, RowWords, SpanClassifier, found_spans, load_encoder,
+    span_cross_entropy, span_divergence,
 };
 use std::path::Path;
 use std::sync::Mutex;

@@ -222,7 +222,9 @@ impl Recipe {
         if self.shortest_crop > self.longest_crop {
             return Err("shortest_crop is above longest_crop".into());
         }
-        if let Some((name, weight)) = self.class_weights.iter().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite())) {
+        if let Some((name, weight)) =
+            self.class_weights.iter().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
+        {
             return Err(format!("class_weights: {name} = {weight}: it must be above 0"));
         }
         if self.freeze_layers > 0 && !self.freeze_embeddings {

@@ -260,7 +260,8 @@ fn each_option_changes_what_is_learned_and_frozen_weights_stay() {
         for recipe in options {
             let found = weights(&recipe);
             assert!(found != reference, "{recipe:?} changes nothing");
-            let frozen = |name: &str| name.contains("embeddings.") || recipe.freeze_layers > 0 && name.contains("layer.0.");
+            let frozen =
+                |name: &str| name.contains("embeddings.") || recipe.freeze_layers > 0 && name.contains("layer.0.");
             for ((name, found), (_, start)) in found.iter().zip(&start).filter(|((name, _), _)| frozen(name)) {
                 assert!(found == start, "{name} was trained");
             }
