@@ -39,7 +39,7 @@ fn model(head: Head) -> Classifier {
     let larger = |(name, tensor): (&str, &Tensor)| {
         let tensor = match tensor.dim() {
             _ if !name.starts_with("classifier.") => tensor.shallow_clone(),
-            1 => Tensor::arange(tensor.size()[0], (Kind::Float, Device::Cpu)) * 0.2,
+            1 => Tensor::arange(tensor.size()[0], (Kind::Float, Device::Cpu)).sin() * 0.5,
             _ => tensor * 5.0,
         };
         (name.to_owned(), tensor)
@@ -129,7 +129,7 @@ fn padding_adds_nothing_to_a_loss() {
     }
 }
 
-/// The bounds are of probabilities, and of the scores of words. bf16 keeps 8 bits: a state of size 1 is off by up to
+/// The bounds: 0.02 of a probability, 0.05 of a score of a word. bf16 keeps 8 bits: a state of size 1 is off by up to
 /// 1/256, and what a head makes of a sum of such by a few times that.
 #[test]
 fn bf16_is_near_fp32() {
@@ -141,8 +141,8 @@ fn bf16_is_near_fp32() {
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let gap = largest_gap(&numbers(&exact, row, tokens), &numbers(&rough, row, tokens));
-            println!("{head:?}, row {row}: {gap}");
-            assert!(gap < 0.03, "{head:?}, row {row}: {gap}");
+            let bound = if matches!(exact, Answers::Words(_)) { 0.05 } else { 0.02 };
+            assert!(gap > 0.0 && gap < bound, "{head:?}, row {row}: {gap}");
         }
     }
 }

@@ -236,10 +236,10 @@ impl Recipe {
     /// Refuses what the head cannot take.
     fn check_head(&self) -> Result<(), String> {
         use HeadName::{Crf, Multilabel, Span, Token};
-        let options: [(&str, bool, &[HeadName]); 7] = [
+        // `overlaps` is not here: it allows and does not ask, and stands in descriptions of corpora.
+        let options: [(&str, bool, &[HeadName]); 6] = [
             ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
             ("constrained", self.constrained, &[Token]),
-            ("overlaps", self.overlaps, &[Span, Multilabel]),
             ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel]),
             ("boundary_smoothing", self.boundary_smoothing > 0.0, &[Span]),
             ("focal", self.focal > 0.0, &[Token, Multilabel, Span]),
@@ -383,7 +383,7 @@ mod tests {
         check(Recipe::default(), &[Token, Crf, Multilabel, Span], "");
         check(Recipe { tag_scheme: TagScheme::Bioes, ..Recipe::default() }, &[Token, Crf, Multilabel], "tag_scheme");
         check(Recipe { constrained: true, ..Recipe::default() }, &[Token], "constrained");
-        check(Recipe { overlaps: true, ..Recipe::default() }, &[Multilabel, Span], "overlaps");
+        check(Recipe { overlaps: true, ..Recipe::default() }, &[Token, Crf, Multilabel, Span], "");
         check(Recipe { label_smoothing: 0.1, ..Recipe::default() }, &[Token, Multilabel], "label_smoothing");
         check(Recipe { boundary_smoothing: 0.1, ..Recipe::default() }, &[Span], "boundary_smoothing");
         check(Recipe { focal: 2.0, ..Recipe::default() }, &[Token, Multilabel, Span], "focal");
