@@ -39,6 +39,8 @@ pub fn mean_findings(members: &[&Findings]) -> Option<Findings> {
             };
             Some(Findings::Spans(sums.into_iter().map(mean).collect()))
         }
+        // Chains have transitions of their own each, and log-odds no probabilities: their models vote.
+        Findings::Chains(_) | Findings::Types(_) => None,
     }
 }
 

@@ -58,7 +58,8 @@ pub struct KeptHead {
     pub fresh: Vec<String>,
     /// Those that the trained model had and the new one has not.
     pub left: Vec<String>,
-    /// Whether the trained model had another kind of head, so that nothing could be taken over.
+    /// Whether the trained model had another kind of head (or, of a head whose weights lie between labels, other labels),
+    /// so that nothing could be taken over.
     pub other_kind: bool,
 }
 
@@ -76,17 +77,22 @@ pub fn load_further(
 ) -> Result<(Pretrained, KeptHead), ModelError> {
     let (old, old_labels, reading) = load_classifier(folder)?;
     let names = |labels: &LabelSet| match head {
-        Head::Token => labels.names(),
+        Head::Token | Head::Crf { .. } | Head::Multilabel { .. } => labels.names(),
         Head::Span { .. } => labels.types.clone(),
     };
     let (ours, theirs) = (names(labels), names(&old_labels));
-    let same_kind = std::mem::discriminant(&head) == std::mem::discriminant(&reading.head);
+    // Weights between labels, and rows of several labels, are taken over with all of them or not at all.
+    let whole = matches!(head, Head::Crf { .. } | Head::Multilabel { .. });
+    let same_kind =
+        std::mem::discriminant(&head) == std::mem::discriminant(&reading.head) && (!whole || ours == theirs);
     let place = |name: &String| theirs.iter().position(|known| known == name).filter(|_| same_kind);
     let places: Vec<Option<usize>> = ours.iter().map(place).collect();
     let mut parameters = Vec::new();
     for (name, shape) in Classifier::shapes(&old.config, head.outputs(labels), head) {
         let tensor = if is_head(&name) { new_head(&name, &shape, head, seed) } else { old.parameters.get(&name)? };
-        if is_head(&name) && same_kind {
+        if is_head(&name) && same_kind && whole {
+            tensor.shallow_clone().copy_(&old.parameters.get(&name)?);
+        } else if is_head(&name) && same_kind {
             take_over(&name, &tensor, &old.parameters.get(&name)?, &places, theirs.len());
         }
         parameters.push((name, tensor));

@@ -100,6 +100,7 @@ impl TrainingDocument {
             cuts: inside(&self.cuts),
             words,
             entities,
+            unannotated: self.unannotated.clone(),
             sentences,
         }
     }
@@ -147,7 +148,13 @@ impl TrainingSet {
 
     /// A set of other documents with the same special tokens.
     pub fn with_documents(&self, documents: Vec<TrainingDocument>) -> Self {
-        Self { documents, prefix: self.prefix.clone(), suffix: self.suffix.clone(), mask_id: self.mask_id }
+        Self {
+            documents,
+            prefix: self.prefix.clone(),
+            suffix: self.suffix.clone(),
+            mask_id: self.mask_id,
+            types: self.types.clone(),
+        }
     }
 
     /// Cuts every document into crops, anew for each `seed`; each piece is in exactly one crop. A crop holds as many
