@@ -98,7 +98,7 @@ fn corpus(path: &Path, name: &str, documents: usize) {
     let line = |at: usize| {
         let (drug, other) = (drugs[at % 5], drugs[(at / 5 + 1) % 5]);
         let first = format!("{drug} caused nausea in patient {at}. ");
-        let text = format!("{first}No {other} was given – später.");
+        let text = format!("{first}No {other} was given – später, in {name}{at}.");
         let span =
             |start: usize, length: usize, label: &str| json!({ "start": start, "end": start + length, "label": label });
         let spans = [

@@ -48,14 +48,15 @@ pub enum Opinion {
 }
 
 impl Opinion {
-    /// What `findings` say of each of the `parts` of a document. A span belongs to the part that it begins in.
+    /// What `findings` say of each of the `parts` of a document, where that is a matter of decisions apart: none of a
+    /// chain, and of a head that decides for each type by itself. A span belongs to the part that it begins in.
     pub fn of_parts(
         parts: &[Part],
         words: &[Word],
         findings: &Findings,
         labels: &LabelSet,
         decision: Decision,
-    ) -> Vec<Self> {
+    ) -> Option<Vec<Self>> {
         let types = labels.types.len();
         match findings {
             Findings::Labels(rows) => {
@@ -66,7 +67,7 @@ impl Opinion {
                 let classes: Vec<usize> = (0..labels.len()).map(class).collect();
                 let word_row = |word: &Word| -> Vec<f32> {
                     let pieces = match decision {
-                        Decision::Together => word.tokens.clone(),
+                        Decision::Together | Decision::Constrained => word.tokens.clone(),
                         Decision::FirstPiece => word.tokens.start..word.tokens.start + 1,
                     };
                     let mut row = vec![0.0; 1 + types];
@@ -81,7 +82,7 @@ impl Opinion {
                     classes: 1 + types,
                     rows: words[part.words.clone()].iter().flat_map(word_row).collect(),
                 };
-                parts.iter().map(of_part).collect()
+                Some(parts.iter().map(of_part).collect())
             }
             Findings::Spans(found) => {
                 let mut found = found.clone();
@@ -92,8 +93,9 @@ impl Opinion {
                     types,
                     spans: found[from(part.words.start)..from(part.words.end)].to_vec(),
                 };
-                parts.iter().map(of_part).collect()
+                Some(parts.iter().map(of_part).collect())
             }
+            Findings::Chains(_) | Findings::Types(_) => None,
         }
     }
 

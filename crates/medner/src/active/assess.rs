@@ -82,12 +82,14 @@ impl Assessor<'_> {
         }
         let Some(first) = self.models.first() else { bail!("{} needs a model", self.strategy) };
         let encoded: Vec<EncodedDocument> = cuts.iter().map(|cut| cut.encoded.clone()).collect();
-        let opinions_of = |model: &Recognizer, findings: &[ner_data::Findings], cuts: &[&Cut]| -> Vec<Vec<Opinion>> {
-            let of = |(cut, findings): (&&Cut, &ner_data::Findings)| {
-                Opinion::of_parts(&cut.parts, &cut.words, findings, model.labels(), model.reading().decision)
+        let opinions_of =
+            |model: &Recognizer, findings: &[ner_data::Findings], cuts: &[&Cut]| -> Result<Vec<Vec<Opinion>>> {
+                let of = |(cut, findings): (&&Cut, &ner_data::Findings)| {
+                    Opinion::of_parts(&cut.parts, &cut.words, findings, model.labels(), model.reading().decision)
+                        .context("strategies that ask a model are for the heads span and token")
+                };
+                cuts.iter().zip(findings).map(of).collect()
             };
-            cuts.iter().zip(findings).map(of).collect()
-        };
         let mut members: Vec<Vec<Vec<Opinion>>> = Vec::new();
         if self.strategy == Strategy::Bald {
             for pass in 0..PASSES {
