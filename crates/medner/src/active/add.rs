@@ -18,7 +18,7 @@ use super::write_whole;
 use crate::annotate::input;
 use crate::experiment::RecipeFile;
 use crate::models::{self, ModelArgs};
-use crate::run_record::{GroupRecord, Plan, RunRecord, now};
+use crate::run_record::{GroupRecord, Plan, RunRecord, TrainOn, now};
 use crate::train::{DEFAULT_ENCODER, Job, check, recipe_for, train};
 use crate::{OutputFormat, corpus, interrupt, score_table, stdout, tracking};
 use anyhow::{Context, Result, bail, ensure};
@@ -360,6 +360,8 @@ impl Loop {
             device: device.to_owned(),
             keep_text: false,
             dev_only: false,
+            train_on: TrainOn::Train,
+            thresholds_from: None,
             recipe,
         };
         let store = Store::new(self.at("runs"));
@@ -393,7 +395,7 @@ impl Loop {
             items: labelled.len(),
             words: documents().map(|document| document.text.split_whitespace().count()).sum(),
             mentions: documents().map(|document| document.mentions.len()).sum(),
-            dev_f1: trained.outcome.dev.overall.f1,
+            dev_f1: trained.outcome.dev.and_then(|dev| dev.overall.f1),
             test_f1: trained.outcome.test.and_then(|test| test.overall.f1),
             finished_at: now(),
         };
@@ -437,7 +439,7 @@ impl Loop {
             to: setting.to,
         };
         let known: Vec<Document> = labelled.values().map(|(document, _)| document.clone()).collect();
-        let selection = request.select(&models.load()?, &known)?;
+        let selection = request.select(&models.load()?.0, &known)?;
         if selection.is_empty() {
             info!("all of the pool is labelled");
             return Ok(None);

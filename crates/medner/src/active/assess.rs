@@ -1,6 +1,6 @@
 //! From documents to the scores of their parts: the tensors' side of `ner-active`.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ner_active::{Cost, Opinion, Part, Strategy, disagreement, parts, uncertainty};
 use ner_data::{CharIndex, Document, EncodedDocument, Span, Word};
 use ner_model::{Dropout, Recognizer};
@@ -95,10 +95,10 @@ impl Assessor<'_> {
             for pass in 0..PASSES {
                 let seed = self.seed.wrapping_add(pass << 32);
                 let dropout = |batch: u64| Dropout::new(seed.wrapping_add(batch), self.device, PASS_DROPOUT, 0.0);
-                members.push(opinions_of(first, &first.findings_under(&encoded, &dropout), cuts));
+                members.push(opinions_of(first, &first.findings_under(&encoded, &dropout), cuts)?);
             }
         } else if self.strategy.needs_findings() {
-            members.push(opinions_of(first, &first.findings(&encoded, |_| {}), cuts));
+            members.push(opinions_of(first, &first.findings(&encoded, |_| {}), cuts)?);
         }
         if self.strategy.needs_committee() {
             ensure!(self.models.len() > 1, "{} compares models: name several", self.strategy);
@@ -112,7 +112,7 @@ impl Assessor<'_> {
                     other,
                     &other.findings(&self.encode_for(other, documents, cuts)?, |_| {}),
                     cuts,
-                ));
+                )?);
             }
         }
         let states = if self.strategy.needs_states() { states(first, &encoded) } else { Vec::new() };

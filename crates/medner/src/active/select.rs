@@ -84,7 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     for path in &args.known {
         known.extend(batch::documents_of(path)?);
     }
-    let annotator = args.models.load()?;
+    let (annotator, _) = args.models.load()?;
     let request = Request {
         pool: &args.pool,
         from: args.from,

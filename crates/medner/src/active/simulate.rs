@@ -5,7 +5,7 @@ use super::write_whole;
 use crate::corpus::{self, Corpus, Faults, Place};
 use crate::experiment::{self, RecipeFile};
 use crate::predict::{EncodedSplit, predict};
-use crate::run_record::{Plan, now, runs_folder};
+use crate::run_record::{Plan, TrainOn, now, runs_folder};
 use crate::train::{DEFAULT_ENCODER, Prepared, check, recipe_for};
 use crate::{OutputFormat, interrupt, score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
@@ -211,12 +211,14 @@ impl<'a> Bench<'a> {
             device: args.device.clone(),
             keep_text: false,
             dev_only: false,
+            train_on: TrainOn::Train,
+            thresholds_from: None,
             recipe,
         };
         let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind } = Prepared::of(&mut plan)?;
         let documents = &corpus.splits.train.documents;
         let encoded = encoder.encode(documents)?;
-        let data = TrainingSet::new(&encoder, documents, &encoded, &labels);
+        let data = TrainingSet::new(&encoder, documents, &encoded, &labels, plan.recipe.head());
         let pairs = documents.iter().zip(encoded);
         let pool: Vec<Cut> =
             pairs.map(|(document, encoded)| Cut::new(document, encoded, args.whole_documents)).collect();
