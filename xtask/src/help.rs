@@ -9,6 +9,7 @@ Commands of this runner:
   setup     Make libtorch available: find it, or download it with pip
   doctor    Say what this machine has, what is missing, and how to get it
   test      What CI runs: formatting, lints, every test
+  bench     Measure medner beside transformers and ONNX Runtime
   dist      Copy medner and its libraries into a folder that runs without cargo
 
 Every other word goes to medner, which is built first if need be:
@@ -87,7 +88,18 @@ pub fn of(topic: &str) -> Option<&'static str> {
         "setup" => Some(SETUP),
         "doctor" => Some(DOCTOR),
         "test" => Some(TEST),
+        "bench" => Some(BENCH),
         "dist" => Some(DIST),
         _ => None,
     }
 }
+
+pub const BENCH: &str = "\
+Measures medner beside what a user would take instead.
+
+Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate] [--out FILE.json]
+
+Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX Runtime, in turn, each in a process
+of its own, checks that they did the same work, and prints ratios of speed and of memory with their spread. It needs
+MEDNER_CORPORA and about 6 GB for a Python environment of its own (.medner/bench, pinned versions), and nothing else should
+run on the machine meanwhile. The figures are also kept in experiments/bench/peers.json.";

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command runner talks to people")]
 
+mod bench;
 mod checks;
 mod dist;
 mod doctor;
@@ -48,6 +49,8 @@ fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
         Some("doctor") => doctor::run(&Repo::find()?, rest),
         Some("test") if asks_for_help(rest) => print_help(help::TEST),
         Some("test") => checks::run(&Repo::find()?, rest),
+        Some("bench") if asks_for_help(rest) => print_help(help::BENCH),
+        Some("bench") => bench::run(&Repo::find()?, rest),
         Some("dist") => dist(rest),
         _ => product::forward(&Repo::find()?, &arguments),
     }

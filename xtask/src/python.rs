@@ -26,6 +26,11 @@ fn interpreter() -> &'static str {
     if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" }
 }
 
+/// The interpreter, to be given arguments.
+pub fn command() -> Command {
+    Command::new(interpreter())
+}
+
 /// The folder of the `torch` package, whatever its version. `None`: there is none, or no Python that works.
 pub fn find_torch(root: &Path) -> Result<Option<PathBuf>> {
     // In the repository root, for a folder called `torch` where the user stands would be found first.

@@ -71,7 +71,7 @@ fn mask<'r>(rows: &'r [Unannotated], classes: i64, of: impl Fn(&'r Unannotated) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{IGNORE_INDEX, RowWords, cross_entropy, span_cross_entropy};
+    use crate::{IGNORE_INDEX, LossOptions, RowWords, cross_entropy, span_cross_entropy};
     use ner_data::{TagScheme, TaggedEntity};
     use tch::Device;
 
@@ -96,7 +96,7 @@ mod tests {
         let (rows, logits) = (rows(), numbers(&[2, 3, 5]));
         // O, B-X, O; and B-Y, O, a token that the loss leaves out.
         let gold = vec![vec![0, 1, 0], vec![3, 0, IGNORE_INDEX]];
-        let loss = cross_entropy(&marginal_logits(&logits, &rows), &gold, 0.0);
+        let loss = cross_entropy(&marginal_logits(&logits, &rows), &gold, &LossOptions::default(), |_, _| 1.0);
         let value = |row: usize, token: usize, label: usize| {
             logits.double_value(&[row as i64, token as i64, label as i64]).exp()
         };
@@ -128,7 +128,7 @@ mod tests {
             vec![TaggedEntity { units: 0..2, entity_type: 0 }],
             vec![TaggedEntity { units: 1..2, entity_type: 1 }],
         ];
-        let loss = span_cross_entropy(&hide_types(&scores, &rows), &words, &entities, 0.0);
+        let loss = span_cross_entropy(&hide_types(&scores, &rows), &words, &entities, &LossOptions::default());
         let (mut expected, mut count) = (0.0, 0);
         for (row, words) in words.iter().enumerate() {
             count += words.len();

@@ -79,11 +79,11 @@ fn a_batch_gives_what_its_rows_give_alone() {
     let (batch, words) = rows();
     for head in HEADS {
         let model = model(head);
-        let together = model.answers(&batch, &words, Kind::Float);
+        let together = model.answers(&batch, &words, Kind::Float, None);
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let one = Batch { rows: vec![batch.rows[row].clone()] };
-            let alone = numbers(&model.answers(&one, &words[row..=row], Kind::Float), 0, tokens);
+            let alone = numbers(&model.answers(&one, &words[row..=row], Kind::Float, None), 0, tokens);
             let gap = largest_gap(&numbers(&together, row, tokens), &alone);
             assert!(!alone.is_empty() && gap < 1e-4, "{head:?}, row {row}: {gap}");
         }
@@ -112,6 +112,7 @@ fn padding_adds_nothing_to_a_loss() {
                     labels: rows.iter().map(|&row| labels[row].clone()).collect(),
                     words: rows.iter().map(|&row| words[row].clone()).collect(),
                     entities: rows.iter().map(|&row| entities[row].clone()).collect(),
+                    unannotated: Vec::new(),
                 };
                 let options = LossOptions { r_drop, ..LossOptions::default() };
                 let mut dropout = Dropout::new(1, Device::Cpu, 0.0, 0.0);
@@ -137,7 +138,7 @@ fn bf16_is_near_fp32() {
     for head in HEADS {
         let model = model(head);
         let (exact, rough) =
-            (model.answers(&batch, &words, Kind::Float), model.answers(&batch, &words, Kind::BFloat16));
+            (model.answers(&batch, &words, Kind::Float, None), model.answers(&batch, &words, Kind::BFloat16, None));
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let gap = largest_gap(&numbers(&exact, row, tokens), &numbers(&rough, row, tokens));

@@ -317,6 +317,27 @@ fn a_loss_that_is_no_number_names_the_documents() {
     assert!(failed.to_string().contains("d7"), "{failed}");
 }
 
+/// What several threads compute of a batch is what one computes of all of it, up to rounding.
+#[test]
+fn workers_together_take_the_step_of_one() {
+    let set = twenty();
+    for head in [HeadName::Token, HeadName::Span, HeadName::Crf, HeadName::Multilabel] {
+        let recipe = Recipe { head, batch_tokens: 160, ..plain() };
+        let steps = |threads: i32| {
+            tch::set_num_threads(threads);
+            let trainer = Trainer::new(&recipe, &config(), &parameters(recipe.head()), &set, Device::Cpu);
+            train(&mut trainer.unwrap(), 2)
+        };
+        let (one, three) = (steps(1), steps(3));
+        assert_eq!(one.len(), three.len());
+        for (one, three) in one.iter().zip(&three) {
+            assert!((one.loss - three.loss).abs() < 1e-3 * one.loss, "{head:?}: {} {}", one.loss, three.loss);
+            let (left, right) = (one.gradient_norm, three.gradient_norm);
+            assert!((left - right).abs() < 1e-2 * left, "{head:?}: {left} {right}");
+        }
+    }
+}
+
 #[test]
 fn two_half_batches_are_one_whole() {
     // As many labelled pieces in each document: the mean of the means is the mean.
