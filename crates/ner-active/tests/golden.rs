@@ -1,5 +1,7 @@
 //! Core-set, hybrid and BADGE choose what numpy chooses (`golden.py`), and a stream what its budget allows.
 
+#![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests may unwrap as tests do")]
+
 use ner_active::diversity::{k_center, k_means_plus_plus};
 use ner_active::{Budget, Cost, Offer, Rows, Selector, Strategy, Unit, chance};
 use serde_json::Value;

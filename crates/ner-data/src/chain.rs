@@ -254,11 +254,10 @@ mod tests {
         let mut entities = Vec::new();
         for entity in labels.decode(sequence) {
             let mut start = entity.units.start;
-            for at in entity.units.start + 1..=entity.units.end {
-                if at == entity.units.end || breaks[at] {
-                    entities.push(TaggedEntity { units: start..at, entity_type: entity.entity_type });
-                    start = at;
-                }
+            let cuts = (start + 1..entity.units.end).filter(|&at| breaks[at]);
+            for at in cuts.chain([entity.units.end]) {
+                entities.push(TaggedEntity { units: start..at, entity_type: entity.entity_type });
+                start = at;
             }
         }
         entities

@@ -151,13 +151,13 @@ pub fn span_cross_entropy(
         let (mut positive, mut negative) = ((-scores).softplus(), scores.softplus());
         if options.focal > 0.0 {
             // The power's slope is infinite at 0 where γ is below 1.
-            positive = positive * (-scores).sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
-            negative = negative * scores.sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal);
+            positive = (-scores).sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal) * positive;
+            negative = scores.sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal) * negative;
         }
         if let [none, types @ ..] = options.class_weights.as_slice() {
             let types: Vec<f32> = types.iter().map(|&weight| weight as f32).collect();
-            positive = positive * Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device());
-            negative = negative * *none;
+            positive = Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device()) * positive;
+            negative = *none * negative;
         }
         // Of soft targets a share of each.
         let rest: Tensor = 1.0 - &target;

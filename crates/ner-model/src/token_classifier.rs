@@ -76,7 +76,7 @@ pub fn cross_entropy(
         let probability = flat_logits.softmax(-1, Kind::Float).gather(1, &right, false).squeeze_dim(-1);
         // The power's slope is infinite at 0 where γ is below 1.
         let lacking: Tensor = 1.0 - probability;
-        losses = losses * lacking.clamp_min(1e-6).pow_tensor_scalar(options.focal);
+        losses = lacking.clamp_min(1e-6).pow_tensor_scalar(options.focal) * losses;
     }
     let mut weights = vec![0f32; (rows * width) as usize];
     for (row, slots) in labels.iter().zip(weights.chunks_mut(width as usize)) {

@@ -95,7 +95,7 @@ fn a_batch_gives_what_its_rows_give_alone() {
 fn padding_adds_nothing_to_a_loss() {
     let (batch, words) = rows();
     let entity = |units, entity_type| TaggedEntity { units, entity_type };
-    let entities = vec![vec![entity(0..2, 0), entity(2..3, 1)], vec![], vec![entity(1..4, 1)]];
+    let entities = [vec![entity(0..2, 0), entity(2..3, 1)], vec![], vec![entity(1..4, 1)]];
     for head in HEADS {
         let model = model(head);
         let labels: Vec<Vec<i64>> = batch

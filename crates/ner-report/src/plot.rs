@@ -31,13 +31,16 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
+/// A score and, where it has one, its interval: from the least to the greatest.
+pub type WithInterval = (f64, Option<(f64, f64)>);
+
 /// A row of scores in one colour, each with its interval where it has one.
 pub struct ScoreSeries {
     pub name: String,
     /// As in [`Series`].
     pub colour: usize,
     /// None where a score is undefined.
-    pub values: Vec<Option<(f64, Option<(f64, f64)>)>>,
+    pub values: Vec<Option<WithInterval>>,
 }
 
 /// Colours that colour-blind readers tell apart, too (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue. The
@@ -471,11 +474,7 @@ mod tests {
         check(curves("", &two, false, percent), 3, &["1", "2"]);
         check(curves("", &[], true, percent), 0, &["1"]);
         check(diagonal("", &[(curve(&[(0.25, 0.5), (1.0, 1.0)]), vec![0.75, 0.25])]), 2, &["100 %"]);
-        let of = |values: &[Option<(f64, Option<(f64, f64)>)>]| ScoreSeries {
-            name: "a".into(),
-            colour: 1,
-            values: values.to_vec(),
-        };
+        let of = |values: &[Option<WithInterval>]| ScoreSeries { name: "a".into(), colour: 1, values: values.to_vec() };
         let names = ["x".to_owned(), "y".to_owned()];
         check(scores("", &names, &[of(&[Some((0.5, Some((0.4, 0.6)))), None])]), 1, &["x", "y", "50.0 %"]);
     }

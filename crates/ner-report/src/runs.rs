@@ -100,8 +100,11 @@ const GALLERY: [usize; 2] = [30, 12];
 const STRINGS: usize = 20;
 /// Bins of the reliability curve, as many as Guo et al. take.
 const BINS: usize = 15;
-/// What the six classes of mentions are called.
-const CLASSES: [(&str, fn(&ErrorCounts) -> u64); 6] = [
+/// The name of a class of mentions, and its count.
+type Class = (&'static str, fn(&ErrorCounts) -> u64);
+
+/// All six.
+const CLASSES: [Class; 6] = [
     ("right", |counts| counts.right),
     ("boundary", |counts| counts.boundary),
     ("type", |counts| counts.type_),

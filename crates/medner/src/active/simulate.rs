@@ -275,7 +275,7 @@ impl<'a> Bench<'a> {
     fn claim(&self, out: &Path) -> Result<()> {
         let path = out.join("simulation.json");
         if !path.is_file() {
-            return Ok(write_whole(&path, &serde_json::to_vec_pretty(&self.setting)?)?);
+            return write_whole(&path, &serde_json::to_vec_pretty(&self.setting)?);
         }
         // Through the type, so that what a later version added has its default.
         let theirs = serde_json::to_value(read::<Setting>(&path)?)?;
