@@ -65,7 +65,7 @@ pub struct Args {
     /// Passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Seed; the same seed gives the same run, bit for bit on the CPU
+    /// Seed; with as many threads the same seed gives the same run, bit for bit on the CPU
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// A run for each of these seeds, and mean and standard deviation over them

@@ -6,8 +6,8 @@ use tch::{Device, Kind, Tensor};
 ///
 /// On the CPU the masks come from this crate's generator: libtorch draws them one by one from a Mersenne twister,
 /// which took longer than the matrix products around it. A stream is a function of its seed alone, so that a resumed
-/// training draws the masks that the uninterrupted one would have drawn, whatever the number of threads. On CUDA
-/// libtorch's own dropout is used, seeded likewise.
+/// training draws the masks that the uninterrupted one would have drawn, given as many workers. On CUDA libtorch's own
+/// dropout is used, seeded likewise.
 ///
 /// Source: Srivastava et al. (2014), in the inverted form: what is kept is divided by the share kept.
 #[derive(Debug)]

@@ -39,7 +39,8 @@ pub struct Trainer<'d> {
     data: &'d TrainingSet,
     device: Device,
     kind: Kind,
-    hidden_size: i64,
+    /// Width of the embeddings.
+    embedding_size: i64,
     pub(crate) parameters: Parameters,
     workers: Workers,
     /// One for each worker.
@@ -102,7 +103,7 @@ impl<'d> Trainer<'d> {
             data,
             device,
             kind,
-            hidden_size: config.hidden_size,
+            embedding_size: config.embedding_size,
             parameters,
             step: 0,
             epoch: 0,
@@ -184,15 +185,15 @@ impl<'d> Trainer<'d> {
             let parts = self.collate(crops, seed);
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
-            let step = Pass {
+            let pass = Pass {
                 recipe: &self.recipe,
                 options: &self.options,
                 device: self.device,
                 kind: self.kind,
-                hidden_size: self.hidden_size,
+                embedding_size: self.embedding_size,
                 factor: scale / batches.len() as f64,
             };
-            let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &step);
+            let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &pass);
             let found = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
             for (worker, (loss, found)) in found.into_iter().enumerate() {
                 if !loss.is_finite() {
@@ -323,13 +324,13 @@ impl Replica {
     /// What a part adds to the loss of its batch, and to the gradient of that loss times the factor; none where it is no
     /// number.
     fn gradients(&mut self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
-        let Pass { recipe, options, device, kind, hidden_size, factor } = *pass;
+        let Pass { recipe, options, device, kind, embedding_size, factor } = *pass;
         let Part { batch, targets, seed, share } = part;
         let dropout = || Dropout::new(*seed, device, recipe.dropout, recipe.attention_dropout);
         let mut first = dropout();
         let mut leaves: Vec<&Tensor> = self.leaves.iter().collect();
         // Nothing yet: what makes the loss grow is its gradient there.
-        let size = [batch.rows.len() as i64, batch.width() as i64, hidden_size];
+        let size = [batch.rows.len() as i64, batch.width() as i64, embedding_size];
         let origin =
             (recipe.adversarial > 0.0).then(|| Tensor::zeros(size, (Kind::Float, device)).set_requires_grad(true));
         if let Some(origin) = &origin {
@@ -365,8 +366,7 @@ struct Pass<'r> {
     options: &'r LossOptions,
     device: Device,
     kind: Kind,
-    /// Width of the embeddings.
-    hidden_size: i64,
+    embedding_size: i64,
     /// What the loss is multiplied by before the backward pass.
     factor: f64,
 }
