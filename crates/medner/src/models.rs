@@ -57,7 +57,6 @@ impl ModelArgs {
     /// # Errors
     /// Where one cannot be found or loaded, or two are the same.
     pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
-        bound_kernels();
         let runs = runs_folder(self.runs.as_deref())?;
         let table = self.categories.as_deref().map(CategoryFile::read).transpose()?.unwrap_or_default();
         let device = find_device(&self.device)?;
@@ -123,9 +122,10 @@ pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
 /// oneDNN's variable for the number of kernels that it keeps.
 const KERNELS: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
 
-/// Has oneDNN keep fewer of the kernels that it compiles for each size of a product in bf16: batches have ever other sizes,
-/// each size takes about a megabyte, and its own bound is 1024.
-fn bound_kernels() {
+/// Has oneDNN keep fewer of the kernels that it compiles for each size of a product in bf16: the batches of a server have
+/// ever other sizes, each size takes about a megabyte, and its own bound is 1024. It takes 6 % of the speed of a
+/// collection, for which it is not called. To be called before the first thread is started.
+pub fn bound_kernels() {
     if std::env::var_os(KERNELS).is_none() {
         // SAFETY: no thread was started yet that could read the environment meanwhile.
         unsafe { std::env::set_var(KERNELS, "256") };

@@ -36,6 +36,10 @@ const LEAST_BATCH_TOKENS: usize = 256;
 /// MiniLM in bf16, against 0.1 ms a token).
 const BATCH_COST: usize = 24;
 
+/// Where there is enough for so many whole batches, padding by an eighth of one is better than smaller products.
+const MUCH: usize = 8;
+const WHOLE_BATCH_COST: usize = WORKER_BATCH_TOKENS / 8;
+
 impl Tagger {
     /// A tagger over `parameters` on `device`, which computes in `kind`. It may share their storage: it is good for as
     /// long as they do not change.
@@ -221,10 +225,13 @@ impl Tagger {
     fn batches(&self, windows: &[(usize, &Window)], encoder: &TextEncoder) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
         // No more tokens in one than would leave a worker without any, where that is worth a batch.
-        let share = lengths.iter().sum::<usize>().div_ceil(self.models.len());
+        let tokens = lengths.iter().sum::<usize>();
+        let share = tokens.div_ceil(self.models.len());
         let budget =
             if self.models.len() > 1 { share.clamp(LEAST_BATCH_TOKENS, self.batch_tokens) } else { self.batch_tokens };
-        batches_by_length(&lengths, budget, self.batch_cost)
+        let is_much = tokens >= MUCH * budget;
+        let cost = if is_much { self.batch_cost.max(WHOLE_BATCH_COST) } else { self.batch_cost };
+        batches_by_length(&lengths, budget, cost)
     }
 }
 
