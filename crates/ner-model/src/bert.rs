@@ -3,7 +3,7 @@
 //! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
 //! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
 
-use crate::{Activation, BertConfig, Dropout, ModelError, Parameters};
+use crate::{Activation, BertConfig, Dropout, ModelError, Parameters, packed};
 use tch::{Kind, Tensor};
 
 /// A batch of rows of word pieces, the special tokens included.
@@ -39,6 +39,9 @@ impl Linear {
     /// Computes in the kind of `input`; the fp32 weights are cast to it, and their gradients come back in fp32.
     fn forward(&self, input: &Tensor) -> Tensor {
         let kind = input.kind();
+        if packed::is_packed(&self.weight) {
+            return packed::linear(input, &self.weight, &self.bias.to_kind(kind));
+        }
         input.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
     }
 }
@@ -259,18 +262,25 @@ fn plain_attention(
     mask: Option<&Tensor>,
     dropout: Option<&mut Dropout>,
 ) -> Tensor {
-    let head = *query.size().last().expect("four dimensions") as f64;
-    // [batch, heads, tokens, tokens]
-    let mut scores = (query / head.sqrt()).matmul(&key.transpose(-2, -1));
-    if let Some(mask) = mask {
-        scores += mask;
-    }
+    let (rows, heads, tokens, head) = query.size4().expect("four dimensions");
+    let flat = |states: &Tensor| states.reshape([rows * heads, tokens, head]);
+    // What is masked is part of the product: it would be a pass of its own over all scores.
+    let (mask, beta) = match mask {
+        Some(mask) => {
+            let of_heads = mask.narrow(2, 0, 1).expand([rows, heads, 1, tokens], false);
+            (of_heads.reshape([rows * heads, 1, tokens]).expand([rows * heads, tokens, tokens], false), 1.0)
+        }
+        None => (query.new_zeros([1], (query.kind(), query.device())), 0.0),
+    };
+    // [batch * heads, tokens, tokens]
+    let scores = mask.baddbmm(&flat(&(query / (head as f64).sqrt())), &flat(key).transpose(1, 2), beta, 1.0);
     let weights = scores.softmax(-1, query.kind());
     match dropout {
         Some(dropout) => dropout.attention_weights(&weights),
         None => weights,
     }
-    .matmul(value)
+    .bmm(&flat(value))
+    .view([rows, heads, tokens, head])
 }
 
 /// In place where no backward pass needs what was there.

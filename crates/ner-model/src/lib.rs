@@ -13,6 +13,7 @@ mod dropout;
 mod error;
 mod family;
 mod multilabel_classifier;
+mod packed;
 mod parameters;
 mod pretrained;
 mod recognizer;

@@ -1,4 +1,4 @@
-use crate::ModelError;
+use crate::{ModelError, packed};
 use tch::{Device, Kind, Tensor};
 
 /// The bias of a head's labels or types.
@@ -47,6 +47,16 @@ impl Parameters {
             (name.clone(), if linear { tensor.to_kind(kind) } else { tensor })
         };
         Self(self.0.iter().map(cast).collect())
+    }
+
+    /// The same, with the encoder's weight matrices in blocks where there are such on the device; for prediction only.
+    pub fn packed(&self) -> Self {
+        let pack = |(name, tensor): &(String, Tensor)| {
+            let is_linear = tensor.dim() == 2 && name.starts_with("bert.encoder.");
+            let blocks = is_linear.then(|| packed::pack(tensor)).flatten();
+            (name.clone(), blocks.unwrap_or_else(|| tensor.shallow_clone()))
+        };
+        Self(self.0.iter().map(pack).collect())
     }
 
     /// The same storage, without gradients.

@@ -54,7 +54,7 @@ impl Tagger {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.for_computing(device, kind));
+        let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
         let workers = Workers::new(device);
         let model = Classifier::new(config, &parameters, head)?;
         let transitions = match &model {

@@ -1,0 +1,64 @@
+//! Products with weights that lie in oneDNN's own blocks.
+//!
+//! oneDNN brings a weight matrix into blocks before each product, which takes a tenth of it at the few hundred rows of a
+//! batch on one thread. Weights that do not change can be brought there once.
+
+use std::sync::OnceLock;
+use tch::{CModule, Device, Kind, Tensor};
+
+/// `script.py` made it.
+const SCRIPT: &[u8] = include_bytes!("linear.pt");
+
+fn script() -> Option<&'static CModule> {
+    static LOADED: OnceLock<Option<CModule>> = OnceLock::new();
+    LOADED.get_or_init(|| CModule::load_data(&mut &SCRIPT[..]).ok()).as_ref()
+}
+
+/// The weight `[out, in]` in blocks, which only [`linear`] can take; `None` where there are none for its device and kind
+/// (they are for bf16 on a CPU with such instructions), so that the plain product has to serve.
+pub fn pack(weight: &Tensor) -> Option<Tensor> {
+    if weight.device() != Device::Cpu || weight.kind() != Kind::BFloat16 {
+        return None;
+    }
+    let packed = script()?.method_ts("pack", &[weight]).ok()?;
+    let [outputs, inputs] = *weight.size() else { return None };
+    let trial = |size| Tensor::zeros([size], (Kind::BFloat16, Device::Cpu));
+    try_linear(&trial(inputs).unsqueeze(0), &packed, &trial(outputs)).is_some().then_some(packed)
+}
+
+/// Whether `weight` came from [`pack`].
+pub fn is_packed(weight: &Tensor) -> bool {
+    weight.is_mkldnn()
+}
+
+/// `input` `[…, in]` times a packed weight, and the bias; in bf16, `[…, out]`.
+pub fn linear(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    try_linear(input, weight, bias).expect("a product that pack() tried")
+}
+
+fn try_linear(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Option<Tensor> {
+    script()?.method_ts("linear", &[input, weight, bias]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_weights_give_the_plain_product() {
+        tch::manual_seed(1);
+        let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
+        for (rows, inputs, outputs) in [(1, 32, 16), (7, 384, 1536), (512, 1536, 384), (600, 60, 90)] {
+            let (input, weight, bias) = (random(&[2, rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
+            let Some(packed) = pack(&weight) else {
+                eprintln!("SKIPPED: no packed weights on this CPU");
+                return;
+            };
+            assert!(is_packed(&packed) && !is_packed(&weight));
+            let plain = input.linear(&weight, Some(&bias)).to_kind(Kind::Float);
+            let gap = (linear(&input, &packed, &bias).to_kind(Kind::Float) - &plain).abs() / (plain.abs() + 1.0);
+            assert!(gap.max().double_value(&[]) < 1.0 / 128.0, "more than a rounding in bf16 at {rows} rows");
+        }
+        assert!(pack(&random(&[16, 32]).to_kind(Kind::Float)).is_none());
+    }
+}
