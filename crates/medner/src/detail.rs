@@ -5,7 +5,7 @@ use anyhow::Result;
 use ner_data::statistics::{string_of, words_of};
 use ner_data::{CharIndex, Document, EncodedDocument, Mention};
 use ner_eval::{
-    DocumentCounts, DocumentScore, Errors, FrequentErrors, FrequentString, GroupScore, PairedDocuments, Ranges,
+    DocumentCounts, DocumentScore, Errors, FrequentErrors, FrequentString, GroupScore, NestedScores, PairedDocuments, Ranges,
     SeenScores, SemevalScores, TrainingMentions, count_errors, frequent_errors, score_semeval, scores_by_document,
     scores_by_number,
 };
@@ -41,6 +41,8 @@ null is undefined. intervals holds low and high of each, by bootstrap over docum
                 confusion: how often which type of gold was predicted as which
   by_words      scores by length of the mention in words
   by_pieces     in word pieces (eval only)
+  nested        where gold mentions lie inside of others: groups outer and inner, and
+                flat_ceiling, which labels of single words cannot exceed
   seen          by what the training split has (eval only): by_string,
                 by_string_and_type, by_frequency
   per_document  counts and scores of each document
@@ -55,6 +57,8 @@ pub struct Detail {
     by_words: Option<Vec<GroupScore>>,
     /// By number of word pieces; none where no tokenizer is at hand.
     by_pieces: Option<Vec<GroupScore>>,
+    /// By whether they lie inside of others; none where none does.
+    nested: Option<NestedScores>,
     /// By what the training split has; none where there is none.
     seen: Option<SeenScores>,
     per_document: Vec<DocumentScore>,
@@ -75,6 +79,7 @@ impl Detail {
             by_words: words
                 .map(|words| scores_by_number(&paired.documents, Ranges::WORDS, |_, mention| words(mention))),
             by_pieces: None,
+            nested: NestedScores::new(&paired.documents),
             seen: None,
             per_document: scores_by_document(by_document),
             frequent: None,
@@ -156,6 +161,11 @@ impl Detail {
         self.print_confusion(out)?;
         print_groups("words of the mention", self.by_words.as_deref(), out)?;
         print_groups("word pieces of the mention", self.by_pieces.as_deref(), out)?;
+        if let Some(nested) = &self.nested {
+            print_groups("inside of another", Some(&nested.groups), out)?;
+            let ceiling = percent(nested.flat_ceiling.f1);
+            writeln!(out, "A head that gives each word one label and learns the longest can reach an F1 of {ceiling}.")?;
+        }
         let seen = self.seen.as_ref();
         print_groups("string in training", seen.map(|seen| seen.by_string.as_slice()), out)?;
         print_groups("string in training, as this type", seen.map(|seen| seen.by_string_and_type.as_slice()), out)?;

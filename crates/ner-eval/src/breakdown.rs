@@ -147,6 +147,49 @@ impl SeenScores {
     }
 }
 
+/// Scores of mentions that lie inside of others, and what labels of single words could reach.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NestedScores {
+    /// `outer`, and `inner`: those that lie inside of a gold mention of another extent.
+    pub groups: Vec<GroupScore>,
+    /// What finding the gold mentions that do not overlap would score, the longest taken first: a head that gives each
+    /// word one label, and learns the longest, cannot be better.
+    pub flat_ceiling: Score,
+}
+
+impl NestedScores {
+    /// None where no gold mention lies inside of another.
+    pub fn new(documents: &[PairedDocument<'_>]) -> Option<Self> {
+        let is_inner = |at: usize, mention: &Mention| {
+            let span = mention.span();
+            let holds = |outer: &Mention| outer.span() != span && outer.span().covers(span);
+            documents[at].gold.iter().any(holds)
+        };
+        let groups = scores_by_key(documents, is_inner);
+        groups.get(&true).filter(|inner| inner.support() > 0)?;
+        let name = |is_inner: bool| if is_inner { "inner" } else { "outer" };
+        Some(Self {
+            groups: groups.into_iter().map(|(is_inner, counts)| GroupScore::new(name(is_inner), counts)).collect(),
+            flat_ceiling: documents.iter().map(flat_ceiling).sum::<Counts>().into(),
+        })
+    }
+}
+
+/// The longest gold mentions that do not overlap are found, and no other.
+fn flat_ceiling(document: &PairedDocument<'_>) -> Counts {
+    let mut mentions = distinct(document.gold);
+    let all = mentions.len() as u64;
+    mentions.sort_by_key(|mention| (std::cmp::Reverse(mention.span().len()), mention.span().start));
+    let mut kept: Vec<&Mention> = Vec::new();
+    for mention in mentions {
+        if !mention.is_discontinuous() && kept.iter().all(|other| !other.span().overlaps(mention.span())) {
+            kept.push(mention);
+        }
+    }
+    let tp = kept.len() as u64;
+    Counts { tp, fp: 0, fn_: all - tp }
+}
+
 /// The score of one document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DocumentScore {
@@ -205,6 +248,24 @@ mod tests {
         assert_eq!(show(&seen.by_frequency), ["0 0 1 2", "2-4 1 0 0"]);
         let json = serde_json::to_value(&seen).expect("scores serialise");
         assert_eq!((&json["by_string"][0]["recall"], &json["by_string"][0]["fn"]), (&0.5.into(), &1.into()));
+    }
+
+    #[test]
+    fn nested_mentions() {
+        let of = |mentions: &[(usize, usize, &str)]| -> Vec<Mention> {
+            mentions.iter().map(|&(start, end, kind)| Mention::new(Span::new(start, end), kind)).collect()
+        };
+        // One inside of another, one that crosses it, one apart; the first two of one extent.
+        let gold = of(&[(0, 20, "A"), (0, 20, "B"), (5, 10, "A"), (15, 25, "A"), (30, 35, "A")]);
+        let predicted = of(&[(0, 20, "A"), (5, 10, "A"), (6, 8, "B"), (40, 45, "A")]);
+        let pair = PairedDocument { id: "1", gold: &gold, predicted: &predicted };
+        let nested = NestedScores::new(&[pair]).expect("nested gold");
+        let counts: Vec<_> = nested.groups.iter().map(|group| (group.group.as_str(), group.counts)).collect();
+        let of = |tp, fp, fn_| Counts { tp, fp, fn_ };
+        assert_eq!(counts, [("outer", of(1, 1, 3)), ("inner", of(1, 1, 0))]);
+        // 0-20 and 30-35 of five.
+        assert_eq!((nested.flat_ceiling.precision, nested.flat_ceiling.recall), (Some(1.0), Some(0.4)));
+        assert_eq!(NestedScores::new(&[PairedDocument { gold: &gold[3..], ..pair }]), None);
     }
 
     proptest! {

@@ -40,7 +40,7 @@ mod spans;
 mod tags;
 
 pub use breakdown::{
-    DocumentScore, GroupScore, Ranges, SeenScores, TrainingMentions, scores_by_document, scores_by_key,
+    DocumentScore, GroupScore, NestedScores, Ranges, SeenScores, TrainingMentions, scores_by_document, scores_by_key,
     scores_by_number,
 };
 pub use calibration::{Calibration, CalibrationBin, calibration};
