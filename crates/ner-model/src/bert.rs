@@ -72,7 +72,7 @@ impl LayerNorm {
 }
 
 #[derive(Debug)]
-struct Layer {
+pub(crate) struct Layer {
     query: Linear,
     key: Linear,
     value: Linear,
@@ -97,6 +97,30 @@ impl Layer {
             output: linear("output.dense")?,
             output_norm: norm("output.LayerNorm")?,
         })
+    }
+
+    /// From `[batch, tokens, hidden]` to the same.
+    pub(crate) fn forward(
+        &self,
+        states: &Tensor,
+        mask: Option<&Tensor>,
+        config: &BertConfig,
+        mut dropout: Option<&mut Dropout>,
+    ) -> Tensor {
+        let (rows, width, hidden) = states.size3().expect("three dimensions");
+        let heads = config.num_attention_heads;
+        // [batch, heads, tokens, head]
+        let split = |states: Tensor| states.view([rows, width, heads, hidden / heads]).transpose(1, 2);
+        let (query, key) = (split(self.query.forward(states)), split(self.key.forward(states)));
+        let value = split(self.value.forward(states));
+        let context = attend(&query, &key, &value, mask, dropout.as_deref_mut());
+        // [batch, tokens, hidden]
+        let context = context.transpose(1, 2).reshape([rows, width, hidden]);
+        let attended = drop(self.attention_output.forward(&context), &mut dropout);
+        let states = self.attention_norm.forward(&add(attended, states));
+        let wide = activate(self.intermediate.forward(&states), config.hidden_act);
+        let narrow = drop(self.output.forward(&wide), &mut dropout);
+        self.output_norm.forward(&add(narrow, &states))
     }
 }
 
@@ -199,23 +223,23 @@ impl Bert {
         }
 
         let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
-        let (heads, head) =
-            (self.config.num_attention_heads, self.config.hidden_size / self.config.num_attention_heads);
-        // [batch, heads, tokens, head]
-        let split = |states: Tensor| states.view([rows, width, heads, head]).transpose(1, 2);
-        for layer in &self.layers {
-            let (query, key) = (split(layer.query.forward(&states)), split(layer.key.forward(&states)));
-            let value = split(layer.value.forward(&states));
-            let context = attend(&query, &key, &value, mask.as_ref(), dropout.as_deref_mut());
-            // [batch, tokens, hidden]
-            let context = context.transpose(1, 2).reshape([rows, width, heads * head]);
-            let attended = drop(layer.attention_output.forward(&context), &mut dropout);
-            states = layer.attention_norm.forward(&add(attended, &states));
-            let wide = activate(layer.intermediate.forward(&states), self.config.hidden_act);
-            let narrow = drop(layer.output.forward(&wide), &mut dropout);
-            states = layer.output_norm.forward(&add(narrow, &states));
+        match dropout {
+            Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, mask, dropout),
+            mut dropout => {
+                for layer in &self.layers {
+                    states = layer.forward(&states, mask.as_ref(), &self.config, dropout.as_deref_mut());
+                }
+                states
+            }
         }
-        states
+    }
+
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    pub(crate) const fn config(&self) -> &BertConfig {
+        &self.config
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::multilabel_classifier::decisions;
 use crate::span_classifier::{found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, BertConfig, CrfClassifier, Dropout, IGNORE_INDEX, ModelError, MultilabelClassifier, Parameters, RowWords,
+    Batch, Bert, BertConfig, CrfClassifier, Dropout, IGNORE_INDEX, ModelError, MultilabelClassifier, Parameters, RowWords,
     SpanClassifier, TokenClassifier, Unannotated, cross_entropy, divergence, hide_types, marginal_logits,
 };
 use ner_data::{
@@ -210,13 +210,25 @@ impl Classifier {
 
     /// Hidden states of the encoder's last layer, `[batch, tokens, hidden] f32` on the CPU.
     pub fn hidden_states(&self, batch: &Batch, kind: Kind) -> Tensor {
-        let encoder = match self {
+        let states = || self.encoder().forward(batch, kind, None).to_kind(Kind::Float);
+        tch::no_grad(|| states().to_device(Device::Cpu).contiguous())
+    }
+
+    /// Gradients of a loss by each of `leaves`; `dropout` is what the loss was computed under.
+    pub fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut Dropout) -> Vec<Tensor> {
+        match dropout.tape.take() {
+            Some(tape) => self.encoder().gradients_by_tape(loss, leaves, tape, dropout),
+            None => Tensor::run_backward(&[loss], leaves, false, false),
+        }
+    }
+
+    const fn encoder(&self) -> &Bert {
+        match self {
             Self::Token(model) => model.encoder(),
             Self::Span(model) => model.encoder(),
             Self::Crf(model) => model.encoder(),
             Self::Multilabel(model) => model.encoder(),
-        };
-        tch::no_grad(|| encoder.forward(batch, kind, None).to_kind(Kind::Float).to_device(Device::Cpu).contiguous())
+        }
     }
 }
 

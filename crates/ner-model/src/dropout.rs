@@ -1,3 +1,4 @@
+use crate::gradient_checkpointing::Tape;
 use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use tch::{Device, Kind, Tensor};
@@ -20,6 +21,19 @@ pub struct Dropout {
     /// What is added to the embeddings of the words, `[batch, tokens, hidden]`: a perturbation against which a model is
     /// trained (Miyato et al. 2017, "Adversarial training methods for semi-supervised text classification").
     pub perturbation: Option<Tensor>,
+    /// Whether the encoder keeps no more than what goes into each layer, and computes the rest again when gradients are
+    /// asked for ([`Classifier::gradients`](crate::Classifier::gradients)).
+    pub gradient_checkpointing: bool,
+    /// What it kept.
+    pub(crate) tape: Option<Tape>,
+}
+
+/// A place in a stream.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    random: SmallRng,
+    /// Of libtorch's generator, on CUDA.
+    seed: Option<i64>,
 }
 
 impl Dropout {
@@ -28,7 +42,33 @@ impl Dropout {
         if device.is_cuda() {
             tch::manual_seed(seed as i64);
         }
-        Self { random: SmallRng::seed_from_u64(seed), hidden, attention, perturbation: None }
+        Self {
+            random: SmallRng::seed_from_u64(seed),
+            hidden,
+            attention,
+            perturbation: None,
+            gradient_checkpointing: false,
+            tape: None,
+        }
+    }
+
+    /// A place in the stream, from which [`replay`](Self::replay) draws what is drawn next. On CUDA libtorch's generator
+    /// begins anew here, of which no place can be kept.
+    pub(crate) fn mark(&mut self, device: Device) -> Mark {
+        let random = self.random.clone();
+        let seed = device.is_cuda().then(|| self.random.next_u64() as i64);
+        if let Some(seed) = seed {
+            tch::manual_seed(seed);
+        }
+        Mark { random, seed }
+    }
+
+    /// Goes back to a place.
+    pub(crate) fn replay(&mut self, mark: Mark) {
+        self.random = mark.random;
+        if let Some(seed) = mark.seed {
+            tch::manual_seed(seed);
+        }
     }
 
     /// Adds the [`perturbation`](Self::perturbation), where there is one, to the embeddings of words.

@@ -12,6 +12,7 @@ mod device;
 mod dropout;
 mod error;
 mod family;
+mod gradient_checkpointing;
 mod multilabel_classifier;
 mod packed;
 mod parameters;

@@ -86,6 +86,9 @@ pub struct Recipe {
     /// whose loss is trained on, too (Miyato et al. 2017, "Adversarial training methods for semi-supervised text
     /// classification", equation 5); 0 takes none. Twice the time. Embeddings that are frozen are moved, too.
     pub adversarial: f64,
+    /// Keep only what goes into each layer and compute the rest again for the gradients (Chen et al. 2016, "Training deep
+    /// nets with sublinear memory cost"): less memory for about a third more time.
+    pub gradient_checkpointing: bool,
     /// Decay of the moving average of the weights, which is what is evaluated and saved; 0 keeps none.
     pub ema_decay: f64,
     /// Leave the embeddings as they were pretrained, so that words that the training data lacks stay among their like.
@@ -148,6 +151,7 @@ impl Default for Recipe {
             focal: 0.0,
             class_weights: BTreeMap::new(),
             adversarial: 0.0,
+            gradient_checkpointing: false,
             ema_decay: 0.998,
             freeze_embeddings: true,
             freeze_layers: 0,

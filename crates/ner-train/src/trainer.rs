@@ -326,7 +326,11 @@ impl Replica {
     fn gradients(&mut self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
         let Pass { recipe, options, device, kind, embedding_size, factor } = *pass;
         let Part { batch, targets, seed, share } = part;
-        let dropout = || Dropout::new(*seed, device, recipe.dropout, recipe.attention_dropout);
+        let dropout = || {
+            let mut dropout = Dropout::new(*seed, device, recipe.dropout, recipe.attention_dropout);
+            dropout.gradient_checkpointing = recipe.gradient_checkpointing;
+            dropout
+        };
         let mut first = dropout();
         let mut leaves: Vec<&Tensor> = self.leaves.iter().collect();
         // Nothing yet: what makes the loss grow is its gradient there.
@@ -344,7 +348,7 @@ impl Replica {
         }
         // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear them
         // and another to add.
-        let mut found = Tensor::run_backward(&[loss * factor], &leaves, false, false);
+        let mut found = self.model.gradients(&(loss * factor), &leaves, &mut first);
         if origin.is_some()
             && let Some(uphill) = found.pop()
         {
@@ -353,7 +357,8 @@ impl Replica {
             let mut second = dropout();
             second.perturbation = Some(uphill / norm * recipe.adversarial);
             let loss = self.model.loss(batch, targets, kind, &mut second, options) * *share;
-            let more = Tensor::run_backward(&[loss * factor], &self.leaves, false, false);
+            let leaves: Vec<&Tensor> = self.leaves.iter().collect();
+            let more = self.model.gradients(&(loss * factor), &leaves, &mut second);
             found.iter_mut().zip(&more).for_each(|(sum, more)| *sum = sum.to_kind(Kind::Float) + more);
         }
         (value, found)

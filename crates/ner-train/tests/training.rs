@@ -338,6 +338,24 @@ fn workers_together_take_the_step_of_one() {
     }
 }
 
+/// Computed again under the same dropout, the states and so the gradients are the same.
+#[test]
+fn gradient_checkpointing_takes_the_same_steps() {
+    let set = twenty();
+    for (head, adversarial) in [(HeadName::Token, 0.5), (HeadName::Span, 0.0), (HeadName::Crf, 0.0)] {
+        let plain = Recipe { head, adversarial, freeze_layers: 1, freeze_embeddings: true, ..recipe() };
+        for recipe in [plain.clone(), Recipe { freeze_layers: 0, freeze_embeddings: false, ..plain }] {
+            let (mut whole, kept) = (trainer(&recipe, &set), Recipe { gradient_checkpointing: true, ..recipe.clone() });
+            let mut again = trainer(&kept, &set);
+            for (whole, again) in train(&mut whole, 2).iter().zip(&train(&mut again, 2)) {
+                assert!((whole.loss - again.loss).abs() <= 1e-4 * whole.loss, "{head:?}: {whole:?} {again:?}");
+                let (left, right) = (whole.gradient_norm, again.gradient_norm);
+                assert!((left - right).abs() < 1e-3 * left, "{head:?}: {left} {right}");
+            }
+        }
+    }
+}
+
 #[test]
 fn two_half_batches_are_one_whole() {
     // As many labelled pieces in each document: the mean of the means is the mean.
