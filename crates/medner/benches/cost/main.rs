@@ -30,7 +30,7 @@ use tch::{Device, Kind};
 /// Measures where the time goes, and prints tables.
 #[derive(Parser)]
 struct Arguments {
-    /// Two rounds of each: shows that everything works, and measures nothing.
+    /// One round of each: shows that everything works, and measures nothing.
     #[arg(long)]
     quick: bool,
     /// Take the figures from an earlier run instead of measuring.

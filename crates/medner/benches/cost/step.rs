@@ -3,6 +3,7 @@
 use crate::machine::Machine;
 use crate::measure::{Effort, Spread, side_by_side};
 use crate::model::{Shape, batch, labels, training_set};
+use anyhow::Context;
 use ner_model::{Batch, Bert, Classifier, Dropout, LossOptions, Parameters, Targets, Workers};
 use ner_train::{AdamW, Average, Recipe, Trainer};
 use serde::{Deserialize, Serialize};
@@ -18,20 +19,19 @@ fn copies(recipe: &Recipe) -> usize {
     if recipe.r_drop > 0.0 { 2 } else { 1 }
 }
 
-/// Seconds of a step of the trainer on rows of so many tokens without padding, and the tokens of a step.
+/// Seconds of a step of the trainer on so many rows of so many tokens, without padding.
 pub fn training(
     effort: Effort,
     shape: &Shape,
     recipe: &Recipe,
     (rows, tokens): (usize, usize),
 ) -> anyhow::Result<Spread> {
-    // The first step warms up, as does the one that a measurement leaves out.
-    let data = training_set(rows * (effort.most_rounds + 2), tokens);
+    // A step for each round, and one that the measurement leaves out.
+    let data = training_set(rows * (effort.most_rounds + 1), tokens);
     let recipe = Recipe { batch_tokens: rows * tokens, epochs: 1, ..recipe.clone() };
     let mut trainer = Trainer::new(&recipe, &shape.config(), &shape.parameters(&recipe), &data, Device::Cpu)?;
     let mut steps = trainer.next_epoch();
-    let mut step = || Ok(steps.next().transpose()?.map_or(0.0, |step| step.elapsed_ms / 1e3));
-    step()?;
+    let step = || anyhow::Ok(steps.next().context("a step for each round")??.elapsed_ms / 1e3);
     Ok(Spread::of(effort.rounds(step)?))
 }
 
