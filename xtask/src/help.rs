@@ -109,7 +109,7 @@ peers  Trains on BC5CDR and annotates its test abstracts with medner, transforme
        versions). The figures are also kept in experiments/bench/peers.json.
 cost   A training step by its phases, a forward pass by its parts, both beside the roofline of this machine, and how
        cost grows with text length, batch and model size, on random weights. Writes the figures of docs/performance.md,
-       its plots, and experiments/bench/cost.json; about five minutes on two cores. --quick takes one round of each and
+       its plots, and experiments/bench/cost.json; about five minutes on two cores. --quick takes one round of little and
        writes nothing; --from makes page and plots again from figures that are there.
 micro  Parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass and a training step, with
        criterion, on the synthetic corpus and random weights: time and throughput, beside those of the run before.

@@ -61,15 +61,17 @@ pub fn measure(
         eprintln!("  {at}");
         Ok(Point { at, rows, tokens, shape: shape.clone(), rates })
     };
+    let rows_of = |batch: usize, tokens: usize| (batch / effort.shrink / tokens).max(1);
     let minilm = Shape::minilm();
     eprintln!("rows of so many tokens:");
-    let lengths = [16, 32, 64, 128, 256, 512].map(|tokens| point(tokens.to_string(), &minilm, BATCH / tokens, tokens));
+    let lengths =
+        [16, 32, 64, 128, 256, 512].map(|tokens| point(tokens.to_string(), &minilm, rows_of(BATCH, tokens), tokens));
     eprintln!("batches of so many tokens:");
     let batches = [64, 128, 256, 512, 1024, 2048, 4096]
-        .map(|tokens| point(tokens.to_string(), &minilm, tokens / SENTENCE, SENTENCE));
+        .map(|tokens| point(tokens.to_string(), &minilm, rows_of(tokens, SENTENCE), SENTENCE));
     eprintln!("models:");
     let models =
-        Shape::all().into_iter().map(|shape| point(shape.name.clone(), &shape, BATCH / 2 / SENTENCE, SENTENCE));
+        Shape::all().into_iter().map(|shape| point(shape.name.clone(), &shape, rows_of(BATCH / 2, SENTENCE), SENTENCE));
     let curve = |along: &str, points: Result<Vec<Point>, anyhow::Error>| -> anyhow::Result<Curve> {
         Ok(Curve { along: along.to_owned(), points: points? })
     };

@@ -30,7 +30,7 @@ use tch::{Device, Kind};
 /// Measures where the time goes, and prints tables.
 #[derive(Parser)]
 struct Arguments {
-    /// One round of each: shows that everything works, and measures nothing.
+    /// One round of little batches: shows that everything works, and measures nothing.
     #[arg(long)]
     quick: bool,
     /// Take the figures from an earlier run instead of measuring.
@@ -88,7 +88,7 @@ fn measure(effort: Effort) -> anyhow::Result<Figures> {
     let (shape, recipe) = (model::Shape::minilm(), Recipe::default());
     let kind = recipe.precision.resolve(Device::Cpu)?;
     let tokens = curves::SENTENCE;
-    let rows = recipe.batch_tokens / tokens;
+    let rows = (recipe.batch_tokens / tokens / effort.shrink).max(1);
     // R-Drop makes two of each.
     let own_rows = rows.div_ceil(workers.count()) * if recipe.r_drop > 0.0 { 2 } else { 1 };
     eprintln!("the machine");
@@ -100,7 +100,8 @@ fn measure(effort: Effort) -> anyhow::Result<Figures> {
         forward::ForwardPass::measure(&workers, effort, &machine, model, (rows, tokens), kind, training)
     };
     eprintln!("a forward pass by its parts");
-    let (forward_in_training, forward_in_prediction) = (forward(own_rows, true)?, forward(PREDICTION / tokens, false)?);
+    let (forward_in_training, forward_in_prediction) =
+        (forward(own_rows, true)?, forward((PREDICTION / tokens / effort.shrink).max(1), false)?);
     let precisions: &[Precision] =
         if cpu_has_bf16() { &[Precision::Bf16, Precision::Fp32] } else { &[Precision::Fp32] };
     let curves = curves::measure(&workers, effort, &recipe, precisions)?;

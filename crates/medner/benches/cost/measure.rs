@@ -41,12 +41,14 @@ pub struct Effort {
     pub most_rounds: usize,
     /// Seconds after which no further round begins, once there are enough.
     pub seconds: f64,
+    /// By what batches are smaller than they should be.
+    pub shrink: usize,
 }
 
 impl Effort {
-    pub const FULL: Self = Self { least_rounds: 5, most_rounds: 25, seconds: 1.0 };
-    /// One round: to see that all of it works.
-    pub const QUICK: Self = Self { least_rounds: 1, most_rounds: 1, seconds: 0.0 };
+    pub const FULL: Self = Self { least_rounds: 5, most_rounds: 25, seconds: 1.0, shrink: 1 };
+    /// One round of little: to see that all of it works.
+    pub const QUICK: Self = Self { least_rounds: 1, most_rounds: 1, seconds: 0.0, shrink: 16 };
 
     /// The values of rounds of `work`, the first of which is left out.
     pub fn rounds<T>(self, mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
