@@ -327,30 +327,20 @@ pub struct Trend {
     pub values: Vec<Option<(f64, (f64, f64))>>,
 }
 
-/// Measurements over categories in their order, such as sizes that double; the axis of values begins at 0, or goes by
-/// orders of magnitude with `by_magnitude`.
+/// Measurements over categories in their order, such as sizes that double; values go by orders of magnitude.
 pub fn trends(
     caption: &str,
     categories: &[String],
     trends: &[Trend],
-    by_magnitude: bool,
     show: fn(f64) -> String,
 ) -> Result<Plot, ReportError> {
     const SIZE: (i32, i32) = (560, 300);
-    let scale = |value: f64| if by_magnitude { value.max(f64::MIN_POSITIVE).log10() } else { value };
-    let heights = || trends.iter().flat_map(|one| &one.values).flatten().flat_map(|&(_, (low, high))| [low, high]);
-    let (least, most) = (heights().fold(f64::INFINITY, f64::min), heights().fold(0.0, f64::max));
-    let (least, most) = if most > 0.0 { (least, most) } else { (1.0, 10.0) };
-    let (bottom, top) = if by_magnitude { (scale(least) - 0.1, scale(most) + 0.1) } else { (0.0, 1.06 * most) };
-    // 1, 2 and 5 times each power of ten, or five steps of a round number.
-    let levels: Vec<f64> = if by_magnitude {
-        let powers = bottom.floor() as i32..=top.ceil() as i32;
-        powers.flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * 10f64.powi(power))).collect()
-    } else {
-        let power = 10f64.powf((most / 5.0).log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| 6.0 * step > most);
-        (0..7).map(|number| f64::from(number) * step.unwrap_or(most)).collect()
-    };
+    let ends = || trends.iter().flat_map(|one| &one.values).flatten().flat_map(|&(_, (low, high))| [low, high]);
+    let (least, most) = (ends().fold(f64::INFINITY, f64::min), ends().fold(0.0, f64::max));
+    let (least, most) = if least > 0.0 && most > 0.0 { (least, most) } else { (1.0, 10.0) };
+    let (bottom, top) = (least.log10() - 0.1, most.log10() + 0.1);
+    let powers = bottom.floor() as i32..=top.ceil() as i32;
+    let levels = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * 10f64.powi(power)));
     let last = categories.len().saturating_sub(1) as f64;
     let names = named(trends.iter().map(|one| (one.name.as_str(), one.colour)));
     draw(caption, names, SIZE, |root| {
@@ -359,10 +349,10 @@ pub fn trends(
             .x_label_area_size(22)
             .y_label_area_size(62)
             .build_cartesian_2d(-0.4..last + 0.4, bottom..top)?;
-        for level in levels.into_iter().filter(|&level| (bottom..=top).contains(&scale(level))) {
-            let line = vec![(-0.4, scale(level)), (last + 0.4, scale(level))];
-            chart.draw_series([PathElement::new(line, GRID.stroke_width(1))])?;
-            let (x, y) = chart.backend_coord(&(-0.4, scale(level)));
+        for level in levels.filter(|level| (bottom..=top).contains(&level.log10())) {
+            let height = level.log10();
+            chart.draw_series([PathElement::new(vec![(-0.4, height), (last + 0.4, height)], GRID.stroke_width(1))])?;
+            let (x, y) = chart.backend_coord(&(-0.4, height));
             root.draw(&Text::new(show(level), (x - 6, y), text(HPos::Right)))?;
         }
         for (at, category) in categories.iter().enumerate() {
@@ -374,10 +364,10 @@ pub fn trends(
             let measured = one.values.iter().enumerate().filter_map(|(at, value)| Some((at as f64, (*value)?)));
             let mut path = Vec::new();
             for (x, (median, (low, high))) in measured {
-                let range = vec![(x, scale(low)), (x, scale(high))];
+                let range = vec![(x, low.log10()), (x, high.log10())];
                 chart.draw_series([PathElement::new(range, colour.stroke_width(1))])?;
-                chart.draw_series([Circle::new((x, scale(median)), 3, colour.filled())])?;
-                path.push((x, scale(median)));
+                chart.draw_series([Circle::new((x, median.log10()), 3, colour.filled())])?;
+                path.push((x, median.log10()));
             }
             chart.draw_series([PathElement::new(path, colour.stroke_width(2))])?;
         }
@@ -464,7 +454,8 @@ impl Plot {
         let all = height + top;
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{all}\" viewBox=\"0 0 {width} {all}\">\n\
-             <style>text {{ font: {TEXT_SIZE}px sans-serif }}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>\n\
+             <style>text {{ font-family: sans-serif; font-size: {TEXT_SIZE}px }}</style>\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>\n\
              {head}<g transform=\"translate(0 {top})\">{body}</g>\n</svg>\n"
         )
     }
@@ -587,9 +578,8 @@ mod tests {
         let names = ["16".to_owned(), "32".to_owned(), "64".to_owned()];
         let rate = |rate: f64| format!("{rate:.0}");
         let values = [Some((180.0, (150.0, 220.0))), None, Some((2100.0, (2000.0, 2200.0)))];
-        check(trends("", &names, &[trend(&values)], true, rate), 2, &["16", "64", "200", "500", "2000"]);
-        check(trends("", &names, &[trend(&values)], false, rate), 2, &["0", "500", "1000"]);
-        check(trends("", &[], &[], true, rate), 0, &[]);
+        check(trends("", &names, &[trend(&values)], rate), 2, &["16", "64", "200", "500", "2000"]);
+        check(trends("", &[], &[], rate), 0, &[]);
     }
 
     #[test]

@@ -11,8 +11,7 @@ pub struct Measured {
     pub values: Vec<Option<(f64, (f64, f64))>>,
 }
 
-/// Lines over categories, each value with its range: from 0, or by orders of magnitude with `by_magnitude`. At most five
-/// lines.
+/// At most five lines over categories, each value with its range, by orders of magnitude: values are above 0.
 ///
 /// # Errors
 /// Where it cannot be drawn.
@@ -20,12 +19,11 @@ pub fn lines(
     caption: &str,
     categories: &[String],
     measured: Vec<Measured>,
-    by_magnitude: bool,
     show: fn(f64) -> String,
 ) -> Result<String, ReportError> {
     let trends: Vec<Trend> =
         coloured(measured)?.map(|(colour, Measured { name, values })| Trend { name, colour, values }).collect();
-    Ok(plot::trends(caption, categories, &trends, by_magnitude, show)?.into_file())
+    Ok(plot::trends(caption, categories, &trends, show)?.into_file())
 }
 
 /// Horizontal bars of medians, a group for each category.

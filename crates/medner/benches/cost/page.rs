@@ -36,7 +36,7 @@ pub fn render(figures: &Figures) -> anyhow::Result<(Vec<Block>, Vec<Plot>)> {
         vec![Plot { name: "step", svg: step_plot(figures)? }, Plot { name: "forward", svg: forward_plot(figures)? }];
     for (curve, name) in figures.curves.iter().zip(["length", "batch", "model"]) {
         blocks.push(Block { name, text: growth(figures, curve, name == "model") });
-        plots.push(Plot { name, svg: growth_plot(curve, name == "model")? });
+        plots.push(Plot { name, svg: growth_plot(curve)? });
     }
     Ok((blocks, plots))
 }
@@ -70,6 +70,7 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String
 /// With three digits that count, or whole from a thousand on.
 fn digits(value: f64) -> String {
     match value.abs() {
+        0.0 => "0".to_owned(),
         size if size >= 1000.0 => count(value.round() as usize),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -107,7 +108,7 @@ fn machine(figures: &Figures) -> String {
     };
     let header = ["product", "shape in each worker", "fp32, GFLOP/s", "of the best", "bf16, GFLOP/s", "of the best"];
     format!(
-        "{}; {} threads, {} workers; medner {}. The model computes in {} here. Copies: {} GB/s in the caches, {} GB/s in \
+        "{}; threads: {}, workers: {}; medner {}. The model computes in {} here. Copies: {} GB/s in the caches, {} GB/s in \
          memory (read and written).\n\n{}",
         machine.processor,
         machine.threads,
@@ -133,7 +134,8 @@ fn step(figures: &Figures) -> String {
     let all = vec!["**the whole step**".to_owned(), spread(step.whole), "100 %".to_owned(), roof(whole, Some(at_roof))];
     let tokens = step.rows * step.tokens;
     format!(
-        "{} rows of {} tokens, {} tokens in a step ({} a second), {}.\n\n{}\n![Milliseconds of a step by phase](performance/step.svg)\n",
+        "{} rows of {} tokens, {} tokens in a step ({} a second), {}.\n\n{}\n![Milliseconds of a step by \
+         phase](performance/step.svg)\n",
         step.rows,
         step.tokens,
         count(tokens),
@@ -190,8 +192,9 @@ fn forward(figures: &Figures) -> String {
 fn step_plot(figures: &Figures) -> anyhow::Result<String> {
     let step = &figures.step;
     let names = step.phases.iter().map(|phase| phase.name.clone()).chain(["the rest".to_owned()]);
-    let values = step.phases.iter().map(|phase| phase.ms.median).chain([step.rest().max(0.0)]);
-    let values = values.map(|ms| Some((ms, (ms, ms)))).collect();
+    let values = step.phases.iter().map(|phase| phase.ms.median).chain([step.rest()]);
+    // Where the phases take longer by themselves, there is no rest to draw.
+    let values = values.map(|ms| (ms >= 0.0).then_some((ms, (ms, ms)))).collect();
     let measured = vec![Measured { name: "ms".into(), values }];
     Ok(bars("Milliseconds of one training step", &names.collect::<Vec<_>>(), measured, digits)?)
 }
@@ -247,13 +250,14 @@ fn growth(figures: &Figures, curve: &Curve, is_model: bool) -> String {
         "batch"
     };
     format!(
-        "Tokens a second, and the share of the roofline of products.\n\n{}\n![Tokens a second by {}](performance/{file}.svg)\n",
+        "Tokens a second, and the share of the roofline of products.\n\n{}\n![Tokens a second by \
+         {}](performance/{file}.svg)\n",
         table(&header, curve.points.iter().map(row)),
         curve.along
     )
 }
 
-fn growth_plot(curve: &Curve, is_model: bool) -> anyhow::Result<String> {
+fn growth_plot(curve: &Curve) -> anyhow::Result<String> {
     let names: Vec<String> = curve.points.iter().map(|point| point.at.clone()).collect();
     let kinds = curve.points.first().map_or(0, |point| point.rates.len());
     let measured = (0..kinds).map(|kind| Measured {
@@ -265,5 +269,5 @@ fn growth_plot(curve: &Curve, is_model: bool) -> anyhow::Result<String> {
             .collect(),
     });
     let caption = format!("Tokens a second by {}", curve.along);
-    Ok(lines(&caption, &names, measured.collect(), is_model, |rate| count(rate.round() as usize))?)
+    Ok(lines(&caption, &names, measured.collect(), |rate| count(rate.round() as usize))?)
 }

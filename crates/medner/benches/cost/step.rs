@@ -162,14 +162,14 @@ impl StepParts {
             ("forward, head and loss", None),
             ("backward", Some(2.0 * forward)),
             ("optimiser", in_memory(update)),
-            ("moving average of the weights", in_memory(12.0)),
+            ("moving average of weights", in_memory(12.0)),
         ];
         let phase =
             |(at, (name, roof_ms)): (usize, (&str, Option<f64>))| Phase { name: name.into(), ms: ms(at), roof_ms };
         Ok(Self { rows, tokens, whole: whole.times(1e3), phases: phases.into_iter().enumerate().map(phase).collect() })
     }
 
-    /// Milliseconds of the trainer's step that the phases do not explain.
+    /// Milliseconds of the trainer's step that the phases do not explain; below 0 where these take longer by themselves.
     pub fn rest(&self) -> f64 {
         self.whole.median - self.phases.iter().map(|phase| phase.ms.median).sum::<f64>()
     }
