@@ -4,7 +4,7 @@
 //! had. What is measured is what medner computes with: its trainer, its heads, its allocator, as many workers. Where the
 //! model has no hooks, parts are computed by themselves on tensors of the same shapes (`forward.rs`).
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that talks to people")]
+#![allow(clippy::print_stderr, reason = "a command that talks to people")]
 
 #[path = "../../src/allocator.rs"]
 mod allocator;
@@ -24,6 +24,7 @@ use measure::Effort;
 use ner_model::{Precision, Workers, cpu_has_bf16};
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
+use std::io::Write;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
@@ -70,9 +71,6 @@ fn main() -> anyhow::Result<()> {
         None => measure(if arguments.quick { Effort::QUICK } else { Effort::FULL })?,
     };
     let (blocks, plots) = page::render(&figures)?;
-    for block in &blocks {
-        println!("{}", block.text);
-    }
     if let Some(checkout) = &arguments.write {
         let folder = checkout.join("experiments/bench");
         fs_err::create_dir_all(&folder)?;
@@ -80,7 +78,8 @@ fn main() -> anyhow::Result<()> {
         page::write(&checkout.join("docs"), &blocks, &plots)?;
         eprintln!("written: docs/performance.md, docs/performance/*.svg, experiments/bench/cost.json");
     }
-    Ok(())
+    let text: String = blocks.into_iter().map(|block| block.text + "\n").collect();
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn measure(effort: Effort) -> anyhow::Result<Figures> {
