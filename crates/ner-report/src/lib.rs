@@ -11,6 +11,7 @@ pub mod number;
 mod page;
 mod plot;
 pub mod runs;
+pub mod speed;
 
 /// Why a page cannot be made.
 #[derive(Debug, thiserror::Error)]

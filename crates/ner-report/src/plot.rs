@@ -13,6 +13,8 @@ pub struct Plot {
     pub caption: String,
     /// Names of the series and the numbers of their colours, from 1; empty where there is one series.
     pub legend: Vec<(String, usize)>,
+    /// Width and height in the units of the picture.
+    size: (i32, i32),
 }
 
 /// A row of numbers in one colour; none is drawn where a number is undefined.
@@ -316,6 +318,63 @@ pub fn lines(caption: &str, lines: &[Line], level: Option<f64>) -> Result<Plot, 
     })
 }
 
+/// A row of measurements in one colour, one for each category: the median, and the range that is drawn as a bar.
+pub struct Trend {
+    pub name: String,
+    /// Place in [`COLOURS`].
+    pub colour: usize,
+    /// None where nothing was measured.
+    pub values: Vec<Option<(f64, (f64, f64))>>,
+}
+
+/// Measurements over categories in their order, such as sizes that double; values go by orders of magnitude.
+pub fn trends(
+    caption: &str,
+    categories: &[String],
+    trends: &[Trend],
+    show: fn(f64) -> String,
+) -> Result<Plot, ReportError> {
+    const SIZE: (i32, i32) = (560, 300);
+    let ends = || trends.iter().flat_map(|one| &one.values).flatten().flat_map(|&(_, (low, high))| [low, high]);
+    let (least, most) = (ends().fold(f64::INFINITY, f64::min), ends().fold(0.0, f64::max));
+    let (least, most) = if least > 0.0 && most > 0.0 { (least, most) } else { (1.0, 10.0) };
+    let (bottom, top) = (least.log10() - 0.1, most.log10() + 0.1);
+    let powers = bottom.floor() as i32..=top.ceil() as i32;
+    let levels = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|times| times * 10f64.powi(power)));
+    let last = categories.len().saturating_sub(1) as f64;
+    let names = named(trends.iter().map(|one| (one.name.as_str(), one.colour)));
+    draw(caption, names, SIZE, |root| {
+        let mut chart = ChartBuilder::on(root)
+            .margin(8)
+            .x_label_area_size(22)
+            .y_label_area_size(62)
+            .build_cartesian_2d(-0.4..last + 0.4, bottom..top)?;
+        for level in levels.filter(|level| (bottom..=top).contains(&level.log10())) {
+            let height = level.log10();
+            chart.draw_series([PathElement::new(vec![(-0.4, height), (last + 0.4, height)], GRID.stroke_width(1))])?;
+            let (x, y) = chart.backend_coord(&(-0.4, height));
+            root.draw(&Text::new(show(level), (x - 6, y), text(HPos::Right)))?;
+        }
+        for (at, category) in categories.iter().enumerate() {
+            let (x, y) = chart.backend_coord(&(at as f64, bottom));
+            root.draw(&Text::new(shortened(category), (x, y + TEXT_SIZE), text(HPos::Center)))?;
+        }
+        for one in trends {
+            let colour = COLOURS[one.colour];
+            let measured = one.values.iter().enumerate().filter_map(|(at, value)| Some((at as f64, (*value)?)));
+            let mut path = Vec::new();
+            for (x, (median, (low, high))) in measured {
+                let range = vec![(x, low.log10()), (x, high.log10())];
+                chart.draw_series([PathElement::new(range, colour.stroke_width(1))])?;
+                chart.draw_series([Circle::new((x, median.log10()), 3, colour.filled())])?;
+                path.push((x, median.log10()));
+            }
+            chart.draw_series([PathElement::new(path, colour.stroke_width(2))])?;
+        }
+        Ok(())
+    })
+}
+
 /// Shares against shares, both from 0 to 1, with the diagonal on which they are the same. The area of a point stands for
 /// its weight, a share of all.
 pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, ReportError> {
@@ -369,6 +428,39 @@ fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), D
     Ok(())
 }
 
+impl Plot {
+    /// The same as a file of its own, which brings its ground, its caption and its legend.
+    pub fn into_file(self) -> String {
+        const LINE: i32 = 20;
+        let (width, height) = self.size;
+        let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+        let mut head =
+            format!("<text x=\"8\" y=\"{}\" font-weight=\"bold\">{}</text>\n", LINE - 5, escaped(&self.caption));
+        let mut lines = 1;
+        let mut x = 8;
+        for (name, number) in &self.legend {
+            let room = 26 + CHARACTER * name.chars().count() as i32;
+            if x == 8 || x + room > width {
+                (x, lines) = (8, lines + 1);
+            }
+            let RGBColor(r, g, b) = COLOURS[number - 1];
+            let y = LINE * lines;
+            head += &format!("<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"#{r:02X}{g:02X}{b:02X}\"/>\n", x + 4, y - 9);
+            head += &format!("<text x=\"{}\" y=\"{}\">{}</text>\n", x + 13, y - 5, escaped(name));
+            x += room;
+        }
+        let top = LINE * lines + 4;
+        let body = self.svg.split_once('>').map_or("", |(_, body)| body).trim_end().trim_end_matches("</svg>");
+        let all = height + top;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{all}\" viewBox=\"0 0 {width} {all}\">\n\
+             <style>text {{ font-family: sans-serif; font-size: {TEXT_SIZE}px }}</style>\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>\n\
+             {head}<g transform=\"translate(0 {top})\">{body}</g>\n</svg>\n"
+        )
+    }
+}
+
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
 /// Names and colours, where there is more than one.
@@ -395,7 +487,7 @@ fn draw(
     let body = svg.split_once('>').map_or("", |(_, body)| body);
     let size = format!("width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\"");
     let svg = format!("<svg class=\"plot\" {size} aria-hidden=\"true\">{body}");
-    Ok(Plot { svg, caption: caption.to_owned(), legend })
+    Ok(Plot { svg, caption: caption.to_owned(), legend, size: (width, height) })
 }
 
 fn text(anchor: HPos) -> TextStyle<'static> {
@@ -477,6 +569,28 @@ mod tests {
         let of = |values: &[Option<WithInterval>]| ScoreSeries { name: "a".into(), colour: 1, values: values.to_vec() };
         let names = ["x".to_owned(), "y".to_owned()];
         check(scores("", &names, &[of(&[Some((0.5, Some((0.4, 0.6)))), None])]), 1, &["x", "y", "50.0 %"]);
+    }
+
+    #[test]
+    fn measurements_stand_over_their_categories() {
+        let trend =
+            |values: &[Option<(f64, (f64, f64))>]| Trend { name: "a".into(), colour: 0, values: values.to_vec() };
+        let names = ["16".to_owned(), "32".to_owned(), "64".to_owned()];
+        let rate = |rate: f64| format!("{rate:.0}");
+        let values = [Some((180.0, (150.0, 220.0))), None, Some((2100.0, (2000.0, 2200.0)))];
+        check(trends("", &names, &[trend(&values)], rate), 2, &["16", "64", "200", "500", "2000"]);
+        check(trends("", &[], &[], rate), 0, &[]);
+    }
+
+    #[test]
+    fn a_file_brings_what_a_page_would() {
+        let two = [series("a & b", &[Some(0.5)]), series("c", &[Some(0.25)])];
+        let file = bars("Shares", &["x".to_owned()], &two, percent).expect("drawn").into_file();
+        assert!(
+            file.contains("xmlns=") && file.contains(">Shares</text>") && file.contains(">a &amp; b</text>"),
+            "{file}"
+        );
+        assert_eq!((file.matches("<svg").count(), file.matches("</svg>").count()), (1, 1));
     }
 
     #[test]

@@ -1,0 +1,176 @@
+//! One step of a training by its phases, and steps and predictions of any size.
+
+use crate::machine::Machine;
+use crate::measure::{Effort, Spread, side_by_side};
+use crate::model::{Shape, batch, labels, training_set};
+use anyhow::Context;
+use ner_model::{Batch, Bert, Classifier, Dropout, LossOptions, Parameters, Targets, Workers};
+use ner_train::{AdamW, Average, Recipe, Trainer};
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use tch::{Device, Kind, Tensor};
+
+/// How often a token goes through the encoder forward in a step, a backward pass counted as two.
+pub fn passes(recipe: &Recipe) -> f64 {
+    3.0 * copies(recipe) as f64
+}
+
+fn copies(recipe: &Recipe) -> usize {
+    if recipe.r_drop > 0.0 { 2 } else { 1 }
+}
+
+/// Seconds of a step of the trainer on so many rows of so many tokens, without padding.
+pub fn training(
+    effort: Effort,
+    shape: &Shape,
+    recipe: &Recipe,
+    (rows, tokens): (usize, usize),
+) -> anyhow::Result<Spread> {
+    // A step for each round, and one that the measurement leaves out.
+    let data = training_set(rows * (effort.most_rounds + 1), tokens);
+    let recipe = Recipe { batch_tokens: rows * tokens, epochs: 1, ..recipe.clone() };
+    let mut trainer = Trainer::new(&recipe, &shape.config(), &shape.parameters(&recipe), &data, Device::Cpu)?;
+    let mut steps = trainer.next_epoch();
+    let step = || anyhow::Ok(steps.next().context("a step for each round")??.elapsed_ms / 1e3);
+    Ok(Spread::of(effort.rounds(step)?))
+}
+
+/// Seconds that a worker takes for a batch of its own, of so many rows, while each has one.
+pub fn prediction(
+    (workers, effort): (&Workers, Effort),
+    shape: &Shape,
+    recipe: &Recipe,
+    (rows, tokens): (usize, usize),
+    kind: Kind,
+) -> anyhow::Result<Spread> {
+    let (config, parameters) = (shape.config(), shape.parameters(recipe).for_computing(Device::Cpu, kind));
+    let models = (0..workers.count()).map(|_| Classifier::new(&config, &parameters, recipe.head()));
+    let models = std::cell::RefCell::new(models.collect::<Result<Vec<_>, _>>()?);
+    side_by_side(workers, effort, || {
+        let model = models.borrow_mut().pop().expect("one for each worker");
+        let (batch, targets) = batch(rows, tokens);
+        Box::new(move || drop(model.answers(&batch, &targets.words, kind, None)))
+    })
+}
+
+/// A step of the default recipe by its phases.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StepParts {
+    /// Rows of a step before R-Drop makes two of each, and their tokens.
+    pub rows: usize,
+    pub tokens: usize,
+    /// Milliseconds of the trainer's step.
+    pub whole: Spread,
+    pub phases: Vec<Phase>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phase {
+    pub name: String,
+    pub ms: Spread,
+    /// Milliseconds at the roof: of products at the highest rate of any, of the update at the rate of copies in memory.
+    /// None of what is neither.
+    pub roof_ms: Option<f64>,
+}
+
+/// What a worker has: a model over the parameters that all share, and rows of its own.
+struct Replica {
+    model: Classifier,
+    encoder: Bert,
+    leaves: Vec<Tensor>,
+    batch: Batch,
+    targets: Targets,
+}
+
+/// Seconds of one worker's share of a step.
+struct Share {
+    encoder: f64,
+    loss: f64,
+    backward: f64,
+    gradient: Vec<Tensor>,
+}
+
+impl Replica {
+    fn new(shape: &Shape, computing: Parameters, recipe: &Recipe, rows: usize, tokens: usize) -> anyhow::Result<Self> {
+        let config = shape.config();
+        let (batch, targets) = batch(rows, tokens);
+        let leaves = computing.iter().map(|(_, tensor)| tensor.shallow_clone()).filter(Tensor::requires_grad).collect();
+        let (model, encoder) = (Classifier::new(&config, &computing, recipe.head())?, Bert::new(&config, &computing)?);
+        Ok(Self { model, encoder, leaves, batch, targets })
+    }
+
+    /// As the trainer computes it. The encoder's pass is made once more by itself: the loss holds it, too.
+    fn share(&self, recipe: &Recipe, options: &LossOptions, kind: Kind) -> Share {
+        let dropout = || Dropout::new(1, Device::Cpu, recipe.dropout, recipe.attention_dropout);
+        let begin = Instant::now();
+        drop(self.encoder.forward(&self.batch, kind, Some(&mut dropout())));
+        let encoder = begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
+        let loss = self.model.loss(&self.batch, &self.targets, kind, &mut dropout(), options);
+        let _ = loss.double_value(&[]);
+        let forward = begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
+        let gradient = Tensor::run_backward(&[loss], &self.leaves, false, false);
+        Share { encoder, loss: forward - encoder, backward: begin.elapsed().as_secs_f64(), gradient }
+    }
+}
+
+impl StepParts {
+    /// A step over so many rows.
+    pub fn measure(
+        (workers, effort): (&Workers, Effort),
+        machine: &Machine,
+        shape: &Shape,
+        recipe: &Recipe,
+        (rows, tokens): (usize, usize),
+    ) -> anyhow::Result<Self> {
+        let kind = recipe.precision.resolve(Device::Cpu)?;
+        let whole = training(effort, shape, recipe, (rows, tokens))?;
+        let options = recipe.loss_options(&labels().types).map_err(anyhow::Error::msg)?;
+        let trained = |name: &str| recipe.trains(name);
+        let parameters = shape.parameters(recipe).requiring_gradients(trained);
+        let computing = parameters.for_computing(Device::Cpu, kind);
+        let mut optimizer = AdamW::new(&parameters, &computing, recipe.weight_decay, |_| 1.0);
+        let mut average = Average::new(&parameters, recipe.ema_decay);
+        let own_rows = rows.div_ceil(workers.count()) * copies(recipe);
+        let replica = |_| Replica::new(shape, computing.share().requiring_gradients(trained), recipe, own_rows, tokens);
+        let mut replicas = (0..workers.count()).map(replica).collect::<Result<Vec<_>, _>>()?;
+        let rounds = effort.rounds(|| {
+            let work = |replica: &mut Replica| replica.share(recipe, &options, kind);
+            let shares = workers.map(replicas.iter_mut().collect(), work);
+            let mean = |of: fn(&Share) -> f64| shares.iter().map(of).sum::<f64>() / shares.len() as f64;
+            let (encoder, loss, backward) =
+                (mean(|share| share.encoder), mean(|share| share.loss), mean(|share| share.backward));
+            let gradients: Vec<Vec<Tensor>> = shares.into_iter().map(|share| share.gradient).collect();
+            let begin = Instant::now();
+            optimizer.step(&gradients, 1e-6, 1.0);
+            let update = begin.elapsed().as_secs_f64();
+            let begin = Instant::now();
+            average.update(&parameters);
+            Ok([encoder, loss, backward, update, begin.elapsed().as_secs_f64()])
+        })?;
+        let ms = |at: usize| Spread::of(rounds.iter().map(|round| 1e3 * round[at]).collect());
+        let forward = 1e3 * shape.flops(tokens) * (own_rows * tokens) as f64 / machine.peak(kind);
+        let trained = parameters.iter().filter(|(_, tensor)| tensor.requires_grad());
+        let trained = trained.map(|(_, tensor)| tensor.numel()).sum::<usize>() as f64;
+        let width = if kind == Kind::Float { 4.0 } else { 2.0 };
+        let in_memory = |bytes: f64| Some(1e3 * bytes * trained / (1e9 * machine.memory_copy.median));
+        // A parameter and two moments are read and written, gradients read, the copy for products written.
+        let update = 24.0 + width * (workers.count() as f64 + if kind == Kind::Float { 0.0 } else { 1.0 });
+        let phases = [
+            ("forward, encoder", Some(forward)),
+            ("forward, head and loss", None),
+            ("backward", Some(2.0 * forward)),
+            ("optimiser", in_memory(update)),
+            ("moving average of weights", in_memory(12.0)),
+        ];
+        let phase =
+            |(at, (name, roof_ms)): (usize, (&str, Option<f64>))| Phase { name: name.into(), ms: ms(at), roof_ms };
+        Ok(Self { rows, tokens, whole: whole.times(1e3), phases: phases.into_iter().enumerate().map(phase).collect() })
+    }
+
+    /// Milliseconds of the trainer's step that the phases do not explain; below 0 where these take longer by themselves.
+    pub fn rest(&self) -> f64 {
+        self.whole.median - self.phases.iter().map(|phase| phase.ms.median).sum::<f64>()
+    }
+}
