@@ -2,6 +2,7 @@ use super::ADJUDICATED;
 use ner_data::{Confidence, Document, Mention, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A place in an item's text, in Unicode characters, half-open, with the type that it is said to be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -233,17 +234,23 @@ struct Before {
     /// Number of the action.
     n: u64,
     item: usize,
-    state: ItemWork,
+    state: Arc<ItemWork>,
 }
 
-/// The batch as one annotator has it: what comes of all his actions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Work {
-    items: Vec<ItemWork>,
+/// What does not change of a batch.
+#[derive(Debug, PartialEq, Eq)]
+struct Batch {
     /// Characters of each item.
     lengths: Vec<usize>,
     ids: Vec<String>,
     places: HashMap<String, usize>,
+}
+
+/// The batch as one annotator has it: what comes of all his actions. A copy of it is cheap: items are shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    batch: Arc<Batch>,
+    items: Vec<Arc<ItemWork>>,
     /// Of adjudication, which items have begun.
     started: BTreeSet<usize>,
     is_adjudication: bool,
@@ -257,10 +264,12 @@ impl Work {
         let is_adjudication = name == ADJUDICATED;
         let item = |document| if is_adjudication { ItemWork::default() } else { ItemWork::suggested(document) };
         Self {
-            items: documents.iter().map(item).collect(),
-            lengths: documents.iter().map(|document| document.text.chars().count()).collect(),
-            ids: documents.iter().map(|document| document.id.clone()).collect(),
-            places: documents.iter().enumerate().map(|(at, document)| (document.id.clone(), at)).collect(),
+            batch: Arc::new(Batch {
+                lengths: documents.iter().map(|document| document.text.chars().count()).collect(),
+                ids: documents.iter().map(|document| document.id.clone()).collect(),
+                places: documents.iter().enumerate().map(|(at, document)| (document.id.clone(), at)).collect(),
+            }),
+            items: documents.iter().map(item).map(Arc::new).collect(),
             started: BTreeSet::new(),
             is_adjudication,
             history: Vec::new(),
@@ -269,13 +278,13 @@ impl Work {
     }
 
     /// The items in the batch's order. Of adjudication, one that has not begun is empty; see [`merged`].
-    pub fn items(&self) -> &[ItemWork] {
+    pub fn items(&self) -> &[Arc<ItemWork>] {
         &self.items
     }
 
     /// Place of an item in the batch.
     pub fn item_of(&self, id: &str) -> Option<usize> {
-        self.places.get(id).copied()
+        self.batch.places.get(id).copied()
     }
 
     /// Whether adjudication of an item has begun.
@@ -290,7 +299,7 @@ impl Work {
 
     /// Item and number of what [`Action::Undo`] would undo.
     pub fn undoable(&self) -> Option<(&str, u64)> {
-        self.history.last().map(|before| (self.ids[before.item].as_str(), before.n))
+        self.history.last().map(|before| (self.batch.ids[before.item].as_str(), before.n))
     }
 
     /// Does what a record says, or nothing.
@@ -317,14 +326,14 @@ impl Work {
                     self.check(item, &entry.place)?;
                     state.put(entry.clone())?;
                 }
-                self.items[item] = state;
+                self.items[item] = Arc::new(state);
                 self.started.insert(item);
             }
             action => {
                 if self.is_adjudication && !self.has_started(item) {
                     return Err(Refusal::NoStart);
                 }
-                let state = self.changed(item, action)?;
+                let state = Arc::new(self.changed(item, action)?);
                 let state = std::mem::replace(&mut self.items[item], state);
                 self.history.push(Before { n: record.n, item, state });
             }
@@ -335,7 +344,7 @@ impl Work {
 
     /// An item after an action that concerns it alone.
     fn changed(&self, item: usize, action: &Action) -> Result<ItemWork, Refusal> {
-        let mut state = self.items[item].clone();
+        let mut state = ItemWork::clone(&self.items[item]);
         match action {
             Action::Accept { mention } => {
                 let at = state.at(mention)?;
@@ -382,7 +391,7 @@ impl Work {
     }
 
     fn check(&self, item: usize, place: &Place) -> Result<(), Refusal> {
-        let (&Place { start, end, .. }, length) = (place, self.lengths[item]);
+        let (&Place { start, end, .. }, length) = (place, self.batch.lengths[item]);
         if start >= end || end > length {
             return Err(Refusal::NoPlace { start, end, length });
         }
