@@ -71,7 +71,7 @@ const picture = async (page, name) => pictures && page.screenshot({ path: join(p
 /** Presses keys and waits until what they did is saved and shown. */
 async function press(page, ...keys) {
   for (const key of keys) await page.keyboard.press(key);
-  await page.evaluate(() => queue);
+  await page.evaluate(() => doing);
 }
 const view = (page) => page.evaluate(() => ({
   at: state.at,
@@ -244,10 +244,10 @@ await page.context().close();
 page = await open("bert");
 await page.click("#rows tr:nth-child(2)");
 await page.click('#actions [data-key="r"]');
-await page.evaluate(() => queue);
+await page.evaluate(() => doing);
 assert.equal((await view(page)).entries[1].verdict, "rejected");
 await page.click('#actions [data-key="u"]');
-await page.evaluate(() => queue);
+await page.evaluate(() => doing);
 assert.equal((await view(page)).entries[1].verdict, "open");
 // A word is double-clicked, or drawn over; a mention is clicked.
 const mark = page.locator("#text mark").first();
@@ -266,11 +266,11 @@ await page.mouse.up();
 now = await view(page);
 assert.ok(now.selected.startsWith(words[0].text) && now.selected.endsWith(words[1].text), now.selected);
 await page.click("#types button:nth-of-type(2)");
-await page.evaluate(() => queue);
+await page.evaluate(() => doing);
 assert.equal((await view(page)).chosen.label, types[1]);
 for (let at = 0; at < texts.length; at++) {
   await page.click("#done");
-  await page.evaluate(() => queue);
+  await page.evaluate(() => doing);
 }
 assert.match((await view(page)).status, /All items are done/);
 // A third leaves all as it was suggested.

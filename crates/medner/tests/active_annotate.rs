@@ -157,8 +157,17 @@ fn expected() -> Value {
 fn spans_by_id(lines: &str) -> Value {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
-        let mut spans: Vec<(u64, u64, String)> = line["spans"].as_array().unwrap_or(&Vec::new()).iter()
-            .map(|span| (span["start"].as_u64().unwrap(), span["end"].as_u64().unwrap(), span["label"].as_str().unwrap().to_owned()))
+        let mut spans: Vec<(u64, u64, String)> = line["spans"]
+            .as_array()
+            .unwrap_or(&Vec::new())
+            .iter()
+            .map(|span| {
+                (
+                    span["start"].as_u64().unwrap(),
+                    span["end"].as_u64().unwrap(),
+                    span["label"].as_str().unwrap().to_owned(),
+                )
+            })
             .collect();
         spans.sort();
         (line["id"].as_str().unwrap().to_owned(), json!(spans))
@@ -213,12 +222,17 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     let name = |path: PathBuf| path.display().to_string();
     let line = |id: usize, text: &str| {
         let spans = [json!({ "start": 0, "end": 7, "label": "Chemical" })];
-        format!("{}\n", json!({ "id": format!("x{id}"), "text": format!("{text} was given to patient {id}."), "spans": spans }))
+        format!(
+            "{}\n",
+            json!({ "id": format!("x{id}"), "text": format!("{text} was given to patient {id}."), "spans": spans })
+        )
     };
     for split in ["dev", "test"] {
-        fs::write(folder.join(format!("{split}.jsonl")), (0..6).map(|at| line(at, "Aspirin")).collect::<String>()).unwrap();
+        fs::write(folder.join(format!("{split}.jsonl")), (0..6).map(|at| line(at, "Aspirin")).collect::<String>())
+            .unwrap();
     }
-    let (loop_, dev, test) = (name(folder.join("loop")), name(folder.join("dev.jsonl")), name(folder.join("test.jsonl")));
+    let (loop_, dev, test) =
+        (name(folder.join("loop")), name(folder.join("dev.jsonl")), name(folder.join("test.jsonl")));
     let (encoder, recipe) = (name(folder.join("encoder")), name(folder.join("recipe.toml")));
     let add = ["add", &loop_, &name(batch), "--dev", &dev, "--test", &test, "--encoder", &encoder, "--config", &recipe];
     let output = medner(&add).output().unwrap();
@@ -254,8 +268,12 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
 
     // Whoever adjudicates begins with what all have, and cannot end before all is settled.
     let begin = server.get("/v1/annotators/adjudicated");
-    let verdicts: Vec<&str> =
-        begin["items"][0]["entries"].as_array().unwrap().iter().map(|entry| entry["verdict"].as_str().unwrap()).collect();
+    let verdicts: Vec<&str> = begin["items"][0]["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["verdict"].as_str().unwrap())
+        .collect();
     assert_eq!(verdicts, ["open", "open", "open", "accepted", "open"]);
     assert_eq!(begin["items"][1], Value::Null);
     assert_eq!(server.act("adjudicated", 0, &json!({ "item": "n.s1", "do": "done" })).0, 422);
@@ -266,11 +284,9 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     let said = fails(&["add", &loop_, &batch]);
     assert!(said.contains("anna and bert have corrected it") && said.contains("--annotator NAME"), "{said}");
     assert!(fails(&["add", &loop_, &batch, "--annotator", "carl"]).contains("carl has corrected nothing"));
-    let settle = |start, end, label, verdict| json!({ "item": "n.s1", "do": verdict, "mention": place(start, end, label) });
-    server.all("adjudicated", &[
-        settle(0, 4, "Finding", "reject"),
-        settle(5, 10, "Finding", "accept"),
-    ]);
+    let settle =
+        |start, end, label, verdict| json!({ "item": "n.s1", "do": verdict, "mention": place(start, end, label) });
+    server.all("adjudicated", &[settle(0, 4, "Finding", "reject"), settle(5, 10, "Finding", "accept")]);
     let state = server.get("/v1/annotators/adjudicated");
     assert_eq!(state["last"], 3, "the beginning of the item is a line, too");
     assert!(fails(&["add", &loop_, &batch]).contains("adjudicated has marked no item as done"));

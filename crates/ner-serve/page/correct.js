@@ -83,33 +83,39 @@ async function reload() {
   show();
 }
 
-let queue = Promise.resolve();
-let waiting = 0;
+// What a key or a button asks for is begun when all before it is done and shown, so that it finds what its user sees.
+const asked = [];
+let doing = Promise.resolve();
+let isBusy = false;
 let isAway = false;
 
-/** Does one thing after the other. `make` says what, when its turn has come, from the state that it then finds. */
-function act(make, then) {
-  waiting++;
-  queue = queue.then(async () => {
-    try {
-      const asked = !isAway && make();
-      if (!asked) return;
-      saved("Saving …");
-      const before = state.items;
-      const { last, undo, at, item } = await ask(`${mine()}/actions`, { after: state.last, ...asked });
-      Object.assign(state, { last, undo, items: before.with(at, item) });
-      for (const { label } of item.entries) if (!state.types.includes(label)) state.types.push(label);
-      say("");
-      saved("Saved");
-      then?.(at, before[at]);
-      show();
-    } catch (error) {
-      await failed(error);
-    } finally {
-      waiting--;
-    }
-  });
-  return queue;
+function perform(run) {
+  asked.push(run);
+  if (!isBusy) doing = performAll();
+}
+
+async function performAll() {
+  isBusy = true;
+  while (asked.length > 0) await asked.shift()();
+  isBusy = false;
+}
+
+/** Has the server do and save something, and shows what comes of it. `then` is called before it is shown. */
+async function act(action, then) {
+  if (!action || isAway) return;
+  try {
+    saved("Saving …");
+    const before = state.items;
+    const { last, undo, at, item } = await ask(`${mine()}/actions`, { after: state.last, ...action });
+    Object.assign(state, { last, undo, items: before.with(at, item) });
+    for (const { label } of item.entries) if (!state.types.includes(label)) state.types.push(label);
+    say("");
+    saved("Saved");
+    then?.(at, before[at]);
+    show();
+  } catch (error) {
+    await failed(error);
+  }
 }
 
 async function failed(error) {
@@ -162,15 +168,18 @@ function stepped(position, by, isStart, byCharacter) {
   return by > 0 ? stops.find((stop) => stop > position) ?? null : stops.findLast((stop) => stop < position) ?? null;
 }
 
-/** A line for each mention such that no two that overlap share one, from 0. */
+/** A line for each mention such that no two that overlap share one, from 0; the shorter is nearer to its words. */
 function levelsOf(places) {
-  const ends = [];
-  return places.map(({ start, end }) => {
-    let level = ends.findIndex((other) => other <= start);
-    if (level < 0) level = ends.length;
-    ends[level] = end;
-    return level;
-  });
+  const lines = [];
+  const levels = new Map();
+  for (const place of [...places].sort((a, b) => a.end - a.start - (b.end - b.start))) {
+    const isFree = (line) => line.every(({ start, end }) => place.end <= start || end <= place.start);
+    let level = lines.findIndex(isFree);
+    if (level < 0) level = lines.push([]) - 1;
+    lines[level].push(place);
+    levels.set(place, level);
+  }
+  return places.map((place) => levels.get(place));
 }
 
 /** Node and offset of a place, for the browser's own selection. */
@@ -242,7 +251,7 @@ function select() {
 
 function origin({ confidence, by }) {
   if (by?.length) return by.join(", ");
-  return confidence === undefined ? "annotator" : `model, ${confidence.toFixed(2)}`;
+  return confidence === undefined ? "by hand" : `model, ${confidence.toFixed(2)}`;
 }
 
 function buildRows() {
@@ -265,7 +274,7 @@ function buildRows() {
       cell.append(content);
       row.append(cell);
     });
-    row.addEventListener("click", () => choose(entry));
+    row.addEventListener("click", () => perform(() => choose(entry)));
     return row;
   });
   byId("rows").replaceChildren(...rows);
@@ -283,7 +292,7 @@ function buildTypes() {
     if (at < 9) button.append(" ", key(String(at + 1)));
     button.disabled = !item();
     button.setAttribute("aria-pressed", String(chosen?.label === type));
-    button.addEventListener("click", () => give(type));
+    button.addEventListener("click", () => perform(() => give(type)));
     return button;
   });
   const other = document.createElement("button");
@@ -308,7 +317,7 @@ function describe() {
   if (!item()) return "Nobody has finished this item yet; there is nothing to adjudicate.";
   if (entry) {
     const at = entries().indexOf(entry) + 1;
-    return `“${slice(entry.start, entry.end)}”: ${entry.label}, ${WORDS[entry.verdict]}, from ${origin(entry)}; ${at} of ${entries().length}.`;
+    return `“${slice(entry.start, entry.end)}”: ${entry.label}, ${WORDS[entry.verdict]}, ${origin(entry)}; ${at} of ${entries().length}.`;
   }
   const open = entries().filter(({ verdict }) => verdict === "open").length;
   const shown = entries().filter(({ verdict }) => verdict !== "rejected").length;
@@ -380,11 +389,11 @@ function stepMention(by) {
   if (all[at]) choose(all[at]);
 }
 
+const itemId = () => state.batch.items[state.at].id;
+
 function judge(verdict) {
-  act(() => {
-    const entry = chosenEntry();
-    return entry && { item: state.batch.items[state.at].id, do: verdict, mention: placeOf(entry) };
-  }, () => {
+  const entry = chosenEntry();
+  return act(entry && { item: itemId(), do: verdict, mention: placeOf(entry) }, () => {
     const all = entries();
     const next = all[all.indexOf(chosenEntry()) + 1];
     if (next) state.chosen = placeOf(next);
@@ -393,21 +402,14 @@ function judge(verdict) {
 
 /** Gives a type to the mention that is chosen, or makes one of the selection. */
 function give(label) {
-  let to = null;
-  act(() => {
-    const { selected } = state;
-    const entry = chosenEntry();
-    const id = state.batch.items[state.at].id;
-    if (selected) {
-      to = { start: selected.from, end: selected.to, label };
-      return { item: id, do: "add", mention: to };
-    }
-    if (!entry) return say("Choose a mention or words first."), null;
-    to = { ...placeOf(entry), label };
-    return entry.label === label
-      ? { item: id, do: "accept", mention: to }
-      : { item: id, do: "change", mention: placeOf(entry), to };
-  }, () => {
+  const { selected } = state;
+  const entry = chosenEntry();
+  if (!selected && !entry) return say("Choose a mention or words first.");
+  const to = selected ? { start: selected.from, end: selected.to, label } : { ...placeOf(entry), label };
+  let action = { do: "change", mention: entry && placeOf(entry), to };
+  if (selected) action = { do: "add", mention: to };
+  else if (entry.label === label) action = { do: "accept", mention: to };
+  return act({ item: itemId(), ...action }, () => {
     state.selected = null;
     state.chosen = to;
   });
@@ -420,23 +422,19 @@ function moveEnd(isStart, by, byCharacter) {
     return stop !== null && place.start < place.end ? place : null;
   };
   if (state.selected) {
-    const { from, to } = state.selected;
-    const place = moved(from, to);
+    const place = moved(state.selected.from, state.selected.to);
     if (place) state.selected = { ...state.selected, from: place.start, to: place.end };
     return show();
   }
-  let to = null;
-  act(() => {
-    const entry = chosenEntry();
-    const place = entry && moved(entry.start, entry.end);
-    if (!place) return null;
-    to = { ...place, label: entry.label };
-    return { item: state.batch.items[state.at].id, do: "change", mention: placeOf(entry), to };
-  }, () => { state.chosen = to; });
+  const entry = chosenEntry();
+  const place = entry && moved(entry.start, entry.end);
+  if (!place) return;
+  const to = { ...place, label: entry.label };
+  return act({ item: itemId(), do: "change", mention: placeOf(entry), to }, () => { state.chosen = to; });
 }
 
 function finish() {
-  act(() => item() && { item: state.batch.items[state.at].id, do: "done" }, () => {
+  return act(item() && { item: itemId(), do: "done" }, () => {
     const left = (at) => state.items[at] && !state.items[at].done;
     const places = [...state.items.keys()];
     const next = [...places.slice(state.at + 1), ...places].find(left);
@@ -449,11 +447,12 @@ function finish() {
 }
 
 function reopen() {
-  act(() => item()?.done && { item: state.batch.items[state.at].id, do: "reopen" });
+  return act(item()?.done && { item: itemId(), do: "reopen" });
 }
 
 function undo() {
-  act(() => (state.undo ? { do: "undo" } : (say("There is nothing to undo."), null)), (at, before) => {
+  if (!state.undo) return say("There is nothing to undo.");
+  return act({ do: "undo" }, (at, before) => {
     go(at);
     const changed = entries().find((entry) => {
       const old = before.entries.find((other) => same(other, entry));
@@ -500,12 +499,16 @@ function wordHere() {
   return entry ? Math.max(state.words.findIndex(({ end }) => end > entry.start), 0) : -1;
 }
 
-function stepWord(by, extend) {
+function toWord(at, extend) {
   if (state.words.length === 0) return;
   const here = wordHere();
-  const head = here < 0 ? (by > 0 ? 0 : state.words.length - 1) : Math.min(Math.max(here + by, 0), state.words.length - 1);
-  const anchor = extend && here >= 0 ? state.selected?.anchor ?? here : head;
-  selectWords(anchor, head);
+  const head = Math.min(Math.max(at, 0), state.words.length - 1);
+  selectWords(extend && here >= 0 ? state.selected?.anchor ?? here : head, head);
+}
+
+function stepWord(by, extend) {
+  const here = wordHere();
+  toWord(here < 0 && by < 0 ? state.words.length - 1 : here + by, extend);
 }
 
 /** The nearest word on the line above or below. */
@@ -596,6 +599,7 @@ async function showAgreement() {
     byId("work").hidden = true;
     byId("bar").hidden = true;
     byId("agreement").hidden = false;
+    say("");
     byId("agreement-title").focus();
   } catch (error) {
     failed(error);
@@ -646,6 +650,7 @@ async function enter(name, place) {
   remembered("medner-annotator", name);
   byId("title").textContent = state.batch.title;
   byId("name").textContent = name;
+  byId("name").hidden = false;
   document.title = `${name}: ${state.batch.title}`;
   if (byId("who").open) byId("who").close();
   isAway = false;
@@ -686,8 +691,8 @@ const KEYS = {
   arrowleft: (event) => stepWord(-1, event.shiftKey),
   arrowdown: (event) => stepLine(1, event.shiftKey),
   arrowup: (event) => stepLine(-1, event.shiftKey),
-  home: (event) => stepWord(-state.words.length, event.shiftKey),
-  end: (event) => stepWord(state.words.length, event.shiftKey),
+  home: (event) => toWord(0, event.shiftKey),
+  end: (event) => toWord(state.words.length, event.shiftKey),
   "?": () => byId("help").showModal(),
 };
 
@@ -702,16 +707,16 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) {
     if (name !== "z" || event.altKey || event.shiftKey) return;
     event.preventDefault();
-    return undo();
+    return perform(undo);
   }
   if (event.target.closest("button") && (name === "enter" || name === " ")) return;
   // By its place on the keyboard: some have digits only with Shift.
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1] ?? (/^[1-9]$/.test(name) ? name : null);
   const run = digit ? () => state.types[digit - 1] && give(state.types[digit - 1]) : KEYS[name];
-  // An action that is not known as saved must not be followed by hundreds of a key that is held.
-  if (!run || (event.repeat && waiting > 3)) return;
+  if (!run) return;
   event.preventDefault();
-  run(event);
+  // A key that is held must not run ahead of what is saved.
+  if (!(event.repeat && asked.length > 3)) perform(() => run(event));
 }
 
 const THEMES = ["system", "light", "dark"];
@@ -728,13 +733,13 @@ function start() {
   setTheme(stored());
   byId("theme").addEventListener("click", () => setTheme(THEMES[(THEMES.indexOf(stored()) + 1) % THEMES.length]));
   document.addEventListener("keydown", onKey);
-  byId("text").addEventListener("mouseup", fromMouse);
-  byId("previous").addEventListener("click", () => go(state.at - 1));
-  byId("next").addEventListener("click", () => go(state.at + 1));
+  byId("text").addEventListener("mouseup", (event) => perform(() => fromMouse(event)));
+  byId("previous").addEventListener("click", () => perform(KEYS.k));
+  byId("next").addEventListener("click", () => perform(KEYS.j));
   for (const button of byId("actions").querySelectorAll("[data-key]")) {
     // The selection stays where it is.
     button.addEventListener("mousedown", (event) => event.preventDefault());
-    button.addEventListener("click", (event) => KEYS[button.dataset.key.toLowerCase()](event));
+    button.addEventListener("click", (event) => perform(() => KEYS[button.dataset.key.toLowerCase()](event)));
   }
   byId("types").addEventListener("mousedown", (event) => event.preventDefault());
   byId("help-button").addEventListener("click", () => byId("help").showModal());
@@ -753,11 +758,11 @@ function start() {
     event.preventDefault();
     const type = byId("type").value.trim();
     byId("other").close();
-    if (type) give(type);
+    if (type) perform(() => give(type));
   });
   // What was done in another window meanwhile.
   addEventListener("focus", () => {
-    if (state.name && waiting === 0 && !isAway && !byId("who").open) act(() => { reload().catch(failed); return null; });
+    if (state.name && !isAway && !byId("who").open) perform(() => reload().catch(failed));
   });
   const [name, place] = decodeURIComponent(location.hash.slice(1)).split("/");
   if (/^[a-z0-9_][a-z0-9_-]{0,39}$/.test(name)) enter(name, Number(place) || null);

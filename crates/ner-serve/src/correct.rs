@@ -32,16 +32,16 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tracing::{error, info};
 
-/// Every path with its method, and whether it needs the token where there is one.
-pub const CORRECT_ROUTES: [(&str, &str, bool); 8] = [
-    ("get", "/v1/batch", true),
-    ("get", "/v1/annotators/{name}", true),
-    ("post", "/v1/annotators/{name}/actions", true),
-    ("get", "/v1/agreement", true),
-    ("get", "/", false),
-    ("get", "/correct.js", false),
-    ("get", "/correct.css", false),
-    ("get", "/page.css", false),
+/// The form of every path, and whether it needs the token where there is one.
+const ROUTES: [(&str, bool); 8] = [
+    ("/v1/batch", true),
+    ("/v1/annotators/{name}", true),
+    ("/v1/annotators/{name}/actions", true),
+    ("/v1/agreement", true),
+    ("/", false),
+    ("/correct.js", false),
+    ("/correct.css", false),
+    ("/page.css", false),
 ];
 
 /// Saves records of an annotator, all or none of them, and returns once they are on the disk.
@@ -153,7 +153,7 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let method = method_name(&request);
     // By its form: a path holds a name, and one that somebody made up may hold anything.
     let form = form_of(request.uri().path());
-    let is_guarded = CORRECT_ROUTES.iter().any(|&(_, path, is_guarded)| path == form && is_guarded);
+    let is_guarded = ROUTES.iter().any(|&(path, is_guarded)| path == form && is_guarded);
     let mut response = if is_guarded && !is_allowed(&shared.options, request.headers()) {
         Problem::new(Kind::Unauthorized, "it is sent as `Authorization: Bearer TOKEN`").response()
     } else if is_for_this_machine(&shared.options) && !is_own_name(request.headers()) {
@@ -173,7 +173,7 @@ fn form_of(path: &str) -> &'static str {
         forms.by_ref().all(|form| parts.next().is_some_and(|part| form == "{name}" || form == part))
             && parts.next().is_none()
     };
-    CORRECT_ROUTES.iter().map(|&(_, form, _)| form).find(|form| fits(form)).unwrap_or("other")
+    ROUTES.iter().map(|&(form, _)| form).find(|form| fits(form)).unwrap_or("other")
 }
 
 fn is_for_this_machine(options: &Options) -> bool {

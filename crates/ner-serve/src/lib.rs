@@ -20,7 +20,7 @@ mod server;
 mod stream;
 mod worker;
 
-pub use correct::{CORRECT_ROUTES, CorrectionServer, Desk, Save};
+pub use correct::{CorrectionServer, Desk, Save};
 pub use problem::{Kind, Problem};
 pub use routes::ROUTES;
 pub use server::{Limits, Options, ServeError, Server, Stopper, Summary};

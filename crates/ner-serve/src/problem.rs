@@ -59,7 +59,9 @@ impl Kind {
             Self::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The path is not for this method")
             }
-            Self::WrongHost => ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "The server does not answer to that name"),
+            Self::WrongHost => {
+                ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "The server does not answer to that name")
+            }
             Self::Conflict => ("conflict", StatusCode::CONFLICT, "Something else was saved in the meantime"),
             Self::SlowBody => ("slow-body", StatusCode::REQUEST_TIMEOUT, "The body did not come in time"),
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is over a limit"),

@@ -3,9 +3,9 @@
 use crate::metrics::Metrics;
 use crate::request::ModelFacts;
 use crate::routes::{Shared, router};
-use axum::Router;
 use crate::stream::Impatient;
 use crate::worker::{Arriving, work};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;

@@ -161,12 +161,13 @@ impl Batch {
     /// Where it is none, or is damaged.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let bytes =
-            fs_err::read(&path).with_context(|| format!("{} is no batch that `active select` made", folder.display()))?;
+        let bytes = fs_err::read(&path)
+            .with_context(|| format!("{} is no batch that `active select` made", folder.display()))?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is no description of a batch", path.display()))?;
         let exported_path = folder.join(EXPORTED);
-        let id = Sha256::digest(fs_err::read(&exported_path)?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let id =
+            Sha256::digest(fs_err::read(&exported_path)?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let documents = read_documents(&exported_path, Format::Jsonl)?;
         let ids = |(document, item): (&Document, &Item)| document.id == item.id;
         ensure!(

@@ -48,7 +48,10 @@ impl Corrections {
         let lock_path = folder.join(".lock");
         let lock = Lock::take(&lock_path)?.with_context(|| {
             let holder = Lock::holder(&lock_path).unwrap_or_else(|| "another process".into());
-            format!("{} is being corrected by {holder}; a batch has one server, for all annotators", batch.folder.display())
+            format!(
+                "{} is being corrected by {holder}; a batch has one server, for all annotators",
+                batch.folder.display()
+            )
         })?;
         let mut corrections = Self { folder, batch: batch.id.clone(), open: BTreeMap::new(), _lock: lock };
         let mut works = BTreeMap::new();
@@ -100,7 +103,8 @@ impl Open {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named =
+            |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         if self.is_broken {
             return Err(named(&self.path, io::Error::other("it could not be written before; start again")));
         }

@@ -213,7 +213,10 @@ mod tests {
         let works = [work(&documents, "anna", &[Some(anna)]), work(&documents, "bert", &[Some(bert)])].into();
         let [item] = differences(&documents, &works).try_into().unwrap();
         assert_eq!((item.item.as_str(), item.differences.len()), ("1", 5));
-        assert_eq!(item.differences[1], Difference { place: Place { start: 0, end: 3, label: "D".into() }, by: vec!["anna".into()] });
+        assert_eq!(
+            item.differences[1],
+            Difference { place: Place { start: 0, end: 3, label: "D".into() }, by: vec!["anna".into()] }
+        );
     }
 
     #[test]

@@ -262,8 +262,7 @@ mod tests {
         assert_eq!(merged(&works, 1), None);
         let entries = merged(&works, 0).unwrap();
         let told: Vec<_> = entries.iter().map(|entry| (&entry.place, entry.verdict, entry.by.join(" "))).collect();
-        let expected =
-            [(&fever, Verdict::Accepted, "anna bert".to_owned()), (&cafe, Verdict::Open, "anna".to_owned())];
+        let expected = [(&fever, Verdict::Accepted, "anna bert".to_owned()), (&cafe, Verdict::Open, "anna".to_owned())];
         assert_eq!(told, expected);
 
         let mut work = Work::new(&documents, ADJUDICATED);
