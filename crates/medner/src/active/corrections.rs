@@ -77,19 +77,15 @@ impl Corrections {
     pub fn save(&mut self, name: &str, records: &[Record]) -> io::Result<()> {
         if !self.open.contains_key(name) {
             let open = Open::at(self.folder.join(format!("{name}.jsonl")))?;
+            // The name of a new file belongs to its folder.
+            #[cfg(unix)]
+            File::open(&self.folder)?.sync_all()?;
             self.open.insert(name.into(), open);
         }
         let Some(open) = self.open.get_mut(name) else { return Err(io::ErrorKind::NotFound.into()) };
-        let is_new = open.length == 0;
-        let mut bytes = if is_new { journal::header(&self.batch, name) } else { Vec::new() };
+        let mut bytes = if open.length == 0 { journal::header(&self.batch, name) } else { Vec::new() };
         records.iter().for_each(|record| bytes.extend(journal::line(record)));
-        open.append(&bytes)?;
-        // The name of a new file belongs to its folder.
-        #[cfg(unix)]
-        if is_new {
-            File::open(&self.folder)?.sync_all()?;
-        }
-        Ok(())
+        open.append(&bytes)
     }
 }
 
