@@ -17,8 +17,11 @@ const state = {
   words: [], // places of its words, for the keyboard and for the mouse
   clusters: [], // places where a character as a reader sees it begins, and the end
   chosen: null, // place of the mention that is chosen
+  here: null, // the mention that the screen shows as chosen
   selected: null, // { from, to, anchor, head }: characters, and the words between which it was made
   leaves: [], // { node, start, end }: pieces of the text on the screen
+  marks: new Map(), // of each mention on the screen its marks
+  rows: new Map(), // and its row
 };
 
 const COLOURS = 7;
@@ -218,19 +221,24 @@ function buildText() {
   const sorted = [...borders].sort((a, b) => a - b);
   const built = document.createDocumentFragment();
   state.leaves = [];
+  state.marks.clear();
+  let [next, over] = [0, []];
   for (let at = 0; at + 1 < sorted.length; at++) {
     const [start, end] = [sorted[at], sorted[at + 1]];
+    over = over.filter(({ entry }) => entry.end > start);
+    for (; next < shown.length && shown[next].start <= start; next++) over.push({ entry: shown[next], level: levels[next] });
     // As many characters as there are, so that places stay what they are.
     const node = document.createTextNode(slice(start, end).replace(/\r(?=\n)/g, "\u200b").replace(/\r/g, "\n"));
     state.leaves.push({ node, start, end });
     let inner = node;
-    const over = shown.map((entry, at) => ({ entry, level: levels[at] })).filter(({ entry }) => entry.start < end && start < entry.end);
     // The lowest line is the outermost mark.
-    for (const { entry, level } of over.sort((a, b) => a.level - b.level)) {
+    for (const { entry, level } of [...over].sort((a, b) => a.level - b.level)) {
       const mark = document.createElement("mark");
       mark.className = `seg l${Math.min(level, LEVELS - 1)} ${entry.verdict} ${classesOf(entry.label).join(" ")}`;
       if (entry.end === end) mark.classList.add("last");
-      if (entry === chosen) mark.classList.add("here");
+      const marks = state.marks.get(entry) ?? [];
+      state.marks.set(entry, marks);
+      marks.push(mark);
       mark.dataset.type = entry.label;
       mark.dataset.sign = SIGNS[entry.verdict];
       mark.append(inner);
@@ -255,12 +263,11 @@ function origin({ confidence, by }) {
 }
 
 function buildRows() {
+  state.rows.clear();
   const rows = entries().map((entry) => {
     const row = document.createElement("tr");
     row.className = entry.verdict;
-    const isChosen = same(entry, state.chosen);
-    row.classList.toggle("here", isChosen);
-    if (isChosen) row.setAttribute("aria-current", "true");
+    state.rows.set(entry, row);
     const swatch = document.createElement("span");
     swatch.className = `swatch ${classesOf(entry.label).join(" ")}`;
     swatch.textContent = entry.label;
@@ -335,21 +342,34 @@ function show() {
   byId("reason").textContent = `${id}${from}; chosen as number ${rank}, score ${Number(score).toPrecision(3)}`;
   byId("reopen").hidden = !item()?.done;
   byId("done").disabled = !item();
+  buildText();
+  buildRows();
+  point();
+}
+
+/** Shows what is chosen or selected, where nothing else has changed. */
+function point() {
+  const chosen = chosenEntry();
   for (const button of byId("actions").querySelectorAll("[data-key]")) {
     const needs = "arsdfg".includes(button.dataset.key);
-    const hasPlace = Boolean(chosenEntry()) || ("sdfg".includes(button.dataset.key) && Boolean(state.selected));
+    const hasPlace = Boolean(chosen) || ("sdfg".includes(button.dataset.key) && Boolean(state.selected));
     if (needs) button.disabled = !hasPlace;
     if (button.dataset.key === "u") button.disabled = !state.undo;
   }
-  // A button that had the focus and cannot be pressed any more would swallow keys.
-  buildText();
-  buildRows();
+  for (const mark of state.marks.get(state.here) ?? []) mark.classList.remove("here");
+  state.rows.get(state.here)?.classList.remove("here");
+  state.rows.get(state.here)?.removeAttribute("aria-current");
+  state.here = chosen;
+  for (const mark of state.marks.get(chosen) ?? []) mark.classList.add("here");
+  state.rows.get(chosen)?.classList.add("here");
+  state.rows.get(chosen)?.setAttribute("aria-current", "true");
   buildTypes();
   byId("said").textContent = describe();
   select();
-  byId("text").querySelector("mark.here")?.scrollIntoView({ block: "nearest", behavior: "instant" });
-  byId("rows").querySelector("tr.here")?.scrollIntoView({ block: "nearest", behavior: "instant" });
+  state.marks.get(chosen)?.[0].scrollIntoView({ block: "nearest", behavior: "instant" });
+  state.rows.get(chosen)?.scrollIntoView({ block: "nearest", behavior: "instant" });
   if (byId("work").hidden) return;
+  // A button that had the focus and cannot be pressed any more would swallow keys.
   if (!document.activeElement || document.activeElement === document.body || document.activeElement.disabled) {
     byId("text").focus({ preventScroll: true });
   }
@@ -372,9 +392,12 @@ function go(at) {
 // ---- What can be done ----
 
 function choose(entry) {
+  // A rejected mention is in the text only while it is chosen.
+  const isRejected = [chosenEntry(), entry].some((entry) => entry?.verdict === "rejected");
   state.selected = null;
   state.chosen = entry && placeOf(entry);
-  show();
+  if (isRejected) show();
+  else point();
 }
 
 /** The next mention, from the one that is chosen or from the selection. */
@@ -424,7 +447,7 @@ function moveEnd(isStart, by, byCharacter) {
   if (state.selected) {
     const place = moved(state.selected.from, state.selected.to);
     if (place) state.selected = { ...state.selected, from: place.start, to: place.end };
-    return show();
+    return point();
   }
   const entry = chosenEntry();
   const place = entry && moved(entry.start, entry.end);
@@ -473,9 +496,9 @@ function askType() {
 
 function selectWords(anchor, head) {
   const [first, last] = anchor <= head ? [anchor, head] : [head, anchor];
-  state.chosen = null;
+  if (state.chosen) choose(null);
   state.selected = { from: state.words[first].start, to: state.words[last].end, anchor, head };
-  show();
+  point();
   showWord(head);
 }
 
@@ -550,7 +573,7 @@ function fromMouse(event) {
   selectWords(first, last);
   if (event.altKey) {
     state.selected = { ...state.selected, from, to };
-    show();
+    point();
   }
 }
 
