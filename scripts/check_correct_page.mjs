@@ -150,8 +150,9 @@ assert.deepEqual(await place(), [start + 1, end]);
 await press(page, "u", "u", "u", "u", "u");
 assert.deepEqual((await view(page)).entries[1], second, "undo brings back the suggestion, its confidence too");
 
-// A new mention of three words that overlaps others, drawn by keyboard.
-await press(page, "Escape", "Home", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight");
+// A new mention that overlaps others, drawn by keyboard from the word before the first one on.
+const draw = ["Escape", "n", "ArrowLeft", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight"];
+await press(page, ...draw);
 now = await view(page);
 assert.equal(now.native, now.selected, "the browser shows what is selected");
 assert.ok(now.selected.length > 3);
@@ -164,7 +165,7 @@ assert.ok(now.entries.some((entry) => entry !== now.chosen && entry.start < now.
   && (entry.start !== now.chosen.start || entry.end !== now.chosen.end)), "it overlaps another");
 await consistent(page);
 // And of the same words with another type, by its name.
-await press(page, "Escape", "Home", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "t");
+await press(page, ...draw, "t");
 await page.keyboard.type("Finding");
 await press(page, "Enter");
 await page.waitForFunction(() => state.types.includes("Finding") && state.chosen?.label === "Finding");
