@@ -36,18 +36,8 @@ Retry-After when as much is at work as may be, 504 for what takes too long.")]
 pub struct Args {
     #[command(flatten)]
     models: ModelArgs,
-    /// Address or name to listen on; 0.0.0.0 is every IPv4 address of this machine
-    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
-    host: String,
-    /// Port; 0 takes one that is free
-    #[arg(long, value_name = "N", default_value_t = 8642)]
-    port: u16,
-    /// What requests must bear [default: MEDNER_TOKEN, which other users of this machine cannot see]
-    #[arg(long, value_name = "TOKEN", conflicts_with = "no_token")]
-    token: Option<String>,
-    /// Listen on other addresses without a token: whoever reaches the port can use it
-    #[arg(long)]
-    no_token: bool,
+    #[command(flatten)]
+    listen: ListenArgs,
     /// Most megabytes (2^20 bytes) of a request's body
     #[arg(long, value_name = "MB", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_body: u16,
@@ -62,20 +52,59 @@ pub struct Args {
     timeout: u16,
 }
 
+/// Where a server listens, and whom it answers.
+#[derive(clap::Args)]
+pub struct ListenArgs {
+    /// Address or name to listen on; 0.0.0.0 is every IPv4 address of this machine
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// Port; 0 takes one that is free
+    #[arg(long, value_name = "N", default_value_t = 8642)]
+    port: u16,
+    /// What requests must bear [default: MEDNER_TOKEN, which other users of this machine cannot see]
+    #[arg(long, value_name = "TOKEN", conflicts_with = "no_token")]
+    token: Option<String>,
+    /// Listen on other addresses without a token: whoever reaches the port can use it
+    #[arg(long)]
+    no_token: bool,
+}
+
+impl ListenArgs {
+    /// The address.
+    ///
+    /// # Errors
+    /// Where the host has none.
+    pub fn address(&self) -> Result<SocketAddr> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let mut found = (host, self.port)
+            .to_socket_addrs()
+            .with_context(|| format!("--host {host} is no address of this machine"))?;
+        found.next().with_context(|| format!("--host {host} has no address"))
+    }
+
+    /// The token, and the usual limits.
+    ///
+    /// # Errors
+    /// Where `MEDNER_TOKEN` cannot be read.
+    pub fn options(&self) -> Result<Options> {
+        let token = match (&self.token, self.no_token) {
+            (_, true) => None,
+            (Some(token), _) => Some(token.clone()),
+            (None, _) => match std::env::var("MEDNER_TOKEN") {
+                Err(VarError::NotPresent) => None,
+                // One that cannot be read is not none.
+                read => Some(read.context("MEDNER_TOKEN")?),
+            },
+        };
+        Ok(Options { token, open_without_token: self.no_token, limits: Limits::default() })
+    }
+}
+
 /// Serves until it is interrupted.
 ///
 /// # Errors
 /// Where a model cannot be loaded or the address cannot be had.
 pub fn run(args: &Args) -> Result<()> {
-    let token = match (&args.token, args.no_token) {
-        (_, true) => None,
-        (Some(token), _) => Some(token.clone()),
-        (None, _) => match std::env::var("MEDNER_TOKEN") {
-            Err(VarError::NotPresent) => None,
-            // One that cannot be read is not none.
-            read => Some(read.context("MEDNER_TOKEN")?),
-        },
-    };
     let body = usize::from(args.max_body) << 20;
     let defaults = Limits::default();
     let limits = Limits {
@@ -86,8 +115,8 @@ pub fn run(args: &Args) -> Result<()> {
         time: Duration::from_secs(args.timeout.into()),
         ..defaults
     };
-    let address = resolve(&args.host, args.port)?;
-    let options = Options { token, open_without_token: args.no_token, limits };
+    let address = args.listen.address()?;
+    let options = Options { limits, ..args.listen.options()? };
     // Before the models are loaded, which takes a while.
     options.check(address).map_err(explained)?;
     models::bound_kernels();
@@ -107,7 +136,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// With what on the command line helps.
-fn explained(error: ServeError) -> anyhow::Error {
+pub fn explained(error: ServeError) -> anyhow::Error {
     let hint = match error {
         ServeError::TokenNeeded(_) => "say MEDNER_TOKEN or --token, or --no-token to let everybody in",
         ServeError::Listen { .. } => "another --port or --host may do",
@@ -115,11 +144,4 @@ fn explained(error: ServeError) -> anyhow::Error {
     };
     let what = format!("{error}; {hint}");
     anyhow::Error::new(error).context(what)
-}
-
-fn resolve(host: &str, port: u16) -> Result<SocketAddr> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut found =
-        (host, port).to_socket_addrs().with_context(|| format!("--host {host} is no address of this machine"))?;
-    found.next().with_context(|| format!("--host {host} has no address"))
 }

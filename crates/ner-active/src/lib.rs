@@ -3,10 +3,11 @@
 //! A model's [`Findings`](ner_data::Findings) become an [`Opinion`] of each unit of a pool; [`uncertainty`] makes scores
 //! of opinions, [`disagreement`] of the opinions of several models; [`Rows`] hold embeddings and [`diversity`] picks rows
 //! that are far from each other. A [`Selector`] does one of that for a [`Strategy`] until a [`Budget`] is spent. [`curve`]
-//! says what a learning curve is worth. This crate knows documents and numbers; it knows nothing of libtorch, of files or
+//! says what a learning curve is worth; [`correct`] is what people do with the batch. This crate knows documents and numbers; it knows nothing of libtorch, of files or
 //! of the command line.
 
 mod budget;
+pub mod correct;
 pub mod curve;
 pub mod disagreement;
 pub mod diversity;

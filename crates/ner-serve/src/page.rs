@@ -1,4 +1,4 @@
-//! The page at `/`: three files in the program, which ask nothing of anyone else.
+//! The pages at `/`: three files each in the program, which ask nothing of anyone else. They share a style.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
@@ -14,7 +14,15 @@ pub const FILES: [(&str, &str, &str); 3] = [
     ("/page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
 ];
 
-/// A file of the page.
+/// The same of the page to correct a batch.
+pub const CORRECT_FILES: [(&str, &str, &str); 4] = [
+    ("/", "text/html; charset=utf-8", include_str!("../page/correct.html")),
+    ("/correct.js", "text/javascript; charset=utf-8", include_str!("../page/correct.js")),
+    ("/correct.css", "text/css; charset=utf-8", include_str!("../page/correct.css")),
+    FILES[2],
+];
+
+/// A file of a page.
 pub fn file(media_type: &'static str, contents: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(contents));
     let headers = response.headers_mut();

@@ -27,6 +27,10 @@ pub enum Kind {
     NotFound,
     /// The path is there, but not for this method.
     MethodNotAllowed,
+    /// The request was sent to a name that is not this server's.
+    WrongHost,
+    /// What the request builds on is not the last that was saved.
+    Conflict,
     /// The body did not come in time.
     SlowBody,
     /// The body, or the number of documents, is over the limit.
@@ -55,6 +59,10 @@ impl Kind {
             Self::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The path is not for this method")
             }
+            Self::WrongHost => {
+                ("wrong-host", StatusCode::MISDIRECTED_REQUEST, "The server does not answer to that name")
+            }
+            Self::Conflict => ("conflict", StatusCode::CONFLICT, "Something else was saved in the meantime"),
             Self::SlowBody => ("slow-body", StatusCode::REQUEST_TIMEOUT, "The body did not come in time"),
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is over a limit"),
             Self::UnsupportedMediaType => {

@@ -5,7 +5,7 @@ use crate::metrics::{self, Metrics};
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, ModelFacts};
-use crate::server::Options;
+use crate::server::{Limits, Options};
 use crate::worker::{Arriving, Job};
 use axum::Router;
 use axum::body::Body;
@@ -86,15 +86,20 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Around every request: the token, the headers of every answer, the log and the metrics.
-async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
-    let begin = Instant::now();
-    let method = match *request.method() {
+/// What logs call a request's method: one that somebody made up may hold anything.
+pub fn method_name(request: &Request) -> &'static str {
+    match *request.method() {
         Method::GET => "GET",
         Method::POST => "POST",
         Method::HEAD => "HEAD",
         _ => "OTHER",
-    };
+    }
+}
+
+/// Around every request: the token, the headers of every answer, the log and the metrics.
+async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
+    let begin = Instant::now();
+    let method = method_name(&request);
     let path = ROUTES.iter().map(|&(_, path)| path).find(|&path| path == request.uri().path()).unwrap_or(OTHER);
     let mut watched = Watched { shared: &shared, is_answered: false };
     let mut response = if GUARDED.contains(&path) && !is_allowed(&shared.options, request.headers()) {
@@ -102,9 +107,24 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     } else {
         next.run(request).await
     };
+    finish(&mut response, &shared.is_ending);
+    watched.is_answered = true;
+    drop(watched);
+    let (status, time) = (response.status().as_u16(), begin.elapsed());
+    shared.metrics.answered(path, status, time);
+    let milliseconds = time.as_secs_f64() * 1e3;
+    match response.extensions().get::<Documents>() {
+        Some(Documents(count)) => info!("{method} {path} {status}, {count} documents, {milliseconds:.1} ms"),
+        None => info!("{method} {path} {status}, {milliseconds:.1} ms"),
+    }
+    response
+}
+
+/// What every answer has, whichever server gives it.
+pub fn finish(response: &mut Response<Body>, is_ending: &AtomicBool) {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers().get(header::ALLOW).cloned();
-        response = Problem::new(Kind::MethodNotAllowed, "`Allow` names those that it is for").response();
+        *response = Problem::new(Kind::MethodNotAllowed, "`Allow` names those that it is for").response();
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     let headers = response.headers_mut();
@@ -116,19 +136,9 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if shared.is_ending.load(Ordering::Relaxed) {
+    if is_ending.load(Ordering::Relaxed) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    watched.is_answered = true;
-    drop(watched);
-    let (status, time) = (response.status().as_u16(), begin.elapsed());
-    shared.metrics.answered(path, status, time);
-    let milliseconds = time.as_secs_f64() * 1e3;
-    match response.extensions().get::<Documents>() {
-        Some(Documents(count)) => info!("{method} {path} {status}, {count} documents, {milliseconds:.1} ms"),
-        None => info!("{method} {path} {status}, {milliseconds:.1} ms"),
-    }
-    response
 }
 
 /// Counts a request when it ends: with an answer, or dropped because its client went.
@@ -149,7 +159,7 @@ impl Drop for Watched<'_> {
 }
 
 /// Whether a request bears the token, compared in a time that does not depend on where the two differ.
-fn is_allowed(options: &Options, headers: &HeaderMap) -> bool {
+pub fn is_allowed(options: &Options, headers: &HeaderMap) -> bool {
     let Some(token) = &options.token else { return true };
     let given =
         headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| value.split_at_checked(7));
@@ -179,7 +189,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -
     let arriving = shared.arriving.begin();
     let limits = &shared.options.limits;
     let is_json = is_json(request.headers());
-    let (body, bytes) = read_body(shared, request.into_body()).await?;
+    let (body, bytes) = read_body(limits, &shared.bytes, request.into_body()).await?;
     // A page of another origin can have a browser send a text without asking first, but not JSON.
     if !is_json {
         return Err(Problem::new(Kind::UnsupportedMediaType, "say `Content-Type: application/json`"));
@@ -214,7 +224,7 @@ async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -
 }
 
 /// Does on another thread what grows with a text, so that the one that serves the connections never waits for it.
-async fn off_the_network<T: Send + 'static>(
+pub async fn off_the_network<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
@@ -223,7 +233,7 @@ async fn off_the_network<T: Send + 'static>(
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+pub fn is_json(headers: &HeaderMap) -> bool {
     let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = named.split(';').next().unwrap_or_default().trim();
     media_type.eq_ignore_ascii_case("application/json")
@@ -233,9 +243,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// sent everything may not read the answer before it has.
 const LINGER: usize = 8;
 
-/// Reads a body and takes a place for each of its bytes.
-async fn read_body(shared: &Arc<Shared>, mut body: Body) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
-    let limits = &shared.options.limits;
+/// Reads a body and takes one of `all` places for each of its bytes.
+pub async fn read_body(
+    limits: &Limits,
+    all: &Arc<Semaphore>,
+    mut body: Body,
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
     let until = tokio::time::Instant::now() + limits.body_time;
     let (mut bytes, mut places, mut problem, mut over) = (Vec::new(), None::<OwnedSemaphorePermit>, None, 0);
     loop {
@@ -248,7 +261,7 @@ async fn read_body(shared: &Arc<Shared>, mut body: Body) -> Result<(Vec<u8>, Own
             problem = Some(Problem::new(Kind::TooLarge, format!("the body has more than {} bytes", limits.body)));
         }
         if problem.is_none() {
-            match shared.bytes.clone().try_acquire_many_owned(data.len() as u32) {
+            match all.clone().try_acquire_many_owned(data.len() as u32) {
                 Ok(more) => {
                     bytes.extend_from_slice(&data);
                     match &mut places {
@@ -304,7 +317,7 @@ async fn numbers(State(shared): State<Arc<Shared>>) -> Response<Body> {
     response
 }
 
-fn json_response(value: serde_json::Value) -> Response<Body> {
+pub fn json_response(value: serde_json::Value) -> Response<Body> {
     let mut response = Response::new(Body::from(value.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -5,6 +5,7 @@ use crate::request::ModelFacts;
 use crate::routes::{Shared, router};
 use crate::stream::Impatient;
 use crate::worker::{Arriving, work};
+use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -122,13 +123,18 @@ pub struct Summary {
     pub documents: u64,
 }
 
+/// An address that is listened on, whatever is behind it.
+pub(crate) struct Door {
+    listener: TcpListener,
+    pub address: SocketAddr,
+    pub options: Options,
+    stop: Arc<watch::Sender<bool>>,
+}
+
 /// A server that listens.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    door: Door,
     annotator: Annotator,
-    options: Options,
-    stop: Arc<watch::Sender<bool>>,
 }
 
 /// Ends a server from any thread.
@@ -149,28 +155,49 @@ const FAREWELL: Duration = Duration::from_millis(300);
 /// After an `accept` that failed (no file descriptor is left): an open connection may end meanwhile.
 const BREATH: Duration = Duration::from_millis(50);
 
+impl Door {
+    pub fn bind(address: SocketAddr, options: Options) -> Result<Self, ServeError> {
+        options.check(address)?;
+        let listen = |source| ServeError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(listen)?;
+        listener.set_nonblocking(true).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self { listener, address, options, stop: Arc::new(watch::Sender::new(false)) })
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
+    }
+
+    /// Answers by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
+    pub fn serve(self, router: Router, is_ending: &AtomicBool) -> Result<(), ServeError> {
+        let threads = std::thread::available_parallelism().map_or(2, usize::from);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()?;
+        let limits = &self.options.limits;
+        let served = runtime.block_on(serve(self.listener, router, limits, is_ending, self.stop.subscribe()));
+        runtime.shutdown_timeout(limits.time);
+        Ok(served?)
+    }
+}
+
 impl Server {
     /// Listens. Connections are accepted once it [runs](Self::run).
     ///
     /// # Errors
     /// Where the address cannot be had, or is open to others without a token.
     pub fn bind(annotator: Annotator, address: SocketAddr, options: Options) -> Result<Self, ServeError> {
-        options.check(address)?;
-        let listen = |source| ServeError::Listen { address, source };
-        let listener = TcpListener::bind(address).map_err(listen)?;
-        listener.set_nonblocking(true).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, annotator, options, stop: Arc::new(watch::Sender::new(false)) })
+        Ok(Self { door: Door::bind(address, options)?, annotator })
     }
 
     /// Where it listens; the port is the one that was had where none was asked for.
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.door.address
     }
 
     /// What ends it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.stop.clone())
+        self.door.stopper()
     }
 
     /// Serves until it is stopped and everything that was accepted is answered.
@@ -178,7 +205,8 @@ impl Server {
     /// # Errors
     /// Where threads cannot be had.
     pub fn run(self) -> Result<Summary, ServeError> {
-        let Self { listener, annotator, options, stop, .. } = self;
+        let Self { door, annotator } = self;
+        let options = &door.options;
         let (jobs, receiver) = mpsc::channel();
         let (arriving, metrics) = (Arc::new(Arriving::default()), Arc::new(Metrics::default()));
         let shared = Arc::new(Shared {
@@ -201,11 +229,7 @@ impl Server {
             let _ = annotator.annotate("Warm.");
             work(&annotator, &receiver, &arriving, patience, &metrics);
         })?;
-        let threads = std::thread::available_parallelism().map_or(2, usize::from);
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(threads).build()?;
-        let served = runtime.block_on(serve(listener, shared.clone(), stop.subscribe()));
-        runtime.shutdown_timeout(options.limits.time);
+        let served = door.serve(router(shared.clone()), &shared.is_ending);
         let summary = Summary {
             answered: shared.answered.load(Ordering::Relaxed),
             abandoned: shared.abandoned.load(Ordering::Relaxed),
@@ -221,12 +245,17 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    is_ending: &AtomicBool,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let limits = shared.options.limits.clone();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
-    let service = TowerToHyperService::new(router(shared.clone()));
+    let service = TowerToHyperService::new(router);
     let (graceful, connections) = (GracefulShutdown::new(), Arc::new(Semaphore::new(limits.connections)));
     let accept = || async {
         // Never closed, so that there is always a place some time.
@@ -256,7 +285,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: watch::Rece
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    shared.is_ending.store(true, Ordering::Relaxed);
+    is_ending.store(true, Ordering::Relaxed);
     let farewell = tokio::time::sleep(FAREWELL);
     tokio::pin!(farewell);
     loop {

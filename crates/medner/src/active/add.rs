@@ -14,7 +14,7 @@
 
 use super::batch::{self, To};
 use super::select::Request;
-use super::write_whole;
+use super::{files_of, write_whole};
 use crate::annotate::input;
 use crate::experiment::RecipeFile;
 use crate::models::{self, ModelArgs};
@@ -39,9 +39,11 @@ Examples:
   medner active add loop batch1 --dev dev.jsonl --test test.jsonl --pool notes/ --budget '2000 words'
   medner active add loop loop/batches/0001                  the batch that it proposed, corrected where it lies
   medner active add loop loop/batches/0002 --corrected export.jsonl
+  medner active add loop batch1 --annotator anna            of several who corrected it on the page
   medner active add loop                                    goes on after it was stopped
 
-Options are kept in the loop's folder; what is given again replaces them. Nothing is taken of a batch that is damaged, or
+What was corrected is on the page (`active annotate`), of which items that are done are taken, or else the file in the
+batch's folder. Options are kept in the loop's folder; what is given again replaces them. Nothing is taken of a batch that is damaged, or
 that says of an item something else than is known: file and item are named. Without --dev and --test a tenth of what is
 labelled each is set aside by chance, and scores are of few items. The folder may be moved as long as no training of it was
 stopped half-way; that one would begin anew.";
@@ -57,6 +59,9 @@ pub struct Args {
     /// What was corrected, where it is not in the batch's folder: a file or folder that a tool exported (one batch)
     #[arg(long, value_name = "PATH")]
     corrected: Option<PathBuf>,
+    /// Whose corrections of `active annotate` are meant [default: the only annotator's, or what was adjudicated]
+    #[arg(long, value_name = "NAME", conflicts_with = "corrected")]
+    annotator: Option<String>,
     /// Annotated corpus to begin with
     #[arg(long, value_name = "CORPUS")]
     labelled: Option<PathBuf>,
@@ -247,7 +252,7 @@ impl Loop {
         let mut labelled = self.labelled()?;
         let mut new = Vec::new();
         for path in &args.batches {
-            let (_, corrected) = batch::read(path, args.corrected.as_deref())?;
+            let corrected = batch::read(path, args.corrected.as_deref(), args.annotator.as_deref())?;
             let name = PathBuf::from(format!("{}.jsonl", corrected.id));
             let mut documents = Vec::new();
             for document in corrected.documents {
@@ -450,22 +455,6 @@ impl Loop {
         }
         Ok(Some(folder))
     }
-}
-
-/// The files of a folder in the order of their names, but for hidden ones; none where there is no folder.
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut paths = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with('.') {
-            paths.push(entry.path());
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {

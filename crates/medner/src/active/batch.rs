@@ -4,9 +4,10 @@
 //! batch.json       strategy, budget and models; for each item its id, where it comes from, and why it was chosen
 //! exported.jsonl   the items as they were handed out, with the model's suggestions; nobody changes it
 //! brat/            or batch.jsonl, batch.doccano.jsonl, batch.conll: what people or tools correct
+//! corrections/     what people corrected on the page of `active annotate`, where they did
 //! ```
 
-use super::write_whole;
+use super::{corrections, write_whole};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use ner_active::{Budget, Strategy};
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 /// What a batch is handed out as.
@@ -57,6 +58,9 @@ pub struct Manifest {
     pub source: String,
     pub budget: Budget,
     pub seed: u64,
+    /// Types that the first model knows.
+    #[serde(default)]
+    pub types: Vec<String>,
     /// The models that were asked, and whose first made the suggestions.
     pub models: Vec<String>,
     pub to: To,
@@ -140,6 +144,67 @@ fn line(manifest: &Manifest, document: &Document, item: &Item) -> Value {
     json!({ "id": document.id, "text": document.text, "spans": spans, "meta": reason })
 }
 
+/// A batch as it was handed out.
+pub struct Batch {
+    pub folder: PathBuf,
+    pub manifest: Manifest,
+    /// Checksum of what was handed out: the batch's name among others.
+    pub id: String,
+    /// The items with the suggestions, in the manifest's order.
+    pub documents: Vec<Document>,
+}
+
+impl Batch {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where it is none, or is damaged.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(MANIFEST);
+        let bytes = fs_err::read(&path)
+            .with_context(|| format!("{} is no batch that `active select` made", folder.display()))?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is no description of a batch", path.display()))?;
+        let exported_path = folder.join(EXPORTED);
+        let id =
+            Sha256::digest(fs_err::read(&exported_path)?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let documents = read_documents(&exported_path, Format::Jsonl)?;
+        let ids = |(document, item): (&Document, &Item)| document.id == item.id;
+        ensure!(
+            documents.len() == manifest.items.len() && documents.iter().zip(&manifest.items).all(ids),
+            "{} does not hold the items that {} names",
+            exported_path.display(),
+            path.display()
+        );
+        Ok(Self { folder: folder.to_owned(), manifest, id, documents })
+    }
+
+    /// Types that the model knows or suggested.
+    pub fn types(&self) -> Vec<String> {
+        let mut types = self.manifest.types.clone();
+        for mention in self.documents.iter().flat_map(|document| &document.mentions) {
+            if !types.contains(&mention.entity_type) {
+                types.push(mention.entity_type.clone());
+            }
+        }
+        types
+    }
+
+    /// Counts what was done to the suggestions of the items that came back.
+    fn tally(self, found: impl IntoIterator<Item = (usize, Document)>) -> Corrected {
+        let mut tally = Corrected { id: self.id, missing: 0, documents: Vec::new(), kept: 0, added: 0, removed: 0 };
+        for (at, document) in found {
+            let (suggested, there) = (places_of(&self.documents[at]), places_of(&document));
+            tally.kept += there.intersection(&suggested).count();
+            tally.added += there.difference(&suggested).count();
+            tally.removed += suggested.difference(&there).count();
+            tally.documents.push(document);
+        }
+        tally.missing = self.documents.len() - tally.documents.len();
+        tally
+    }
+}
+
 /// A batch that came back.
 pub struct Corrected {
     /// Checksum of what was handed out: the batch's name among others.
@@ -155,42 +220,59 @@ pub struct Corrected {
     pub removed: usize,
 }
 
-/// Reads what was corrected: the file or folder in the batch, or another that a tool exported.
+/// Reads what was corrected: on the page, by the one `annotator` or the only one; or the file or folder in the batch; or
+/// another that a tool exported.
 ///
 /// # Errors
-/// Where the batch is none, what came back is damaged, holds another text than was handed out, or says an item twice; the
-/// message names file, line and item, and quotes nothing.
-pub fn read(folder: &Path, corrected: Option<&Path>) -> Result<(Manifest, Corrected)> {
-    let path = folder.join(MANIFEST);
-    let bytes =
-        fs_err::read(&path).with_context(|| format!("{} is no batch that `active select` made", folder.display()))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).with_context(|| format!("{} is no description of a batch", path.display()))?;
-    let exported_path = folder.join(EXPORTED);
-    let id: String =
-        Sha256::digest(fs_err::read(&exported_path)?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let exported = read_documents(&exported_path, Format::Jsonl)?;
-    let known: BTreeSet<&str> = manifest.items.iter().map(|item| item.id.as_str()).collect();
-    ensure!(
-        exported.len() == manifest.items.len() && exported.iter().all(|document| known.contains(document.id.as_str())),
-        "{} does not hold the items that {} names",
-        exported_path.display(),
-        path.display()
-    );
+/// Where the batch is none, what came back is damaged, holds another text than was handed out, or says an item twice; where
+/// several annotators, or the page and another tool, say something, and none is named. The message names file, line and
+/// item, and quotes nothing.
+pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) -> Result<Corrected> {
+    let batch = Batch::open(folder)?;
+    let exported = &batch.documents;
+    let on_page = if corrected.is_none() { corrections::corrected(&batch, annotator)? } else { None };
     let (place, format) = match corrected {
         Some(place) => {
             let format = Format::detect(place)?;
             (place.to_owned(), format.with_context(|| format!("{} has no format that is known", place.display()))?)
         }
         None => {
-            let format = match manifest.to {
+            let format = match batch.manifest.to {
                 To::Brat => Format::Brat,
                 To::Jsonl | To::Doccano => Format::Jsonl,
                 To::Conll => Format::Conll,
             };
-            (folder.join(manifest.to.name()), format)
+            (folder.join(batch.manifest.to.name()), format)
         }
     };
+    if let Some(found) = on_page {
+        // Whoever names an annotator has decided.
+        let is_changed = annotator.is_none()
+            && place.exists()
+            && from_file(exported, &place, format)?
+                .iter()
+                .any(|(&at, document)| places_of(document) != places_of(&exported[at]));
+        ensure!(
+            !is_changed,
+            "{} was corrected on the page, and {} is not as it was handed out; say --annotator NAME for the one, or \
+             --corrected {} for the other",
+            folder.display(),
+            place.display(),
+            place.display()
+        );
+        return Ok(batch.tally(found));
+    }
+    let found = from_file(exported, &place, format)?;
+    Ok(batch.tally(found))
+}
+
+/// Where mentions are, and of what type.
+fn places_of(document: &Document) -> BTreeSet<(&[Span], &str)> {
+    document.mentions.iter().map(|mention| (mention.fragments.as_slice(), mention.entity_type.as_str())).collect()
+}
+
+/// The items that a tool's file or folder holds, by their places in the batch.
+fn from_file(exported: &[Document], place: &Path, format: Format) -> Result<BTreeMap<usize, Document>> {
     let by_id: BTreeMap<&str, usize> =
         exported.iter().enumerate().map(|(at, document)| (document.id.as_str(), at)).collect();
     let mut by_text: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -198,7 +280,7 @@ pub fn read(folder: &Path, corrected: Option<&Path>) -> Result<(Manifest, Correc
         by_text.entry(without_spaces(&document.text)).or_default().push(at);
     }
     let mut found: BTreeMap<usize, Document> = BTreeMap::new();
-    for document in read_documents(&place, format)? {
+    for document in read_documents(place, format)? {
         let at_item = || format!("{}: item {}", place.display(), document.id);
         let text = without_spaces(&document.text);
         let at = match by_id.get(document.id.as_str()) {
@@ -215,19 +297,7 @@ pub fn read(folder: &Path, corrected: Option<&Path>) -> Result<(Manifest, Correc
         let is_new = found.insert(at, Document { mentions, ..exported[at].clone() }).is_none();
         ensure!(is_new, "{}: the item came back twice", at_item());
     }
-    let mut tally =
-        Corrected { id, missing: exported.len() - found.len(), documents: Vec::new(), kept: 0, added: 0, removed: 0 };
-    for (at, document) in found {
-        let places = |mentions: &[Mention]| -> BTreeSet<(Vec<Span>, String)> {
-            mentions.iter().map(|mention| (mention.fragments.clone(), mention.entity_type.clone())).collect()
-        };
-        let (suggested, there) = (places(&exported[at].mentions), places(&document.mentions));
-        tally.kept += there.intersection(&suggested).count();
-        tally.added += there.difference(&suggested).count();
-        tally.removed += suggested.difference(&there).count();
-        tally.documents.push(document);
-    }
-    Ok((manifest, tally))
+    Ok(found)
 }
 
 /// All documents of a file or folder, which must be whole.

@@ -1,14 +1,16 @@
 //! `medner active`: what to annotate next, and what choosing it saves.
 
 mod add;
+mod annotate;
 mod assess;
 mod batch;
+mod corrections;
 mod select;
 mod simulate;
 
 use anyhow::Result;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Choose what to annotate next, and find out what choosing saves
 #[derive(clap::Args)]
@@ -21,6 +23,10 @@ pub struct Args {
 enum Action {
     /// Choose the next batch of a pool
     Select(Box<select::Args>),
+    /// Correct a batch on a page in the browser
+    Annotate(annotate::Args),
+    /// Show how far those who corrected a batch on the page agree
+    Agreement(annotate::AgreementArgs),
     /// Take corrected batches, train, and propose the next one
     Add(add::Args),
     /// Play the loop on an annotated corpus and draw its learning curves
@@ -34,6 +40,8 @@ enum Action {
 pub fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Select(args) => select::run(*args),
+        Action::Annotate(args) => annotate::run(&args),
+        Action::Agreement(args) => annotate::run_agreement(&args),
         Action::Add(args) => add::run(&args),
         Action::Simulate(args) => simulate::run(&args),
     }
@@ -56,4 +64,20 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// The files of a folder in the order of their names, but for hidden ones; none where there is no folder.
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut paths = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

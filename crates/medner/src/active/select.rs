@@ -228,6 +228,7 @@ impl Request<'_> {
             source: self.strategy.source().into(),
             budget: self.budget,
             seed: self.seed,
+            types: first.labels().types.clone(),
             models: annotator.models().iter().map(|model| model.name.clone()).collect(),
             to: self.to,
             offered,

@@ -1,0 +1,391 @@
+//! A batch of active learning over HTTP, to be corrected on a page.
+//!
+//! | path | what |
+//! |---|---|
+//! | `GET /v1/batch` | the items with their texts, the types, and who has done how much |
+//! | `GET /v1/annotators/NAME` | the batch as one annotator has it |
+//! | `POST /v1/annotators/NAME/actions` | `{"after": 7, "item": "a.s1", "do": "accept", "mention": {"start": 0, "end": 7, "label": "Drug"}}`: does and saves it |
+//! | `GET /v1/agreement` | how far annotators agree, and what they differ in |
+//!
+//! What can be done is [`Action`]; of `undo` the server says which. `after` is the number of the last action that the client
+//! knows of its annotator: where another window was faster the answer is 409, and nothing is done. An action is answered
+//! after it is saved, and is undone again where that fails.
+
+use crate::page::{self, CORRECT_FILES};
+use crate::problem::{Kind, Problem};
+use crate::routes::{finish, is_allowed, is_json, json_response, method_name, off_the_network, read_body};
+use crate::server::{Door, Options, ServeError, Stopper};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Response, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::{get, post};
+use ner_active::correct::{ADJUDICATED, Action, Record, Work, agreement, check_name, merged};
+use ner_data::Document;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use tracing::{error, info};
+
+/// The form of every path, and whether it needs the token where there is one.
+const ROUTES: [(&str, bool); 8] = [
+    ("/v1/batch", true),
+    ("/v1/annotators/{name}", true),
+    ("/v1/annotators/{name}/actions", true),
+    ("/v1/agreement", true),
+    ("/", false),
+    ("/correct.js", false),
+    ("/correct.css", false),
+    ("/page.css", false),
+];
+
+/// Saves records of an annotator, all or none of them, and returns once they are on the disk.
+pub type Save = Box<dyn FnMut(&str, &[Record]) -> std::io::Result<()> + Send>;
+
+/// What is corrected, and by whom.
+pub struct Desk {
+    /// The batch as it was handed out.
+    pub documents: Vec<Document>,
+    /// Of each of them what else the page shows: `rank`, `score`, `document`, `start`.
+    pub reasons: Vec<Value>,
+    /// What the page calls the batch.
+    pub title: String,
+    /// Types that can be chosen before anybody has added one.
+    pub types: Vec<String>,
+    /// Everybody's work so far.
+    pub works: BTreeMap<String, Work>,
+    /// Where it goes.
+    pub save: Save,
+    /// The time that is written beside an action.
+    pub now: fn() -> String,
+}
+
+/// A server that listens.
+pub struct CorrectionServer {
+    door: Door,
+    desk: Desk,
+}
+
+struct Shared {
+    options: Options,
+    bytes: Arc<Semaphore>,
+    is_ending: AtomicBool,
+    saved: AtomicU64,
+    documents: Vec<Document>,
+    title: String,
+    reasons: Vec<Value>,
+    types: Vec<String>,
+    now: fn() -> String,
+    table: Mutex<Table>,
+}
+
+/// What changes.
+struct Table {
+    works: BTreeMap<String, Work>,
+    save: Save,
+}
+
+impl CorrectionServer {
+    /// Listens. Connections are accepted once it [runs](Self::run).
+    ///
+    /// # Errors
+    /// Where the address cannot be had, or is open to others without a token.
+    pub fn bind(desk: Desk, address: SocketAddr, options: Options) -> Result<Self, ServeError> {
+        Ok(Self { door: Door::bind(address, options)?, desk })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.door.address
+    }
+
+    /// What ends it.
+    pub fn stopper(&self) -> Stopper {
+        self.door.stopper()
+    }
+
+    /// Serves until it is stopped and everything that was accepted is answered. Returns the number of actions saved.
+    ///
+    /// # Errors
+    /// Where threads cannot be had.
+    pub fn run(self) -> Result<u64, ServeError> {
+        let Self { door, desk } = self;
+        let shared = Arc::new(Shared {
+            bytes: Arc::new(Semaphore::new(door.options.limits.bodies.min(Semaphore::MAX_PERMITS))),
+            options: door.options.clone(),
+            is_ending: AtomicBool::new(false),
+            saved: AtomicU64::new(0),
+            documents: desk.documents,
+            title: desk.title,
+            reasons: desk.reasons,
+            types: desk.types,
+            now: desk.now,
+            table: Mutex::new(Table { works: desk.works, save: desk.save }),
+        });
+        door.serve(router(shared.clone()), &shared.is_ending)?;
+        Ok(shared.saved.load(Ordering::Relaxed))
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let mut router = Router::new()
+        .route("/v1/batch", get(batch))
+        .route("/v1/annotators/{name}", get(annotator))
+        .route("/v1/annotators/{name}/actions", post(act))
+        .route("/v1/agreement", get(agree));
+    for (path, media_type, contents) in CORRECT_FILES {
+        router = router.route(path, get(move || async move { page::file(media_type, contents) }));
+    }
+    router
+        .fallback(|| async { Problem::new(Kind::NotFound, "the page is at /").response() })
+        .layer(from_fn_with_state(shared.clone(), watch))
+        .with_state(shared)
+}
+
+/// Around every request: who may ask, the headers of every answer, the log.
+async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
+    let begin = Instant::now();
+    let method = method_name(&request);
+    // By its form: a path holds a name, and one that somebody made up may hold anything.
+    let form = form_of(request.uri().path());
+    let is_guarded = ROUTES.iter().any(|&(path, is_guarded)| path == form && is_guarded);
+    let mut response = if is_guarded && !is_allowed(&shared.options, request.headers()) {
+        Problem::new(Kind::Unauthorized, "it is sent as `Authorization: Bearer TOKEN`").response()
+    } else if is_for_this_machine(&shared.options) && !is_own_name(request.headers()) {
+        let detail = "without a token it answers to addresses and to localhost alone";
+        Problem::new(Kind::WrongHost, detail).response()
+    } else {
+        next.run(request).await
+    };
+    finish(&mut response, &shared.is_ending);
+    info!("{method} {form} {}, {:.1} ms", response.status().as_u16(), begin.elapsed().as_secs_f64() * 1e3);
+    response
+}
+
+fn form_of(path: &str) -> &'static str {
+    let fits = |form: &str| {
+        let (mut parts, mut forms) = (path.split('/'), form.split('/'));
+        forms.by_ref().all(|form| parts.next().is_some_and(|part| form == "{name}" || form == part))
+            && parts.next().is_none()
+    };
+    ROUTES.iter().map(|&(form, _)| form).find(|form| fits(form)).unwrap_or("other")
+}
+
+fn is_for_this_machine(options: &Options) -> bool {
+    options.token.is_none() && !options.open_without_token
+}
+
+/// Whether a request names an address or localhost. A page from elsewhere can make a name of its own lead here, and could
+/// then read the texts where no token is asked for (DNS rebinding).
+fn is_own_name(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return false };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
+impl Shared {
+    fn table(&self) -> Result<MutexGuard<'_, Table>, Problem> {
+        // Where a thread panicked half-way through an action, the journal knows better than what is held here.
+        self.table.lock().map_err(|_| Problem::new(Kind::Internal, "an action failed half-way; start the server again"))
+    }
+}
+
+fn answer(value: Result<Value, Problem>) -> Response<Body> {
+    value.map_or_else(|problem| problem.response(), json_response)
+}
+
+fn named(name: &str) -> Result<(), Problem> {
+    let detail = "a name is 1 to 40 small letters (a to z), digits, - and _, and does not begin with -";
+    if check_name(name) { Ok(()) } else { Err(Problem::new(Kind::Invalid, detail)) }
+}
+
+async fn batch(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    answer(
+        off_the_network(move || {
+            let table = shared.table()?;
+            let item = |(document, reason): (&Document, &Value)| {
+                let mut item = json!({ "id": document.id, "text": document.text });
+                if let (Some(item), Some(reason)) = (item.as_object_mut(), reason.as_object()) {
+                    item.extend(reason.clone());
+                }
+                item
+            };
+            let annotator = |(name, work): (&String, &Work)| {
+                let done = work.items().iter().filter(|item| item.done).count();
+                json!({ "name": name, "done": done, "actions": work.last() })
+            };
+            let mut types = shared.types.clone();
+            for entry in table.works.values().flat_map(|work| work.items()).flat_map(|item| &item.entries) {
+                if !types.contains(&entry.place.label) {
+                    types.push(entry.place.label.clone());
+                }
+            }
+            Ok(json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "title": shared.title,
+                "adjudicated": ADJUDICATED,
+                "types": types,
+                "annotators": table.works.iter().map(annotator).collect::<Vec<_>>(),
+                "items": shared.documents.iter().zip(&shared.reasons).map(item).collect::<Vec<_>>(),
+            }))
+        })
+        .await,
+    )
+}
+
+/// An item as an annotator has it. Of adjudication that has not begun: as it would begin; null where nobody finished it.
+fn shown(works: &BTreeMap<String, Work>, work: &Work, name: &str, item: usize) -> Value {
+    if name == ADJUDICATED && !work.has_started(item) {
+        return merged(works, item).map_or(Value::Null, |entries| json!({ "done": false, "entries": entries }));
+    }
+    json!(*work.items()[item])
+}
+
+async fn annotator(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
+    answer(
+        off_the_network(move || {
+            named(&name)?;
+            let table = shared.table()?;
+            let new = Work::new(&shared.documents, &name);
+            let work = table.works.get(&name).unwrap_or(&new);
+            let items: Vec<Value> =
+                (0..shared.documents.len()).map(|item| shown(&table.works, work, &name, item)).collect();
+            Ok(json!({ "name": name, "last": work.last(), "undo": work.undoable().map(|(item, _)| item), "items": items }))
+        })
+        .await,
+    )
+}
+
+async fn act(State(shared): State<Arc<Shared>>, Path(name): Path<String>, request: Request) -> Response<Body> {
+    answer(take(shared, name, request).await)
+}
+
+async fn take(shared: Arc<Shared>, name: String, request: Request) -> Result<Value, Problem> {
+    let is_json = is_json(request.headers());
+    let (body, _places) = read_body(&shared.options.limits, &shared.bytes, request.into_body()).await?;
+    // A page of another origin can have a browser send a text without asking first, but not JSON.
+    if !is_json {
+        return Err(Problem::new(Kind::UnsupportedMediaType, "say `Content-Type: application/json`"));
+    }
+    off_the_network(move || {
+        named(&name)?;
+        let mut asked: Value = serde_json::from_slice(&body).map_err(|error| {
+            Problem::new(Kind::Malformed, format!("it is no JSON, from column {} on", error.column()))
+        })?;
+        let invalid = |detail: &str| Problem::new(Kind::Invalid, detail);
+        let after = asked["after"].as_u64().ok_or_else(|| invalid("`after` is the number of the last action known"))?;
+        let mut table = shared.table()?;
+        let Table { works, save } = &mut *table;
+        let mut work = works.get(&name).cloned().unwrap_or_else(|| Work::new(&shared.documents, &name));
+        if after != work.last() {
+            let detail = format!("the last action has number {}, and not {after}", work.last());
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+        if asked["do"] == "undo" {
+            let (item, of) = work.undoable().ok_or_else(|| invalid("there is nothing to undo"))?;
+            asked = json!({ "item": item, "do": "undo", "of": of });
+        }
+        let id = asked["item"].as_str().ok_or_else(|| invalid("`item` is the id of an item"))?.to_owned();
+        let action: Action = serde_json::from_value(asked)
+            .map_err(|_| invalid("`do` and what belongs to it say no action that there is"))?;
+        let item = work.item_of(&id).ok_or_else(|| invalid("the batch has no such item"))?;
+        let mut actions = vec![action];
+        if let Action::Start { .. } = actions[0] {
+            return Err(invalid("adjudication begins by itself"));
+        }
+        if name == ADJUDICATED && !work.has_started(item) {
+            let entries = merged(works, item).ok_or_else(|| invalid("nobody has finished the item yet"))?;
+            actions.insert(0, Action::Start { entries });
+        }
+        let mut records = Vec::new();
+        for action in actions {
+            let record = Record { n: work.last() + 1, at: (shared.now)(), item: id.clone(), action };
+            work.apply(&record).map_err(|refusal| invalid(&refusal.to_string()))?;
+            records.push(record);
+        }
+        save(&name, &records).map_err(|error| {
+            // The path of a journal and what the system says of it.
+            error!("an action could not be saved: {error}");
+            Problem::new(Kind::Internal, "the action could not be saved, and was not done; the server's log says why")
+        })?;
+        shared.saved.fetch_add(1, Ordering::Relaxed);
+        let changed = json!({
+            "last": work.last(),
+            "undo": work.undoable().map(|(item, _)| item),
+            "at": item,
+            "item": *work.items()[item],
+        });
+        works.insert(name, work);
+        Ok(changed)
+    })
+    .await
+}
+
+async fn agree(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    answer(
+        off_the_network(move || {
+            let table = shared.table()?;
+            let pairs = agreement::pairs(&shared.documents, &table.works);
+            let differences = agreement::differences(&shared.documents, &table.works);
+            Ok(json!({ "pairs": pairs, "items": differences }))
+        })
+        .await,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn logs_know_the_form_of_a_path_and_not_the_path() {
+        for (path, form) in [
+            ("/v1/annotators/anna", "/v1/annotators/{name}"),
+            ("/v1/annotators/anna/actions", "/v1/annotators/{name}/actions"),
+            ("/v1/annotators/anna/secret", "other"),
+            ("/v1/batch", "/v1/batch"),
+            ("/v1/batch/", "other"),
+            ("/", "/"),
+        ] {
+            assert_eq!(form_of(path), form, "{path}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_it_answers_to_no_name_that_others_can_make() {
+        let check = |host: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_str(host).expect("a value"));
+            assert_eq!(is_own_name(&headers), expected, "{host}");
+        };
+        for host in ["127.0.0.1:8642", "localhost:1", "LOCALHOST", "[::1]:8642", "[::1]", "10.0.0.1"] {
+            check(host, true);
+        }
+        for host in ["evil.example:8642", "localhost.evil.example", "127.0.0.1.evil.example:80", ""] {
+            check(host, false);
+        }
+        assert!(!is_own_name(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_page_holds_nothing_that_the_policy_forbids() {
+        let (html, script) = (CORRECT_FILES[0].2, CORRECT_FILES[1].2);
+        for word in ["http:", "https:", "<style", " style=", " onclick", "javascript:", "data:"] {
+            assert!(!html.contains(word), "{word}");
+        }
+        assert_eq!(html.matches("<script").count(), html.matches("<script src=\"correct.js\"").count());
+        for word in ["http:", "https:", "innerHTML", "eval(", "setAttribute(\"style\""] {
+            assert!(!script.contains(word), "{word}");
+        }
+    }
+}
