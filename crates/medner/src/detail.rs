@@ -5,9 +5,9 @@ use anyhow::Result;
 use ner_data::statistics::{string_of, words_of};
 use ner_data::{CharIndex, Document, EncodedDocument, Mention};
 use ner_eval::{
-    DocumentCounts, DocumentScore, Errors, FrequentErrors, FrequentString, GroupScore, NestedScores, PairedDocuments, Ranges,
-    SeenScores, SemevalScores, TrainingMentions, count_errors, frequent_errors, score_semeval, scores_by_document,
-    scores_by_number,
+    DocumentCounts, DocumentScore, Errors, FrequentErrors, FrequentString, GroupScore, NestedScores, PairedDocuments,
+    Ranges, SeenScores, SemevalScores, TrainingMentions, count_errors, frequent_errors, score_semeval,
+    scores_by_document, scores_by_number,
 };
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -164,7 +164,10 @@ impl Detail {
         if let Some(nested) = &self.nested {
             print_groups("inside of another", Some(&nested.groups), out)?;
             let ceiling = percent(nested.flat_ceiling.f1);
-            writeln!(out, "A head that gives each word one label and learns the longest can reach an F1 of {ceiling}.")?;
+            writeln!(
+                out,
+                "A head that gives each word one label and learns the longest can reach an F1 of {ceiling}."
+            )?;
         }
         let seen = self.seen.as_ref();
         print_groups("string in training", seen.map(|seen| seen.by_string.as_slice()), out)?;

@@ -115,7 +115,7 @@ fn found(kind: &str, encoded: &[EncodedDocument]) -> Vec<Found> {
     let findings = |words: &[Word], entities: &[TaggedEntity]| {
         let tags = labels.encode(words.len(), entities);
         // Every seventh word is uncertain.
-        let sure = |at: usize| if at % 7 == 0 { 0.6f32 } else { 0.97 };
+        let sure = |at: usize| if at.is_multiple_of(7) { 0.6f32 } else { 0.97 };
         let rest = |at: usize| (1.0 - sure(at)) / (labels.len() - 1) as f32;
         let row = |at: usize, tag: usize| -> Vec<f32> {
             (0..labels.len()).map(|label| if label == tag { sure(at) } else { rest(at) }).collect()

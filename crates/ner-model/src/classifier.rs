@@ -1,8 +1,8 @@
 use crate::multilabel_classifier::decisions;
 use crate::span_classifier::{found_spans, span_cross_entropy, span_divergence};
 use crate::{
-    Batch, Bert, BertConfig, CrfClassifier, Dropout, IGNORE_INDEX, ModelError, MultilabelClassifier, Parameters, RowWords,
-    SpanClassifier, TokenClassifier, Unannotated, cross_entropy, divergence, hide_types, marginal_logits,
+    Batch, Bert, BertConfig, CrfClassifier, Dropout, IGNORE_INDEX, ModelError, MultilabelClassifier, Parameters,
+    RowWords, SpanClassifier, TokenClassifier, Unannotated, cross_entropy, divergence, hide_types, marginal_logits,
 };
 use ner_data::{
     Alignment, FoundSpan, LabelSet, Mention, Misfit, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,

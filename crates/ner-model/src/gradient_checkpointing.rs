@@ -32,8 +32,7 @@ impl Bert {
         let mut states = embeddings.detach();
         for layer in self.layers() {
             let mark = dropout.mark(states.device());
-            let next =
-                tch::no_grad(|| layer.forward(&states, mask.as_ref(), self.config(), Some(&mut *dropout)));
+            let next = tch::no_grad(|| layer.forward(&states, mask.as_ref(), self.config(), Some(&mut *dropout)));
             layers.push((states.set_requires_grad(true), mark));
             states = next;
         }

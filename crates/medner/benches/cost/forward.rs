@@ -118,6 +118,9 @@ impl Size {
     }
 }
 
+/// Name, times in a pass, seconds at the roof, task.
+type Planned = (&'static str, f64, f64, Box<dyn Fn() -> Task>);
+
 impl ForwardPass {
     /// A pass over so many rows in each worker.
     pub fn measure(
@@ -144,8 +147,7 @@ impl ForwardPass {
         let products = |flops: f64| flops / machine.peak(kind);
         let copies = |numbers: f64| bytes * numbers * machine.workers as f64 / (1e9 * machine.cache_copy.median);
         let layers = shape.layers as f64;
-        // Name, times in a pass, seconds at the roof, task.
-        let mut parts: Vec<(&str, f64, f64, Box<dyn Fn() -> Task>)> = vec![
+        let mut parts: Vec<Planned> = vec![
             ("embeddings", 1.0, copies(2.0 * all * hidden), Box::new(move || size.embeddings())),
             (
                 "query, key, value",
@@ -187,7 +189,7 @@ impl ForwardPass {
             // Two in each layer, and that of the embeddings.
             parts.push(("dropout", 2.0 * layers + 1.0, copies(2.0 * all * hidden), Box::new(move || size.dropped())));
         }
-        let measure = |(name, times, roof, task): (&str, f64, f64, Box<dyn Fn() -> Task>)| -> anyhow::Result<Part> {
+        let measure = |(name, times, roof, task): Planned| -> anyhow::Result<Part> {
             let once = side_by_side(workers, effort, task)?;
             Ok(Part { name: name.to_owned(), ms: once.times(1e3 * times), roof_ms: 1e3 * times * roof })
         };

@@ -145,8 +145,11 @@ fn step(figures: &Figures) -> String {
     )
 }
 
+/// What a part takes and what it would take at the roof, in milliseconds.
+type Taken = (Spread, f64);
+
 /// Parts of both passes by name.
-fn both(figures: &Figures) -> Vec<(&str, [Option<(Spread, f64)>; 2])> {
+fn both(figures: &Figures) -> Vec<(&str, [Option<Taken>; 2])> {
     let passes = [&figures.forward_in_training, &figures.forward_in_prediction];
     let found = |pass: &ForwardPass, name: &str| {
         pass.parts.iter().find(|part| part.name == name).map(|part| (part.ms, part.roof_ms))
@@ -157,7 +160,7 @@ fn both(figures: &Figures) -> Vec<(&str, [Option<(Spread, f64)>; 2])> {
 
 fn forward(figures: &Figures) -> String {
     let passes = [&figures.forward_in_training, &figures.forward_in_prediction];
-    let cells = |of: &ForwardPass, found: &Option<(Spread, f64)>| match found {
+    let cells = |of: &ForwardPass, found: &Option<Taken>| match found {
         None => vec!["–".to_owned(); 3],
         Some((ms, roof_ms)) => {
             vec![spread(*ms), percent(ms.median / of.whole.median), percent(roof_ms / ms.median)]

@@ -165,8 +165,11 @@ mod tests {
     use super::super::{Action, Record};
     use super::*;
 
+    /// Start, end and type of each.
+    type Places<'a> = &'a [(usize, usize, &'a str)];
+
     /// Somebody who says this of one item after the other, each finished; `None` leaves one unfinished.
-    fn work(documents: &[Document], name: &str, items: &[Option<&[(usize, usize, &str)]>]) -> (String, Work) {
+    fn work(documents: &[Document], name: &str, items: &[Option<Places<'_>>]) -> (String, Work) {
         let mut work = Work::new(documents, name);
         let mut act = |at: usize, action| {
             let record = Record { n: work.last() + 1, at: String::new(), item: documents[at].id.clone(), action };
@@ -182,7 +185,7 @@ mod tests {
         (name.to_owned(), work)
     }
 
-    fn all(documents: &[Document], sides: [&[Option<&[(usize, usize, &str)]>]; 2]) -> Pair {
+    fn all(documents: &[Document], sides: [&[Option<Places<'_>>]; 2]) -> Pair {
         let works = ["anna", "bert"].into_iter().zip(sides).map(|(name, items)| work(documents, name, items));
         let [pair] = pairs(documents, &works.collect()).try_into().unwrap();
         pair
