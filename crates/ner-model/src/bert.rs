@@ -3,7 +3,7 @@
 //! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
 //! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
 
-use crate::{Activation, BertConfig, Dropout, ModelError, Parameters, packed};
+use crate::{Activation, BertConfig, Dropout, ModelError, Parameters, onednn};
 use tch::{Kind, Tensor};
 
 /// A batch of rows of word pieces, the special tokens included.
@@ -39,8 +39,8 @@ impl Linear {
     /// Computes in the kind of `input`; the fp32 weights are cast to it, and their gradients come back in fp32.
     fn forward(&self, input: &Tensor) -> Tensor {
         let kind = input.kind();
-        if packed::is_packed(&self.weight) {
-            return packed::linear(input, &self.weight, &self.bias.to_kind(kind));
+        if onednn::is_packed(&self.weight) {
+            return onednn::linear(input, &self.weight, &self.bias.to_kind(kind));
         }
         input.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
     }
@@ -298,7 +298,7 @@ fn plain_attention(
     };
     // [batch * heads, tokens, tokens]
     let scores = mask.baddbmm(&flat(&(query / (head as f64).sqrt())), &flat(key).transpose(1, 2), beta, 1.0);
-    let weights = scores.softmax(-1, query.kind());
+    let weights = onednn::softmax(&scores);
     match dropout {
         Some(dropout) => dropout.attention_weights(&weights),
         None => weights,

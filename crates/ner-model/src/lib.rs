@@ -14,7 +14,7 @@ mod error;
 mod family;
 mod gradient_checkpointing;
 mod multilabel_classifier;
-mod packed;
+mod onednn;
 mod parameters;
 mod pretrained;
 mod recognizer;

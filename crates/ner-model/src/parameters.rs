@@ -1,4 +1,4 @@
-use crate::{ModelError, packed};
+use crate::{ModelError, onednn};
 use tch::{Device, Kind, Tensor};
 
 /// The bias of a head's labels or types.
@@ -53,7 +53,7 @@ impl Parameters {
     pub fn packed(&self) -> Self {
         let pack = |(name, tensor): &(String, Tensor)| {
             let is_linear = tensor.dim() == 2 && name.starts_with("bert.encoder.");
-            let blocks = is_linear.then(|| packed::pack(tensor)).flatten();
+            let blocks = is_linear.then(|| onednn::pack(tensor)).flatten();
             (name.clone(), blocks.unwrap_or_else(|| tensor.shallow_clone()))
         };
         Self(self.0.iter().map(pack).collect())
