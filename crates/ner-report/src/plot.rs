@@ -4,6 +4,7 @@ use crate::ReportError;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::ops::Range;
 
 /// A figure.
 pub struct Plot {
@@ -64,6 +65,7 @@ const TEXT_SIZE: i32 = 12;
 /// Width of a character of that size, at most; browsers choose the font.
 const CHARACTER: i32 = 7;
 
+type Area<'b> = DrawingArea<SVGBackend<'b>, plotters::coord::Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// Horizontal bars, a group for each category.
@@ -73,42 +75,17 @@ pub fn bars(
     series: &[Series],
     show: fn(f64) -> String,
 ) -> Result<Plot, ReportError> {
-    const WIDTH: i32 = 520;
-    const BAR: i32 = 14;
-    let labels = categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
-    let group = BAR * series.len() as i32 + 10;
-    let height = group * categories.len() as i32 + 30;
+    let rows = Rows { categories, line: 14, series: series.len() };
     let most = reach(series);
-    draw(caption, legend(series), (WIDTH, height), |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin_top(4)
-            // Room for the number beside the longest bar.
-            .margin_right(CHARACTER * 9)
-            .x_label_area_size(24)
-            .y_label_area_size(labels * CHARACTER + 10)
-            .build_cartesian_2d(0.0..most, 0.0..categories.len() as f64)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .y_labels(0)
-            .x_labels(6)
-            .x_label_formatter(&|&value| show(value))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(HPos::Center))
-            .draw()?;
-        for (at, category) in categories.iter().enumerate() {
-            let row = (categories.len() - at) as f64;
-            let (x, y) = chart.backend_coord(&(0.0, row - 0.5));
-            root.draw(&Text::new(shortened(category), (x - 8, y), text(HPos::Right)))?;
-            let thickness = f64::from(BAR) / f64::from(group);
-            let gap = (1.0 - thickness * series.len() as f64) / 2.0;
+    draw(caption, legend(series), rows.size(), |root| {
+        let mut chart = rows.chart(root, 0.0..most, show)?;
+        for at in 0..categories.len() {
+            rows.name(root, &chart, at, 0.0)?;
             for (number, one) in series.iter().enumerate() {
                 let Some(value) = one.values[at] else { continue };
-                let top = row - gap - thickness * number as f64;
-                bar(&mut chart, one, [(0.0, top), (value, top - thickness)])?;
-                let (x, y) = chart.backend_coord(&(value, top - thickness / 2.0));
+                let (top, bottom) = rows.line(at, number);
+                bar(&mut chart, one, [(0.0, top), (value, bottom)])?;
+                let (x, y) = chart.backend_coord(&(value, (top + bottom) / 2.0));
                 root.draw(&Text::new(show(value), (x + 4, y), text(HPos::Left)))?;
             }
         }
@@ -133,22 +110,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
     };
     let most = reach(series);
     draw(caption, legend(series), SIZE, |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(8)
-            .x_label_area_size(20)
-            .y_label_area_size(42)
-            .build_cartesian_2d(0.0..bins.max(1) as f64, 0.0..most)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(5)
-            .y_label_formatter(&|&share| tick(share))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(HPos::Right))
-            .draw()?;
+        let mut chart = upright(root, 0.0..bins.max(1) as f64, 0.0..most, tick)?;
         let thickness = 0.84 / series.len().max(1) as f64;
         for (bin, edge) in edges.iter().enumerate().take(bins) {
             let start = bin as f64;
@@ -171,44 +133,21 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
 
 /// Scores as points on a line for each category, with their intervals; the axis begins where the scores do.
 pub fn scores(caption: &str, categories: &[String], series: &[ScoreSeries]) -> Result<Plot, ReportError> {
-    const WIDTH: i32 = 520;
-    const LINE: i32 = 16;
-    let labels = categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
-    let group = LINE * series.len() as i32 + 10;
-    let height = group * categories.len() as i32 + 30;
+    let rows = Rows { categories, line: 16, series: series.len() };
     let ends = |&(score, interval): &(f64, Option<(f64, f64)>)| {
         let (low, high) = interval.unwrap_or((score, score));
         [score, low, high]
     };
     let (least, most) = range(series.iter().flat_map(|one| &one.values).flatten().flat_map(ends));
     let names = named(series.iter().map(|one| (one.name.as_str(), one.colour)));
-    draw(caption, names, (WIDTH, height), |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin_top(4)
-            .margin_right(CHARACTER * 9)
-            .x_label_area_size(24)
-            .y_label_area_size(labels * CHARACTER + 10)
-            .build_cartesian_2d(least..most, 0.0..categories.len() as f64)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
-            .y_labels(0)
-            .x_labels(6)
-            .x_label_formatter(&|&share| tick(share))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(HPos::Center))
-            .draw()?;
-        for (at, category) in categories.iter().enumerate() {
-            let row = (categories.len() - at) as f64;
-            let (x, y) = chart.backend_coord(&(least, row - 0.5));
-            root.draw(&Text::new(shortened(category), (x - 8, y), text(HPos::Right)))?;
-            let thickness = f64::from(LINE) / f64::from(group);
-            let gap = (1.0 - thickness * series.len() as f64) / 2.0;
+    draw(caption, names, rows.size(), |root| {
+        let mut chart = rows.chart(root, least..most, tick)?;
+        for at in 0..categories.len() {
+            rows.name(root, &chart, at, least)?;
             for (number, one) in series.iter().enumerate() {
                 let Some((score, interval)) = one.values[at] else { continue };
-                let middle = row - gap - thickness * (number as f64 + 0.5);
+                let (top, bottom) = rows.line(at, number);
+                let middle = (top + bottom) / 2.0;
                 let (low, high) = interval.unwrap_or((score, score));
                 let colour = COLOURS[one.colour];
                 let line = PathElement::new(vec![(low, middle), (high, middle)], colour.stroke_width(2));
@@ -231,22 +170,7 @@ pub fn curves(caption: &str, curves: &[Curve], from_zero: bool, show: fn(f64) ->
     let least = if from_zero { 0.0 } else { least };
     let names = named(curves.iter().map(|curve| (curve.name.as_str(), curve.colour)));
     draw(caption, names, SIZE, |root| {
-        let mut chart = ChartBuilder::on(root)
-            .margin(8)
-            .x_label_area_size(20)
-            .y_label_area_size(42)
-            .build_cartesian_2d(0.7..last + 0.3, least..most)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .x_labels(0)
-            .y_labels(5)
-            .y_label_formatter(&|&value| show(value))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(GRID)
-            .label_style(text(HPos::Right))
-            .draw()?;
+        let mut chart = upright(root, 0.7..last + 0.3, least..most, show)?;
         let step = (last as usize).div_ceil(12).max(1);
         for number in (1..=last as usize).filter(|number| (number - 1).is_multiple_of(step)) {
             let (x, y) = chart.backend_coord(&(number as f64, least));
@@ -412,6 +336,101 @@ pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, Rep
     })
 }
 
+/// A row for each category, in which each series has a line of its own; values go to the right.
+struct Rows<'c> {
+    categories: &'c [String],
+    /// Height of a line.
+    line: i32,
+    /// Number of series.
+    series: usize,
+}
+
+impl Rows<'_> {
+    /// Height of a row.
+    const fn row(&self) -> i32 {
+        self.line * self.series as i32 + 10
+    }
+
+    /// Width and height of the picture.
+    const fn size(&self) -> (i32, i32) {
+        (520, self.row() * self.categories.len() as i32 + 30)
+    }
+
+    /// The axes, over which each category is 1 high.
+    fn chart<'a, 'b>(
+        &self,
+        root: &'a Area<'b>,
+        values: Range<f64>,
+        show: fn(f64) -> String,
+    ) -> Result<Chart<'a, 'b>, DrawError> {
+        let labels = self.categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
+        let mut chart = ChartBuilder::on(root)
+            .margin_top(4)
+            // Room for the number beside the longest line.
+            .margin_right(CHARACTER * 9)
+            .x_label_area_size(24)
+            .y_label_area_size(labels * CHARACTER + 10)
+            .build_cartesian_2d(values, 0.0..self.categories.len() as f64)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .y_labels(0)
+            .x_labels(6)
+            .x_label_formatter(&|&value| show(value))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .label_style(text(HPos::Center))
+            .draw()?;
+        Ok(chart)
+    }
+
+    /// Top of a category's row.
+    fn top(&self, at: usize) -> f64 {
+        (self.categories.len() - at) as f64
+    }
+
+    /// Writes the name of a category to the left of the value `left`, where the axis begins.
+    fn name(&self, root: &Area<'_>, chart: &Chart<'_, '_>, at: usize, left: f64) -> Result<(), DrawError> {
+        let (x, y) = chart.backend_coord(&(left, self.top(at) - 0.5));
+        root.draw(&Text::new(shortened(&self.categories[at]), (x - 8, y), text(HPos::Right)))
+    }
+
+    /// Top and bottom of the line of a series in a category's row.
+    fn line(&self, at: usize, number: usize) -> (f64, f64) {
+        let thickness = f64::from(self.line) / f64::from(self.row());
+        let gap = (1.0 - thickness * self.series as f64) / 2.0;
+        let top = self.top(at) - gap - thickness * number as f64;
+        (top, top - thickness)
+    }
+}
+
+/// Axes of which the one to the right is labelled by the caller.
+fn upright<'a, 'b>(
+    root: &'a Area<'b>,
+    across: Range<f64>,
+    values: Range<f64>,
+    show: fn(f64) -> String,
+) -> Result<Chart<'a, 'b>, DrawError> {
+    let mut chart = ChartBuilder::on(root)
+        .margin(8)
+        .x_label_area_size(20)
+        .y_label_area_size(42)
+        .build_cartesian_2d(across, values)?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(0)
+        .y_labels(5)
+        .y_label_formatter(&|&value| show(value))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .label_style(text(HPos::Right))
+        .draw()?;
+    Ok(chart)
+}
+
 /// From the least to the largest value, with some room; 0 to 1 where there is none.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (least, most) =
@@ -476,7 +495,7 @@ fn draw(
     caption: &str,
     legend: Vec<(String, usize)>,
     (width, height): (i32, i32),
-    picture: impl FnOnce(&DrawingArea<SVGBackend, plotters::coord::Shift>) -> Result<(), DrawError>,
+    picture: impl FnOnce(&Area<'_>) -> Result<(), DrawError>,
 ) -> Result<Plot, ReportError> {
     let mut svg = String::new();
     let root = SVGBackend::with_string(&mut svg, (width as u32, height as u32)).into_drawing_area();
