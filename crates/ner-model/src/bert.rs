@@ -274,7 +274,9 @@ fn attend(
         plain_attention(query, key, value, mask, dropout)
     } else {
         let probability = dropout.map_or(0.0, |dropout| dropout.attention);
-        Tensor::scaled_dot_product_attention(query, key, value, mask, probability, false, None, false)
+        // The fused kernel wants it for each query.
+        let mask = mask.map(|mask| mask.expand([-1, -1, query.size()[2], -1], false));
+        Tensor::scaled_dot_product_attention(query, key, value, mask.as_ref(), probability, false, None, false)
     }
 }
 
@@ -290,10 +292,7 @@ fn plain_attention(
     let flat = |states: &Tensor| states.reshape([rows * heads, tokens, head]);
     // What is masked is part of the product: it would be a pass of its own over all scores.
     let (mask, beta) = match mask {
-        Some(mask) => {
-            let of_heads = mask.narrow(2, 0, 1).expand([rows, heads, 1, tokens], false);
-            (of_heads.reshape([rows * heads, 1, tokens]).expand([rows * heads, tokens, tokens], false), 1.0)
-        }
+        Some(mask) => (mask.expand([rows, heads, 1, tokens], false).reshape([rows * heads, 1, tokens]), 1.0),
         None => (query.new_zeros([1], (query.kind(), query.device())), 0.0),
     };
     // [batch * heads, tokens, tokens]
@@ -337,7 +336,7 @@ fn padded(batch: &Batch, pad: i64) -> Tensor {
     Tensor::from_slice(&ids)
 }
 
-/// What is added to attention scores, `[batch, 1, tokens, tokens]`: 0 on tokens, minus infinity on padding; `None`
+/// What is added to attention scores, `[batch, 1, 1, tokens]`: 0 on tokens, minus infinity on padding; `None`
 /// where no row is padded, for which attention has a faster kernel.
 fn attention_mask(batch: &Batch, kind: Kind) -> Option<Tensor> {
     let (rows, width) = (batch.rows.len(), batch.width());
@@ -349,6 +348,5 @@ fn attention_mask(batch: &Batch, kind: Kind) -> Option<Tensor> {
         slots[row.len()..].fill(f32::NEG_INFINITY);
     }
     let (rows, width) = (rows as i64, width as i64);
-    let mask = Tensor::from_slice(&mask).view([rows, 1, 1, width]).to_kind(kind);
-    Some(mask.expand([rows, 1, width, width], false))
+    Some(Tensor::from_slice(&mask).view([rows, 1, 1, width]).to_kind(kind))
 }

@@ -93,6 +93,13 @@ pub enum Packing {
     Zip(Archive, usize),
 }
 
+impl Packing {
+    /// That of a file which is no archive, by its name.
+    fn of(path: &Path) -> Self {
+        if ending(path) == "zst" { Self::Zstd } else { Self::Plain }
+    }
+}
+
 /// A zip archive, opened once for all the files in it.
 #[derive(Clone)]
 pub struct Archive(Arc<Mutex<ZipFiles>>);
@@ -179,7 +186,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
                 continue;
             }
             let name = without_ending(Path::new(path.file_name().unwrap_or_default()));
-            let packing = if ending(path) == "zst" { Packing::Zstd } else { Packing::Plain };
+            let packing = Packing::of(path);
             inputs.push(Input { path: path.clone(), name, kind: kind_of(path, from, &packing)?, packing });
             continue;
         }
@@ -215,7 +222,7 @@ fn files_of(folder: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
             others.push(path);
             continue;
         }
-        let packing = if ending(&path) == "zst" { Packing::Zstd } else { Packing::Plain };
+        let packing = Packing::of(&path);
         let kind = kind_of(&path, from, &packing)?;
         let name = without_ending(path.strip_prefix(folder).unwrap_or(&path));
         inputs.push(Input { path, name, kind, packing });
