@@ -3,7 +3,7 @@
 //! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
 //! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
 
-use crate::{Activation, BertConfig, Dropout, ModelError, Parameters, onednn};
+use crate::{BertConfig, Dropout, ModelError, Parameters, onednn};
 use tch::{Kind, Tensor};
 
 /// A batch of rows of word pieces, the special tokens included.
@@ -118,7 +118,7 @@ impl Layer {
         let context = context.transpose(1, 2).reshape([rows, width, hidden]);
         let attended = drop(self.attention_output.forward(&context), &mut dropout);
         let states = self.attention_norm.forward(&add(attended, states));
-        let wide = activate(self.intermediate.forward(&states), config.hidden_act);
+        let wide = config.hidden_act.apply(self.intermediate.forward(&states));
         let narrow = drop(self.output.forward(&wide), &mut dropout);
         self.output_norm.forward(&add(narrow, &states))
     }
@@ -304,19 +304,6 @@ fn plain_attention(
     }
     .bmm(&flat(value))
     .view([rows, heads, tokens, head])
-}
-
-/// In place where no backward pass needs what was there.
-fn activate(mut states: Tensor, activation: Activation) -> Tensor {
-    let in_place = !states.requires_grad();
-    match activation {
-        Activation::Gelu if in_place => states.gelu_("none"),
-        Activation::GeluNew if in_place => states.gelu_("tanh"),
-        Activation::Relu if in_place => states.relu_(),
-        Activation::Gelu => states.gelu("none"),
-        Activation::GeluNew => states.gelu("tanh"),
-        Activation::Relu => states.relu(),
-    }
 }
 
 fn add(mut states: Tensor, residual: &Tensor) -> Tensor {

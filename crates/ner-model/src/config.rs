@@ -1,4 +1,4 @@
-use crate::{ModelError, ModelType};
+use crate::{Activation, ModelError, ModelType};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -44,20 +44,6 @@ pub struct BertConfig {
     /// Dropout on attention weights while training.
     #[serde(default = "default_dropout")]
     pub attention_probs_dropout_prob: f64,
-}
-
-/// Activation function of the feed-forward layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// Gaussian error linear unit, exact.
-    #[default]
-    Gelu,
-    /// Its approximation by tanh.
-    #[serde(alias = "gelu_pytorch_tanh")]
-    GeluNew,
-    /// Rectified linear unit.
-    Relu,
 }
 
 const fn default_positions() -> i64 {

@@ -3,6 +3,7 @@
 //! A batch is plain vectors; tensors stay behind this crate's types. It knows nothing of corpora formats, of training
 //! loops or of the network.
 
+mod activation;
 mod bert;
 pub mod checkpoint;
 mod classifier;
@@ -17,6 +18,7 @@ mod multilabel_classifier;
 mod onednn;
 mod parameters;
 mod pretrained;
+mod raw;
 mod recognizer;
 mod span_classifier;
 mod tagger;
@@ -25,9 +27,10 @@ mod unannotated;
 mod words;
 mod workers;
 
+pub use activation::Activation;
 pub use bert::{Batch, Bert};
 pub use classifier::{Answers, Classifier, Head, LossOptions, Targets};
-pub use config::{Activation, BertConfig};
+pub use config::BertConfig;
 pub use crf_classifier::{Crf, CrfClassifier};
 pub use device::{Precision, cpu_has_bf16, cuda_devices, find_device};
 pub use dropout::Dropout;

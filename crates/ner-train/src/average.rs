@@ -1,7 +1,7 @@
 use crate::flat::{PIECE, floats, floats_mut};
 use ner_model::{ModelError, Parameters};
 use rayon::prelude::*;
-use tch::{Device, no_grad};
+use tch::{Device, Tensor, no_grad};
 
 /// Exponential moving average of the weights, which generalises better than the last weights of a noisy training.
 ///
@@ -30,13 +30,20 @@ impl Average {
         self.updates += 1;
         let updates = self.updates as f64;
         let decay = self.decay.min((1.0 + updates) / (10.0 + updates));
+        let share = 1.0 - decay;
         let pairs = self.parameters.iter().zip(current.iter());
-        for ((_, average), (_, current)) in pairs.filter(|(_, (_, current))| current.requires_grad()) {
-            let mut average = average.shallow_clone();
-            if current.device() == Device::Cpu {
-                move_towards(floats_mut(&mut average), floats(current), (1.0 - decay) as f32);
-            } else {
-                let _ = no_grad(|| average.lerp_(current, 1.0 - decay));
+        let mut pairs: Vec<(Tensor, &Tensor)> = pairs
+            .filter(|(_, (_, current))| current.requires_grad())
+            .map(|((_, average), (_, current))| (average.shallow_clone(), current))
+            .collect();
+        if pairs.iter().all(|(_, current)| current.device() == Device::Cpu) {
+            let pairs = pairs.iter_mut().map(|(average, current)| (floats_mut(average), floats(current)));
+            let pieces: Vec<_> =
+                pairs.flat_map(|(average, current)| average.chunks_mut(PIECE).zip(current.chunks(PIECE))).collect();
+            pieces.into_par_iter().for_each(|(average, current)| move_towards(average, current, share as f32));
+        } else {
+            for (average, current) in &mut pairs {
+                let _ = no_grad(|| average.lerp_(current, share));
             }
         }
     }
@@ -55,9 +62,7 @@ impl Average {
 }
 
 fn move_towards(average: &mut [f32], current: &[f32], share: f32) {
-    average.par_chunks_mut(PIECE).zip(current.par_chunks(PIECE)).for_each(|(average, current)| {
-        for (average, current) in average.iter_mut().zip(current) {
-            *average += share * (current - *average);
-        }
-    });
+    for (average, current) in average.iter_mut().zip(current) {
+        *average += share * (current - *average);
+    }
 }

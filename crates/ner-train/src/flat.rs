@@ -6,6 +6,9 @@ use tch::{Device, Kind, Tensor};
 /// Elements that one core takes at a time: a few arrays of as many fit its second-level cache.
 pub const PIECE: usize = 16 * 1024;
 
+/// Elements whose sum is kept at a time: they stay in the first-level cache.
+pub const RUN: usize = 1024;
+
 /// The numbers of a contiguous fp32 tensor on the CPU.
 pub fn floats(tensor: &Tensor) -> &[f32] {
     let len = plain(tensor, Kind::Float);
@@ -51,17 +54,37 @@ impl<'t> Numbers<'t> {
         Self::Half(unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), len) })
     }
 
-    /// Adds those from `start` on to `sums`.
-    pub fn add_to(self, sums: &mut [f32], start: usize) {
-        match self {
-            Self::Single(numbers) => {
-                sums.iter_mut().zip(&numbers[start..]).for_each(|(sum, number)| *sum += number);
+    /// Writes those from `start` on to `into`, or adds them to what stands there.
+    fn gather(self, into: &mut [f32], start: usize, add: bool) {
+        let end = start + into.len();
+        match (self, add) {
+            (Self::Single(numbers), false) => into.copy_from_slice(&numbers[start..end]),
+            (Self::Single(numbers), true) => {
+                into.iter_mut().zip(&numbers[start..end]).for_each(|(sum, number)| *sum += number);
             }
-            Self::Half(numbers) => {
-                sums.iter_mut().zip(&numbers[start..]).for_each(|(sum, number)| *sum += widened(*number));
+            (Self::Half(numbers), false) => {
+                into.iter_mut().zip(&numbers[start..end]).for_each(|(sum, number)| *sum = widened(*number));
+            }
+            (Self::Half(numbers), true) => {
+                into.iter_mut().zip(&numbers[start..end]).for_each(|(sum, number)| *sum += widened(*number));
             }
         }
     }
+}
+
+/// The sums of the numbers of all `parts` from `start` on.
+pub fn sum_into(into: &mut [f32], parts: &[Numbers<'_>], start: usize) {
+    parts.iter().enumerate().for_each(|(at, part)| part.gather(into, start, at > 0));
+}
+
+/// The sum of the squares of `numbers`, in several sums at a time: one sum alone would wait for each addition.
+pub fn sum_of_squares(numbers: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let mut runs = numbers.chunks_exact(sums.len());
+    for run in &mut runs {
+        sums.iter_mut().zip(run).for_each(|(sum, number)| *sum += number * number);
+    }
+    sums.iter().sum::<f32>() + runs.remainder().iter().map(|number| number * number).sum::<f32>()
 }
 
 /// As `bf16::to_f32`, which looks for NaN first and is not vectorised.
@@ -81,6 +104,12 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn squares_are_summed_as_one_by_one(numbers in proptest::collection::vec(-3f32..3.0, 0..100)) {
+            let plain = numbers.iter().map(|&number| f64::from(number).powi(2)).sum::<f64>();
+            prop_assert!((f64::from(sum_of_squares(&numbers)) - plain).abs() < 1e-5 * (1.0 + plain));
+        }
+
         #[test]
         fn conversions_are_those_of_the_library(number in proptest::num::f32::NORMAL | proptest::num::f32::ZERO | proptest::num::f32::SUBNORMAL) {
             prop_assert_eq!(narrowed(number), bf16::from_f32(number));

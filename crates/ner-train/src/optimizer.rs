@@ -1,6 +1,9 @@
-use crate::flat::{Numbers, PIECE, floats_mut, halves_mut, narrowed};
+use crate::flat::{self, Numbers, PIECE, RUN, floats_mut, halves_mut, narrowed};
+use half::bf16;
 use ner_model::Parameters;
 use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// AdamW: Adam with decoupled weight decay.
@@ -66,20 +69,30 @@ impl AdamW {
     pub fn step(&mut self, parts: &[Vec<Tensor>], learning_rate: f64, gradient_scale: f64) {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
-        for (at, slot) in self.slots.iter_mut().enumerate() {
-            let parts: Vec<Tensor> = parts.iter().map(|part| part[at].contiguous()).collect();
+        let factors = |slot: &Slot| {
             let learning_rate = learning_rate * slot.rate;
             let decay = if slot.decayed { 1.0 - learning_rate * self.weight_decay } else { 1.0 };
-            let factors = Factors {
+            Factors {
                 gradient_scale: gradient_scale as f32,
                 decay: decay as f32,
                 step_size: (learning_rate / correction_1) as f32,
                 inverse_root_correction: (1.0 / correction_2.sqrt()) as f32,
-            };
-            if slot.parameter.device() == Device::Cpu {
-                slot.update_in_one_pass(&parts, factors);
-            } else {
-                slot.update_with_tensors(&parts, factors);
+            }
+        };
+        let gradients = by_parameter(parts);
+        if gradients.iter().flatten().all(|part| part.device() == Device::Cpu) {
+            let slots = self.slots.iter_mut().zip(&gradients);
+            let pieces: Vec<Piece<'_>> = slots
+                .flat_map(|(slot, parts)| {
+                    let factors = factors(slot);
+                    slot.pieces(parts, factors)
+                })
+                .collect();
+            pieces.into_par_iter().for_each(Piece::update);
+        } else {
+            for (slot, parts) in self.slots.iter_mut().zip(&gradients) {
+                let factors = factors(slot);
+                slot.update_with_tensors(parts, factors);
             }
         }
     }
@@ -115,36 +128,37 @@ impl AdamW {
     }
 }
 
+/// The parts of the gradient of each parameter.
+fn by_parameter(parts: &[Vec<Tensor>]) -> Vec<Vec<Tensor>> {
+    let parameters = parts.first().map_or(0, Vec::len);
+    (0..parameters).map(|at| parts.iter().map(|part| part[at].contiguous()).collect()).collect()
+}
+
 /// Global norm of the gradient that is the sum of `parts`.
 pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
-    let parameters = parts.first().map_or(0, Vec::len);
-    let squares = (0..parameters).map(|at| {
-        let parts: Vec<Tensor> = parts.iter().map(|part| part[at].contiguous()).collect();
-        if parts[0].device() == Device::Cpu {
-            sum_of_squares(&parts)
-        } else {
-            total(&parts).square().sum(Kind::Float).double_value(&[])
-        }
-    });
-    squares.sum::<f64>().sqrt()
-}
-
-fn sum_of_squares(parts: &[Tensor]) -> f64 {
-    let numbers: Vec<Numbers<'_>> = parts.iter().map(Numbers::of).collect();
-    let len = parts[0].numel();
-    let of_piece = |piece: usize| {
-        let sums = summed(&numbers, piece * PIECE, PIECE.min(len - piece * PIECE));
-        sums.iter().map(|sum| sum * sum).sum::<f32>()
+    let gradients = by_parameter(parts);
+    if !gradients.iter().flatten().all(|part| part.device() == Device::Cpu) {
+        let squares = gradients.iter().map(|parts| total(parts).square().sum(Kind::Float).double_value(&[]));
+        return squares.sum::<f64>().sqrt();
+    }
+    let numbers: Vec<(usize, Vec<Numbers<'_>>)> =
+        gradients.iter().map(|parts| (parts[0].numel(), parts.iter().map(Numbers::of).collect())).collect();
+    let pieces: Vec<_> = numbers
+        .iter()
+        .flat_map(|(len, parts)| (0..*len).step_by(PIECE).map(move |start| (start..(start + PIECE).min(*len), parts)))
+        .collect();
+    let of_piece = |(range, parts): (Range<usize>, &Vec<Numbers<'_>>)| {
+        let mut run = [0.0; RUN];
+        let of_run = |start: usize| {
+            let run = &mut run[..RUN.min(range.end - start)];
+            flat::sum_into(run, parts, start);
+            flat::sum_of_squares(run)
+        };
+        range.clone().step_by(RUN).map(of_run).sum::<f32>()
     };
     // Collected, so that the order of the sum is one for any number of threads.
-    let pieces: Vec<f32> = (0..len.div_ceil(PIECE)).into_par_iter().map(of_piece).collect();
-    pieces.into_iter().map(f64::from).sum()
-}
-
-fn summed(numbers: &[Numbers<'_>], start: usize, len: usize) -> Vec<f32> {
-    let mut sums = vec![0.0; len];
-    numbers.iter().for_each(|numbers| numbers.add_to(&mut sums, start));
-    sums
+    let squares: Vec<f32> = pieces.into_par_iter().map(of_piece).collect();
+    squares.into_iter().map(f64::from).sum::<f64>().sqrt()
 }
 
 /// The sum of the parts of one parameter's gradient, fp32.
@@ -153,38 +167,63 @@ fn total(parts: &[Tensor]) -> Tensor {
     parts[1..].iter().fold(first, |sum, part| sum + part)
 }
 
-impl Slot {
+/// Some of the numbers of one parameter, and of all that goes with it, from `start` on.
+struct Piece<'t> {
+    parameters: &'t mut [f32],
+    firsts: &'t mut [f32],
+    seconds: &'t mut [f32],
+    computing: Option<&'t mut [bf16]>,
+    /// Of the whole parameter.
+    gradients: Arc<[Numbers<'t>]>,
+    start: usize,
+    factors: Factors,
+}
+
+impl Piece<'_> {
     /// The update on the CPU: all arrays are read and written once. Tensor operations take one pass over memory each,
     /// about ten, and this step is bound by memory.
-    fn update_in_one_pass(&mut self, parts: &[Tensor], factors: Factors) {
-        let gradients: Vec<Numbers<'_>> = parts.iter().map(Numbers::of).collect();
-        let parameters = floats_mut(&mut self.parameter);
-        let (firsts, seconds) = (floats_mut(&mut self.exp_avg), floats_mut(&mut self.exp_avg_sq));
-        let pieces =
-            parameters.par_chunks_mut(PIECE).zip(firsts.par_chunks_mut(PIECE).zip(seconds.par_chunks_mut(PIECE)));
-        let update = |at: usize, parameters: &mut [f32], firsts: &mut [f32], seconds: &mut [f32]| {
-            let gradients = summed(&gradients, at * PIECE, parameters.len());
-            let rows = parameters.iter_mut().zip(gradients).zip(firsts.iter_mut().zip(seconds));
-            for ((parameter, gradient), (first, second)) in rows {
-                let gradient = gradient * factors.gradient_scale;
+    fn update(self) {
+        let Self { parameters, firsts, seconds, computing, gradients, start, factors } = self;
+        let mut sums = [0.0; RUN];
+        let runs = parameters.chunks_mut(RUN).zip(firsts.chunks_mut(RUN).zip(seconds.chunks_mut(RUN)));
+        for (at, (parameters, (firsts, seconds))) in runs.enumerate() {
+            let sums = &mut sums[..parameters.len()];
+            flat::sum_into(sums, &gradients, start + at * RUN);
+            for ((parameter, gradient), (first, second)) in
+                parameters.iter_mut().zip(sums).zip(firsts.iter_mut().zip(seconds))
+            {
+                let gradient = *gradient * factors.gradient_scale;
                 *first += (1.0 - BETA_1) as f32 * (gradient - *first);
                 *second += (1.0 - BETA_2) as f32 * (gradient * gradient - *second);
                 let denominator = second.sqrt() * factors.inverse_root_correction + EPS as f32;
                 *parameter = *parameter * factors.decay - factors.step_size * *first / denominator;
             }
-        };
-        match &mut self.computing {
-            Some(computing) => {
-                let copies = halves_mut(computing).par_chunks_mut(PIECE);
-                pieces.zip(copies).enumerate().for_each(|(at, ((parameters, (firsts, seconds)), copies))| {
-                    update(at, parameters, firsts, seconds);
-                    copies.iter_mut().zip(parameters).for_each(|(copy, parameter)| *copy = narrowed(*parameter));
-                });
-            }
-            None => pieces
-                .enumerate()
-                .for_each(|(at, (parameters, (firsts, seconds)))| update(at, parameters, firsts, seconds)),
         }
+        if let Some(computing) = computing {
+            computing.iter_mut().zip(parameters).for_each(|(copy, parameter)| *copy = narrowed(*parameter));
+        }
+    }
+}
+
+impl Slot {
+    /// What one core takes at a time of an update by the sum of `parts`, on the CPU.
+    fn pieces<'t>(&'t mut self, parts: &'t [Tensor], factors: Factors) -> Vec<Piece<'t>> {
+        let gradients: Arc<[Numbers<'t>]> = parts.iter().map(Numbers::of).collect();
+        let mut computing = self.computing.as_mut().map(|copy| halves_mut(copy).chunks_mut(PIECE));
+        let arrays = floats_mut(&mut self.parameter)
+            .chunks_mut(PIECE)
+            .zip(floats_mut(&mut self.exp_avg).chunks_mut(PIECE))
+            .zip(floats_mut(&mut self.exp_avg_sq).chunks_mut(PIECE));
+        let piece = |(at, ((parameters, firsts), seconds))| Piece {
+            parameters,
+            firsts,
+            seconds,
+            computing: computing.as_mut().and_then(Iterator::next),
+            gradients: Arc::clone(&gradients),
+            start: at * PIECE,
+            factors,
+        };
+        arrays.enumerate().map(piece).collect()
     }
 
     /// The same update in tensor operations, for any device.
@@ -275,7 +314,7 @@ mod tests {
         let factors = Factors { gradient_scale: 0.7, decay: 0.999, step_size: 2e-3, inverse_root_correction: 3.0 };
         for scale in [1.0, 1e-3, 0.0] {
             let parts = [random(scale), random(scale).to_kind(Kind::BFloat16)];
-            one_pass.update_in_one_pass(&parts, factors);
+            one_pass.pieces(&parts, factors).into_iter().for_each(Piece::update);
             tensors.update_with_tensors(&parts, factors);
         }
         let arrays = |slot: &Slot| [&slot.parameter, &slot.exp_avg, &slot.exp_avg_sq].map(Tensor::shallow_clone);
