@@ -16,6 +16,7 @@ pub mod frames;
 pub mod i2b2_release;
 mod loss;
 mod new_file;
+mod pieces;
 mod sentences;
 mod span;
 pub mod statistics;

@@ -1,6 +1,8 @@
 //! From text to windows of word pieces with exact offsets.
 
+use crate::pieces::{Piece, WordPieces};
 use crate::{Document, Span, sentences};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -135,16 +137,13 @@ impl EncodedDocument {
 /// A tokenizer with the special tokens that the encoder expects around a text.
 #[derive(Clone, Debug)]
 pub struct TextEncoder {
-    tokenizer: Tokenizer,
+    pieces: WordPieces,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     window: WindowSize,
     /// Whether words are cut where a letter meets a digit.
     cuts_words: bool,
 }
-
-/// Tokens encoded together, so that memory does not grow with the collection and all cores have work.
-const ENCODE_CHUNK: usize = 256;
 
 impl TextEncoder {
     /// Wraps a tokenizer; truncation and padding that its file asks for are switched off.
@@ -169,7 +168,7 @@ impl TextEncoder {
             );
             return Err(fault(message));
         }
-        Ok(Self { prefix: prefix.to_vec(), suffix, tokenizer, window, cuts_words: true })
+        Ok(Self { prefix: prefix.to_vec(), suffix, pieces: WordPieces::new(tokenizer), window, cuts_words: true })
     }
 
     /// The same with the pre-tokens of the tokenizer as words, uncut: for models that were trained elsewhere, where the
@@ -203,18 +202,18 @@ impl TextEncoder {
 
     /// Whether it makes the same tokens and words of every text as another, whatever their windows.
     pub fn makes_the_tokens_of(&self, other: &Self) -> bool {
-        let text = |encoder: &Self| encoder.tokenizer.to_string(false).ok();
+        let text = |encoder: &Self| encoder.pieces.tokenizer().to_string(false).ok();
         self.cuts_words == other.cuts_words && text(self).is_some() && text(self) == text(other)
     }
 
     /// Number of the mask token, where the vocabulary has one.
     pub fn mask_id(&self) -> Option<u32> {
-        ["[MASK]", "<mask>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+        ["[MASK]", "<mask>"].iter().find_map(|piece| self.pieces.tokenizer().token_to_id(piece))
     }
 
     /// Number of the token that stands for what the vocabulary cannot spell, where it has one.
     pub fn unknown_id(&self) -> Option<u32> {
-        ["[UNK]", "<unk>"].iter().find_map(|piece| self.tokenizer.token_to_id(piece))
+        ["[UNK]", "<unk>"].iter().find_map(|piece| self.pieces.tokenizer().token_to_id(piece))
     }
 
     /// Special tokens before and after a row.
@@ -233,7 +232,7 @@ impl TextEncoder {
     /// Where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TokenizeError> {
         let fault = |error: tokenizers::Error| TokenizeError::Files { path: path.into(), message: error.to_string() };
-        let json = self.tokenizer.to_string(true).map_err(fault)?;
+        let json = self.pieces.tokenizer().to_string(true).map_err(fault)?;
         Ok(fs_err::write(path, json)?)
     }
 
@@ -261,27 +260,26 @@ impl TextEncoder {
     /// # Errors
     /// Where the tokenizers library fails on one.
     pub fn encode(&self, documents: &[Document]) -> Result<Vec<EncodedDocument>, TokenizeError> {
-        let mut encoded = Vec::with_capacity(documents.len());
-        for chunk in documents.chunks(ENCODE_CHUNK) {
-            let texts: Vec<&str> = chunk.iter().map(|document| document.text.as_str()).collect();
-            let encodings = self.tokenizer.encode_batch_char_offsets(texts, false).map_err(|error| {
-                TokenizeError::Document { document: format!("{} and after", chunk[0].id), message: error.to_string() }
-            })?;
-            for (document, encoding) in chunk.iter().zip(encodings) {
-                let tokens = tokens_of(&document.text, &encoding, self.cuts_words);
-                let sentences = sentence_starts(&tokens, &sentences(document));
-                let room = self.window.max_tokens - self.specials();
-                let mut windows = Vec::new();
-                for part in packed(&sentences, tokens.len(), self.packed(room)) {
-                    let shift = |range: Range<usize>| range.start + part.start..range.end + part.start;
-                    for (shown, core) in windows_of(&tokens[part.clone()], room, self.window.overlap) {
-                        windows.push(Window { document: encoded.len(), tokens: shift(shown), core: shift(core) });
-                    }
-                }
-                encoded.push(EncodedDocument { tokens, sentences, windows });
+        documents.par_iter().enumerate().map(|(at, document)| self.encode_one(at, document)).collect()
+    }
+
+    /// The document at this place of the list.
+    fn encode_one(&self, at: usize, document: &Document) -> Result<EncodedDocument, TokenizeError> {
+        let pieces = self
+            .pieces
+            .of(&document.text)
+            .map_err(|error| TokenizeError::Document { document: document.id.clone(), message: error.to_string() })?;
+        let tokens = tokens_of(&document.text, &pieces, self.cuts_words);
+        let sentences = sentence_starts(&tokens, &sentences(document));
+        let room = self.window.max_tokens - self.specials();
+        let mut windows = Vec::new();
+        for part in packed(&sentences, tokens.len(), self.packed(room)) {
+            let shift = |range: Range<usize>| range.start + part.start..range.end + part.start;
+            for (shown, core) in windows_of(&tokens[part.clone()], room, self.window.overlap) {
+                windows.push(Window { document: at, tokens: shift(shown), core: shift(core) });
             }
         }
-        Ok(encoded)
+        Ok(EncodedDocument { tokens, sentences, windows })
     }
 }
 
@@ -290,30 +288,33 @@ impl TextEncoder {
 /// of, else to the word before, so that no word is empty; a text without any other token has none. A combining mark that
 /// the normaliser took off belongs to the token before it, so that a token never ends inside a character as a reader
 /// sees it.
-fn tokens_of(text: &str, encoding: &tokenizers::Encoding, cuts_words: bool) -> Vec<Token> {
+fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
-    let visible = |&(start, end): &(usize, usize)| trimmed(&chars, start, end);
-    let spans: Vec<(usize, usize)> = encoding.get_offsets().iter().map(visible).collect();
-    let Some(&(first, _)) = spans.iter().find(|(start, end)| start < end) else { return Vec::new() };
-    let mut tokens: Vec<Token> = Vec::with_capacity(encoding.len());
+    let visible = |piece: &Piece| {
+        let (start, end) = trimmed(&chars, piece.start, piece.end);
+        Piece { start, end, ..*piece }
+    };
+    let pieces: Vec<Piece> = pieces.iter().map(visible).collect();
+    let is_visible = |piece: &&Piece| piece.start < piece.end;
+    let Some(first) = pieces.iter().find(is_visible).map(|piece| piece.start) else { return Vec::new() };
+    let mut tokens: Vec<Token> = Vec::with_capacity(pieces.len());
     let (mut word, mut last) = (0, None);
-    let rows: Vec<_> = encoding.get_ids().iter().zip(spans).zip(encoding.get_word_ids()).collect();
-    for pre_token in rows.chunk_by(|(_, left), (_, right)| left == right && left.is_some()) {
-        let begin = pre_token.iter().find(|((_, (start, end)), _)| start < end).map(|((_, (start, _)), _)| *start);
-        for &((&id, (start, end)), number) in pre_token {
+    for parts in pieces.chunk_by(|left, right| left.pre_token == right.pre_token && left.pre_token.is_some()) {
+        let begin = parts.iter().find(is_visible).map(|piece| piece.start);
+        for &Piece { id, start, end, pre_token } in parts {
             let before = tokens.last().map_or(first, |before| before.span.end);
             let Some(begin) = begin else {
                 tokens.push(Token { id, span: Span::new(before, before), word, starts_line: false });
                 continue;
             };
             let (start, end) = if start < end { (start, end) } else { (begin.max(before), begin.max(before)) };
-            let cut = last.is_some_and(|last| last != number || number.is_none());
+            let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
             // Two pieces may be parts of one character that the normaliser took apart (Hangul).
             let apart = tokens.last().is_some_and(|before| before.span.end <= start);
             if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
                 word += 1;
             }
-            last = Some(number);
+            last = Some(pre_token);
             let between = chars.get(tokens.last().map_or(0, |before| before.span.end)..start);
             let starts_line = between.is_some_and(|between| between.iter().any(|char| "\n\r".contains(*char)));
             tokens.push(Token { id, span: Span::new(start, end), word, starts_line });

@@ -3,8 +3,9 @@
 //! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
 //! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
 
-use crate::{BertConfig, Dropout, ModelError, Parameters, onednn};
-use tch::{Kind, Tensor};
+use crate::{BertConfig, Dropout, ModelError, Parameters, attention, onednn};
+use std::ops::Range;
+use tch::{Device, Kind, Tensor};
 
 /// A batch of rows of word pieces, the special tokens included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,28 +100,106 @@ impl Layer {
         })
     }
 
-    /// From `[batch, tokens, hidden]` to the same.
+    /// From `[places, hidden]` to the same.
     pub(crate) fn forward(
         &self,
         states: &Tensor,
-        mask: Option<&Tensor>,
+        layout: &Layout,
         config: &BertConfig,
         mut dropout: Option<&mut Dropout>,
     ) -> Tensor {
-        let (rows, width, hidden) = states.size3().expect("three dimensions");
-        let heads = config.num_attention_heads;
-        // [batch, heads, tokens, head]
-        let split = |states: Tensor| states.view([rows, width, heads, hidden / heads]).transpose(1, 2);
-        let (query, key) = (split(self.query.forward(states)), split(self.key.forward(states)));
-        let value = split(self.value.forward(states));
-        let context = attend(&query, &key, &value, mask, dropout.as_deref_mut());
-        // [batch, tokens, hidden]
-        let context = context.transpose(1, 2).reshape([rows, width, hidden]);
+        let projected = [&self.query, &self.key, &self.value].map(|linear| linear.forward(states));
+        let context = layout.attend(projected, config.num_attention_heads, dropout.as_deref_mut());
         let attended = drop(self.attention_output.forward(&context), &mut dropout);
         let states = self.attention_norm.forward(&add(attended, states));
         let wide = config.hidden_act.apply(self.intermediate.forward(&states));
         let narrow = drop(self.output.forward(&wide), &mut dropout);
         self.output_norm.forward(&add(narrow, &states))
+    }
+}
+
+/// How the tokens of a batch lie in the matrix of its states, `[places, hidden]`.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Rows of the batch, and the width of the longest.
+    size: [i64; 2],
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// All as wide as the longest, for which every tensor operation serves.
+    Padded {
+        /// As [`attention_mask`] makes it.
+        mask: Option<Tensor>,
+    },
+    /// One after another, each by its places, for [`attention`]; then places that stand for nothing. oneDNN compiles a
+    /// product for each number of places and keeps it, a quarter of a megabyte each, so that few numbers should recur.
+    Packed { rows: Vec<Range<usize>>, places: usize },
+}
+
+/// The places of packed rows are a multiple of this.
+const PLACES_STEP: usize = 16;
+
+impl Layout {
+    fn padded(batch: &Batch, kind: Kind, device: Device) -> Self {
+        let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
+        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Padded { mask } }
+    }
+
+    fn packed(batch: &Batch) -> Self {
+        let ends = batch.rows.iter().scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        });
+        let rows = ends.zip(&batch.rows).map(|(end, row)| end - row.len()..end).collect();
+        let places = batch.tokens().next_multiple_of(PLACES_STEP);
+        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Packed { rows, places } }
+    }
+
+    /// A number for each token, which its place in its row and its id are known of, and `fill` where there is none:
+    /// `[places] i64`.
+    fn numbers(&self, batch: &Batch, fill: i64, number: impl Fn(usize, u32) -> i64) -> Tensor {
+        let mut all = Vec::new();
+        for (at, row) in batch.rows.iter().enumerate() {
+            all.extend(row.iter().enumerate().map(|(at, &id)| number(at, id)));
+            if let Rows::Padded { .. } = self.rows {
+                all.resize((at + 1) * batch.width(), fill);
+            }
+        }
+        if let Rows::Packed { places, .. } = self.rows {
+            all.resize(places, fill);
+        }
+        Tensor::from_slice(&all)
+    }
+
+    /// Attention within the rows, of `[places, hidden]`.
+    fn attend(&self, [query, key, value]: [Tensor; 3], heads: i64, dropout: Option<&mut Dropout>) -> Tensor {
+        match &self.rows {
+            Rows::Packed { rows, .. } => attention::attend(&query, &key, &value, rows, heads),
+            Rows::Padded { mask } => {
+                let [rows, width] = self.size;
+                // [batch, heads, tokens, head]
+                let split = |states: Tensor| states.view([rows, width, heads, -1]).transpose(1, 2);
+                let context = attend(&split(query), &split(key), &split(value), mask.as_ref(), dropout);
+                context.transpose(1, 2).reshape([rows * width, -1])
+            }
+        }
+    }
+
+    /// `[batch, tokens, hidden]` of `[places, hidden]`; what stands at padding is without meaning.
+    pub(crate) fn tokens(&self, states: &Tensor) -> Tensor {
+        let [count, width] = self.size;
+        match &self.rows {
+            Rows::Padded { .. } => states.view([count, width, -1]),
+            Rows::Packed { rows, places } => {
+                let last = *places as i64 - 1;
+                let starts = rows.iter().map(|row| row.start as i64);
+                let places: Vec<i64> =
+                    starts.flat_map(|start| (start..start + width).map(|place| place.min(last))).collect();
+                states.index_select(0, &Tensor::from_slice(&places)).view([count, width, -1])
+            }
+        }
     }
 }
 
@@ -202,36 +281,46 @@ impl Bert {
     /// positions: cutting a text into windows is the caller's affair.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut Dropout>) -> Tensor {
         let device = self.word_embeddings.device();
-        let (rows, width) = (batch.rows.len() as i64, batch.width() as i64);
+        let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
+        let layout = match dropout {
+            None if self.packs_rows() => Layout::packed(batch),
+            _ => Layout::padded(batch, kind, device),
+        };
 
-        // [batch, tokens]
-        let input_ids = padded(batch, self.config.pad_token_id).view([rows, width]).to_device(device);
-        let mut words = Tensor::embedding(&self.word_embeddings, &input_ids, -1, false, false);
+        let ids = layout.numbers(batch, self.config.pad_token_id, |_, id| i64::from(id)).to_device(device);
+        let first = self.config.first_position();
+        let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
+        // [places, embedding]
+        let mut words = Tensor::embedding(&self.word_embeddings, &ids, -1, false, false);
         if let Some(dropout) = dropout.as_deref() {
             words = dropout.embeddings(words);
         }
-        let mut embeddings = words + self.position_embeddings.narrow(0, self.config.first_position(), width);
+        let mut embeddings = words + Tensor::embedding(&self.position_embeddings, &positions, -1, false, false);
         if let Some(segments) = &self.token_type_embeddings {
             embeddings += segments.select(0, 0);
         }
-        // [batch, tokens, hidden]
+        // [places, hidden]
         let mut states = self.embeddings_norm.forward(&embeddings).to_kind(kind);
         states = drop(states, &mut dropout);
         if let Some(project) = &self.embeddings_project {
             states = project.forward(&states);
         }
-
-        let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
         match dropout {
-            Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, mask, dropout),
+            Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, layout, dropout),
             mut dropout => {
                 for layer in &self.layers {
-                    states = layer.forward(&states, mask.as_ref(), &self.config, dropout.as_deref_mut());
+                    states = layer.forward(&states, &layout, &self.config, dropout.as_deref_mut());
                 }
-                states
+                layout.tokens(&states)
             }
         }
+    }
+
+    /// Whether rows can lie without padding: in prediction with packed weights.
+    fn packs_rows(&self) -> bool {
+        let head = self.config.hidden_size / self.config.num_attention_heads;
+        self.layers.first().is_some_and(|layer| onednn::is_packed(&layer.query.weight)) && attention::is_available(head)
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {
@@ -256,7 +345,7 @@ const SHORT: i64 = 128;
 /// Scaled dot-product attention over `[batch, heads, tokens, head]`.
 ///
 /// libtorch's fused kernel serves everywhere but on the CPU in half precision, in training and on short rows, and with
-/// attention dropout there. Its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290
+/// attention dropout there. (Prediction in bf16 has [`attention`] where it can.) Its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290
 /// tokens, 12 heads of 32), on sentences its forward pass takes a quarter of all time, and its dropout draws from a slow
 /// generator.
 fn attend(
@@ -309,18 +398,6 @@ fn plain_attention(
 fn add(mut states: Tensor, residual: &Tensor) -> Tensor {
     states += residual;
     states
-}
-
-/// The rows one after another, filled up to the batch's width with `pad`: `[batch * tokens] i64`.
-fn padded(batch: &Batch, pad: i64) -> Tensor {
-    let width = batch.width();
-    let mut ids = vec![pad; batch.rows.len() * width];
-    for (row, slots) in batch.rows.iter().zip(ids.chunks_mut(width.max(1))) {
-        for (slot, &id) in slots.iter_mut().zip(row) {
-            *slot = i64::from(id);
-        }
-    }
-    Tensor::from_slice(&ids)
 }
 
 /// What is added to attention scores, `[batch, 1, 1, tokens]`: 0 on tokens, minus infinity on padding; `None`

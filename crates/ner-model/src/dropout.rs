@@ -72,10 +72,11 @@ impl Dropout {
         }
     }
 
-    /// Adds the [`perturbation`](Self::perturbation), where there is one, to the embeddings of words.
+    /// Adds the [`perturbation`](Self::perturbation), where there is one, to the embeddings of words,
+    /// `[batch * tokens, hidden]`.
     pub fn embeddings(&self, words: Tensor) -> Tensor {
         match &self.perturbation {
-            Some(perturbation) => words + perturbation,
+            Some(perturbation) => perturbation.view_as(&words) + words,
             None => words,
         }
     }

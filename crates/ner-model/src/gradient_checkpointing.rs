@@ -4,6 +4,7 @@
 //! are computed without a graph first and once more when their gradients are due, one layer at a time. Source: Chen et
 //! al. (2016), "Training deep nets with sublinear memory cost", with each layer a segment.
 
+use crate::bert::Layout;
 use crate::dropout::Mark;
 use crate::{Bert, Dropout};
 use tch::{Kind, Tensor};
@@ -13,7 +14,7 @@ use tch::{Kind, Tensor};
 pub(crate) struct Tape {
     /// What goes into the first layer, with its graph.
     embeddings: Tensor,
-    mask: Option<Tensor>,
+    layout: Layout,
     /// Of each layer: what goes into it, and where its dropout begins.
     layers: Vec<(Tensor, Mark)>,
     /// What came out of the last.
@@ -22,23 +23,19 @@ pub(crate) struct Tape {
 
 impl Bert {
     /// As the layers one after another; the result's graph begins with itself, and the rest is on the tape.
-    pub(crate) fn forward_keeping_inputs(
-        &self,
-        embeddings: Tensor,
-        mask: Option<Tensor>,
-        dropout: &mut Dropout,
-    ) -> Tensor {
+    pub(crate) fn forward_keeping_inputs(&self, embeddings: Tensor, layout: Layout, dropout: &mut Dropout) -> Tensor {
         let mut layers = Vec::new();
         let mut states = embeddings.detach();
         for layer in self.layers() {
             let mark = dropout.mark(states.device());
-            let next = tch::no_grad(|| layer.forward(&states, mask.as_ref(), self.config(), Some(&mut *dropout)));
+            let next = tch::no_grad(|| layer.forward(&states, &layout, self.config(), Some(&mut *dropout)));
             layers.push((states.set_requires_grad(true), mark));
             states = next;
         }
         let top = states.set_requires_grad(true);
-        dropout.tape = Some(Tape { embeddings, mask, layers, top: top.shallow_clone() });
-        top
+        let tokens = layout.tokens(&top);
+        dropout.tape = Some(Tape { embeddings, layout, layers, top });
+        tokens
     }
 
     /// Gradients of `loss`, which was computed from what is on the tape, by each of `leaves`.
@@ -49,13 +46,13 @@ impl Bert {
         tape: Tape,
         dropout: &mut Dropout,
     ) -> Vec<Tensor> {
-        let Tape { embeddings, mask, layers, top } = tape;
+        let Tape { embeddings, layout, layers, top } = tape;
         let mut sums = Sums(leaves.iter().map(|_| None).collect());
         let mut upstream = sums.add(loss, leaves, Some(&top));
         for (layer, (input, mark)) in self.layers().iter().zip(layers).rev() {
             let Some(gradient) = upstream else { break };
             dropout.replay(mark);
-            let output = layer.forward(&input, mask.as_ref(), self.config(), Some(&mut *dropout));
+            let output = layer.forward(&input, &layout, self.config(), Some(&mut *dropout));
             upstream = sums.add(&along(&output, &gradient), leaves, Some(&input));
         }
         if let Some(gradient) = upstream.filter(|_| embeddings.requires_grad()) {

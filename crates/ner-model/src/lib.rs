@@ -4,6 +4,7 @@
 //! loops or of the network.
 
 mod activation;
+mod attention;
 mod bert;
 pub mod checkpoint;
 mod classifier;

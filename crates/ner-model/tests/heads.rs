@@ -4,8 +4,8 @@
 
 use ner_data::{FoundSpan, LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Answers, Batch, Classifier, Dropout, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets, decisions,
-    load_encoder,
+    Answers, Batch, BertConfig, Classifier, Dropout, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets,
+    decisions, load_encoder,
 };
 use std::path::Path;
 use std::sync::Mutex;
@@ -29,6 +29,11 @@ fn labels(head: Head) -> LabelSet {
 }
 
 fn model(head: Head) -> Classifier {
+    let (config, parameters) = parameters(head);
+    Classifier::new(&config, &parameters, head).unwrap()
+}
+
+fn parameters(head: Head) -> (BertConfig, Parameters) {
     // libtorch's generator, which new weights are drawn from, is one for all threads of a test.
     static DRAWING: Mutex<()> = Mutex::new(());
     let _drawing = DRAWING.lock().unwrap();
@@ -44,7 +49,7 @@ fn model(head: Head) -> Classifier {
         };
         (name.to_owned(), tensor)
     };
-    Classifier::new(&model.config, &Parameters::new(model.parameters.iter().map(larger).collect()), head).unwrap()
+    (model.config.clone(), Parameters::new(model.parameters.iter().map(larger).collect()))
 }
 
 /// Three rows of which the second is shorter; words of one to three pieces between two special tokens.
@@ -166,5 +171,33 @@ fn a_type_by_itself_is_a_softmax_against_outside() {
         let own: Vec<f32> = Vec::try_from(logits.get(row).get(word * 2 + of_type)).unwrap();
         let expected: Vec<f32> = (0..2).map(|at| scores.double_value(&[row, word, of_type * 2 + at]) as f32).collect();
         assert_eq!(own, [[0.0].as_slice(), &expected].concat());
+    }
+}
+
+/// Rows without padding are the fast path of prediction; plain weights in the same kind are its slow twin.
+#[test]
+#[expect(clippy::print_stderr, reason = "what is skipped is said")]
+fn packed_rows_give_what_padded_ones_do() {
+    let (batch, words) = rows();
+    for head in HEADS {
+        let (mut config, parameters) = parameters(head);
+        // Heads of 16: of fewer numbers the fast path has none.
+        config.num_attention_heads = 2;
+        let plain = no_grad(|| parameters.for_computing(Device::Cpu, Kind::BFloat16));
+        let packed = no_grad(|| plain.packed());
+        if !packed.get("bert.encoder.layer.0.attention.self.query.weight").unwrap().is_mkldnn() {
+            eprintln!("SKIPPED: no packed weights on this CPU");
+            return;
+        }
+        let answers = |parameters: &Parameters| {
+            Classifier::new(&config, parameters, head).unwrap().answers(&batch, &words, Kind::BFloat16, None)
+        };
+        let (packed, plain) = (answers(&packed), answers(&plain));
+        for row in 0..batch.rows.len() {
+            let tokens = batch.rows[row].len();
+            let (packed, plain) = (numbers(&packed, row, tokens), numbers(&plain, row, tokens));
+            let gap = largest_gap(&packed, &plain);
+            assert!(!plain.is_empty() && gap < 0.05, "{head:?}, row {row}: {gap}");
+        }
     }
 }
