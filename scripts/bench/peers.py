@@ -2,13 +2,14 @@
 """medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
 
     python peers.py --medner PROGRAM [--encoder FOLDER] --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
-                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json]
+                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json] [--readme README.md]
 
 Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
 the corpus, train.tsv and test.tsv, which are nearly the same) and annotates the 500 test abstracts.
 Every round runs each side once, in a process of its own; a ratio is of two runs of one round, and what is printed is the
 median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
-its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone.
+its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone. The table
+goes into the README where all was measured, between the lines of its markers.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COPIES = 4
+TRAINING_DOCUMENTS = 500
 
 
 def run(command, where=None):
@@ -78,15 +80,17 @@ class Bench:
         epochs = [line for line in epochs if line["kind"] == "epoch"]
         scores = json.loads((folder / "scores.json").read_text())
         self.model = folder / "model"
+        record = json.loads((folder / "run.json").read_text())
         return {"seconds": sum(line["train_ms"] for line in epochs) / 1e3, "tokens": sum(line["tokens"] for line in epochs),
-                "f1": scores["test"]["overall"]["f1"], "peak_gb": peak}
+                "f1": scores["test"]["overall"]["f1"], "peak_gb": peak,
+                "prepare_seconds": record["prepare_ms"] / 1e3, "prepared": sum(record["corpus"]["documents"].values())}
 
     def peer_train(self):
         out = self.work / "peer.conll"
         found = peer("train", self.args.encoder, self.train, self.test, out, "--epochs", self.args.epochs)
         scores, _, _ = self.medner("score", "--gold", self.test, "--predicted", out, "--mode", "strict", "--scheme", "iob2",
                                    "--format", "json")
-        return {**found, "f1": find(json.loads(scores), "f1")}
+        return {**found, "f1": find(json.loads(scores), "f1"), "prepared": TRAINING_DOCUMENTS}
 
     def medner_annotate(self, precision):
         out = self.work / "found.jsonl"
@@ -132,6 +136,13 @@ def find(value, key):
     return None
 
 
+def write_between(page, mark, text):
+    """Puts a text between the lines of a page that mark its place."""
+    begin, end = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    page.write_text(before + begin + text + end + rest.split(end, 1)[1], encoding="utf-8")
+
+
 def ratio(pairs):
     """Median, least and greatest of ours over theirs."""
     ratios = sorted(ours / theirs for ours, theirs in pairs)
@@ -147,16 +158,18 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--readme", type=Path)
     parser.add_argument("--only", choices=["train", "annotate"])
     args = parser.parse_args()
     args.encoder = args.encoder or packaged_encoder()
     rows, rounds = [], {}
 
-    def row(what, ours, theirs, speed, unit):
-        speeds = ratio([(speed(a), speed(b)) for a, b in zip(rounds[ours], rounds[theirs])])
-        memory = ratio([(a["peak_gb"], b["peak_gb"]) for a, b in zip(rounds[ours], rounds[theirs])])
+    def row(what, ours, theirs, speed, unit, memory=True):
+        pairs = list(zip(rounds[ours], rounds[theirs]))
+        memory = ratio([(a["peak_gb"], b["peak_gb"]) for a, b in pairs]) if memory else None
         rows.append({"what": what, "unit": unit, "medner": statistics.median(map(speed, rounds[ours])),
-                     "peer": statistics.median(map(speed, rounds[theirs])), "ratio": speeds, "memory": memory})
+                     "peer": statistics.median(map(speed, rounds[theirs])),
+                     "ratio": ratio([(speed(a), speed(b)) for a, b in pairs]), "memory": memory})
 
     with tempfile.TemporaryDirectory(prefix="medner-bench-") as work:
         bench = Bench(args, Path(work))
@@ -164,6 +177,7 @@ def main():
         work = {
             "medner training": bench.medner_train,
             "transformers training": bench.peer_train,
+            "transformers tokenisation": lambda: peer("tokenise", args.encoder, bench.documents),
             "medner annotation": lambda: bench.medner_annotate("auto"),
             "transformers pipeline": lambda: peer("annotate", "pipeline", bench.model, bench.documents),
             "transformers bf16": lambda: peer("annotate", "batched", bench.model, bench.documents),
@@ -172,9 +186,10 @@ def main():
             "transformers start": lambda: peer("first", bench.model, "Aspirin relieved the fever of a patient with hepatitis."),
         }
         if args.only == "train":
-            work = {name: work[name] for name in list(work)[:2]}
+            work = {name: work[name] for name in list(work)[:3]}
         elif args.only == "annotate":
             work.pop("transformers training")
+            work.pop("transformers tokenisation")
         for number in range(args.repeats):
             for name, measure in work.items():
                 if name == "medner training" and args.only == "annotate" and number > 0:
@@ -185,8 +200,13 @@ def main():
 
         per_token = lambda found: found["tokens"] / found["seconds"]
         per_document = lambda found: found["documents"] / found["seconds"]
+        per_prepared = lambda found: found.get("prepared", found.get("documents")) / found.get("prepare_seconds", found["seconds"])
         if args.only != "annotate":
             row("training beside transformers, bf16, batches of like length", "medner training", "transformers training", per_token, "tokens/s")
+            row("reading, encoding and aligning a corpus beside tokenisation alone, sentence by sentence", "medner training",
+                "transformers training", per_prepared, "documents/s", memory=False)
+            row("the same beside tokenisation alone, a split at once", "medner training", "transformers tokenisation",
+                per_prepared, "documents/s", memory=False)
         checks = {}
         if args.only != "train":
             for name in ["transformers pipeline", "transformers bf16", "ONNX Runtime int8"]:
@@ -201,18 +221,35 @@ def main():
             checks["test F1, medner"] = rounds["medner training"][0]["f1"]
             checks["test F1, transformers"] = rounds["transformers training"][0]["f1"]
 
-    print("| what | medner | peer | ratio (least–greatest) | memory, ratio |\n|---|---|---|---|---|")
-    for found in rows:
-        speeds, memory = found["ratio"], found["memory"]
-        print(f"| {found['what']} | {found['medner']:.4g} {found['unit']} | {found['peer']:.4g} | "
-              f"{speeds['median']:.2f} ({speeds['least']:.2f}–{speeds['greatest']:.2f}) | {memory['median']:.2f} |")
+    def table_row(found):
+        speeds, unit = found["ratio"], found["unit"]
+        memory = f"{found['memory']['median']:.2f}" if found["memory"] else "–"
+        spread = f"{speeds['median']:.1f} ({speeds['least']:.1f}–{speeds['greatest']:.1f})"
+        # Of a start the seconds, as people count them.
+        ours, theirs = (f"{1 / speed:.2f} s" if unit == "1/s" else f"{speed:,.4g} {unit}" for speed in (found["medner"], found["peer"]))
+        return f"| {found['what']} | {ours} | {theirs} | {spread} | {memory} |"
+
+    head = ["| what | medner | peer | times as fast (least–greatest) | memory |", "|---|---|---|---|---|"]
+    table = "\n".join(head + [table_row(found) for found in rows])
+    print(table)
+    if args.readme and args.only is None:
+        write_between(args.readme, "peers", table)
     for name, value in checks.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
+    faults = [what for what, (ours, theirs, bound) in {
+        "training tokens differ": (checks.get("training tokens, medner", 0), checks.get("training tokens, transformers", 0), 0.01),
+        "F1 in bf16 is not that of fp32": (checks.get("annotation F1, auto", 0), checks.get("annotation F1, fp32", 0), 0.0025),
+    }.items() if abs(ours - theirs) > bound * theirs]
+    if checks.get("test F1, medner", 0) < checks.get("test F1, transformers", 0) - 0.01:
+        faults.append("medner's F1 is a point below that of transformers")
     if args.out:
         machine = {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0)),
                    "python": platform.python_version()}
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"machine": machine, "rows": rows, "checks": checks, "rounds": rounds}, indent=1) + "\n")
+        args.out.write_text(json.dumps({"machine": machine, "rows": rows, "checks": checks, "faults": faults,
+                                        "rounds": rounds}, indent=1) + "\n")
+    if faults:
+        sys.exit(f"NOT THE SAME WORK: {'; '.join(faults)}")
 
 
 if __name__ == "__main__":

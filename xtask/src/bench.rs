@@ -86,7 +86,8 @@ fn peers(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     let mut command = Command::new(&interpreter);
     command.arg(scripts.join("peers.py")).arg("--medner").arg(repo.medner());
     command.arg("--corpus").arg(corpora.join("bc5cdr")).arg("--sentences").arg(corpora.join("bc5cdr-iob"));
-    command.arg("--out").arg(repo.root.join("experiments/bench/peers.json")).args(arguments);
+    command.arg("--out").arg(repo.root.join("experiments/bench/peers.json"));
+    command.arg("--readme").arg(repo.root.join("README.md")).args(arguments);
     Ok(exit_code(command.status().context("cannot run Python")?))
 }
 

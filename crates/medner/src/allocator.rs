@@ -11,7 +11,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[unsafe(export_name = "malloc_conf")]
 #[allow(non_upper_case_globals, reason = "jemalloc's name")]
 pub static malloc_conf: Option<&'static std::ffi::c_char> = {
-    const OPTIONS: &std::ffi::CStr = c"narenas:2,dirty_decay_ms:-1,muzzy_decay_ms:-1";
+    const OPTIONS: &std::ffi::CStr = c"dirty_decay_ms:-1,muzzy_decay_ms:-1";
     // SAFETY: a C string has at least its closing zero, so its first byte can be borrowed.
     Some(unsafe { &*OPTIONS.as_ptr() })
 };

@@ -10,8 +10,7 @@ use ner_runs::RunFolder;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::ptr::null_mut;
-use tracing::{debug, info};
+use tracing::info;
 
 /// Which models, and how they compute.
 #[derive(clap::Args, Clone, Debug)]
@@ -81,18 +80,8 @@ impl ModelArgs {
             let is_there = models.iter().any(|model| model.name == *name) || self.models.contains(name);
             ensure!(is_there, "{}: no model is called {name}", table.path.display());
         }
-        give_memory_back();
         Ok((Annotator::new(models), found))
     }
-}
-
-/// Returns the memory that is free to the system, which the allocator does not do by itself (`allocator.rs` says why):
-/// loading a model takes twice what the model does, in large pieces that annotation has no use for.
-fn give_memory_back() {
-    let every_arena = c"arena.4096.purge";
-    // SAFETY: the name is one that jemalloc documents (4096 is `MALLCTL_ARENAS_ALL`); it neither takes nor gives a value.
-    let code = unsafe { tikv_jemalloc_sys::mallctl(every_arena.as_ptr(), null_mut(), null_mut(), null_mut(), 0) };
-    debug!("memory returned to the system: code {code}");
 }
 
 impl Located {
@@ -128,19 +117,6 @@ impl ModelArgs {
 /// Where there is none.
 pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
     Ok(locate(wanted, runs)?.folder)
-}
-
-/// oneDNN's variable for the number of kernels that it keeps.
-const KERNELS: &str = "ONEDNN_PRIMITIVE_CACHE_CAPACITY";
-
-/// Has oneDNN keep fewer of the kernels that it compiles for each size of a product in bf16: the batches of a server have
-/// ever other sizes, each size takes about a megabyte, and its own bound is 1024. It takes 6 % of the speed of a
-/// collection, for which it is not called. To be called before the first thread is started.
-pub fn bound_kernels() {
-    if std::env::var_os(KERNELS).is_none() {
-        // SAFETY: no thread was started yet that could read the environment meanwhile.
-        unsafe { std::env::set_var(KERNELS, "256") };
-    }
 }
 
 /// Finds a model by what people call it.

@@ -143,6 +143,9 @@ pub struct RunRecord {
     /// The machine; none in records of earlier versions.
     #[serde(default)]
     pub hardware: Option<HardwareRecord>,
+    /// Milliseconds that reading, encoding and aligning all splits took; none in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_ms: Option<f64>,
     /// When it began, UTC.
     pub started_at: String,
     /// When it was resumed, UTC.

@@ -1,7 +1,7 @@
 //! `medner serve`: models behind HTTP, and the page.
 
 use crate::interrupt;
-use crate::models::{self, ModelArgs};
+use crate::models::ModelArgs;
 use crate::stdout::stdout;
 use anyhow::{Context, Result};
 use ner_serve::{Limits, Options, ServeError, Server};
@@ -119,7 +119,6 @@ pub fn run(args: &Args) -> Result<()> {
     let options = Options { limits, ..args.listen.options()? };
     // Before the models are loaded, which takes a while.
     options.check(address).map_err(explained)?;
-    models::bound_kernels();
     let server = Server::bind(args.models.load()?.0, address, options).map_err(explained)?;
     let stopper = server.stopper();
     interrupt::on_stop("finishing what was accepted", move || stopper.stop())?;

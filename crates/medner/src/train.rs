@@ -25,7 +25,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tch::{Device, Kind};
 use tracing::{info, warn};
 
@@ -276,6 +276,8 @@ pub struct Prepared {
     pub encoder: TextEncoder,
     pub device: Device,
     pub kind: Kind,
+    /// What reading the corpus took.
+    pub reading_time: Duration,
 }
 
 impl Prepared {
@@ -286,7 +288,9 @@ impl Prepared {
     pub fn of(plan: &mut Plan) -> Result<Self> {
         let device = find_device(&plan.device)?;
         let kind = plan.recipe.precision.resolve(device)?;
+        let begin = Instant::now();
         let corpus = corpus::load(&plan.dataset, &plan.place())?;
+        let reading_time = begin.elapsed();
         corpus.check_faults(Faults { lenient: plan.lenient })?;
         let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
         let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
@@ -308,7 +312,7 @@ impl Prepared {
             categories: corpus.description.categories.clone(),
         };
         let encoder = TextEncoder::from_folder(&files.dir, reading.window)?;
-        Ok(Self { corpus, files, labels, pretrained, reading, encoder, device, kind })
+        Ok(Self { corpus, files, labels, pretrained, reading, encoder, device, kind, reading_time })
     }
 }
 
@@ -325,9 +329,11 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         }
     };
     let name = corpus::name_of(&plan.dataset)?;
-    let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind } = Prepared::of(&mut plan)?;
+    let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind, reading_time } =
+        Prepared::of(&mut plan)?;
     let Pretrained { config, config_json, parameters, unexpected } = pretrained;
 
+    let begin = Instant::now();
     let split = |split: Split| EncodedSplit::of(&encoder, &corpus, split);
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
     if !corpus.parts.is_empty() {
@@ -362,6 +368,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     }
     let misfits = count_misfits([&train, &dev, &test], &labels, plan.recipe.head());
     report_misfits(&misfits);
+    let prepare_ms = (reading_time + begin.elapsed()).as_secs_f64() * 1e3;
     let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
     drop(parameters);
 
@@ -397,6 +404,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
                 corpus: corpus_record,
                 code: CodeRecord::of_this_process(),
                 hardware: Some(HardwareRecord::of_this_machine()),
+                prepare_ms: Some(prepare_ms),
                 started_at: now(),
                 resumed_at: Vec::new(),
                 finished_at: None,

@@ -33,7 +33,8 @@ fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("forward pass");
     group.throughput(Throughput::Elements(batch.tokens() as u64)).sample_size(20);
     for (name, kind) in [("fp32, tokens", Kind::Float), ("bf16, tokens", Kind::BFloat16)] {
-        let model = Bert::new(&config, &parameters.for_computing(Device::Cpu, kind)).expect("all parameters");
+        let parameters = no_grad(|| parameters.for_computing(Device::Cpu, kind).packed());
+        let model = Bert::new(&config, &parameters).expect("all parameters");
         group.bench_function(name, |bencher| {
             bencher.iter(|| no_grad(|| model.forward(black_box(&batch), kind, None)));
         });
@@ -54,7 +55,8 @@ fn answers(criterion: &mut Criterion) {
         ("multilabel", Head::Multilabel { scheme: TagScheme::Bio }),
     ];
     for (name, head) in heads {
-        let parameters = random_model::parameters(&config, head, &labels).for_computing(Device::Cpu, kind);
+        let parameters = random_model::parameters(&config, head, &labels);
+        let parameters = no_grad(|| parameters.for_computing(Device::Cpu, kind).packed());
         let model = Classifier::new(&config, &parameters, head).expect("all parameters");
         group.bench_function(format!("{name}, tokens"), |bencher| {
             bencher.iter(|| model.answers(black_box(&batch), &words, kind, None));

@@ -27,7 +27,7 @@ pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, rows: &[Range<usize>
     let (queries, keys, values) = (halves(query), halves(key), halves(value));
     let out = halves_mut(&mut context);
     let mut scratch = avx512::Scratch::default();
-    for row in rows {
+    for row in rows.iter().filter(|row| !row.is_empty()) {
         let states = row.start * hidden..row.end * hidden;
         let row = avx512::Row {
             queries: &queries[states.clone()],

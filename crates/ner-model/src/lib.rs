@@ -4,7 +4,7 @@
 //! loops or of the network.
 
 mod activation;
-mod attention;
+pub mod attention;
 mod bert;
 pub mod checkpoint;
 mod classifier;
@@ -16,7 +16,7 @@ mod error;
 mod family;
 mod gradient_checkpointing;
 mod multilabel_classifier;
-mod onednn;
+pub mod onednn;
 mod parameters;
 mod pretrained;
 mod raw;

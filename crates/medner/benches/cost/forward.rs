@@ -4,7 +4,7 @@
 use crate::machine::Machine;
 use crate::measure::{Effort, Spread, Task, side_by_side};
 use crate::model::{Shape, batch};
-use ner_model::{Bert, Dropout, Workers};
+use ner_model::{Activation, Bert, Dropout, Workers, attention, onednn};
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -65,8 +65,13 @@ impl Size {
     fn linear(self, inner: i64, columns: i64, count: usize) -> Task {
         let (states, weight) = (self.states(inner), self.random(&[columns, inner], self.kind));
         let bias = self.random(&[columns], Kind::Float);
+        let packed = if self.training { None } else { onednn::pack(&weight) };
         self.task(move || {
-            let one = || states.linear(&weight, Some(&bias.to_kind(self.kind)));
+            let bias = bias.to_kind(self.kind);
+            let one = || match &packed {
+                Some(packed) => onednn::linear(&states, packed, &bias),
+                None => states.linear(&weight, Some(&bias)),
+            };
             (1..count).for_each(|_| drop(one()));
             one()
         })
@@ -77,6 +82,12 @@ impl Size {
         let head = hidden / heads;
         let (query, key, value) = (self.states(hidden), self.states(hidden), self.states(hidden));
         let plain = kind != Kind::Float && (training || width <= SHORT);
+        if kind == Kind::BFloat16 && !training && attention::is_available(head) {
+            let row = |at: i64| (at * width) as usize..((at + 1) * width) as usize;
+            let each: Vec<_> = (0..rows).map(row).collect();
+            let [query, key, value] = [query, key, value].map(|states| states.view([rows * width, hidden]));
+            return self.task(move || attention::attend(&query, &key, &value, &each, heads));
+        }
         self.task(move || {
             let split = |states: &Tensor| states.view([rows, width, heads, head]).transpose(1, 2);
             let (query, key, value) = (split(&query), split(&key), split(&value));
@@ -174,7 +185,11 @@ impl ForwardPass {
                 copies(2.0 * all * wide),
                 Box::new(move || {
                     let states = size.states(size.wide);
-                    size.task(move || states.gelu("none"))
+                    // Prediction does it in place, which cannot be repeated.
+                    let gelu = move || {
+                        if training { Activation::Gelu.apply(states.shallow_clone()) } else { states.gelu("none") }
+                    };
+                    size.task(gelu)
                 }),
             ),
             (
@@ -218,7 +233,11 @@ fn whole(
     training: bool,
 ) -> anyhow::Result<Spread> {
     let parameters = shape.parameters(recipe).for_computing(Device::Cpu, kind);
-    let parameters = parameters.requiring_gradients(|name| training && recipe.trains(name));
+    let parameters = if training {
+        parameters.requiring_gradients(|name| recipe.trains(name))
+    } else {
+        no_grad(|| parameters.packed())
+    };
     let config = shape.config();
     // All parameters are there: the shape made them.
     let encoders = (0..workers.count()).map(|_| Bert::new(&config, &parameters)).collect::<Result<Vec<_>, _>>()?;

@@ -8,7 +8,7 @@ use ner_model::{Batch, Bert, Classifier, Dropout, LossOptions, Parameters, Targe
 use ner_train::{AdamW, Average, Recipe, Trainer};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 
 /// How often a token goes through the encoder forward in a step, a backward pass counted as two.
 pub fn passes(recipe: &Recipe) -> f64 {
@@ -43,7 +43,9 @@ pub fn prediction(
     (rows, tokens): (usize, usize),
     kind: Kind,
 ) -> anyhow::Result<Spread> {
-    let (config, parameters) = (shape.config(), shape.parameters(recipe).for_computing(Device::Cpu, kind));
+    let config = shape.config();
+    // As `Tagger` has them.
+    let parameters = no_grad(|| shape.parameters(recipe).for_computing(Device::Cpu, kind).packed());
     let models = (0..workers.count()).map(|_| Classifier::new(&config, &parameters, recipe.head()));
     let models = std::cell::RefCell::new(models.collect::<Result<Vec<_>, _>>()?);
     side_by_side(workers, effort, || {

@@ -215,7 +215,8 @@ impl<'a> Bench<'a> {
             thresholds_from: None,
             recipe,
         };
-        let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind } = Prepared::of(&mut plan)?;
+        let Prepared { corpus, files, labels, pretrained, reading, encoder, device, kind, .. } =
+            Prepared::of(&mut plan)?;
         let documents = &corpus.splits.train.documents;
         let encoded = encoder.encode(documents)?;
         let data = TrainingSet::new(&encoder, documents, &encoded, &labels, plan.recipe.head());
