@@ -96,7 +96,7 @@ def main():
         ours = {}
         for line in output.splitlines():
             document = json.loads(line)
-            ours[document["id"]] = {(span["start"], span["end"], span["label"]) for span in document["spans"]}
+            ours[document["id"]] = {(mention["start"], mention["end"], mention["type"]) for mention in document["mentions"]}
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32).eval()

@@ -2,35 +2,13 @@
 //!
 //! stdout is data, stderr is for people. The exit code is 0, 1 for an error, 2 for a command line that makes no sense.
 
-mod active;
 mod allocator;
-mod annotate;
-mod convert;
-mod corpus;
-mod data;
-mod detail;
-mod doctor;
-mod eval;
-mod experiment;
-mod formats;
-mod interrupt;
-mod models;
-mod predict;
-mod progress;
-mod report;
-mod run_record;
-mod runs;
-mod score;
-mod score_table;
-mod seeds;
-mod serve;
-mod stdout;
-mod sweep;
-mod sync;
-mod threshold;
-mod tracking;
-mod train;
+mod args;
+mod commands;
+mod terminal;
 
+use crate::commands::{active, annotate, convert, data, doctor, eval, runs, score, serve, sweep, train};
+use crate::terminal::stdout;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -128,16 +106,20 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 11] = [
+    const OURS: [&str; 15] = [
         "medner",
         "ner_active",
         "ner_annotate",
         "ner_data",
+        "ner_document",
         "ner_eval",
+        "ner_experiment",
+        "ner_files",
         "ner_hub",
         "ner_model",
         "ner_runs",
         "ner_serve",
+        "ner_text",
         "ner_track",
         "ner_train",
     ];

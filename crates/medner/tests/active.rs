@@ -115,7 +115,7 @@ fn corpus(path: &Path, name: &str, documents: usize) {
 fn correct(text: &str, spans: &[(usize, usize, String)]) -> Vec<(usize, usize, String)> {
     let mut spans: Vec<_> = spans.iter().skip(1).cloned().collect();
     let length = text.chars().take_while(|char| !char.is_whitespace()).count();
-    let new = (0, length, "Finding".to_owned());
+    let new = (0, length, "MergedMention".to_owned());
     if !spans.contains(&new) {
         spans.push(new);
     }

@@ -1,14 +1,14 @@
 //! How far several models, or several passes of one model under dropout, are from agreeing. Larger is further.
 
-use crate::Opinion;
-use crate::opinion::likeliest;
+use crate::Posterior;
+use crate::posterior::likeliest;
 use crate::uncertainty::entropy_of;
 use std::collections::BTreeMap;
 
 /// Mean entropy by word of the votes, in nats: each member votes for its likeliest answer (Dagan and Engelson 1995,
 /// "Committee-based sampling for training probabilistic classifiers"). Of a head that scores spans (transferred): the
 /// members vote on every span that one of them finds possible.
-pub fn vote_entropy(members: &[Opinion]) -> f64 {
+pub fn vote_entropy(members: &[Posterior]) -> f64 {
     over_decisions(members, |decision| {
         let mut votes = vec![0.0; decision[0].len()];
         for member in decision {
@@ -24,7 +24,7 @@ pub fn vote_entropy(members: &[Opinion]) -> f64 {
 /// With models as members this is the mean Kullback-Leibler divergence to the consensus (McCallum and Nigam 1998,
 /// "Employing EM and pool-based active learning for text classification"). With passes of one model under dropout it is
 /// BALD (Houlsby et al. 2011, equation 2; Gal et al. 2017, equation 4). They are one formula.
-pub fn divergence(members: &[Opinion]) -> f64 {
+pub fn divergence(members: &[Posterior]) -> f64 {
     over_decisions(members, |decision| {
         let count = decision.len() as f64;
         let mut mean = vec![0.0; decision[0].len()];
@@ -38,11 +38,11 @@ pub fn divergence(members: &[Opinion]) -> f64 {
 
 /// Sums `of` over the decisions, given what each member says of one, and divides by the words. Panics where the members
 /// are of different heads or words: they look at one part of one document.
-fn over_decisions(members: &[Opinion], mut of: impl FnMut(&[Vec<f64>]) -> f64) -> f64 {
+fn over_decisions(members: &[Posterior], mut of: impl FnMut(&[Vec<f64>]) -> f64) -> f64 {
     let Some(first) = members.first() else { return 0.0 };
     let mut sum = 0.0;
     match first {
-        Opinion::Words { .. } => {
+        Posterior::Words { .. } => {
             let mut decisions: Vec<Vec<Vec<f64>>> = Vec::new();
             for member in members {
                 let mut at = 0;
@@ -59,10 +59,10 @@ fn over_decisions(members: &[Opinion], mut of: impl FnMut(&[Vec<f64>]) -> f64) -
                 sum += of(&decision);
             }
         }
-        Opinion::Spans { .. } => {
+        Posterior::Spans { .. } => {
             let mut decisions: BTreeMap<(usize, usize, usize), Vec<f64>> = BTreeMap::new();
             for (at, member) in members.iter().enumerate() {
-                let Opinion::Spans { spans, .. } = member else { panic!("members have the same head") };
+                let Posterior::Spans { spans, .. } = member else { panic!("members have the same head") };
                 for span in spans {
                     let key = (span.words.start, span.words.end, span.entity_type);
                     decisions.entry(key).or_insert_with(|| vec![0.0; members.len()])[at] = f64::from(span.probability);
@@ -80,18 +80,18 @@ fn over_decisions(members: &[Opinion], mut of: impl FnMut(&[Vec<f64>]) -> f64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ner_data::FoundSpan;
+    use ner_text::ScoredEntity;
 
-    fn words(rows: &[[f32; 2]]) -> Opinion {
-        Opinion::Words { classes: 2, rows: rows.concat() }
+    fn words(rows: &[[f32; 2]]) -> Posterior {
+        Posterior::Words { classes: 2, rows: rows.concat() }
     }
 
-    fn spans(found: &[(usize, f32)]) -> Opinion {
-        let span = |&(at, probability): &(usize, f32)| FoundSpan { words: at..at + 1, entity_type: 0, probability };
-        Opinion::Spans { words: 2, types: 1, spans: found.iter().map(span).collect() }
+    fn spans(found: &[(usize, f32)]) -> Posterior {
+        let span = |&(at, probability): &(usize, f32)| ScoredEntity { words: at..at + 1, entity_type: 0, probability };
+        Posterior::Spans { words: 2, types: 1, spans: found.iter().map(span).collect() }
     }
 
-    fn check(members: &[Opinion], expected: [f64; 2]) {
+    fn check(members: &[Posterior], expected: [f64; 2]) {
         for (found, expected) in [vote_entropy(members), divergence(members)].into_iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} is not {expected}, of {members:?}");
         }

@@ -1,7 +1,7 @@
 //! Which sentences, or documents, to annotate next, and what choosing them saves.
 //!
-//! A model's [`Findings`](ner_data::Findings) become an [`Opinion`] of each unit of a pool; [`uncertainty`] makes scores
-//! of opinions, [`disagreement`] of the opinions of several models; [`Rows`] hold embeddings and [`diversity`] picks rows
+//! A model's [`ModelOutput`](ner_text::ModelOutput) become an [`Posterior`] of each unit of a pool; [`uncertainty`] makes scores
+//! of posteriors, [`disagreement`] of the posteriors of several models; [`Rows`] hold embeddings and [`diversity`] picks rows
 //! that are far from each other. A [`Selector`] does one of that for a [`Strategy`] until a [`Budget`] is spent. [`curve`]
 //! says what a learning curve is worth; [`correct`] is what people do with the batch. This crate knows documents and numbers; it knows nothing of libtorch, of files or
 //! of the command line.
@@ -11,14 +11,14 @@ pub mod correct;
 pub mod curve;
 pub mod disagreement;
 pub mod diversity;
-mod opinion;
+mod posterior;
 mod rows;
 mod selector;
 mod strategy;
 pub mod uncertainty;
 
 pub use budget::{Best, Budget, Cost, Unit};
-pub use opinion::{Opinion, Part, parts};
+pub use posterior::{DocumentPart, Posterior, parts};
 pub use rows::Rows;
 pub use selector::{Chosen, Offer, Selector};
 pub use strategy::Strategy;

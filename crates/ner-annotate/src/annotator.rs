@@ -1,10 +1,10 @@
-use crate::{Combination, Finding, merge};
-use ner_data::dataset::LabelMap;
-use ner_data::{
-    Document, Elected, EncodedDocument, Findings, TextEncoder, TokenizeError, mean_findings, mentions_from_findings,
-    vote,
-};
+use crate::{Combination, MergedMention, merge};
+use ner_document::Document;
+use ner_document::LabelMap;
 use ner_model::Recognizer;
+use ner_text::{
+    DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, decode_mentions, mean_output, vote,
+};
 
 /// A model by its name.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub struct Model {
 impl Model {
     /// A model with the categories that were stored with it.
     pub fn new(name: impl Into<String>, recognizer: Recognizer) -> Self {
-        let categories = recognizer.reading().categories.clone();
+        let categories = recognizer.inference().categories.clone();
         Self { name: name.into(), recognizer, categories }
     }
 }
 
 /// Models that annotate together.
 ///
-/// It computes on the thread that it is on; [`Encoders`] go to other threads.
+/// It computes on the thread that it is on; [`Tokenizers`] go to other threads.
 #[derive(Debug)]
 pub struct Annotator {
     models: Vec<Model>,
@@ -37,7 +37,7 @@ pub struct Annotator {
 
 /// The tokenizers of an annotator's models.
 #[derive(Clone, Debug)]
-pub struct Encoders(Vec<TextEncoder>);
+pub struct Tokenizers(Vec<DocumentTokenizer>);
 
 /// A document that is ready for the models.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Prepared {
     }
 }
 
-impl Encoders {
+impl Tokenizers {
     /// Makes documents ready for all models.
     ///
     /// # Errors
@@ -79,9 +79,9 @@ impl Encoders {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Prepared>, TokenizeError> {
         let mut encoded: Vec<Vec<Option<EncodedDocument>>> = documents.iter().map(|_| Vec::new()).collect();
-        for (at, encoder) in self.0.iter().enumerate() {
+        for (at, tokenizer) in self.0.iter().enumerate() {
             if wanted(at) {
-                for (row, found) in encoded.iter_mut().zip(encoder.encode(&documents)?) {
+                for (row, found) in encoded.iter_mut().zip(tokenizer.encode(&documents)?) {
                     row.push(Some(found));
                 }
             } else {
@@ -120,24 +120,24 @@ impl Annotator {
     }
 
     /// Their tokenizers.
-    pub fn encoders(&self) -> Encoders {
-        Encoders(self.models.iter().map(|model| model.recognizer.encoder().clone()).collect())
+    pub fn tokenizers(&self) -> Tokenizers {
+        Tokenizers(self.models.iter().map(|model| model.recognizer.tokenizer().clone()).collect())
     }
 
     /// What the models find in each document, merged by the rule of [`merge`], or as one model that bears the names of
     /// those that found it. Documents may come from several callers
-    /// of [`Encoders::prepare_for`], with other models each; `progress` is told the number of tokens after each batch of
+    /// of [`Tokenizers::prepare_for`], with other models each; `progress` is told the number of tokens after each batch of
     /// a model.
-    pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<Finding>> {
+    pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<MergedMention>> {
         if let Some(combination) = self.combination {
             return self.find_together(documents, combination, progress);
         }
         let mut found: Vec<Vec<_>> = documents.iter().map(|_| Vec::new()).collect();
         for (at, model) in self.models.iter().enumerate() {
-            let (places, encoded): (Vec<usize>, Vec<EncodedDocument>) = documents
+            let (places, encoded): (Vec<usize>, Vec<&EncodedDocument>) = documents
                 .iter()
                 .enumerate()
-                .filter_map(|(place, document)| Some((place, document.encoded.get(at)?.clone()?)))
+                .filter_map(|(place, document)| Some((place, document.encoded.get(at)?.as_ref()?)))
                 .unzip();
             for (place, mentions) in places.into_iter().zip(model.recognizer.mentions(&encoded, &mut progress)) {
                 found[place].push((model.name.as_str(), mentions, &model.categories));
@@ -151,13 +151,13 @@ impl Annotator {
         documents: &[Prepared],
         combination: Combination,
         mut progress: impl FnMut(usize) + Send,
-    ) -> Vec<Vec<Finding>> {
+    ) -> Vec<Vec<MergedMention>> {
         // [model][document]
-        let encoded: Vec<Vec<EncodedDocument>> = (0..self.models.len())
-            .map(|at| documents.iter().filter_map(|document| document.encoded.get(at)?.clone()).collect())
+        let encoded: Vec<Vec<&EncodedDocument>> = (0..self.models.len())
+            .map(|at| documents.iter().filter_map(|document| document.encoded.get(at)?.as_ref()).collect())
             .collect();
         let members = || self.models.iter().map(|model| &model.recognizer).zip(&encoded);
-        let elected: Vec<Vec<Elected>> = match combination {
+        let elected: Vec<Vec<ElectedMention>> = match combination {
             Combination::Vote => {
                 let mut found: Vec<_> =
                     members().map(|(member, encoded)| member.mentions(encoded, &mut progress).into_iter()).collect();
@@ -165,30 +165,30 @@ impl Annotator {
                 documents.iter().map(of_document).collect()
             }
             Combination::Mean => {
-                let found: Vec<Vec<Findings>> =
-                    members().map(|(member, encoded)| member.findings(encoded, &mut progress)).collect();
+                let found: Vec<Vec<ModelOutput>> =
+                    members().map(|(member, encoded)| member.outputs(encoded, &mut progress)).collect();
                 let first = &self.models[0].recognizer;
                 let none = vec![0.0; first.labels().types.len()];
                 let everybody: Vec<usize> = (0..self.models.len()).collect();
-                let of_document = |(at, document): (usize, &EncodedDocument)| -> Vec<Elected> {
-                    let said: Vec<&Findings> = found.iter().filter_map(|found| found.get(at)).collect();
-                    let mean = mean_findings(&said).expect("models that are alike say the same kind of things");
-                    let mentions = mentions_from_findings(
-                        &document.words(),
+                let of_document = |(at, document): (usize, &&EncodedDocument)| -> Vec<ElectedMention> {
+                    let said: Vec<&ModelOutput> = found.iter().filter_map(|found| found.get(at)).collect();
+                    let mean = mean_output(&said).expect("models that are alike say the same kind of things");
+                    let mentions = decode_mentions(
+                        &document.words,
                         &mean,
                         first.labels(),
                         &none,
-                        first.reading().allowed(),
+                        first.inference().decode_options(),
                     );
-                    let elect = |mention| Elected { mention, voters: everybody.clone() };
+                    let elect = |mention| ElectedMention { mention, voters: everybody.clone() };
                     mentions.into_iter().map(elect).collect()
                 };
                 encoded[0].iter().enumerate().map(of_document).collect()
             }
         };
-        let to_finding = |Elected { mention, voters }: Elected| {
+        let to_merged = |ElectedMention { mention, voters }: ElectedMention| {
             let category = voters.iter().find_map(|&at| self.models[at].categories.label(&mention.entity_type));
-            Some(Finding {
+            Some(MergedMention {
                 span: mention.span(),
                 category: category.map(str::to_owned),
                 confidence: mention.confidence?,
@@ -197,10 +197,10 @@ impl Annotator {
                 entity_type: mention.entity_type,
             })
         };
-        let in_order = |elected: Vec<Elected>| {
-            let mut findings: Vec<Finding> = elected.into_iter().filter_map(to_finding).collect();
-            findings.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end), f.entity_type.clone()));
-            findings
+        let in_order = |elected: Vec<ElectedMention>| {
+            let mut merged: Vec<MergedMention> = elected.into_iter().filter_map(to_merged).collect();
+            merged.sort_by_key(|f| (f.span.start, std::cmp::Reverse(f.span.end), f.entity_type.clone()));
+            merged
         };
         elected.into_iter().map(in_order).collect()
     }
@@ -209,8 +209,8 @@ impl Annotator {
     ///
     /// # Errors
     /// Where a tokenizer fails.
-    pub fn annotate(&self, text: &str) -> Result<Vec<Finding>, TokenizeError> {
-        let prepared = self.encoders().prepare(vec![Document::new("text", text)])?;
+    pub fn annotate(&self, text: &str) -> Result<Vec<MergedMention>, TokenizeError> {
+        let prepared = self.tokenizers().prepare(vec![Document::new("text", text)])?;
         Ok(self.find(&prepared, |_| {}).into_iter().next().unwrap_or_default())
     }
 }

@@ -44,10 +44,10 @@ impl Combination {
 /// Whether two models give probabilities to the same things.
 fn are_alike(one: &Model, other: &Model) -> bool {
     let (one, other) = (&one.recognizer, &other.recognizer);
-    let heads = (one.reading().head, other.reading().head);
+    let heads = (one.inference().head, other.inference().head);
     let same_head = matches!(heads, (Head::Token, Head::Token) | (Head::Span { .. }, Head::Span { .. }));
     same_head
         && one.labels() == other.labels()
-        && one.reading().allowed() == other.reading().allowed()
-        && one.encoder().makes_the_tokens_of(other.encoder())
+        && one.inference().decode_options() == other.inference().decode_options()
+        && one.tokenizer().makes_the_tokens_of(other.tokenizer())
 }

@@ -5,10 +5,12 @@
 
 mod annotator;
 mod ensemble;
-mod finding;
+mod merge;
 mod stream;
+mod wire;
 
-pub use annotator::{Annotator, Encoders, Model, Prepared};
+pub use annotator::{Annotator, Model, Prepared, Tokenizers};
 pub use ensemble::Combination;
-pub use finding::{Finding, Thresholds, merge};
+pub use merge::{MergedMention, Thresholds, merge};
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
+pub use wire::{Offsets, WireMention, wire_mentions};

@@ -1,7 +1,8 @@
 //! A stream of documents through models, in order and in constant memory.
 
-use crate::{Annotator, Encoders, Finding, Prepared};
-use ner_data::{Document, TokenizeError};
+use crate::{Annotator, MergedMention, Prepared, Tokenizers};
+use ner_document::Document;
+use ner_text::TokenizeError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -21,7 +22,7 @@ pub enum Event<E> {
 #[derive(Debug)]
 pub enum Outcome<E> {
     /// A document and what was found in it, before thresholds.
-    Annotated(Document, Vec<Finding>),
+    Annotated(Document, Vec<MergedMention>),
     /// A document, by its id, that a tokenizer failed on.
     Failed(String, TokenizeError),
     /// As it went in.
@@ -85,7 +86,7 @@ pub fn stream<E: Send, X: Send>(
     source: impl FnOnce(&mut dyn FnMut(Event<E>) -> bool) -> Result<(), X> + Send,
     sink: impl FnMut(Outcome<E>) -> Result<(), X>,
 ) -> Result<Summary, X> {
-    let encoders = annotator.encoders();
+    let encoders = annotator.tokenizers();
     let (sender, receiver) = sync_channel::<Batch<E>>(AHEAD);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || {
@@ -165,7 +166,7 @@ enum Slot<E> {
 
 /// Gathers events into batches and encodes these.
 struct Feed<E> {
-    encoders: Encoders,
+    encoders: Tokenizers,
     size: BatchSize,
     sender: SyncSender<Batch<E>>,
     waiting: Vec<Event<E>>,

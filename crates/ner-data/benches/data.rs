@@ -7,8 +7,8 @@ mod synthetic;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ner_data::{
-    Allowed, EncodedDocument, Findings, Format, FormatOptions, FoundSpan, TagScheme, TaggedEntity, Transitions,
-    WindowSize, Word, WordScores, align, align_spans, batches_by_length, mentions_from_findings, piece_labels,
+    DecodeOptions, EncodedDocument, Format, FormatOptions, ModelOutput, ScoredEntity, TagScheme, TaggedEntity,
+    Transitions, WindowSize, Word, WordScores, align, align_spans, batches_by_length, decode_mentions, piece_labels,
     shuffled_batches,
 };
 use std::hint::black_box;
@@ -57,12 +57,12 @@ fn alignment(criterion: &mut Criterion) {
     let documents = synthetic::documents();
     let encoded = synthetic::encoder(&documents, sentences()).encode(&documents).expect("encoded");
     let labels = synthetic::labels();
-    let words: Vec<Vec<Word>> = encoded.iter().map(EncodedDocument::words).collect();
+    let words: Vec<Vec<Word>> = encoded.iter().map(|document| document.words.clone()).collect();
     let tokens: usize = encoded.iter().map(|document| document.tokens.len()).sum();
     let mut group = criterion.benchmark_group("alignment");
     group.throughput(Throughput::Elements(tokens as u64));
     group.bench_function("words, tokens", |bencher| {
-        bencher.iter(|| encoded.iter().map(|document| black_box(document).words().len()).sum::<usize>());
+        bencher.iter(|| encoded.iter().map(|document| black_box(document).words.len()).sum::<usize>());
     });
     let spans: Vec<_> = encoded.iter().map(EncodedDocument::word_spans).collect();
     group.bench_function("labels, tokens", |bencher| {
@@ -105,7 +105,7 @@ fn batching(criterion: &mut Criterion) {
 /// What a head that is nearly right and nearly sure would say of a document, and its words.
 struct Found {
     words: Vec<Word>,
-    findings: Findings,
+    findings: ModelOutput,
 }
 
 fn found(kind: &str, encoded: &[EncodedDocument]) -> Vec<Found> {
@@ -123,22 +123,21 @@ fn found(kind: &str, encoded: &[EncodedDocument]) -> Vec<Found> {
         match kind {
             "labels" => {
                 let tags = piece_labels(words, entities, &labels);
-                Findings::Labels(tags.into_iter().enumerate().flat_map(|(at, tag)| row(at, tag)).collect())
+                ModelOutput::Labels(tags.into_iter().enumerate().flat_map(|(at, tag)| row(at, tag)).collect())
             }
             "spans" => {
-                let gold = |entity: &TaggedEntity, probability: f32| FoundSpan {
+                let gold = |entity: &TaggedEntity, probability: f32| ScoredEntity {
                     words: entity.units.clone(),
                     entity_type: entity.entity_type,
                     probability,
                 };
                 // Each mention, and one a word longer that is half as probable.
-                let longer = entities
-                    .iter()
-                    .filter(|entity| entity.units.end < words.len())
-                    .map(|entity| FoundSpan { words: entity.units.start..entity.units.end + 1, ..gold(entity, 0.48) });
-                Findings::Spans(entities.iter().map(|entity| gold(entity, 0.97)).chain(longer).collect())
+                let longer = entities.iter().filter(|entity| entity.units.end < words.len()).map(|entity| {
+                    ScoredEntity { words: entity.units.start..entity.units.end + 1, ..gold(entity, 0.48) }
+                });
+                ModelOutput::Spans(entities.iter().map(|entity| gold(entity, 0.97)).chain(longer).collect())
             }
-            "chains" => Findings::Chains(WordScores {
+            "chains" => ModelOutput::Chains(WordScores {
                 scores: tags.into_iter().enumerate().flat_map(|(at, tag)| row(at, tag)).map(f32::ln).collect(),
                 starts: vec![0],
                 transitions: Arc::clone(&transitions),
@@ -147,13 +146,13 @@ fn found(kind: &str, encoded: &[EncodedDocument]) -> Vec<Found> {
                 let odds = |(at, tag): (usize, usize)| -> Vec<f32> {
                     row(at, tag)[1..].iter().map(|share| (share / (1.0 - share)).ln()).collect()
                 };
-                Findings::Types(tags.into_iter().enumerate().flat_map(odds).collect())
+                ModelOutput::Types(tags.into_iter().enumerate().flat_map(odds).collect())
             }
-            _ => unreachable!("a kind of findings"),
+            _ => unreachable!("a kind of output"),
         }
     };
     let of_document = |(document, encoded): (&ner_data::Document, &EncodedDocument)| {
-        let words = encoded.words();
+        let words = encoded.words.clone();
         let spans: Vec<_> = words.iter().map(|word| word.span).collect();
         let entities = align(&spans, &document.mentions, &labels).entities;
         Found { findings: findings(&words, &entities), words }
@@ -174,7 +173,7 @@ fn decoding(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for Found { words, findings } in all {
                     let offsets = [0.1, -0.1];
-                    black_box(mentions_from_findings(words, findings, &labels, &offsets, Allowed::default()));
+                    black_box(decode_mentions(words, findings, &labels, &offsets, DecodeOptions::default()));
                 }
             });
         });

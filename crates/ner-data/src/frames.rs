@@ -3,9 +3,9 @@
 //! The frames hold the text of the corpus and belong beside it, under the same terms. Offsets count Unicode characters
 //! and are half-open.
 
-use crate::new_file::NewFile;
 use crate::{Document, dataset::Split};
 use fs_err as fs;
+use ner_files::NewFile;
 use polars::prelude::{
     BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
 };

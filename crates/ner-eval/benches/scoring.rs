@@ -4,7 +4,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ner_data::synthetic::{SAMPLE_SEED, Sizes, bc5cdr};
-use ner_data::{Document, Mention, Span};
+use ner_document::{Document, Mention, Span};
 use ner_eval::{PairedDocuments, Resampling, bootstrap_intervals, count_errors, score_documents, score_semeval};
 use std::hint::black_box;
 

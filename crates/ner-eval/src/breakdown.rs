@@ -1,7 +1,6 @@
 use crate::counts::{Counts, DocumentCounts, Score};
 use crate::spans::{PairedDocument, distinct, place_and_type};
-use ner_data::statistics::string_of;
-use ner_data::{Document, Mention};
+use ner_document::{Document, Mention};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -97,7 +96,7 @@ impl TrainingMentions {
         for document in documents {
             let index = document.char_index();
             for mention in &document.mentions {
-                let types = strings.entry(string_of(mention, document, &index)).or_default();
+                let types = strings.entry(mention.folded_text(&document.text, &index)).or_default();
                 *types.entry(mention.entity_type.clone()).or_default() += 1;
             }
         }
@@ -128,7 +127,7 @@ pub struct SeenScores {
 
 impl SeenScores {
     /// Compares with the mentions of a training split; `string` is the folded string of a mention
-    /// ([`string_of`]) of a document by its place in `documents`.
+    /// ([`Mention::folded_text`](ner_document::Mention::folded_text)) of a document by its place in `documents`.
     pub fn new(
         documents: &[PairedDocument<'_>],
         training: &TrainingMentions,
@@ -217,7 +216,7 @@ mod tests {
     use super::*;
     use crate::pairing::tests::any_mentions;
     use crate::score_mentions;
-    use ner_data::Span;
+    use ner_document::Span;
     use proptest::prelude::*;
 
     #[test]
@@ -239,7 +238,7 @@ mod tests {
         let predicted = of("FEVER cough rash pain", &[(0, 5, "D"), (17, 21, "D")]);
         let pair = PairedDocument { id: "1", gold: &gold.mentions, predicted: &predicted.mentions };
         let index = gold.char_index();
-        let seen = SeenScores::new(&[pair], &training, |_, mention| string_of(mention, &gold, &index));
+        let seen = SeenScores::new(&[pair], &training, |_, mention| mention.folded_text(&gold.text, &index));
         let show = |groups: &[GroupScore]| -> Vec<String> {
             groups.iter().map(|g| format!("{} {} {} {}", g.group, g.counts.tp, g.counts.fp, g.counts.fn_)).collect()
         };

@@ -1,6 +1,5 @@
 use crate::pairing::{Agreement, Pairing, pair_mentions};
-use ner_data::statistics::string_of;
-use ner_data::{Document, Mention};
+use ner_document::{Document, Mention};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -139,7 +138,7 @@ pub fn frequent_errors<'d>(
         let index = document.char_index();
         for (found, counts) in [(pairing.missed, &mut missed), (pairing.invented, &mut invented)] {
             for mention in found {
-                *counts.entry((string_of(mention, document, &index), &mention.entity_type)).or_default() += 1;
+                *counts.entry((mention.folded_text(&document.text, &index), &mention.entity_type)).or_default() += 1;
             }
         }
     }
@@ -160,7 +159,7 @@ mod tests {
     use super::*;
     use crate::pairing::tests::{any_mentions, mentions};
     use crate::score_mentions;
-    use ner_data::Span;
+    use ner_document::Span;
     use proptest::prelude::*;
 
     #[test]

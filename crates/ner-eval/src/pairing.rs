@@ -1,5 +1,5 @@
 use crate::spans::distinct;
-use ner_data::{Mention, Span};
+use ner_document::{Mention, Span};
 use serde::{Deserialize, Serialize};
 
 /// How a gold and a predicted mention that are taken for the same one agree.

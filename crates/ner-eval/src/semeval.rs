@@ -1,5 +1,5 @@
 use crate::pairing::{Agreement, Pairing, pair_mentions};
-use ner_data::Mention;
+use ner_document::Mention;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;

@@ -1,6 +1,6 @@
 use crate::counts::{DocumentCounts, Scores, sum_by_type, tally};
 use crate::error::{ScoreError, Side};
-use ner_data::{Document, Mention, Span};
+use ner_document::{Document, Mention, Span};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::hash::Hash;

@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use crate::download::{Client, Fetched, How, Job};
-use crate::env::Options;
+use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::{hash, temporary};
 
@@ -35,7 +35,7 @@ pub fn fetch_zip_members(
     url: &str,
     sha256: Option<&str>,
     members: &[ZipMember],
-    options: &Options,
+    options: &FetchOptions,
 ) -> Result<Vec<Fetched>, Error> {
     if let Some(there) = all_there(members)? {
         return Ok(there);

@@ -18,7 +18,7 @@ use ureq::http::header::{
 use ureq::http::{HeaderMap, HeaderName, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::env::Options;
+use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::hash;
 
@@ -54,9 +54,9 @@ pub struct Fetched {
 ///
 /// A `dest` that exists is kept, and no connection opened, if it has the checksum `sha256` (hexadecimal) or if none is
 /// given; with another checksum it is fetched anew and replaced. The file appears at `dest` by a rename once it is
-/// whole and its checksum is right. A transfer that breaks off is tried again [`Options::retries`] times, goes on where
+/// whole and its checksum is right. A transfer that breaks off is tried again [`FetchOptions::retries`] times, goes on where
 /// it stopped if the server can do that, and leaves what has come for the next call.
-pub fn fetch(url: &str, dest: &Path, sha256: Option<&str>, options: &Options) -> Result<Fetched, Error> {
+pub fn fetch(url: &str, dest: &Path, sha256: Option<&str>, options: &FetchOptions) -> Result<Fetched, Error> {
     let label = dest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Client::new(options).download(&Job { url, dest, label: &label, sha256, with_token: false })
 }
@@ -75,7 +75,7 @@ pub(crate) struct Job<'a> {
 /// A connection's settings and the rules for its use.
 pub(crate) struct Client<'a> {
     agent: ureq::Agent,
-    options: &'a Options,
+    options: &'a FetchOptions,
 }
 
 /// The answer that ended a chain of redirects.
@@ -105,7 +105,7 @@ impl Failure {
 }
 
 impl<'a> Client<'a> {
-    pub(crate) fn new(options: &'a Options) -> Client<'a> {
+    pub(crate) fn new(options: &'a FetchOptions) -> Client<'a> {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed below: the token must not travel, and the hub's headers sit on the way.
@@ -192,7 +192,7 @@ impl<'a> Client<'a> {
             return Err(failure.error);
         }
         let doubled = self.options.backoff.saturating_mul(1 << (failures - 1).min(16));
-        let wait = failure.wait.unwrap_or(doubled).min(Options::MAX_BACKOFF);
+        let wait = failure.wait.unwrap_or(doubled).min(FetchOptions::MAX_BACKOFF);
         warn!(
             "{}; trying again in {:.1} s ({failures} of {})",
             failure.error,

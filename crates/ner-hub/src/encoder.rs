@@ -6,7 +6,7 @@ use fs_err as fs;
 use serde::Serialize;
 use tracing::warn;
 
-use crate::env::Options;
+use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::hub::{self, Request};
 use crate::registry::{self, EncoderEntry};
@@ -177,7 +177,7 @@ fn listing(dir: &Path) -> Result<Vec<String>, Error> {
 /// Sources, in this order: the folder; medner's cache and the hub cache, which are not compared with the hub; the Python
 /// package where there is one; the hub. If the hub cannot be reached, or may not be, the commit of `main` in the cache
 /// stands in for the pinned one, and a warning says so.
-pub fn resolve_encoder(spec: &str, options: &Options) -> Result<EncoderFiles, Error> {
+pub fn resolve_encoder(spec: &str, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let (name, revision) = match spec.split_once('@') {
         Some((name, revision)) => (name, Some(revision)),
         None => (spec, None),
@@ -210,7 +210,7 @@ fn folder(spec: &str) -> Result<EncoderFiles, Error> {
     EncoderFiles::in_folder(&path, spec, &path.display().to_string(), Origin::Folder { path: path.clone() })
 }
 
-fn named(entry: &'static EncoderEntry, revision: Option<&str>, options: &Options) -> Result<EncoderFiles, Error> {
+fn named(entry: &'static EncoderEntry, revision: Option<&str>, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let env = &options.env;
     // A revision is a wish for the hub's history, of which the package has one point only.
     let package = entry.package.filter(|_| revision.is_none());

@@ -110,31 +110,31 @@ impl Env {
 
 /// How to look and to fetch.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct FetchOptions {
     /// The environment.
     pub env: Env,
     /// Show progress bars on stderr, or none.
     pub progress: Progress,
     /// How often in a row a download may fail without one new byte before it is given up.
     pub retries: u32,
-    /// The wait before the first retry; it doubles with each, up to [`Options::MAX_BACKOFF`].
+    /// The wait before the first retry; it doubles with each, up to [`FetchOptions::MAX_BACKOFF`].
     pub backoff: Duration,
     /// How long a connection may stay silent.
     pub stall_timeout: Duration,
 }
 
-impl Options {
+impl FetchOptions {
     /// The longest wait between two tries, whatever a server asks for.
     pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
     /// The environment of this process, bars on stderr, five retries.
-    pub fn from_process() -> Options {
-        Options::new(Env::from_process())
+    pub fn from_process() -> FetchOptions {
+        FetchOptions::new(Env::from_process())
     }
 
-    /// The given environment and the defaults of [`Options::from_process`].
-    pub fn new(env: Env) -> Options {
-        Options {
+    /// The given environment and the defaults of [`FetchOptions::from_process`].
+    pub fn new(env: Env) -> FetchOptions {
+        FetchOptions {
             env,
             progress: Progress::Bars,
             retries: 5,

@@ -14,7 +14,7 @@ use ureq::http::HeaderMap;
 
 use crate::download::{self, Client, Job};
 use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, TOKENIZER, TOKENIZERS, WEIGHTS};
-use crate::env::{Env, Options};
+use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::hash::is_hex;
 use crate::registry::EncoderEntry;
@@ -108,7 +108,7 @@ pub(crate) fn cached_main(entry: &EncoderEntry, env: &Env) -> Option<EncoderFile
 }
 
 /// Brings the files that an encoder needs, and no other, into the cache.
-pub(crate) fn fetch(request: &Request, options: &Options) -> Result<EncoderFiles, Error> {
+pub(crate) fn fetch(request: &Request, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     fetch_files(request, options).map_err(|error| match error {
         Error::Unreachable { .. } => Error::HubUnreachable {
             id: request.id.clone(),
@@ -119,7 +119,7 @@ pub(crate) fn fetch(request: &Request, options: &Options) -> Result<EncoderFiles
     })
 }
 
-fn fetch_files(request: &Request, options: &Options) -> Result<EncoderFiles, Error> {
+fn fetch_files(request: &Request, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let env = &options.env;
     let cache = env.hub_cache.as_ref().ok_or(Error::NoCache { variable: "HF_HOME" })?;
     let repository = repository_folder(cache, &request.id);

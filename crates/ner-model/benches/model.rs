@@ -8,7 +8,7 @@ mod allocator;
 mod random_model;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ner_data::{LabelSet, TagScheme};
+use ner_document::{LabelSet, TagScheme};
 use ner_model::{Batch, Bert, Classifier, Head, Precision, RowWords};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -42,7 +42,7 @@ fn forward(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn answers(criterion: &mut Criterion) {
+fn output(criterion: &mut Criterion) {
     let (config, labels) = (random_model::config(6, 384, 12), LabelSet::new(TagScheme::Bio, ["X", "Y"]));
     let kind = Precision::Auto.resolve(Device::Cpu).expect("the CPU has one");
     let (batch, words) = rows();
@@ -59,11 +59,11 @@ fn answers(criterion: &mut Criterion) {
         let parameters = no_grad(|| parameters.for_computing(Device::Cpu, kind).packed());
         let model = Classifier::new(&config, &parameters, head).expect("all parameters");
         group.bench_function(format!("{name}, tokens"), |bencher| {
-            bencher.iter(|| model.answers(black_box(&batch), &words, kind, None));
+            bencher.iter(|| model.output(black_box(&batch), &words, kind, None));
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, forward, answers);
+criterion_group!(benches, forward, output);
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! Finds mentions in the lines of stdin: `cargo run --example annotate -- MODEL_FOLDER < notes.txt`
 
-use ner_data::CharIndex;
+use ner_document::CharIndex;
 use ner_model::Recognizer;
 use std::io::Write;
 

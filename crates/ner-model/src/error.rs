@@ -25,7 +25,7 @@ pub enum ModelError {
     Checkpoint(#[from] CheckpointError),
     /// The tokenizer cannot be loaded, or fails.
     #[error(transparent)]
-    Tokenizer(#[from] ner_data::TokenizeError),
+    Tokenizer(#[from] ner_text::TokenizeError),
     /// Another file cannot be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -1,11 +1,11 @@
 //! Models on disk, in the layout of Hugging Face's hub: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
-use crate::parameters::BIAS;
-use crate::span_classifier::PRIOR;
+use crate::encoder::BIAS;
+use crate::heads::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
-use ner_data::dataset::LabelMap;
-use ner_data::{Allowed, Decision, LabelSet, TextEncoder, WindowSize};
+use ner_document::{LabelMap, LabelSet};
+use ner_text::{Aggregation, DecodeOptions, DocumentTokenizer, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -75,7 +75,7 @@ pub fn load_further(
     head: Head,
     seed: u64,
 ) -> Result<(Pretrained, KeptHead), ModelError> {
-    let (old, old_labels, reading) = load_classifier(folder)?;
+    let (old, old_labels, inference) = load_classifier(folder)?;
     let names = |labels: &LabelSet| match head {
         Head::Token | Head::Crf { .. } | Head::Multilabel { .. } => labels.names(),
         Head::Span { .. } => labels.types.clone(),
@@ -84,7 +84,7 @@ pub fn load_further(
     // Weights between labels, and rows of several labels, are taken over with all of them or not at all.
     let whole = matches!(head, Head::Crf { .. } | Head::Multilabel { .. });
     let same_kind =
-        std::mem::discriminant(&head) == std::mem::discriminant(&reading.head) && (!whole || ours == theirs);
+        std::mem::discriminant(&head) == std::mem::discriminant(&inference.head) && (!whole || ours == theirs);
     let place = |name: &String| theirs.iter().position(|known| known == name).filter(|_| same_kind);
     let places: Vec<Option<usize>> = ours.iter().map(place).collect();
     let mut parameters = Vec::new();
@@ -132,22 +132,22 @@ fn take_over(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], l
 ///
 /// # Errors
 /// Where a file cannot be read, no labels are named, or a weight is missing.
-pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, Reading), ModelError> {
+pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, InferenceConfig), ModelError> {
     let path = folder.join("config.json");
     let text = fs_err::read_to_string(&path)?;
     let (labels, places) = labels_of(&text, &path)?;
-    let reading = Reading::of(&text, &path)?;
+    let inference = InferenceConfig::of(&text, &path)?;
     let weights = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
     let weights = weights.unwrap_or_else(|| folder.join(WEIGHTS[0]));
-    let outputs = match reading.head {
+    let outputs = match inference.head {
         Head::Token => places.iter().flatten().count(),
         head => head.outputs(&labels),
     };
-    let mut model = load(&path, &weights, outputs, reading.head, None)?;
-    if reading.head == Head::Token && !places.iter().copied().eq((0..places.len()).map(Some)) {
+    let mut model = load(&path, &weights, outputs, inference.head, None)?;
+    if inference.head == Head::Token && !places.iter().copied().eq((0..places.len()).map(Some)) {
         model.parameters = in_order_of(&model.parameters, &places)?;
     }
-    Ok((model, labels, reading))
+    Ok((model, labels, inference))
 }
 
 /// Names of weights files, the better first.
@@ -182,7 +182,7 @@ fn in_order_of(parameters: &Parameters, places: &[Option<usize>]) -> Result<Para
 /// How a model reads documents, which its weights do not say. It stands under `medner` in `config.json`, where other
 /// programs pass over it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct InferenceConfig {
     /// Windows that the model was chosen with.
     pub window: WindowSize,
     /// Whether no mention goes on behind a line break.
@@ -194,53 +194,52 @@ pub struct Reading {
     #[serde(default)]
     pub overlaps: bool,
     /// Which pieces of a word decide.
-    #[serde(default)]
-    pub decision: Decision,
+    #[serde(default, alias = "decision")]
+    pub aggregation: Aggregation,
     /// What a reader calls the types of the model: `problem` for `Disease` (`[categories]` of the corpus).
     #[serde(default)]
     pub categories: LabelMap,
 }
 
-const READING: &str = "medner";
+const MEDNER_KEY: &str = "medner";
 
-impl Reading {
+impl InferenceConfig {
     /// What mentions may be.
-    pub const fn allowed(&self) -> Allowed {
-        Allowed { line_boundaries: self.line_boundaries, overlaps: self.overlaps, decision: self.decision }
+    pub const fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions { line_boundaries: self.line_boundaries, overlaps: self.overlaps, aggregation: self.aggregation }
     }
 
     /// That of a model that medner trained, from its `config.json`. A model that was trained elsewhere is read as
     /// transformers reads it: in windows as long as its positions reach, and by the first pieces of words
-    /// ([`Decision::FirstPiece`]). Windows never reach past a model's positions.
+    /// ([`Aggregation::FirstPiece`]). Windows never reach past a model's positions.
     fn of(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
         let positions = BertConfig::from_json(text, path)?.max_tokens() as usize;
         let config: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-        let mut reading = match config.get(READING) {
+        let mut inference = match config.get(MEDNER_KEY) {
             None => Self::foreign(positions),
-            Some(value) => {
-                serde_json::from_value(value.clone()).map_err(|error| fault(format!("`{READING}` in it: {error}")))?
-            }
+            Some(value) => serde_json::from_value(value.clone())
+                .map_err(|error| fault(format!("`{MEDNER_KEY}` in it: {error}")))?,
         };
-        reading.window.max_tokens = reading.window.max_tokens.min(positions);
-        Ok(reading)
+        inference.window.max_tokens = inference.window.max_tokens.min(positions);
+        Ok(inference)
     }
 
     fn foreign(positions: usize) -> Self {
         let overlap = WindowSize::default().overlap.min(positions / 4);
         let window = WindowSize { max_tokens: positions, overlap, packed: positions };
-        Self { window, decision: Decision::FirstPiece, ..Self::default() }
+        Self { window, aggregation: Aggregation::FirstPiece, ..Self::default() }
     }
 
     /// The text encoder of a folder that reads so.
     ///
     /// # Errors
     /// Where its tokenizer cannot be loaded.
-    pub fn encoder(&self, folder: &Path) -> Result<TextEncoder, ModelError> {
-        let encoder = TextEncoder::from_folder(folder, self.window)?;
-        Ok(match self.decision {
-            Decision::Together | Decision::Constrained => encoder,
-            Decision::FirstPiece => encoder.with_whole_pre_tokens(),
+    pub fn tokenizer(&self, folder: &Path) -> Result<DocumentTokenizer, ModelError> {
+        let tokenizer = DocumentTokenizer::from_folder(folder, self.window)?;
+        Ok(match self.aggregation {
+            Aggregation::Together | Aggregation::Constrained => tokenizer,
+            Aggregation::FirstPiece => tokenizer.with_whole_pre_tokens(),
         })
     }
 }
@@ -351,15 +350,15 @@ pub fn save_classifier(
     folder: &Path,
     config_json: &Value,
     labels: &LabelSet,
-    reading: &Reading,
+    inference: &InferenceConfig,
     parameters: &Parameters,
 ) -> Result<(), ModelError> {
     let mut config = config_json.clone();
-    config[READING] = json!(reading);
+    config[MEDNER_KEY] = json!(inference);
     let names = labels.names();
     // An unknown one was refused when it was read, and a checkpoint of 2019 names none.
     let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
-    config["architectures"] = match reading.head {
+    config["architectures"] = match inference.head {
         Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
         Head::Span { .. } | Head::Crf { .. } | Head::Multilabel { .. } => json!([format!("{}Model", family.class)]),
     };
@@ -376,7 +375,7 @@ pub fn save_classifier(
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(&config)
         .map_err(|error| ModelError::Config { path: path.clone(), message: error.to_string() })?;
-    Ok(fs_err::write(path, text)?)
+    Ok(ner_files::write_bytes(&path, text.as_bytes())?)
 }
 
 /// Writes fp32 tensors to a safetensors file, which is replaced whole or not at all.

@@ -1,5 +1,7 @@
-use crate::{Dropout, ModelError, Precision, Pretrained, Reading, Tagger, find_device, load_classifier};
-use ner_data::{Document, EncodedDocument, Findings, LabelSet, Mention, TextEncoder, mentions_from_findings};
+use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device, load_classifier};
+use ner_document::{Document, LabelSet, Mention};
+use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, decode_mentions};
+use std::borrow::Borrow;
 use std::path::Path;
 use tch::{Device, Kind};
 
@@ -24,8 +26,8 @@ use tch::{Device, Kind};
 #[derive(Debug)]
 pub struct Recognizer {
     tagger: Tagger,
-    encoder: TextEncoder,
-    reading: Reading,
+    tokenizer: DocumentTokenizer,
+    inference: InferenceConfig,
 }
 
 impl Recognizer {
@@ -44,21 +46,21 @@ impl Recognizer {
     /// # Errors
     /// Where its files cannot be read or do not fit together.
     pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
-        let (model, labels, reading) = load_classifier(folder)?;
+        let (model, labels, inference) = load_classifier(folder)?;
         let Pretrained { config, parameters, .. } = model;
-        let tagger = Tagger::new(&config, &labels, reading.head, &parameters, device, kind)?;
-        let encoder = reading.encoder(folder)?;
-        Ok(Self { tagger, encoder, reading })
+        let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
+        let tokenizer = inference.tokenizer(folder)?;
+        Ok(Self { tagger, tokenizer, inference })
     }
 
     /// A recogniser of parts that are there already.
-    pub const fn new(tagger: Tagger, encoder: TextEncoder, reading: Reading) -> Self {
-        Self { tagger, encoder, reading }
+    pub const fn new(tagger: Tagger, tokenizer: DocumentTokenizer, inference: InferenceConfig) -> Self {
+        Self { tagger, tokenizer, inference }
     }
 
     /// The same with another tokenizer: its own, with other windows.
-    pub fn with_encoder(self, encoder: TextEncoder) -> Self {
-        Self { encoder, ..self }
+    pub fn with_tokenizer(self, tokenizer: DocumentTokenizer) -> Self {
+        Self { tokenizer, ..self }
     }
 
     /// The labels that it gives.
@@ -67,13 +69,13 @@ impl Recognizer {
     }
 
     /// How it reads documents.
-    pub const fn reading(&self) -> &Reading {
-        &self.reading
+    pub const fn inference(&self) -> &InferenceConfig {
+        &self.inference
     }
 
     /// Its tokenizer. A clone of it can encode on another thread while this one computes.
-    pub const fn encoder(&self) -> &TextEncoder {
-        &self.encoder
+    pub const fn tokenizer(&self) -> &DocumentTokenizer {
+        &self.tokenizer
     }
 
     /// Finds the mentions of one text.
@@ -81,37 +83,49 @@ impl Recognizer {
     /// # Errors
     /// Where the tokenizer fails.
     pub fn annotate(&self, text: &str) -> Result<Vec<Mention>, ModelError> {
-        let encoded = self.encoder.encode(&[Document::new("text", text)])?;
+        let encoded = self.tokenizer.encode(&[Document::new("text", text)])?;
         Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
     }
 
     /// Mentions of each document. `progress` is told the number of tokens after each batch.
-    pub fn mentions(&self, documents: &[EncodedDocument], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>> {
-        let findings = self.findings(documents, progress);
+    pub fn mentions<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>>
+    where
+        D: Borrow<EncodedDocument>,
+    {
+        let outputs = self.outputs(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
-        let decide = |(document, found): (&EncodedDocument, &Findings)| {
-            mentions_from_findings(&document.words(), found, self.labels(), &none, self.reading.allowed())
+        let decide = |(document, output): (&D, &ModelOutput)| {
+            decode_mentions(&document.borrow().words, output, self.labels(), &none, self.inference.decode_options())
         };
-        documents.iter().zip(&findings).map(decide).collect()
+        documents.iter().zip(&outputs).map(decide).collect()
     }
 
     /// What the model finds in each document, before anything is decided.
-    pub fn findings(&self, documents: &[EncodedDocument], progress: impl FnMut(usize) + Send) -> Vec<Findings> {
-        self.tagger.findings(&self.encoder, documents, progress)
+    pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
+    where
+        D: Borrow<EncodedDocument>,
+    {
+        self.tagger.outputs(&self.tokenizer, &references(documents), progress)
     }
 
     /// What it might find: the findings of one pass in which `dropout`, given for each batch by its number, leaves hidden
     /// states out.
-    pub fn findings_under(
-        &self,
-        documents: &[EncodedDocument],
-        dropout: &(dyn Fn(u64) -> Dropout + Sync),
-    ) -> Vec<Findings> {
-        self.tagger.findings_under(&self.encoder, documents, Some(dropout), |_| {})
+    pub fn outputs_under<D>(&self, documents: &[D], dropout: &(dyn Fn(u64) -> TrainingPass + Sync)) -> Vec<ModelOutput>
+    where
+        D: Borrow<EncodedDocument>,
+    {
+        self.tagger.outputs_under(&self.tokenizer, &references(documents), Some(dropout), |_| {})
     }
 
     /// The encoder's last hidden states, as [`Tagger::states`] gives them.
-    pub fn states(&self, documents: &[EncodedDocument], sink: impl FnMut(usize, usize, &[f32])) {
-        self.tagger.states(&self.encoder, documents, sink);
+    pub fn states<D>(&self, documents: &[D], sink: impl FnMut(usize, usize, &[f32]))
+    where
+        D: Borrow<EncodedDocument>,
+    {
+        self.tagger.states(&self.tokenizer, &references(documents), sink);
     }
+}
+
+fn references<D: Borrow<EncodedDocument>>(documents: &[D]) -> Vec<&EncodedDocument> {
+    documents.iter().map(Borrow::borrow).collect()
 }

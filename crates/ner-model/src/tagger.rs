@@ -1,6 +1,9 @@
-use crate::{Answers, Batch, BertConfig, Classifier, Dropout, Head, ModelError, Parameters, RowWords, Workers};
-use ner_data::{
-    EncodedDocument, Findings, FoundSpan, LabelSet, TextEncoder, Transitions, Window, Word, WordScores,
+use crate::{
+    Batch, BatchOutput, BertConfig, Classifier, Head, ModelError, Parameters, RowWords, TrainingPass, Workers,
+};
+use ner_document::LabelSet;
+use ner_text::{
+    DocumentTokenizer, EncodedDocument, ModelOutput, ScoredEntity, Transitions, Window, Word, WordScores,
     batches_by_length,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,94 +94,91 @@ impl Tagger {
     ///
     /// Every token is labelled once, from the window whose core it stands in; a word or a span is scored once, from the
     /// window whose core its first token stands in. `progress` is told the number of tokens after each batch.
-    pub fn findings(
+    pub fn outputs(
         &self,
-        encoder: &TextEncoder,
-        documents: &[EncodedDocument],
+        tokenizer: &DocumentTokenizer,
+        documents: &[&EncodedDocument],
         progress: impl FnMut(usize) + Send,
-    ) -> Vec<Findings> {
-        self.findings_under(encoder, documents, None, progress)
+    ) -> Vec<ModelOutput> {
+        self.outputs_under(tokenizer, documents, None, progress)
     }
 
     /// The same under dropout, which is given for each batch by its number: what it finds is then by chance, and a sample
     /// of what it might find.
-    pub fn findings_under(
+    pub fn outputs_under(
         &self,
-        encoder: &TextEncoder,
-        documents: &[EncodedDocument],
-        dropout: Option<&(dyn Fn(u64) -> Dropout + Sync)>,
+        tokenizer: &DocumentTokenizer,
+        documents: &[&EncodedDocument],
+        dropout: Option<&(dyn Fn(u64) -> TrainingPass + Sync)>,
         progress: impl FnMut(usize) + Send,
-    ) -> Vec<Findings> {
+    ) -> Vec<ModelOutput> {
         let classes = self.labels.len();
-        let words: Vec<Vec<Word>> = match self.head {
-            Head::Token => vec![Vec::new(); documents.len()],
-            _ => documents.iter().map(EncodedDocument::words).collect(),
-        };
-        let none = |(document, words): (&EncodedDocument, &Vec<Word>)| match self.head {
-            Head::Token => Findings::Labels(vec![0.0; document.tokens.len() * classes]),
-            Head::Span { .. } => Findings::Spans(Vec::new()),
-            Head::Crf { .. } => Findings::Chains(WordScores {
-                scores: vec![0.0; words.len() * classes],
-                starts: chain_starts(&document.windows, words),
+        let none = |document: &&EncodedDocument| match self.head {
+            Head::Token => ModelOutput::Labels(vec![0.0; document.tokens.len() * classes]),
+            Head::Span { .. } => ModelOutput::Spans(Vec::new()),
+            Head::Crf { .. } => ModelOutput::Chains(WordScores {
+                scores: vec![0.0; document.words.len() * classes],
+                starts: chain_starts(&document.windows, &document.words),
                 transitions: Arc::clone(&self.transitions),
             }),
-            Head::Multilabel { .. } => Findings::Types(vec![0.0; words.len() * (classes - 1)]),
+            Head::Multilabel { .. } => ModelOutput::Types(vec![0.0; document.words.len() * (classes - 1)]),
         };
-        let findings: Vec<Findings> = documents.iter().zip(&words).map(none).collect();
+        let outputs: Vec<ModelOutput> = documents.iter().map(none).collect();
         let windows = windows_of(documents);
-        let batches = self.batches(&windows, encoder);
-        let (next, done) = (AtomicUsize::new(0), Mutex::new((findings, progress)));
+        let batches = self.batches(&windows, tokenizer);
+        let (next, done) = (AtomicUsize::new(0), Mutex::new((outputs, progress)));
         self.workers.map(self.models.iter().collect(), |model| {
             let model = lock(model);
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some(rows) = batches.get(number) else { break };
-                let batch = batch_of(rows, &windows, documents, encoder);
+                let batch = batch_of(rows, &windows, documents, tokenizer);
                 let row_words: Vec<(usize, RowWords)> = rows
                     .iter()
-                    .map(|&row| words_in(windows[row].1, &words[windows[row].0], encoder.offset()))
+                    .map(|&row| words_in(windows[row].1, &documents[windows[row].0].words, tokenizer.offset()))
                     .collect();
                 let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
                 let mut dropout = dropout.map(|of_batch| of_batch(number as u64));
-                let answers = model.answers(&batch, &row_words, self.kind, dropout.as_mut());
-                let (findings, progress) = &mut *lock(&done);
-                match answers {
-                    Answers::Labels(probabilities) => {
+                let output = model.output(&batch, &row_words, self.kind, dropout.as_mut());
+                let (outputs, progress) = &mut *lock(&done);
+                match output {
+                    BatchOutput::Labels(probabilities) => {
                         let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
                         for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
                             let (document, Window { tokens, core, .. }) = windows[*row];
-                            let from = encoder.offset() + core.start - tokens.start;
-                            if let Findings::Labels(known) = &mut findings[document] {
+                            let from = tokenizer.offset() + core.start - tokens.start;
+                            if let ModelOutput::Labels(known) = &mut outputs[document] {
                                 known[core.start * classes..core.end * classes]
                                     .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
                             }
                         }
                     }
-                    Answers::Spans(found) => {
+                    BatchOutput::Spans(found) => {
                         for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
                             let (document, Window { core, .. }) = windows[*row];
-                            let to_document = |span: FoundSpan| FoundSpan {
+                            let to_document = |span: ScoredEntity| ScoredEntity {
                                 words: span.words.start + first..span.words.end + first,
                                 ..span
                             };
-                            let in_core =
-                                |span: &FoundSpan| core.contains(&words[document][span.words.start].tokens.start);
-                            if let Findings::Spans(known) = &mut findings[document] {
+                            let in_core = |span: &ScoredEntity| {
+                                core.contains(&documents[document].words[span.words.start].tokens.start)
+                            };
+                            if let ModelOutput::Spans(known) = &mut outputs[document] {
                                 known.extend(found.into_iter().map(to_document).filter(in_core));
                             }
                         }
                     }
-                    Answers::Words(scores) => {
+                    BatchOutput::Words(scores) => {
                         for ((row, first), scores) in rows.iter().zip(firsts).zip(scores) {
                             let (document, Window { core, .. }) = windows[*row];
-                            let (known, outputs) = match &mut findings[document] {
-                                Findings::Chains(known) => (&mut known.scores, classes),
-                                Findings::Types(known) => (known, classes - 1),
-                                Findings::Labels(_) | Findings::Spans(_) => continue,
+                            let (known, width) = match &mut outputs[document] {
+                                ModelOutput::Chains(known) => (&mut known.scores, classes),
+                                ModelOutput::Types(known) => (known, classes - 1),
+                                ModelOutput::Labels(_) | ModelOutput::Spans(_) => continue,
                             };
-                            for (at, scores) in (first..).zip(scores.chunks_exact(outputs)) {
-                                if core.contains(&words[document][at].tokens.start) {
-                                    known[at * outputs..(at + 1) * outputs].copy_from_slice(scores);
+                            for (at, scores) in (first..).zip(scores.chunks_exact(width)) {
+                                if core.contains(&documents[document].words[at].tokens.start) {
+                                    known[at * width..(at + 1) * width].copy_from_slice(scores);
                                 }
                             }
                         }
@@ -187,14 +187,14 @@ impl Tagger {
                 progress(batch.tokens());
             }
         });
-        let (mut findings, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for found in &mut findings {
+        let (mut outputs, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for found in &mut outputs {
             // In an order that does not depend on which batch was done first.
-            if let Findings::Spans(spans) = found {
+            if let ModelOutput::Spans(spans) = found {
                 spans.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
             }
         }
-        findings
+        outputs
     }
 
     /// The encoder's last hidden states of every token of every document. `sink` gets runs of them in no order: the
@@ -202,28 +202,29 @@ impl Tagger {
     /// it stands in.
     pub fn states(
         &self,
-        encoder: &TextEncoder,
-        documents: &[EncodedDocument],
+        tokenizer: &DocumentTokenizer,
+        documents: &[&EncodedDocument],
         mut sink: impl FnMut(usize, usize, &[f32]),
     ) {
         let windows = windows_of(documents);
         let model = lock(&self.models[0]);
-        for rows in self.batches(&windows, encoder) {
-            let batch = batch_of(&rows, &windows, documents, encoder);
+        for rows in self.batches(&windows, tokenizer) {
+            let batch = batch_of(&rows, &windows, documents, tokenizer);
             let states = model.hidden_states(&batch, self.kind);
             let (_, width, hidden) = states.size3().expect("three dimensions");
             let (width, hidden) = (width as usize, hidden as usize);
             let flat = Vec::<f32>::try_from(states.view(-1)).expect("a flat tensor of fp32");
             for (row, states) in rows.iter().zip(flat.chunks(width * hidden)) {
                 let (document, Window { tokens, core, .. }) = windows[*row];
-                let from = encoder.offset() + core.start - tokens.start;
+                let from = tokenizer.offset() + core.start - tokens.start;
                 sink(document, core.start, &states[from * hidden..(from + core.len()) * hidden]);
             }
         }
     }
 
-    fn batches(&self, windows: &[(usize, &Window)], encoder: &TextEncoder) -> Vec<Vec<usize>> {
-        let lengths: Vec<usize> = windows.iter().map(|(_, window)| window.tokens.len() + encoder.specials()).collect();
+    fn batches(&self, windows: &[(usize, &Window)], tokenizer: &DocumentTokenizer) -> Vec<Vec<usize>> {
+        let lengths: Vec<usize> =
+            windows.iter().map(|(_, window)| window.tokens.len() + tokenizer.specials()).collect();
         // No more tokens in one than would leave a worker without any, where that is worth a batch.
         let tokens = lengths.iter().sum::<usize>();
         let share = tokens.div_ceil(self.models.len());
@@ -251,7 +252,7 @@ fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
 }
 
 /// The windows of all documents. Not by the windows' own numbers: documents that were encoded apart may come together.
-fn windows_of(documents: &[EncodedDocument]) -> Vec<(usize, &Window)> {
+fn windows_of<'d>(documents: &[&'d EncodedDocument]) -> Vec<(usize, &'d Window)> {
     let numbered = documents.iter().enumerate();
     numbered.flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window))).collect()
 }
@@ -259,10 +260,10 @@ fn windows_of(documents: &[EncodedDocument]) -> Vec<(usize, &Window)> {
 fn batch_of(
     rows: &[usize],
     windows: &[(usize, &Window)],
-    documents: &[EncodedDocument],
-    encoder: &TextEncoder,
+    documents: &[&EncodedDocument],
+    tokenizer: &DocumentTokenizer,
 ) -> Batch {
-    let input_ids = |&row: &usize| encoder.input_ids(&documents[windows[row].0], windows[row].1);
+    let input_ids = |&row: &usize| tokenizer.input_ids(&documents[windows[row].0], windows[row].1);
     Batch { rows: rows.iter().map(input_ids).collect() }
 }
 

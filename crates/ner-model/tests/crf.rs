@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{TagScheme, TaggedEntity};
+use ner_document::{TagScheme, TaggedEntity};
 use ner_model::{Crf, RowWords};
 use serde_json::Value;
 use std::path::Path;

@@ -4,11 +4,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{Document, EncodedDocument, LabelSet, Span, TagScheme, TextEncoder, WindowSize};
+use ner_document::{Document, LabelSet, Span, TagScheme};
 use ner_model::checkpoint;
 use ner_model::{
-    Batch, Bert, Head, Pretrained, Reading, TokenClassifier, load_classifier, load_encoder, save_classifier,
+    Batch, Bert, Head, InferenceConfig, Pretrained, TokenClassifier, load_classifier, load_encoder, save_classifier,
 };
+use ner_text::{DocumentTokenizer, EncodedDocument, WindowSize};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -28,8 +29,8 @@ fn labels() -> LabelSet {
     LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"])
 }
 
-fn text_encoder(folder: &Path) -> TextEncoder {
-    TextEncoder::from_folder(folder, WindowSize { max_tokens: 100, overlap: 10, packed: 100 }).unwrap()
+fn text_encoder(folder: &Path) -> DocumentTokenizer {
+    DocumentTokenizer::from_folder(folder, WindowSize { max_tokens: 100, overlap: 10, packed: 100 }).unwrap()
 }
 
 fn texts(case: &Value) -> Vec<String> {
@@ -102,7 +103,7 @@ fn a_run_of_each_kind_is_saved_with_the_names_of_its_kind_and_comes_back() {
             let Pretrained { config_json, parameters, config, .. } =
                 load_encoder(&config, &weights, &labels(), head, 3).unwrap();
             let to = tempfile::tempdir().unwrap();
-            let reading = Reading { head, ..Reading::default() };
+            let reading = InferenceConfig { head, ..InferenceConfig::default() };
             save_classifier(to.path(), &config_json, &labels(), &reading, &parameters).unwrap();
             let written: Value =
                 serde_json::from_str(&std::fs::read_to_string(to.path().join("config.json")).unwrap()).unwrap();
@@ -170,19 +171,19 @@ fn offsets_of_byte_level_bpe_are_those_of_transformers_without_white_space() {
     }
     // White space on its own belongs to the word before it, a prefix to its word; what is behind a break begins a line,
     // but for the first word, which goes on with nothing.
-    let words = encode(&text_encoder(&folder("roberta")), "\n Na\n\n 5-HT2  fever").words();
+    let words = encode(&text_encoder(&folder("roberta")), "\n Na\n\n 5-HT2  fever").words;
     let found: Vec<_> = words.iter().map(|word| (word.span.start, word.span.end, word.starts_line)).collect();
     let expected = [(2, 4, false), (7, 8, true), (8, 9, false), (9, 11, false), (11, 12, false), (14, 19, false)];
     assert_eq!(found, expected);
 }
 
-fn encode(encoder: &TextEncoder, text: &str) -> EncodedDocument {
+fn encode(encoder: &DocumentTokenizer, text: &str) -> EncodedDocument {
     encoder.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
 
 /// Words stand in order, none is empty, and none begins or ends with white space.
 fn check_words(chars: &[char], encoded: &EncodedDocument) {
-    let words = encoded.words();
+    let words = &encoded.words;
     assert!(words.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start), "{words:?}");
     assert!(words.iter().all(|word| !word.span.is_empty() && trimmed(chars, word.span) == word.span), "{words:?}");
     assert_eq!(words.iter().map(|word| word.tokens.len()).sum::<usize>(), encoded.tokens.len());
@@ -209,14 +210,14 @@ static PIECES: LazyLock<HashMap<u32, Vec<u8>>> = LazyLock::new(|| {
     vocabulary.into_iter().map(|(piece, id)| (id, piece.chars().map(|char| bytes[&char]).collect())).collect()
 });
 
-static ENCODERS: LazyLock<[TextEncoder; 3]> = LazyLock::new(|| {
+static ENCODERS: LazyLock<[DocumentTokenizer; 3]> = LazyLock::new(|| {
     ["roberta", "tokenizers/prefix-true-trim-true", "tokenizers/prefix-true-trim-false"]
         .map(|name| text_encoder(&folder(name)))
 });
 
 /// The decisive test of offsets: what the text has at a token's offsets is what the token's piece says. Pieces of one
 /// character are compared together.
-fn check_offsets(encoder: &TextEncoder, text: &str) {
+fn check_offsets(encoder: &DocumentTokenizer, text: &str) {
     let encoded = encode(encoder, text);
     let chars: Vec<char> = text.chars().collect();
     check_words(&chars, &encoded);

@@ -4,8 +4,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{Document, LabelSet, TagScheme, TextEncoder, WindowSize};
-use ner_model::{Batch, Bert, BertConfig, Dropout, Head, Parameters, TokenClassifier, load_classifier, load_encoder};
+use ner_document::{Document, LabelSet, TagScheme};
+use ner_model::{
+    Batch, Bert, BertConfig, Head, Parameters, TokenClassifier, TrainingPass, load_classifier, load_encoder,
+};
+use ner_text::{DocumentTokenizer, WindowSize};
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -128,7 +131,7 @@ fn training_without_dropout_computes_what_prediction_does() {
     for (kind, attention, bound) in
         [(Kind::Float, 0.0, 1e-5), (Kind::Float, 1e-9, 1e-5), (Kind::BFloat16, 0.0, BF16_BOUND)]
     {
-        let mut dropout = Dropout::new(1, Device::Cpu, 0.0, attention);
+        let mut dropout = TrainingPass::new(1, Device::Cpu, 0.0, attention);
         let logits = no_grad(|| model.forward(&Batch { rows: rows.clone() }, kind, Some(&mut dropout)));
         let gap = largest_gap(&unpadded(&logits, &rows), &expected);
         assert!(gap < bound, "{kind:?}, attention dropout {attention}: {gap}");
@@ -170,7 +173,7 @@ fn minilm_reads_and_computes_as_in_transformers() {
     };
     let numbers = read_json(&golden("minilm.json"));
     let sentences: Vec<String> = serde_json::from_value(numbers["sentences"].clone()).unwrap();
-    let encoder = TextEncoder::from_folder(&folder, WindowSize::default()).unwrap();
+    let encoder = DocumentTokenizer::from_folder(&folder, WindowSize::default()).unwrap();
     let documents: Vec<Document> = sentences.iter().map(|text| Document::new("sentence", text)).collect();
     let encoded = encoder.encode(&documents).unwrap();
     let read: Vec<_> = encoded.iter().map(|document| encoder.input_ids(document, &document.windows[0])).collect();

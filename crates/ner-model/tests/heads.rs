@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{FoundSpan, LabelSet, TagScheme, TaggedEntity};
+use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Answers, Batch, BertConfig, Classifier, Dropout, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets,
-    decisions, load_encoder,
+    Batch, BatchOutput, BertConfig, Classifier, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets,
+    TrainingPass, decisions, load_encoder,
 };
+use ner_text::ScoredEntity;
 use std::path::Path;
 use std::sync::Mutex;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -60,14 +61,14 @@ fn rows() -> (Batch, Vec<RowWords>) {
 }
 
 /// What is said of one row, as numbers in an order that does not depend on the batch.
-fn numbers(answers: &Answers, row: usize, tokens: usize) -> Vec<f32> {
+fn numbers(answers: &BatchOutput, row: usize, tokens: usize) -> Vec<f32> {
     match answers {
-        Answers::Labels(all) => {
+        BatchOutput::Labels(all) => {
             Vec::try_from(all.get(row as i64).narrow(0, 0, tokens as i64).contiguous().view(-1)).unwrap()
         }
-        Answers::Words(all) => all[row].clone(),
-        Answers::Spans(all) => {
-            let mut spans: Vec<&FoundSpan> = all[row].iter().collect();
+        BatchOutput::Words(all) => all[row].clone(),
+        BatchOutput::Spans(all) => {
+            let mut spans: Vec<&ScoredEntity> = all[row].iter().collect();
             spans.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
             spans.iter().map(|span| span.probability).collect()
         }
@@ -84,11 +85,11 @@ fn a_batch_gives_what_its_rows_give_alone() {
     let (batch, words) = rows();
     for head in HEADS {
         let model = model(head);
-        let together = model.answers(&batch, &words, Kind::Float, None);
+        let together = model.output(&batch, &words, Kind::Float, None);
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let one = Batch { rows: vec![batch.rows[row].clone()] };
-            let alone = numbers(&model.answers(&one, &words[row..=row], Kind::Float, None), 0, tokens);
+            let alone = numbers(&model.output(&one, &words[row..=row], Kind::Float, None), 0, tokens);
             let gap = largest_gap(&numbers(&together, row, tokens), &alone);
             assert!(!alone.is_empty() && gap < 1e-4, "{head:?}, row {row}: {gap}");
         }
@@ -120,7 +121,7 @@ fn padding_adds_nothing_to_a_loss() {
                     unannotated: Vec::new(),
                 };
                 let options = LossOptions { r_drop, ..LossOptions::default() };
-                let mut dropout = Dropout::new(1, Device::Cpu, 0.0, 0.0);
+                let mut dropout = TrainingPass::new(1, Device::Cpu, 0.0, 0.0);
                 no_grad(|| model.loss(&batch, &targets, Kind::Float, &mut dropout, &options)).double_value(&[])
             };
             let units = |row: usize| match head {
@@ -143,11 +144,11 @@ fn bf16_is_near_fp32() {
     for head in HEADS {
         let model = model(head);
         let (exact, rough) =
-            (model.answers(&batch, &words, Kind::Float, None), model.answers(&batch, &words, Kind::BFloat16, None));
+            (model.output(&batch, &words, Kind::Float, None), model.output(&batch, &words, Kind::BFloat16, None));
         for row in 0..batch.rows.len() {
             let tokens = batch.rows[row].len();
             let gap = largest_gap(&numbers(&exact, row, tokens), &numbers(&rough, row, tokens));
-            let bound = if matches!(exact, Answers::Words(_)) { 0.05 } else { 0.02 };
+            let bound = if matches!(exact, BatchOutput::Words(_)) { 0.05 } else { 0.02 };
             assert!(gap > 0.0 && gap < bound, "{head:?}, row {row}: {gap}");
         }
     }
@@ -190,7 +191,7 @@ fn packed_rows_give_what_padded_ones_do() {
             return;
         }
         let answers = |parameters: &Parameters| {
-            Classifier::new(&config, parameters, head).unwrap().answers(&batch, &words, Kind::BFloat16, None)
+            Classifier::new(&config, parameters, head).unwrap().output(&batch, &words, Kind::BFloat16, None)
         };
         let (packed, plain) = (answers(&packed), answers(&plain));
         for row in 0..batch.rows.len() {

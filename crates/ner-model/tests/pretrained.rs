@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{LabelSet, TagScheme};
+use ner_document::{LabelSet, TagScheme};
 use ner_model::checkpoint::{self, TensorData, write_safetensors};
 use ner_model::{
-    BertConfig, Head, Reading, load_classifier, load_encoder, load_further, load_parameters, save_classifier,
+    BertConfig, Head, InferenceConfig, load_classifier, load_encoder, load_further, load_parameters, save_classifier,
 };
 use serde_json::Value;
 use std::fs;
@@ -56,7 +56,7 @@ fn a_model_goes_on_with_the_labels_that_stay() {
         };
         let old = ner_model::Parameters::new(made.parameters.iter().map(numbered).collect());
         let folder = tempfile::tempdir().unwrap();
-        let reading = Reading { head, ..Reading::default() };
+        let reading = InferenceConfig { head, ..InferenceConfig::default() };
         save_classifier(folder.path(), &made.config_json, &old_labels, &reading, &old).unwrap();
 
         // One label stays at another place, one is new, one goes.
@@ -96,7 +96,7 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     let (config, weights) = (encoder.join("config.json"), encoder.join("model.safetensors"));
     let made = load_encoder(&config, &weights, &labels, Head::Token, 7).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    save_classifier(folder.path(), &made.config_json, &labels, &Reading::default(), &made.parameters).unwrap();
+    save_classifier(folder.path(), &made.config_json, &labels, &InferenceConfig::default(), &made.parameters).unwrap();
     let (read, read_labels, reading) = load_classifier(folder.path()).unwrap();
     assert_eq!(read_labels, labels);
     assert_eq!(read.config, made.config);
@@ -112,7 +112,7 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     assert_eq!(reading.window.max_tokens as i64, made.config.max_position_embeddings);
 
     // Over a folder that holds another model.
-    let reading = Reading { line_boundaries: true, ..Reading::default() };
+    let reading = InferenceConfig { line_boundaries: true, ..InferenceConfig::default() };
     save_classifier(folder.path(), &made.config_json, &labels, &reading, &made.parameters).unwrap();
     let (_, _, read) = load_classifier(folder.path()).unwrap();
     assert!(read.line_boundaries);

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{CharIndex, Decision, Document, EncodedDocument, Findings, Mention, WindowSize};
-use ner_model::{Reading, Recognizer, load_classifier, save_classifier};
+use ner_document::{CharIndex, Document, Mention};
+use ner_model::{InferenceConfig, Recognizer, load_classifier, save_classifier};
+use ner_text::{Aggregation, EncodedDocument, ModelOutput, WindowSize};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::fs;
@@ -31,7 +32,7 @@ fn load(folder: &tempfile::TempDir) -> Recognizer {
 }
 
 /// The head of the golden model finds little; here `O` is less likely.
-fn eager(reading: &Reading) -> Recognizer {
+fn eager(reading: &InferenceConfig) -> Recognizer {
     let folder = folder(|_| {});
     let (model, labels, _) = load_classifier(folder.path()).unwrap();
     let weights = model.parameters.with_offsets(&[-1.0, 0.0, 0.0, 0.0, 0.0]).unwrap();
@@ -39,8 +40,8 @@ fn eager(reading: &Reading) -> Recognizer {
     load(&folder)
 }
 
-fn windows(max_tokens: usize, overlap: usize, packed: usize) -> Reading {
-    Reading { window: WindowSize { max_tokens, overlap, packed }, ..Reading::default() }
+fn windows(max_tokens: usize, overlap: usize, packed: usize) -> InferenceConfig {
+    InferenceConfig { window: WindowSize { max_tokens, overlap, packed }, ..InferenceConfig::default() }
 }
 
 /// Windows of sentences; a tensor is not shared between threads.
@@ -100,10 +101,10 @@ proptest! {
     fn a_batch_gives_what_its_documents_give_alone(texts in prop::collection::vec(texts(), 1..5)) {
         let recognizer = SENTENCES.lock().unwrap();
         let documents: Vec<Document> = texts.iter().map(|text| Document::new("x", text)).collect();
-        let together = recognizer.mentions(&recognizer.encoder().encode(&documents).unwrap(), |_| {});
+        let together = recognizer.mentions(&recognizer.tokenizer().encode(&documents).unwrap(), |_| {});
         // Encoded one by one and brought together.
         let apart: Vec<_> =
-            documents.iter().flat_map(|document| recognizer.encoder().encode(std::slice::from_ref(document)).unwrap()).collect();
+            documents.iter().flat_map(|document| recognizer.tokenizer().encode(std::slice::from_ref(document)).unwrap()).collect();
         prop_assert_eq!(&bare(&recognizer.mentions(&apart, |_| {})), &bare(&together));
         for (text, together) in texts.iter().zip(&together) {
             prop_assert_eq!(bare(&[recognizer.annotate(text).unwrap()]), bare(std::slice::from_ref(together)));
@@ -122,28 +123,31 @@ fn a_document_that_fits_one_window_is_read_in_one_pass_and_a_longer_one_is_read_
     let short = "abc de. fg 12 abc. b c d e f g.";
     // Packed into all that the positions hold, or into more.
     let (whole, more) = (eager(&windows(40, 8, 40)), eager(&windows(40, 8, 512)));
-    let encoded = whole.encoder().encode(&[Document::new("x", short)]).unwrap();
+    let encoded = whole.tokenizer().encode(&[Document::new("x", short)]).unwrap();
     assert_eq!(encoded[0].windows.len(), 1);
     assert_eq!(whole.annotate(short).unwrap(), more.annotate(short).unwrap());
     let long = format!("{} abc", "b c d ".repeat(100));
-    let encoded = whole.encoder().encode(&[Document::new("x", &long)]).unwrap();
+    let encoded = whole.tokenizer().encode(&[Document::new("x", &long)]).unwrap();
     assert!(encoded[0].windows.len() > 7);
     assert_eq!(encoded[0].windows.iter().map(|window| window.core.len()).sum::<usize>(), encoded[0].tokens.len());
 }
 
 /// Probabilities of the labels of one document's tokens.
 fn probabilities(recognizer: &Recognizer, encoded: &[EncodedDocument]) -> Vec<f32> {
-    let Findings::Labels(rows) = recognizer.findings(encoded, |_| {}).remove(0) else { panic!("labels of tokens") };
+    let ModelOutput::Labels(rows) = recognizer.outputs(encoded, |_| {}).remove(0) else { panic!("labels of tokens") };
     rows
 }
 
 #[test]
 fn a_model_from_elsewhere_is_read_by_its_first_pieces_whatever_the_order_of_its_labels() {
     let of_hub = load(&folder(|_| {}));
-    let reading = of_hub.reading();
-    assert_eq!((reading.decision, reading.window.max_tokens, reading.window.overlap), (Decision::FirstPiece, 40, 10));
+    let reading = of_hub.inference();
+    assert_eq!(
+        (reading.aggregation, reading.window.max_tokens, reading.window.overlap),
+        (Aggregation::FirstPiece, 40, 10)
+    );
     // Pre-tokens are not cut where a letter meets a digit.
-    let words = of_hub.encoder().encode(&[Document::new("x", "ab cd-e")]).unwrap()[0].words();
+    let words = of_hub.tokenizer().encode(&[Document::new("x", "ab cd-e")]).unwrap()[0].words.clone();
     assert_eq!(words.len(), 4);
 
     // The same head under other names: rows change places, and `O` is the third.
@@ -151,7 +155,7 @@ fn a_model_from_elsewhere_is_read_by_its_first_pieces_whatever_the_order_of_its_
     let renamed = load(&folder(|config| config["id2label"] = names));
     assert_eq!(renamed.labels().names(), ["O", "B-X", "I-X", "E-X", "S-X"]);
     let document = [Document::new("x", "abc de. fg 12 abc")];
-    let encoded = of_hub.encoder().encode(&document).unwrap();
+    let encoded = of_hub.tokenizer().encode(&document).unwrap();
     let (ours, theirs) = (probabilities(&renamed, &encoded), probabilities(&of_hub, &encoded));
     for (ours, theirs) in ours.chunks(5).zip(theirs.chunks(5)) {
         for (at, &from) in [2, 3, 4, 0, 1].iter().enumerate() {

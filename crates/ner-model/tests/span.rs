@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{LabelSet, TagScheme, TaggedEntity};
+use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
     Batch, Bert, BertConfig, Head, LossOptions, Parameters, RowWords, SpanClassifier, found_spans, load_encoder,
     span_cross_entropy, span_divergence,
@@ -115,7 +115,7 @@ fn a_batch_gives_what_its_rows_give_alone() {
             assert!(gap.abs() < 1e-4, "row {row}, word {start}: {gap}");
         }
         let (found, found_alone) = (&found_spans(&together, &words)[row], &found_spans(&alone_scores, &alone.1)[0]);
-        let places = |found: &[ner_data::FoundSpan]| -> Vec<_> {
+        let places = |found: &[ner_text::ScoredEntity]| -> Vec<_> {
             found.iter().map(|span| (span.words.clone(), span.entity_type)).collect()
         };
         assert_eq!(places(found), places(found_alone));

@@ -6,9 +6,11 @@
 //!
 //! This crate knows nothing of libtorch, of corpora or of the network. What it keeps of predictions are places and
 //! types, never text.
-#![warn(missing_docs)]
+
+#![forbid(unsafe_code)]
 
 mod compare;
+mod earlier;
 mod error;
 mod lock;
 mod predictions;
@@ -19,6 +21,7 @@ mod run_folder;
 mod store;
 
 pub use compare::{Difference, differences};
+pub use earlier::modern_name;
 pub use error::RunsError;
 pub use lock::Lock;
 pub use predictions::{PredictedDocument, SpanRecord, read_predictions, write_predictions};

@@ -3,7 +3,7 @@
 
 use crate::{RunFolder, RunsError};
 use fs_err as fs;
-use ner_data::{Confidence, Document, Mention, Span};
+use ner_document::{Confidence, Document, Mention, Span};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use crate::run::{flatten, short_names};
 use crate::{Run, RunsError};
-use fs_err as fs;
+use ner_files::NewFile;
 use polars::prelude::{
     AnyValue, BooleanChunked, ChunkCompareEq, ChunkCompareIneq, Column, DataFrame, NamedFrom, ParquetWriter, Series,
     SortMultipleOptions,
@@ -181,7 +181,7 @@ fn unknown_key(key: &str, runs: &[Run]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
     let ends: Vec<&String> = known.iter().filter(|known| last(known) == last(key)).collect();
     let words: Vec<String> = known.iter().map(|known| last(known)).collect();
-    let nearest = ner_data::nearest(key, known.iter().chain(&words).map(String::as_str));
+    let nearest = ner_document::nearest(key, known.iter().chain(&words).map(String::as_str));
     match (ends.as_slice(), nearest) {
         ([], Some(nearest)) => format!("no run has a value for {key}; did you mean {nearest}?"),
         ([], None) => format!("no run has a value for {key}; `runs show RUN` lists what one has"),
@@ -275,12 +275,9 @@ pub fn write_csv(frame: &DataFrame, mut out: impl Write) -> io::Result<()> {
 /// # Errors
 /// Where the file cannot be written.
 pub fn export_parquet(frame: &mut DataFrame, path: &Path) -> Result<(), RunsError> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let draft = tempfile::Builder::new().prefix(".draft-").tempfile_in(parent)?;
-    ParquetWriter::new(draft.as_file()).finish(frame)?;
-    draft.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    let file = NewFile::create(path)?;
+    ParquetWriter::new(file.reopen()?).finish(frame)?;
+    Ok(file.finish()?)
 }
 
 #[cfg(test)]

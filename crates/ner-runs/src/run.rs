@@ -1,6 +1,7 @@
 //! What can be read of a run, whatever made it and however far it came.
 
 use crate::RunFolder;
+use crate::earlier::modernised;
 use crate::prune;
 use crate::run_folder::{RUN, SCORES, TAGS};
 use serde::Serialize;
@@ -101,7 +102,10 @@ pub(crate) fn short_names() -> impl Iterator<Item = &'static str> {
 impl Run {
     /// Reads a run. What cannot be read of it is in its [`fault`](Self::fault): a list of runs shows it.
     pub fn read(folder: RunFolder) -> Self {
-        Self::read_with(folder, |_, json| serde_json::from_slice(json))
+        Self::read_with(folder, |name, json| {
+            let value = serde_json::from_slice(json)?;
+            Ok(if name == RUN { modernised(value) } else { value })
+        })
     }
 
     /// Reads of a run what [`value`](Self::value) needs for some keys, and how far it came; its record and its scores hold
@@ -118,7 +122,7 @@ impl Run {
             .collect();
         let record: Vec<&str> = record.iter().map(String::as_str).collect();
         Self::read_with(folder, |name, json| match name {
-            RUN => prune::parse(json, &record),
+            RUN => prune::parse(json, &record).map(modernised),
             SCORES => prune::parse(json, &scores),
             _ => serde_json::from_slice(json),
         })

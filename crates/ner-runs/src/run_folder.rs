@@ -1,3 +1,4 @@
+use crate::earlier::modernised;
 use crate::{Lock, RunsError};
 use fs_err as fs;
 use serde::Serialize;
@@ -148,6 +149,7 @@ impl RunFolder {
     pub fn read_run<T: DeserializeOwned>(&self) -> io::Result<T> {
         let path = self.path.join(RUN);
         serde_json::from_str(&fs::read_to_string(&path)?)
+            .and_then(|record| serde_json::from_value(modernised(record)))
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))
     }
 
@@ -164,20 +166,7 @@ impl RunFolder {
     /// # Errors
     /// Where it cannot be written.
     pub fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
-        let path = self.path.join(name);
-        let parent = path.parent().unwrap_or(&self.path);
-        fs::create_dir_all(parent)?;
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let mut draft = tempfile::Builder::new();
-        draft.prefix(".draft-");
-        // A temporary file is for its owner alone by default; a run is as readable as the umask lets any file be.
-        #[cfg(unix)]
-        draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut draft = draft.tempfile_in(parent).map_err(named)?;
-        draft.write_all(contents).map_err(named)?;
-        draft.as_file().sync_all().map_err(named)?;
-        draft.persist(&path).map_err(|error| named(error.error))?;
-        Ok(())
+        ner_files::write_bytes(&self.path.join(name), contents)
     }
 
     /// Writes a JSON file of the run, whole or not at all.

@@ -387,12 +387,10 @@ function csv() {
 
 /** The shape that `medner convert` reads. */
 function jsonLine() {
-  const spans = shown().map(({ start, end, text, type, category, confidence, models }) => {
-    const attributes = { models: models.join("|") };
-    if (category.name !== type) attributes.category = category.name;
-    return { start, end, text, label: type, confidence, attributes };
+  const mentions = shown().map(({ start, end, text, type, category, confidence, models }) => {
+    return { start, end, text, type, category: category.name === type ? null : category.name, confidence, models };
   });
-  return JSON.stringify({ id: "text", text: state.text, spans }) + "\n";
+  return JSON.stringify({ id: "text", text: state.text, mentions }) + "\n";
 }
 
 /** Standoff beside the text. A mention that goes over line ends is several fragments, as brat has it. */

@@ -1,8 +1,8 @@
 //! What a client is answered.
 
 use crate::problem::{Kind, Problem};
-use crate::request::{ModelFacts, Offsets, Wishes};
-use ner_annotate::Finding;
+use crate::request::{ModelFacts, Wishes};
+use ner_annotate::{MergedMention, Offsets, WireMention, wire_mentions};
 use ner_data::format::Output;
 use ner_data::{Document, Format, FormatOptions};
 use serde::Serialize;
@@ -29,21 +29,7 @@ struct Written<'a> {
 #[derive(Serialize)]
 struct WrittenDocument<'a> {
     id: &'a str,
-    mentions: Vec<WrittenMention<'a>>,
-}
-
-#[derive(Serialize)]
-struct WrittenMention<'a> {
-    start: usize,
-    end: usize,
-    text: &'a str,
-    #[serde(rename = "type")]
-    entity_type: &'a str,
-    category: Option<&'a str>,
-    confidence: f32,
-    models: &'a [String],
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    below_threshold: bool,
+    mentions: Vec<WireMention<'a>>,
 }
 
 impl Answer {
@@ -54,10 +40,10 @@ impl Answer {
     pub fn write(
         wishes: &Wishes,
         models: &[ModelFacts],
-        found: Vec<(Document, Vec<Finding>)>,
+        found: Vec<(Document, Vec<MergedMention>)>,
     ) -> Result<Self, Problem> {
-        let chosen: Vec<(Document, Vec<Finding>)> =
-            found.into_iter().map(|(document, findings)| (document, wishes.choose(findings))).collect();
+        let chosen: Vec<(Document, Vec<MergedMention>)> =
+            found.into_iter().map(|(document, mentions)| (document, wishes.choose(mentions))).collect();
         let written = match wishes.format {
             Some(format) => Self::in_format(format, chosen),
             None => Self::json(wishes, models, &chosen),
@@ -65,23 +51,26 @@ impl Answer {
         written.map_err(|_| Problem::new(Kind::Internal, "the answer cannot be written"))
     }
 
-    fn json(wishes: &Wishes, models: &[ModelFacts], found: &[(Document, Vec<Finding>)]) -> io::Result<Self> {
+    fn json(wishes: &Wishes, models: &[ModelFacts], found: &[(Document, Vec<MergedMention>)]) -> io::Result<Self> {
         let written = Written {
             models: wishes.models.iter().map(|&at| models[at].name.as_str()).collect(),
             offsets: wishes.offsets,
             documents: found
                 .iter()
-                .map(|(document, findings)| written(document, findings, wishes.offsets))
+                .map(|(document, mentions)| {
+                    let mentions = wire_mentions(document, mentions, wishes.offsets);
+                    Ok(WrittenDocument { id: &document.id, mentions: mentions.ok_or(io::ErrorKind::InvalidData)? })
+                })
                 .collect::<io::Result<_>>()?,
         };
         Ok(Self { body: serde_json::to_vec(&written)?, media_type: "application/json", lost_or_moved: 0 })
     }
 
-    fn in_format(format: Format, found: Vec<(Document, Vec<Finding>)>) -> io::Result<Self> {
+    fn in_format(format: Format, found: Vec<(Document, Vec<MergedMention>)>) -> io::Result<Self> {
         let mut body = Vec::new();
         let mut writer = format.create_output(Output::Open(Box::new(&mut body)), &FormatOptions::default())?;
-        for (document, findings) in found {
-            let mentions = findings.iter().map(Finding::to_mention).collect();
+        for (document, merged) in found {
+            let mentions = merged.iter().map(MergedMention::to_mention).collect();
             writer.write(&Document { mentions, ..document })?;
         }
         let losses = writer.finish()?;
@@ -94,26 +83,4 @@ impl Answer {
         };
         Ok(Self { body, media_type, lost_or_moved })
     }
-}
-
-fn written<'a>(document: &'a Document, findings: &'a [Finding], offsets: Offsets) -> io::Result<WrittenDocument<'a>> {
-    let index = document.char_index();
-    let mention = |finding: &'a Finding| -> io::Result<WrittenMention<'a>> {
-        let bytes = index.bytes(finding.span).ok_or(io::ErrorKind::InvalidData)?;
-        let (start, end) = match offsets {
-            Offsets::Chars => (finding.span.start, finding.span.end),
-            Offsets::Bytes => (bytes.start, bytes.end),
-        };
-        Ok(WrittenMention {
-            start,
-            end,
-            text: &document.text[bytes],
-            entity_type: &finding.entity_type,
-            category: finding.category.as_deref(),
-            confidence: finding.confidence.value(),
-            models: &finding.models,
-            below_threshold: finding.below_threshold,
-        })
-    };
-    Ok(WrittenDocument { id: &document.id, mentions: findings.iter().map(mention).collect::<io::Result<_>>()? })
 }

@@ -14,7 +14,7 @@
 use crate::page::{self, CORRECT_FILES};
 use crate::problem::{Kind, Problem};
 use crate::routes::{finish, is_allowed, is_json, json_response, method_name, off_the_network, read_body};
-use crate::server::{Door, Options, ServeError, Stopper};
+use crate::server::{Door, ServeError, ServerOptions, Stopper};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -72,7 +72,7 @@ pub struct CorrectionServer {
 }
 
 struct Shared {
-    options: Options,
+    options: ServerOptions,
     bytes: Arc<Semaphore>,
     is_ending: AtomicBool,
     saved: AtomicU64,
@@ -95,7 +95,7 @@ impl CorrectionServer {
     ///
     /// # Errors
     /// Where the address cannot be had, or is open to others without a token.
-    pub fn bind(desk: Desk, address: SocketAddr, options: Options) -> Result<Self, ServeError> {
+    pub fn bind(desk: Desk, address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
         Ok(Self { door: Door::bind(address, options)?, desk })
     }
 
@@ -176,7 +176,7 @@ fn form_of(path: &str) -> &'static str {
     ROUTES.iter().map(|&(form, _)| form).find(|form| fits(form)).unwrap_or("other")
 }
 
-fn is_for_this_machine(options: &Options) -> bool {
+fn is_for_this_machine(options: &ServerOptions) -> bool {
     options.token.is_none() && !options.open_without_token
 }
 

@@ -23,4 +23,4 @@ mod worker;
 pub use correct::{CorrectionServer, Desk, Save};
 pub use problem::{Kind, Problem};
 pub use routes::ROUTES;
-pub use server::{Limits, Options, ServeError, Server, Stopper, Summary};
+pub use server::{Limits, ServeError, Server, ServerOptions, Stopper, Summary};

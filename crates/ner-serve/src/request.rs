@@ -1,7 +1,7 @@
 //! What a client asks.
 
 use crate::problem::{Kind, Problem};
-use ner_annotate::{Finding, Model, Thresholds};
+use ner_annotate::{MergedMention, Model, Offsets, Thresholds};
 use ner_data::{Document, Format};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
@@ -25,17 +25,6 @@ impl ModelFacts {
         let category = |name: &String| Some((name.clone(), model.categories.label(name)?.to_owned()));
         Self { name: model.name.clone(), categories: types.iter().filter_map(category).collect(), types }
     }
-}
-
-/// What positions count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Offsets {
-    /// Unicode scalar values.
-    #[default]
-    Chars,
-    /// Bytes of the text in UTF-8.
-    Bytes,
 }
 
 /// A request as it is written.
@@ -163,7 +152,7 @@ impl Asked {
 
 impl Wishes {
     /// The findings that are wanted.
-    pub fn choose(&self, findings: Vec<Finding>) -> Vec<Finding> {
+    pub fn choose(&self, findings: Vec<MergedMention>) -> Vec<MergedMention> {
         let mut chosen = self.thresholds.apply(findings, self.all_spans);
         if let Some(wanted) = &self.categories {
             chosen.retain(|finding| wanted.contains(finding.category.as_ref().unwrap_or(&finding.entity_type)));

@@ -5,7 +5,7 @@ use crate::metrics::{self, Metrics};
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, ModelFacts};
-use crate::server::{Limits, Options};
+use crate::server::{Limits, ServerOptions};
 use crate::worker::{Arriving, Job};
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http_body_util::BodyExt;
-use ner_annotate::Encoders;
+use ner_annotate::Tokenizers;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,9 +47,9 @@ const GUARDED: [&str; 3] = ["/v1/annotate", "/v1/models", "/metrics"];
 
 /// What all requests share.
 pub struct Shared {
-    pub options: Options,
+    pub options: ServerOptions,
     pub models: Vec<ModelFacts>,
-    pub encoders: Encoders,
+    pub encoders: Tokenizers,
     pub jobs: mpsc::Sender<Job>,
     pub arriving: Arc<Arriving>,
     /// A place for each request that may be at work.
@@ -159,7 +159,7 @@ impl Drop for Watched<'_> {
 }
 
 /// Whether a request bears the token, compared in a time that does not depend on where the two differ.
-pub fn is_allowed(options: &Options, headers: &HeaderMap) -> bool {
+pub fn is_allowed(options: &ServerOptions, headers: &HeaderMap) -> bool {
     let Some(token) = &options.token else { return true };
     let given =
         headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| value.split_at_checked(7));
@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn tokens_are_compared_whole() {
         let check = |token: Option<&str>, header: Option<&str>, expected: bool| {
-            let options = Options { token: token.map(str::to_owned), ..Options::default() };
+            let options = ServerOptions { token: token.map(str::to_owned), ..ServerOptions::default() };
             let mut headers = HeaderMap::new();
             headers.extend(header.map(|value| (header::AUTHORIZATION, HeaderValue::from_str(value).expect("a value"))));
             assert_eq!(is_allowed(&options, &headers), expected, "{token:?} {header:?}");

@@ -21,7 +21,7 @@ use tracing::{debug, warn};
 
 /// How a server is set up.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ServerOptions {
     /// The bearer token that requests must have; none lets everybody in.
     pub token: Option<String>,
     /// Whether it may be reached from other machines without a token.
@@ -30,7 +30,7 @@ pub struct Options {
     pub limits: Limits,
 }
 
-impl Options {
+impl ServerOptions {
     /// Whether a server may listen on an address as it is set up.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ pub struct Summary {
 pub(crate) struct Door {
     listener: TcpListener,
     pub address: SocketAddr,
-    pub options: Options,
+    pub options: ServerOptions,
     stop: Arc<watch::Sender<bool>>,
 }
 
@@ -156,7 +156,7 @@ const FAREWELL: Duration = Duration::from_millis(300);
 const BREATH: Duration = Duration::from_millis(50);
 
 impl Door {
-    pub fn bind(address: SocketAddr, options: Options) -> Result<Self, ServeError> {
+    pub fn bind(address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
         options.check(address)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
@@ -169,7 +169,7 @@ impl Door {
         Stopper(self.stop.clone())
     }
 
-    /// Answers by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
+    /// BatchOutput by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
     pub fn serve(self, router: Router, is_ending: &AtomicBool) -> Result<(), ServeError> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let runtime =
@@ -186,7 +186,7 @@ impl Server {
     ///
     /// # Errors
     /// Where the address cannot be had, or is open to others without a token.
-    pub fn bind(annotator: Annotator, address: SocketAddr, options: Options) -> Result<Self, ServeError> {
+    pub fn bind(annotator: Annotator, address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
         Ok(Self { door: Door::bind(address, options)?, annotator })
     }
 
@@ -211,7 +211,7 @@ impl Server {
         let (arriving, metrics) = (Arc::new(Arriving::default()), Arc::new(Metrics::default()));
         let shared = Arc::new(Shared {
             models: annotator.models().iter().map(ModelFacts::of).collect(),
-            encoders: annotator.encoders(),
+            encoders: annotator.tokenizers(),
             jobs,
             arriving: arriving.clone(),
             queue: Arc::new(Semaphore::new(options.limits.queue)),

@@ -1,7 +1,7 @@
 //! The thread that owns the models.
 
 use crate::metrics::Metrics;
-use ner_annotate::{Annotator, Finding, Prepared};
+use ner_annotate::{Annotator, MergedMention, Prepared};
 use ner_data::Document;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
 /// Documents with what was found in them, before thresholds.
-pub type Found = Vec<(Document, Vec<Finding>)>;
+pub type Found = Vec<(Document, Vec<MergedMention>)>;
 
 /// The models failed. Why, the log says.
 #[derive(Clone, Copy, Debug)]

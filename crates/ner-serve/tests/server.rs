@@ -5,9 +5,9 @@
 #[path = "../../medner/tests/tiny/mod.rs"]
 mod tiny;
 
-use ner_annotate::{Annotator, Finding, Model};
+use ner_annotate::{Annotator, MergedMention, Model};
 use ner_model::Recognizer;
-use ner_serve::{Limits, Options, ROUTES, ServeError, Server, Stopper, Summary};
+use ner_serve::{Limits, ROUTES, ServeError, Server, ServerOptions, Stopper, Summary};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -60,7 +60,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(options: Options) -> Self {
+    fn start(options: ServerOptions) -> Self {
         static LOGGED: Once = Once::new();
         LOGGED.call_once(|| {
             tracing_subscriber::fmt()
@@ -74,7 +74,7 @@ impl Running {
     }
 
     fn with(limits: Limits) -> Self {
-        Self::start(Options { limits, ..Options::default() })
+        Self::start(ServerOptions { limits, ..ServerOptions::default() })
     }
 
     fn url(&self, path: &str) -> String {
@@ -158,9 +158,9 @@ fn bare(mention: &Value) -> Value {
     bare
 }
 
-fn expected(text: &str, findings: &[Finding]) -> Vec<Value> {
+fn expected(text: &str, findings: &[MergedMention]) -> Vec<Value> {
     let index = ner_data::CharIndex::new(text);
-    let row = |finding: &Finding| {
+    let row = |finding: &MergedMention| {
         json!({
             "start": finding.span.start, "end": finding.span.end, "text": index.slice(text, finding.span),
             "type": finding.entity_type, "category": finding.category, "models": finding.models,
@@ -180,9 +180,9 @@ fn concurrent_answers_are_those_of_the_library() {
     const REQUESTS: usize = 8;
     let annotator = annotator();
     let texts: Vec<String> = (0..CLIENTS * REQUESTS).map(text).collect();
-    let wanted: Vec<Vec<Finding>> = texts.iter().map(|text| annotator.annotate(text).unwrap()).collect();
+    let wanted: Vec<Vec<MergedMention>> = texts.iter().map(|text| annotator.annotate(text).unwrap()).collect();
     assert!(wanted.iter().map(Vec::len).sum::<usize>() > texts.len());
-    let server = Running::start(Options::default());
+    let server = Running::start(ServerOptions::default());
     thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (texts, wanted, url) = (&texts, &wanted, server.url("/v1/annotate"));
@@ -239,7 +239,7 @@ fn concurrent_answers_are_those_of_the_library() {
 
 #[test]
 fn options_of_a_request() {
-    let server = Running::start(Options::default());
+    let server = Running::start(ServerOptions::default());
     let text = "é 👩\u{200d}🔬 The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.";
     let ask = |more: Value| {
         let mut body = json!({ "text": text });
@@ -369,7 +369,7 @@ fn an_overloaded_server_says_so_at_once_and_recovers() {
 
 #[test]
 fn an_end_under_load_loses_nothing_that_was_accepted() {
-    let server = Running::start(Options::default());
+    let server = Running::start(ServerOptions::default());
     let answered = AtomicUsize::new(0);
     let (answered, url) = (&answered, server.url("/v1/annotate"));
     let summary = thread::scope(|scope| {
@@ -401,7 +401,7 @@ fn an_end_under_load_loses_nothing_that_was_accepted() {
 fn who_is_let_in() {
     let anywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let bind = |token: Option<&str>, open_without_token: bool, address: SocketAddr| {
-        let options = Options { token: token.map(str::to_owned), open_without_token, ..Options::default() };
+        let options = ServerOptions { token: token.map(str::to_owned), open_without_token, ..ServerOptions::default() };
         Server::bind(annotator(), address, options).err()
     };
     assert!(matches!(bind(None, false, anywhere), Some(ServeError::TokenNeeded(_))));
@@ -411,7 +411,7 @@ fn who_is_let_in() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert!(matches!(bind(None, false, taken.local_addr().unwrap()), Some(ServeError::Listen { .. })));
 
-    let server = Running::start(Options { token: Some("secret".into()), ..Options::default() });
+    let server = Running::start(ServerOptions { token: Some("secret".into()), ..ServerOptions::default() });
     for (_, path) in ROUTES {
         let reply = server.get(path);
         match path {

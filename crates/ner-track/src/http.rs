@@ -2,7 +2,6 @@
 
 use crate::env::{Credentials, MlflowServer};
 use crate::error::Failure;
-use crate::exact;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fs_err::File;
@@ -90,7 +89,7 @@ impl Client {
     }
 }
 
-/// The JSON of an answer as [`exact::parse`] gives it, null where it has none.
+/// The JSON of an answer; null if it has none.
 fn answer(what: &str, response: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
     let mut response = response.map_err(|error| Failure::passing(format!("{what}: {error}")))?;
     let status = response.status().as_u16();
@@ -100,7 +99,7 @@ fn answer(what: &str, response: Result<Response<Body>, ureq::Error>) -> Result<V
         // Putting a file is answered with an object, or with nothing by some stores.
         return match text.trim() {
             "" => Ok(Value::Null),
-            text => exact::parse(text.as_bytes()).map_err(|_| {
+            text => serde_json::from_str(text).map_err(|_| {
                 Failure::lasting(format!(
                     "{what}: the answer is no JSON; is MLFLOW_TRACKING_URI that of an MLflow server?"
                 ))

@@ -9,7 +9,6 @@
 
 mod env;
 mod error;
-mod exact;
 mod follow;
 mod http;
 mod mlflow;

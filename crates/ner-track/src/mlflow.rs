@@ -11,7 +11,6 @@
 use crate::Tracker;
 use crate::env::MlflowServer;
 use crate::error::Failure;
-use crate::exact::{integer, number};
 use crate::http::Client;
 use crate::points::{Known, MetricsReader, Point, encoded};
 use crate::record::{Claim, Extra, MlflowRun, Record, Stamp, State};
@@ -268,7 +267,7 @@ impl Mlflow {
             }
             let page = self.client.get("metrics/get-history", &query)?;
             for metric in page["metrics"].as_array().into_iter().flatten() {
-                if let (Some(step), Some(value)) = (integer(&metric["step"]), number(&metric["value"])) {
+                if let (Some(step), Some(value)) = (integer(&metric["step"]), metric["value"].as_f64()) {
                     known.add_value(key, step, value);
                 }
             }
@@ -377,6 +376,11 @@ impl Tracker for Mlflow {
 }
 
 /// The files of a run that go to a tracker, by their paths in its folder, with slashes.
+/// A whole number of a server's answer, which may give it as a text.
+fn integer(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
 fn files(run: &Path, extras: &BTreeSet<Extra>) -> io::Result<Vec<String>> {
     let mut names: Vec<String> = ["run.json", "metrics.jsonl", "scores.json"].map(str::to_owned).into();
     names.retain(|name| run.join(name).is_file());

@@ -1,6 +1,5 @@
 //! `metrics.jsonl` and `scores.json` as the values that trackers know: a key, a step, a number and a time.
 
-use crate::exact::{self, integer};
 use chrono::DateTime;
 use fs_err as fs;
 use serde_json::Value;
@@ -122,7 +121,7 @@ impl MetricsReader {
         self.offset += bytes.len() as u64;
         let mut points = Vec::new();
         for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            match exact::parse(line) {
+            match serde_json::from_slice(line) {
                 Ok(Value::Object(line)) => self.add_line(&Value::Object(line), &mut points),
                 _ => self.unreadable += 1,
             }
@@ -140,7 +139,7 @@ impl MetricsReader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             text => text?,
         };
-        let scores = exact::parse(&text)
+        let scores = serde_json::from_slice::<Value>(&text)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display())))?;
         let mut points = Vec::new();
         self.add_scores("test", &scores["test"], self.epochs, &mut points);
@@ -148,13 +147,13 @@ impl MetricsReader {
     }
 
     fn add_line(&mut self, line: &Value, points: &mut Vec<Point>) {
-        let number = |name: &str| exact::number(&line[name]).unwrap_or(0.0);
-        let integer = |name: &str| integer(&line[name]).unwrap_or(0);
+        let number = |name: &str| line[name].as_f64().unwrap_or(0.0);
+        let integer = |name: &str| line[name].as_i64().unwrap_or(0);
         match line["kind"].as_str() {
             Some("step") => {
                 self.clock_ms += number("elapsed_ms");
                 for (key, field) in STEP {
-                    self.add(key.to_owned(), integer("step"), exact::number(&line[field]), points);
+                    self.add(key.to_owned(), integer("step"), line[field].as_f64(), points);
                 }
             }
             Some("epoch") => {
@@ -162,7 +161,7 @@ impl MetricsReader {
                 // Steps leave out what lies between them.
                 self.clock_ms = self.clock_ms.max(self.epoch_ms + number("train_ms")) + number("dev_ms");
                 self.epoch_ms = self.clock_ms;
-                self.add("train/epoch_loss".into(), self.epochs, exact::number(&line["loss"]), points);
+                self.add("train/epoch_loss".into(), self.epochs, line["loss"].as_f64(), points);
                 let speed = number("tokens") / number("train_ms") * 1e3;
                 self.add(TRAIN_SPEED.into(), self.epochs, Some(speed), points);
                 self.add_scores("dev", &line["dev"], self.epochs, points);
@@ -179,7 +178,7 @@ impl MetricsReader {
         }
         for (prefix, group) in groups {
             for score in SCORES {
-                self.add(format!("{prefix}{score}"), step, exact::number(&group[score]), points);
+                self.add(format!("{prefix}{score}"), step, group[score].as_f64(), points);
             }
         }
     }

@@ -1,7 +1,6 @@
-use ner_data::{
-    Alignment, Document, EncodedDocument, LabelSet, Position, Span, Tag, TaggedEntity, TextEncoder, align, piece_labels,
-};
-use ner_model::{Head, Unannotated};
+use ner_document::{Alignment, Document, LabelSet, TaggedEntity, align};
+use ner_model::{Head, PartialLabels};
+use ner_text::{DocumentTokenizer, EncodedDocument, piece_labels};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -19,6 +18,8 @@ pub struct TrainingSet {
     pub mask_id: Option<u32>,
     /// Names of the types by their numbers.
     pub types: Vec<String>,
+    /// Mentions that the head cannot say exactly.
+    pub misfits: usize,
 }
 
 /// One document of a training set.
@@ -35,7 +36,7 @@ pub struct TrainingDocument {
     /// The mentions by their words, as far as the head can say them.
     pub entities: Vec<TaggedEntity>,
     /// What its corpus does not annotate; either of every document of a set or, where they are of one corpus, of none.
-    pub unannotated: Option<Unannotated>,
+    pub unannotated: Option<PartialLabels>,
     /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
     pub cuts: Vec<usize>,
     /// Pieces that begin a sentence, ascending, but not inside a mention; the first is 0 where there is one.
@@ -109,35 +110,40 @@ impl TrainingDocument {
 impl TrainingSet {
     /// Makes documents into training documents of a head. What it cannot say is as [`Head::align`] leaves it.
     pub fn new(
-        encoder: &TextEncoder,
+        tokenizer: &DocumentTokenizer,
         documents: &[Document],
         encoded: &[EncodedDocument],
         labels: &LabelSet,
         head: Head,
     ) -> Self {
-        let (prefix, suffix) = encoder.special_ids();
+        let (prefix, suffix) = tokenizer.special_ids();
         let mut set = Self {
             documents: Vec::with_capacity(documents.len()),
             prefix: prefix.to_vec(),
             suffix: suffix.to_vec(),
-            mask_id: encoder.mask_id(),
+            mask_id: tokenizer.mask_id(),
             types: labels.types.clone(),
+            misfits: 0,
         };
         for (document, encoded) in documents.iter().zip(encoded) {
-            let words = encoded.words();
-            let spans: Vec<Span> = words.iter().map(|word| word.span).collect();
-            let Alignment { entities, labels: tags, .. } = align(&spans, &document.mentions, labels);
-            let pieces = piece_labels(&words, &entities, labels);
-            let inside = |tag: usize| matches!(labels.tag(tag), Tag::Entity(Position::Inside | Position::End, _));
-            let open = words.iter().zip(&tags).filter(|(_, tag)| !inside(**tag));
+            let spans = encoded.word_spans();
+            let Alignment { entities: tagged, .. } = align(&spans, &document.mentions, labels);
+            let pieces = piece_labels(&encoded.words, &tagged, labels);
+            let (entities, misfits) = head.align(&spans, &document.mentions, labels);
+            // By the head's own mentions: tags of a scheme without beginnings do not tell where one begins, and of two
+            // mentions that overlap they hold one.
+            let mut is_inside = vec![false; encoded.words.len()];
+            entities.iter().for_each(|entity| is_inside[entity.units.start + 1..entity.units.end].fill(true));
+            let open = encoded.words.iter().zip(&is_inside).filter(|(_, is_inside)| !**is_inside);
             let cuts: Vec<usize> = open.map(|(word, _)| word.tokens.start).collect();
             let sentences = encoded.sentences.iter().copied().filter(|start| cuts.binary_search(start).is_ok());
+            set.misfits += misfits.len();
             set.documents.push(TrainingDocument {
                 id: document.id.clone(),
                 input_ids: encoded.tokens.iter().map(|token| token.id).collect(),
                 labels: pieces.into_iter().map(|label| label as i64).collect(),
-                entities: head.align(&spans, &document.mentions, labels).0,
-                words: words.iter().map(|word| word.tokens.clone()).collect(),
+                entities,
+                words: encoded.words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
                 unannotated: None,
                 cuts,
@@ -154,6 +160,7 @@ impl TrainingSet {
             suffix: self.suffix.clone(),
             mask_id: self.mask_id,
             types: self.types.clone(),
+            misfits: 0,
         }
     }
 

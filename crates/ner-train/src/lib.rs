@@ -3,20 +3,21 @@
 //! [`Trainer`] yields steps; who calls it saves, logs and evaluates. This crate knows nothing of corpus formats, of the
 //! network or of the command line.
 
-mod average;
+mod arithmetic;
+mod ema;
 mod error;
 mod examples;
-mod flat;
-mod loss_scale;
+mod grad_scaler;
+
 mod optimizer;
 mod recipe;
 mod state;
 mod trainer;
 
-pub use average::Average;
+pub use ema::Ema;
 pub use error::TrainError;
 pub use examples::{Crop, TrainingDocument, TrainingSet};
-pub use loss_scale::LossScale;
+pub use grad_scaler::GradScaler;
 pub use optimizer::AdamW;
 pub use recipe::{HeadName, Recipe};
 pub use state::{Progress, restore_state, save_state};

@@ -1,6 +1,8 @@
-use crate::flat::{self, Numbers, PIECE, RUN, floats_mut, halves_mut, narrowed};
+use crate::arithmetic::{self, Numbers, PIECE, RUN, narrowed};
 use half::bf16;
+use half::slice::HalfBitsSliceExt;
 use ner_model::Parameters;
+use ner_model::tensor_slice::{floats_mut, halves_mut};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -151,8 +153,8 @@ pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
         let mut run = [0.0; RUN];
         let of_run = |start: usize| {
             let run = &mut run[..RUN.min(range.end - start)];
-            flat::sum_into(run, parts, start);
-            flat::sum_of_squares(run)
+            arithmetic::sum_into(run, parts, start);
+            arithmetic::sum_of_squares(run)
         };
         range.clone().step_by(RUN).map(of_run).sum::<f32>()
     };
@@ -188,7 +190,7 @@ impl Piece<'_> {
         let runs = parameters.chunks_mut(RUN).zip(firsts.chunks_mut(RUN).zip(seconds.chunks_mut(RUN)));
         for (at, (parameters, (firsts, seconds))) in runs.enumerate() {
             let sums = &mut sums[..parameters.len()];
-            flat::sum_into(sums, &gradients, start + at * RUN);
+            arithmetic::sum_into(sums, &gradients, start + at * RUN);
             for ((parameter, gradient), (first, second)) in
                 parameters.iter_mut().zip(sums).zip(firsts.iter_mut().zip(seconds))
             {
@@ -209,11 +211,18 @@ impl Slot {
     /// What one core takes at a time of an update by the sum of `parts`, on the CPU.
     fn pieces<'t>(&'t mut self, parts: &'t [Tensor], factors: Factors) -> Vec<Piece<'t>> {
         let gradients: Arc<[Numbers<'t>]> = parts.iter().map(Numbers::of).collect();
-        let mut computing = self.computing.as_mut().map(|copy| halves_mut(copy).chunks_mut(PIECE));
-        let arrays = floats_mut(&mut self.parameter)
-            .chunks_mut(PIECE)
-            .zip(floats_mut(&mut self.exp_avg).chunks_mut(PIECE))
-            .zip(floats_mut(&mut self.exp_avg_sq).chunks_mut(PIECE));
+        // SAFETY: parameters, moments and copies have a storage of their own each, and no other thread computes with them
+        // while a step's update is made.
+        let (computing, parameter, exp_avg, exp_avg_sq) = unsafe {
+            (
+                self.computing.as_mut().map(|copy| halves_mut(copy)),
+                floats_mut(&mut self.parameter),
+                floats_mut(&mut self.exp_avg),
+                floats_mut(&mut self.exp_avg_sq),
+            )
+        };
+        let mut computing = computing.map(|bits| bits.reinterpret_cast_mut().chunks_mut(PIECE));
+        let arrays = parameter.chunks_mut(PIECE).zip(exp_avg.chunks_mut(PIECE)).zip(exp_avg_sq.chunks_mut(PIECE));
         let piece = |(at, ((parameters, firsts), seconds))| Piece {
             parameters,
             firsts,

@@ -1,5 +1,6 @@
-use ner_data::{Decision, TagScheme, WindowSize};
+use ner_document::TagScheme;
 use ner_model::{Head, LossOptions, Precision};
+use ner_text::{Aggregation, WindowSize};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -291,8 +292,8 @@ impl Recipe {
     }
 
     /// How labels of tokens become mentions.
-    pub const fn decision(&self) -> Decision {
-        if self.constrained { Decision::Constrained } else { Decision::Together }
+    pub const fn aggregation(&self) -> Aggregation {
+        if self.constrained { Aggregation::Constrained } else { Aggregation::Together }
     }
 
     /// What is asked of the head beside the right answers, where these are the types.

@@ -1,6 +1,6 @@
 //! What a run needs to go on after its process died: weights, optimiser, average, and how far it was.
 
-use crate::{LossScale, TrainError, Trainer};
+use crate::{GradScaler, TrainError, Trainer};
 use ner_model::{Parameters, load_parameters, save_parameters};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub struct Progress {
     /// Updates that the optimiser made (steps without the skipped ones).
     pub updates: usize,
     /// The scale of the loss.
-    pub loss_scale: LossScale,
+    pub loss_scale: GradScaler,
     /// Best dev F1 so far, and the epoch in which it was reached.
     pub best: Option<(usize, f64)>,
 }

@@ -1,7 +1,7 @@
 use crate::optimizer::global_norm;
-use crate::{AdamW, Average, Crop, LossScale, Recipe, TrainError, TrainingSet};
-use ner_data::shuffled_batches;
-use ner_model::{Batch, BertConfig, Classifier, Dropout, IGNORE_INDEX, LossOptions, Parameters, Targets, Workers};
+use crate::{AdamW, Crop, Ema, GradScaler, Recipe, TrainError, TrainingSet};
+use ner_model::{Batch, BertConfig, Classifier, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers};
+use ner_text::shuffled_batches;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::ops::Range;
@@ -46,8 +46,8 @@ pub struct Trainer<'d> {
     /// One for each worker.
     replicas: Vec<Replica>,
     pub(crate) optimizer: AdamW,
-    pub(crate) average: Option<Average>,
-    pub(crate) loss_scale: LossScale,
+    pub(crate) average: Option<Ema>,
+    pub(crate) loss_scale: GradScaler,
     /// Steps taken, skipped ones included.
     pub(crate) step: usize,
     /// Epochs ended.
@@ -96,8 +96,8 @@ impl<'d> Trainer<'d> {
             replicas: (0..workers.count()).map(replica).collect::<Result<_, _>>()?,
             workers,
             optimizer: AdamW::new(&parameters, &computing, recipe.weight_decay, |name| recipe.rate_of(name, layers)),
-            average: (recipe.ema_decay > 0.0).then(|| Average::new(&parameters, recipe.ema_decay)),
-            loss_scale: LossScale::new(kind),
+            average: (recipe.ema_decay > 0.0).then(|| Ema::new(&parameters, recipe.ema_decay)),
+            loss_scale: GradScaler::new(kind),
             recipe: recipe.clone(),
             options,
             data,
@@ -135,7 +135,7 @@ impl<'d> Trainer<'d> {
 
     /// The weights to evaluate and save: the moving average, or the weights themselves where none is kept.
     pub fn weights(&self) -> &Parameters {
-        self.average.as_ref().map_or(&self.parameters, Average::parameters)
+        self.average.as_ref().map_or(&self.parameters, Ema::parameters)
     }
 
     /// The batches of an epoch: its documents cut anew, crops of like length together.
@@ -327,7 +327,7 @@ impl Replica {
         let Pass { recipe, options, device, kind, embedding_size, factor } = *pass;
         let Part { batch, targets, seed, share } = part;
         let dropout = || {
-            let mut dropout = Dropout::new(*seed, device, recipe.dropout, recipe.attention_dropout);
+            let mut dropout = TrainingPass::new(*seed, device, recipe.dropout, recipe.attention_dropout);
             dropout.gradient_checkpointing = recipe.gradient_checkpointing;
             dropout
         };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
-use ner_data::{LabelSet, TagScheme, TaggedEntity};
+use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, load_parameters};
 use ner_train::{
     HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
@@ -86,7 +86,7 @@ fn data(lengths: &[usize]) -> TrainingSet {
         }
     };
     let documents = lengths.iter().enumerate().map(document).collect();
-    TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4), types: labels().types }
+    TrainingSet { documents, prefix: vec![2], suffix: vec![3], mask_id: Some(4), types: labels().types, misfits: 0 }
 }
 
 fn twenty() -> TrainingSet {

@@ -4,7 +4,7 @@
 use crate::machine::Machine;
 use crate::measure::{Effort, Spread, Task, side_by_side};
 use crate::model::{Shape, batch};
-use ner_model::{Activation, Bert, Dropout, Workers, attention, onednn};
+use ner_model::{Activation, Bert, TrainingPass, Workers, attention, onednn};
 use ner_train::Recipe;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -111,7 +111,7 @@ impl Size {
 
     fn dropped(self) -> Task {
         let states = self.states(self.hidden);
-        let mut dropout = Dropout::new(1, Device::Cpu, self.dropout, 0.0);
+        let mut dropout = TrainingPass::new(1, Device::Cpu, self.dropout, 0.0);
         Box::new(move || drop(dropout.hidden_states(&states)))
     }
 
@@ -245,7 +245,7 @@ fn whole(
     let task = || -> Task {
         let encoder = encoders.borrow_mut().pop().expect("one for each worker");
         let (batch, _) = batch(rows, tokens);
-        let mut dropout = Dropout::new(1, Device::Cpu, recipe.dropout, 0.0);
+        let mut dropout = TrainingPass::new(1, Device::Cpu, recipe.dropout, 0.0);
         Box::new(move || {
             drop(if training {
                 encoder.forward(&batch, kind, Some(&mut dropout))

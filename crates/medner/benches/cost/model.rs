@@ -115,5 +115,6 @@ pub fn training_set(rows: usize, tokens: usize) -> TrainingSet {
         suffix: vec![102],
         mask_id: Some(103),
         types: labels().types,
+        misfits: 0,
     }
 }

@@ -4,8 +4,8 @@ use crate::machine::Machine;
 use crate::measure::{Effort, Spread, side_by_side};
 use crate::model::{Shape, batch, labels, training_set};
 use anyhow::Context;
-use ner_model::{Batch, Bert, Classifier, Dropout, LossOptions, Parameters, Targets, Workers};
-use ner_train::{AdamW, Average, Recipe, Trainer};
+use ner_model::{Batch, Bert, Classifier, LossOptions, Parameters, Targets, TrainingPass, Workers};
+use ner_train::{AdamW, Ema, Recipe, Trainer};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -51,7 +51,7 @@ pub fn prediction(
     side_by_side(workers, effort, || {
         let model = models.borrow_mut().pop().expect("one for each worker");
         let (batch, targets) = batch(rows, tokens);
-        Box::new(move || drop(model.answers(&batch, &targets.words, kind, None)))
+        Box::new(move || drop(model.output(&batch, &targets.words, kind, None)))
     })
 }
 
@@ -103,7 +103,7 @@ impl Replica {
 
     /// As the trainer computes it. The encoder's pass is made once more by itself: the loss holds it, too.
     fn share(&self, recipe: &Recipe, options: &LossOptions, kind: Kind) -> Share {
-        let dropout = || Dropout::new(1, Device::Cpu, recipe.dropout, recipe.attention_dropout);
+        let dropout = || TrainingPass::new(1, Device::Cpu, recipe.dropout, recipe.attention_dropout);
         let begin = Instant::now();
         drop(self.encoder.forward(&self.batch, kind, Some(&mut dropout())));
         let encoder = begin.elapsed().as_secs_f64();
@@ -133,7 +133,7 @@ impl StepParts {
         let parameters = shape.parameters(recipe).requiring_gradients(trained);
         let computing = parameters.for_computing(Device::Cpu, kind);
         let mut optimizer = AdamW::new(&parameters, &computing, recipe.weight_decay, |_| 1.0);
-        let mut average = Average::new(&parameters, recipe.ema_decay);
+        let mut average = Ema::new(&parameters, recipe.ema_decay);
         let own_rows = rows.div_ceil(workers.count()) * copies(recipe);
         let replica = |_| Replica::new(shape, computing.share().requiring_gradients(trained), recipe, own_rows, tokens);
         let mut replicas = (0..workers.count()).map(replica).collect::<Result<Vec<_>, _>>()?;

@@ -1,7 +1,7 @@
 //! How far annotators agree, on the items that both of two have finished.
 
-use super::{ADJUDICATED, ItemWork, Place, Work};
-use ner_data::Document;
+use super::{ADJUDICATED, ItemWork, LabelledSpan, Work};
+use ner_document::Document;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use unicode_segmentation::UnicodeSegmentation;
@@ -40,7 +40,7 @@ pub struct Pair {
 pub struct Difference {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: LabelledSpan,
     /// Who has it.
     pub by: Vec<String>,
 }
@@ -91,7 +91,7 @@ fn pair(words: &[Vec<(usize, usize)>], first: (&str, &Work), second: (&str, &Wor
             continue;
         }
         items += 1;
-        let sides = [one, other].map(|item| item.places().collect::<BTreeSet<&Place>>());
+        let sides = [one, other].map(|item| item.places().collect::<BTreeSet<&LabelledSpan>>());
         counts[0] += sides[0].intersection(&sides[1]).count();
         counts[1] += sides[0].difference(&sides[1]).count();
         counts[2] += sides[1].difference(&sides[0]).count();
@@ -147,12 +147,12 @@ pub fn differences(documents: &[Document], works: &BTreeMap<String, Work>) -> Ve
     let annotators = annotators(works);
     let item = |(at, document): (usize, &Document)| {
         let finished: Vec<_> = annotators.iter().filter(|(_, work)| work.items()[at].done).collect();
-        let mut by_place: BTreeMap<&Place, Vec<String>> = BTreeMap::new();
+        let mut by_place: BTreeMap<&LabelledSpan, Vec<String>> = BTreeMap::new();
         for (name, work) in &finished {
             work.items()[at].places().for_each(|place| by_place.entry(place).or_default().push((*name).into()));
         }
         by_place.retain(|_, by| by.len() < finished.len());
-        let difference = |(place, by): (&Place, Vec<String>)| Difference { place: place.clone(), by };
+        let difference = |(place, by): (&LabelledSpan, Vec<String>)| Difference { place: place.clone(), by };
         let differences: Vec<Difference> = by_place.into_iter().map(difference).collect();
         let finished = finished.iter().map(|(name, _)| (*name).to_owned()).collect();
         (!differences.is_empty()).then(|| ItemDifferences { item: document.id.clone(), finished, differences })
@@ -178,7 +178,7 @@ mod tests {
         for (at, places) in items.iter().enumerate() {
             let Some(places) = places else { continue };
             for &(start, end, label) in *places {
-                act(at, Action::Add { mention: Place { start, end, label: label.into() } });
+                act(at, Action::Add { mention: LabelledSpan { start, end, label: label.into() } });
             }
             act(at, Action::Done);
         }
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((item.item.as_str(), item.differences.len()), ("1", 5));
         assert_eq!(
             item.differences[1],
-            Difference { place: Place { start: 0, end: 3, label: "D".into() }, by: vec!["anna".into()] }
+            Difference { place: LabelledSpan { start: 0, end: 3, label: "D".into() }, by: vec!["anna".into()] }
         );
     }
 

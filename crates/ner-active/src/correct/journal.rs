@@ -11,7 +11,7 @@
 //! was told that it is saved: it is cut off. Anything else that does not read is damage.
 
 use super::{Record, Refusal, Work, check_name};
-use ner_data::Document;
+use ner_document::Document;
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;
@@ -115,7 +115,7 @@ fn play(text: &[u8], work: &mut Work) -> Result<(), Why> {
 mod tests {
     use super::super::*;
     use super::*;
-    use ner_data::{Mention, Span};
+    use ner_document::{Mention, Span};
     use proptest::prelude::*;
 
     fn documents() -> Vec<Document> {
@@ -124,8 +124,8 @@ mod tests {
         vec![first, Document::new("b", "No aspirin.")]
     }
 
-    fn place(start: usize, end: usize, label: &str) -> Place {
-        Place { start, end, label: label.into() }
+    fn place(start: usize, end: usize, label: &str) -> LabelledSpan {
+        LabelledSpan { start, end, label: label.into() }
     }
 
     fn record(n: u64, item: &str, action: Action) -> Record {

@@ -7,7 +7,9 @@ pub mod agreement;
 pub mod journal;
 mod work;
 
-pub use work::{Action, Entry, ItemWork, Place, Record, Refusal, Verdict, Work, check_label, check_name, merged};
+pub use work::{
+    Action, Entry, ItemWork, LabelledSpan, Record, Refusal, Verdict, Work, check_label, check_name, merged,
+};
 
 /// The name under which differences between annotators are settled. Its items begin with what the others agree upon.
 pub const ADJUDICATED: &str = "adjudicated";

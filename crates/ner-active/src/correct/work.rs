@@ -1,12 +1,12 @@
 use super::ADJUDICATED;
-use ner_data::{Confidence, Document, Mention, Span};
+use ner_document::{Confidence, Document, Mention, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A place in an item's text, in Unicode characters, half-open, with the type that it is said to be.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Place {
+pub struct LabelledSpan {
     /// First character.
     pub start: usize,
     /// Character after the last.
@@ -15,7 +15,7 @@ pub struct Place {
     pub label: String,
 }
 
-impl Place {
+impl LabelledSpan {
     /// As a mention that people annotated.
     pub fn to_mention(&self) -> Mention {
         Mention::new(Span::new(self.start, self.end), self.label.clone())
@@ -39,7 +39,7 @@ pub enum Verdict {
 pub struct Entry {
     /// Where it stands.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: LabelledSpan,
     /// What was decided.
     pub verdict: Verdict,
     /// Of a suggestion, how sure the model is.
@@ -57,24 +57,24 @@ pub enum Action {
     /// A mention is one.
     Accept {
         /// It.
-        mention: Place,
+        mention: LabelledSpan,
     },
     /// A mention is none.
     Reject {
         /// It.
-        mention: Place,
+        mention: LabelledSpan,
     },
     /// A mention has another type, or stands elsewhere, and is one then.
     Change {
         /// As it was.
-        mention: Place,
+        mention: LabelledSpan,
         /// As it is.
-        to: Place,
+        to: LabelledSpan,
     },
     /// There is another mention.
     Add {
         /// It.
-        mention: Place,
+        mention: LabelledSpan,
     },
     /// The item is right as it stands; what is open is accepted.
     Done,
@@ -196,7 +196,7 @@ impl ItemWork {
         let mut by_place = BTreeMap::new();
         for mention in &document.mentions {
             let Span { start, end } = mention.span();
-            let place = Place { start, end, label: mention.entity_type.clone() };
+            let place = LabelledSpan { start, end, label: mention.entity_type.clone() };
             by_place.insert(place, mention.confidence);
         }
         let entry = |(place, confidence)| Entry { place, verdict: Verdict::Open, confidence, by: Vec::new() };
@@ -204,11 +204,11 @@ impl ItemWork {
     }
 
     /// Those that were not rejected.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
+    pub fn places(&self) -> impl Iterator<Item = &LabelledSpan> {
         self.entries.iter().filter(|entry| entry.verdict != Verdict::Rejected).map(|entry| &entry.place)
     }
 
-    fn at(&self, place: &Place) -> Result<usize, Refusal> {
+    fn at(&self, place: &LabelledSpan) -> Result<usize, Refusal> {
         let unknown = |_| Refusal::UnknownMention { start: place.start, end: place.end };
         self.entries.binary_search_by(|entry| entry.place.cmp(place)).map_err(unknown)
     }
@@ -282,7 +282,7 @@ impl Work {
         &self.items
     }
 
-    /// Place of an item in the batch.
+    /// LabelledSpan of an item in the batch.
     pub fn item_of(&self, id: &str) -> Option<usize> {
         self.batch.places.get(id).copied()
     }
@@ -390,8 +390,8 @@ impl Work {
         Ok(state)
     }
 
-    fn check(&self, item: usize, place: &Place) -> Result<(), Refusal> {
-        let (&Place { start, end, .. }, length) = (place, self.batch.lengths[item]);
+    fn check(&self, item: usize, place: &LabelledSpan) -> Result<(), Refusal> {
+        let (&LabelledSpan { start, end, .. }, length) = (place, self.batch.lengths[item]);
         if start >= end || end > length {
             return Err(Refusal::NoPlace { start, end, length });
         }
@@ -402,7 +402,7 @@ impl Work {
 /// What adjudication of an item begins with: accepted what all have who finished the item, open what only some have. `None`
 /// where nobody did.
 pub fn merged(works: &BTreeMap<String, Work>, item: usize) -> Option<Vec<Entry>> {
-    let mut by_place: BTreeMap<&Place, Vec<String>> = BTreeMap::new();
+    let mut by_place: BTreeMap<&LabelledSpan, Vec<String>> = BTreeMap::new();
     let mut finished = 0;
     for (name, work) in works.iter().filter(|(name, _)| *name != ADJUDICATED) {
         if work.items[item].done {
@@ -410,7 +410,7 @@ pub fn merged(works: &BTreeMap<String, Work>, item: usize) -> Option<Vec<Entry>>
             work.items[item].places().for_each(|place| by_place.entry(place).or_default().push(name.clone()));
         }
     }
-    let entry = |(place, by): (&Place, Vec<String>)| {
+    let entry = |(place, by): (&LabelledSpan, Vec<String>)| {
         let verdict = if by.len() == finished { Verdict::Accepted } else { Verdict::Open };
         Entry { place: place.clone(), verdict, confidence: None, by }
     };

@@ -1,7 +1,7 @@
 //! What benches read: the synthetic corpus, and a tokenizer whose vocabulary is made of it, so that nothing is fetched.
 
 use ner_data::synthetic::{SAMPLE_SEED, SAMPLE_SIZES, bc5cdr};
-use ner_data::{Document, LabelSet, TagScheme, TextEncoder, WindowSize};
+use ner_data::{Document, DocumentTokenizer, LabelSet, TagScheme, WindowSize};
 use std::collections::BTreeMap;
 
 /// The documents of the training part.
@@ -16,7 +16,7 @@ pub fn labels() -> LabelSet {
 
 /// A BERT tokenizer that knows the words that are frequent in `documents`, and of all words every run of three letters:
 /// common words are one piece and names are several, as with a real vocabulary.
-pub fn encoder(documents: &[Document], window: WindowSize) -> TextEncoder {
+pub fn encoder(documents: &[Document], window: WindowSize) -> DocumentTokenizer {
     const FREQUENT: usize = 20;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut pieces: BTreeMap<String, usize> = BTreeMap::new();
@@ -39,5 +39,5 @@ pub fn encoder(documents: &[Document], window: WindowSize) -> TextEncoder {
     let folder = tempfile::tempdir().expect("a folder");
     let vocabulary: String = lines.map(|piece| piece + "\n").collect();
     std::fs::write(folder.path().join("vocab.txt"), vocabulary).expect("a vocabulary");
-    TextEncoder::from_folder(folder.path(), window).expect("a tokenizer")
+    DocumentTokenizer::from_folder(folder.path(), window).expect("a tokenizer")
 }

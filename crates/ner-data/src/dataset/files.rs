@@ -1,16 +1,7 @@
-use super::{DatasetDescription, DatasetError, RandomSplit, Release, Split, Splits};
-use crate::i2b2_release;
-use crate::{Diagnostics, Document, Format, FormatOptions};
+use super::split::LoadedSplit;
+use super::{DatasetDescription, DatasetError, RandomSplit, Release, Split, Splits, i2b2_release};
+use crate::{Format, FormatOptions};
 use std::path::{Path, PathBuf};
-
-/// The documents of a split, and what was wrong with its file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadedSplit {
-    /// The documents, in the order of the file.
-    pub documents: Vec<Document>,
-    /// What was wrong.
-    pub diagnostics: Diagnostics,
-}
 
 /// The files of a corpus, all of which exist.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,16 +4,17 @@
 //! environment: whoever calls says in which folder a corpus lies.
 
 mod files;
-mod labels;
+pub mod i2b2_release;
+mod relabel;
 mod split;
 
-pub use files::{CorpusFiles, Layout, LoadedSplit};
-pub use labels::{Dropped, LabelMap};
-pub use split::{RandomSplit, Split, Splits};
+pub use files::{CorpusFiles, Layout};
+pub use relabel::{Dropped, apply_label_map};
+pub use split::{LoadedSplit, RandomSplit, Split, Splits};
 
-use crate::i2b2_release::{self, ReleaseError};
+use self::i2b2_release::ReleaseError;
 use crate::synthetic::clinical;
-use crate::{Format, FormatOptions};
+use crate::{Format, FormatOptions, LabelMap};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,6 +1,16 @@
+use crate::{Diagnostics, Document};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+
+/// The documents of a split, and what was wrong with its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadedSplit {
+    /// The documents, in the order of the file.
+    pub documents: Vec<Document>,
+    /// What was wrong.
+    pub diagnostics: Diagnostics,
+}
 
 /// The three parts of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

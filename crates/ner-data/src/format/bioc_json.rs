@@ -423,7 +423,7 @@ fn value(element: &Element, name: &str) -> Option<(String, Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Format, FormatOptions, Reader as _, law};
+    use crate::format::{Format, FormatOptions, Reader as _, round_trip};
     use crate::{Argument, Target};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -537,8 +537,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
-            law::check(Format::BiocJson, &FormatOptions::default(), &documents)?;
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+            round_trip::check(Format::BiocJson, &FormatOptions::default(), &documents)?;
         }
 
         #[test]

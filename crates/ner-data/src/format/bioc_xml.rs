@@ -361,7 +361,7 @@ fn escape_attribute(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Format, FormatOptions, Reader as _, law};
+    use crate::format::{Format, FormatOptions, Reader as _, round_trip};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -463,8 +463,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
-            law::check(Format::BiocXml, &FormatOptions::default(), &documents)?;
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+            round_trip::check(Format::BiocXml, &FormatOptions::default(), &documents)?;
         }
 
         #[test]

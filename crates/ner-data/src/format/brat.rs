@@ -24,10 +24,10 @@ use super::faults::Faults;
 use super::file_names::{id_of_stem, stem_of_id};
 use super::lines::Lines;
 use super::{Expressed, fragments};
-use crate::new_file::NewFile;
 use crate::{Argument, CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Relation, Span, Target};
 use fs_err as fs;
 use itertools::Itertools;
+use ner_files::NewFile;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -465,7 +465,7 @@ fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Format, FormatOptions, law};
+    use crate::format::{Format, FormatOptions, round_trip};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -634,8 +634,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..3)) {
-            law::check(Format::Brat, &FormatOptions::default(), &documents)?;
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+            round_trip::check(Format::Brat, &FormatOptions::default(), &documents)?;
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! CoNLL columns: one word a line with its tag, a blank line between sentences.
 //!
 //! `-DOCSTART-` lines stand before the documents; in a file without them each sentence is a document of its own. The
-//! format has no identifiers: documents are numbered from 1, and [`express`] leaves theirs empty. Reading takes IOB1,
+//! format has no identifiers: documents are numbered from 1, and [`express`] leaves theirs empty. InferenceConfig takes IOB1,
 //! IOB2, IO and BIOES (and BILOU) tags without being told which. What is written has two columns, so that it is read
 //! with the default ones.
 //! Source: Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
@@ -22,7 +22,7 @@ use unicode_normalization::char::is_combining_mark;
 /// Choices that the format leaves open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Options {
+pub struct ConllOptions {
     /// Column of the words that are read, from 0.
     pub word_column: usize,
     /// Column of the tags that are read, from 0; none for the last of each line.
@@ -33,7 +33,7 @@ pub struct Options {
     pub documents: bool,
 }
 
-impl Default for Options {
+impl Default for ConllOptions {
     fn default() -> Self {
         Self { word_column: 0, tag_column: None, scheme: Scheme::default(), documents: true }
     }
@@ -98,7 +98,7 @@ pub struct TaggedSentence {
 ///
 /// # Errors
 /// Only where the file cannot be read.
-pub fn read_sentences(path: &Path, options: &Options) -> io::Result<(Vec<TaggedSentence>, Diagnostics)> {
+pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<TaggedSentence>, Diagnostics)> {
     let mut parts = Parts::new(BufReader::new(fs::File::open(path)?), path, options);
     let mut sentences = Vec::new();
     while let Some(part) = parts.next()? {
@@ -120,13 +120,13 @@ enum Part {
 /// The parts of a file one after the other.
 struct Parts<R> {
     lines: Lines<R>,
-    options: Options,
+    options: ConllOptions,
     /// Line of a document that begins after the sentence returned last.
     pending: Option<usize>,
 }
 
 impl<R: BufRead> Parts<R> {
-    fn new(input: R, file: &Path, options: &Options) -> Self {
+    fn new(input: R, file: &Path, options: &ConllOptions) -> Self {
         Self { lines: Lines::new(input, file), options: options.clone(), pending: None }
     }
 
@@ -233,7 +233,7 @@ impl<R: BufRead> super::Reader for Reader<R> {
 
 impl<R: BufRead> Reader<R> {
     /// A reader of `input`; `file` is the name that diagnostics give.
-    pub fn new(input: R, file: &Path, options: &Options) -> Self {
+    pub fn new(input: R, file: &Path, options: &ConllOptions) -> Self {
         let parts = Parts::new(input, file, options);
         Self { parts, pending: None, count: 0, first_line: 0, beginnings: Beginnings::Unknown(Vec::new()) }
     }
@@ -337,7 +337,7 @@ fn split(tag: &str) -> Option<(Position, &str)> {
 /// The words are those of the document; where it has none, and between them, runs of letters and digits and every other
 /// character by itself are words. Sentences are those of the document, else lines and passages; two that share a
 /// mention become one. Mentions are widened to whole words. Where they overlap, the longest is kept, as [`align`] does.
-pub fn express(document: &Document, options: &Options) -> Expressed {
+pub fn express(document: &Document, options: &ConllOptions) -> Expressed {
     let characters: Vec<char> = document.text.chars().collect();
     let words = words_of(document, &characters);
     let mentions: Vec<Mention> = document
@@ -466,12 +466,12 @@ fn merge_touching(entities: &[TaggedEntity], starts: &[bool]) -> Vec<TaggedEntit
 /// Writes documents as two columns: word, tab, tag.
 pub struct Sink<'w> {
     out: Output<'w>,
-    options: Options,
+    options: ConllOptions,
 }
 
 impl<'w> Sink<'w> {
     /// A sink that writes to `out`.
-    pub fn new(out: Output<'w>, options: &Options) -> Self {
+    pub fn new(out: Output<'w>, options: &ConllOptions) -> Self {
         Self { out, options: options.clone() }
     }
 }
@@ -515,14 +515,14 @@ impl super::Sink for Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::law;
+    use crate::format::round_trip;
     use crate::{Format, FormatOptions};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     const SCHEMES: [Scheme; 4] = [Scheme::Iob1, Scheme::Iob2, Scheme::Bioes, Scheme::Io];
 
-    fn read(input: &str, conll: &Options) -> (Vec<Document>, Diagnostics) {
+    fn read(input: &str, conll: &ConllOptions) -> (Vec<Document>, Diagnostics) {
         let options = FormatOptions { conll: conll.clone() };
         let input = Format::Conll.open_input(Box::new(input.as_bytes()), Path::new("in.tsv"), &options);
         input.expect("one file").read_all().expect("memory can be read")
@@ -530,7 +530,7 @@ mod tests {
 
     /// The document as text, and what was lost.
     fn written(document: &Document, scheme: Scheme, documents: bool) -> (String, usize) {
-        let options = FormatOptions { conll: Options { scheme, documents, ..Options::default() } };
+        let options = FormatOptions { conll: ConllOptions { scheme, documents, ..ConllOptions::default() } };
         let mut bytes = Vec::new();
         let out: Box<dyn Write + '_> = Box::new(&mut bytes);
         let mut writer = Format::Conll.create_output(Output::Open(out), &options).expect("one file");
@@ -541,7 +541,7 @@ mod tests {
 
     /// `documents`: each as its text and its mentions as `span type`. `faults`: as they are printed.
     fn check(input: &str, documents: &[(&str, &[&str])], faults: &[&str]) {
-        let (found, diagnostics) = read(input, &Options::default());
+        let (found, diagnostics) = read(input, &ConllOptions::default());
         let printed: Vec<String> = diagnostics.0.iter().map(ToString::to_string).collect();
         assert_eq!(printed, faults);
         let shown: Vec<(String, Vec<String>)> = found
@@ -584,7 +584,7 @@ mod tests {
 
     #[test]
     fn columns_can_be_chosen() {
-        let chosen = |word_column, tag_column| Options { word_column, tag_column, ..Options::default() };
+        let chosen = |word_column, tag_column| ConllOptions { word_column, tag_column, ..ConllOptions::default() };
         let input = "-DOCSTART- -X- O O\n\n1 B-X a NN\n2 O b NN\n3 O\n";
         let (documents, diagnostics) = read(input, &chosen(2, Some(1)));
         assert_eq!((documents[0].text.as_str(), documents[0].mentions[0].span()), ("a b", Span::new(0, 1)));
@@ -641,16 +641,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..4)) {
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
             for scheme in SCHEMES {
-                let conll = Options { scheme, ..Options::default() };
-                law::check(Format::Conll, &FormatOptions { conll }, &documents)?;
+                let conll = ConllOptions { scheme, ..ConllOptions::default() };
+                round_trip::check(Format::Conll, &FormatOptions { conll }, &documents)?;
             }
         }
 
         #[test]
-        fn every_word_character_of_the_text_is_written(document in law::document()) {
-            let expressed = express(&document, &Options::default()).document;
+        fn every_word_character_of_the_text_is_written(document in round_trip::document()) {
+            let expressed = express(&document, &ConllOptions::default()).document;
             let visible = |text: &str| -> String {
                 text.chars().filter(|&c| !c.is_whitespace() && !parts_columns(c)).collect()
             };

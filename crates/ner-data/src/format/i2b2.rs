@@ -18,10 +18,10 @@
 use super::file_names::{id_of_stem, stem_of_id};
 use super::lines::Lines;
 use super::{Documents, Expressed};
-use crate::new_file::NewFile;
 use crate::{CharIndex, Diagnostic, DiagnosticKind, Diagnostics, Document, Mention, Span};
 use fs_err as fs;
 use itertools::Itertools;
+use ner_files::NewFile;
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -604,7 +604,7 @@ impl super::Sink for Sink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::law;
+    use super::super::round_trip;
     use super::*;
     use crate::{Format, FormatOptions};
     use proptest::collection::vec;
@@ -811,14 +811,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec((law::document(), vec(select(vec!["", "absent", "a\"b\nc"]), 6)), 0..4)) {
+        fn what_is_written_is_read_back(documents in vec((round_trip::document(), vec(select(vec!["", "absent", "a\"b\nc"]), 6)), 0..4)) {
             let documents = documents.into_iter().map(|(mut document, assertions)| {
                 for (mention, assertion) in document.mentions.iter_mut().zip(assertions) {
                     mention.attributes.insert(ASSERTION.to_owned(), assertion.to_owned());
                 }
                 document
             });
-            law::check(Format::I2b2, &FormatOptions::default(), &documents.collect_vec())?;
+            round_trip::check(Format::I2b2, &FormatOptions::default(), &documents.collect_vec())?;
         }
 
         #[test]

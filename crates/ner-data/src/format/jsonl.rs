@@ -22,6 +22,7 @@
 //!
 //! | tool | what is read |
 //! |---|---|
+//! | `annotate` of medner, its server | `text` and `mentions`, with `type` for `label`; `category`, `models` and `below_threshold` are attributes |
 //! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
 //! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label` |
 //! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both |
@@ -42,7 +43,7 @@ use std::path::Path;
 /// Keys of a line whose values are read.
 const READ: &[&str] = &["id", "pmid", "answer", "passages", "sentences", "words", "relations", "attributes"];
 const TEXT: &[&str] = &["text", "data"];
-const MENTIONS: &[&str] = &["spans", "entities", "labels", "label"];
+const MENTIONS: &[&str] = &["spans", "mentions", "entities", "labels", "label"];
 /// Keys that tools add and that annotate nothing; and all that begin with `_`.
 const BOOKKEEPING: &[&str] =
     &["meta", "tokens", "comments", "Comments", "version", "score", "created_at", "updated_at"];
@@ -302,7 +303,9 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
     let first_of = |keys: [&str; 2]| keys.into_iter().find_map(|key| item.get(key));
     let (start, end, label) = match item {
         Value::Array(parts) => (parts.first(), parts.get(1), parts.get(2)),
-        Value::Object(_) => (first_of(["start", "start_offset"]), first_of(["end", "end_offset"]), item.get("label")),
+        Value::Object(_) => {
+            (first_of(["start", "start_offset"]), first_of(["end", "end_offset"]), first_of(["label", "type"]))
+        }
         _ => return Err(not_read("a label of the whole text")),
     };
     let label = label.and_then(Value::as_str).filter(|label| !label.is_empty());
@@ -337,6 +340,7 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
     if let Some(attributes) = item.get("attributes") {
         mention.attributes = read_attributes(attributes, faults);
     }
+    read_wire_attributes(item, &mut mention.attributes);
     if let Some(confidence) = item.get("confidence").filter(|value| !value.is_null()) {
         // By way of its text: rounded to f64 and then to f32, it might not be the number that was written.
         mention.confidence = confidence.as_number().and_then(|number| number.to_string().parse().ok());
@@ -345,6 +349,16 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
         }
     }
     Ok(mention)
+}
+
+/// What `annotate` says of a mention beside its place and type: attributes, named as its other formats name them.
+fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>) {
+    let models = item.get("models").and_then(Value::as_array);
+    let names = models.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|"));
+    attributes.extend(names.map(|names| ("models".to_owned(), names)));
+    for key in ["category", "below_threshold"] {
+        attributes.extend(item.get(key).and_then(scalar).map(|value| (key.to_owned(), value)));
+    }
 }
 
 fn read_passage(value: &Value, index: &CharIndex) -> Option<Passage> {
@@ -486,7 +500,7 @@ impl super::Sink for Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::law;
+    use crate::format::round_trip;
     use crate::{Format, FormatOptions};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -623,12 +637,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..4)) {
-            law::check(Format::Jsonl, &FormatOptions::default(), &documents)?;
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
+            round_trip::check(Format::Jsonl, &FormatOptions::default(), &documents)?;
         }
 
         #[test]
-        fn everything_is_kept(document in law::document()) {
+        fn everything_is_kept(document in round_trip::document()) {
             let sound = |mention: &Mention| !mention.entity_type.is_empty();
             let mut mentions: Vec<Mention> = document.mentions.iter().filter(|m| sound(m)).cloned().collect();
             let mut seen = HashSet::new();

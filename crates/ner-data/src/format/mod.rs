@@ -2,7 +2,7 @@
 //!
 //! A format is a module with three things: a reader, which gives documents one after the other and notes what is wrong
 //! with the file; `express`, which brings a document into the form that the format can say exactly; and a sink, which
-//! writes documents of that form. What `express` changes is the format's loss: [`LossReport`] finds it by comparison,
+//! writes documents of that form. What `express` changes is the format's loss: [`ConversionReport`] finds it by comparison,
 //! so that a format cannot forget to count something.
 
 mod bioc;
@@ -15,18 +15,20 @@ pub mod file_names;
 mod fragments;
 pub mod i2b2;
 pub mod jsonl;
-#[cfg(test)]
-mod law;
 mod lines;
 pub mod pubtator;
+#[cfg(test)]
+mod round_trip;
 mod utf8;
 
-use crate::new_file::NewFile;
-use crate::{Diagnostic, DiagnosticKind, Diagnostics, Document, Loss, LossReport, Mention, Relation, Target};
+use crate::{
+    ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document, Mention, Relation, Target,
+};
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use fs_err as fs;
+use ner_files::NewFile;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
@@ -239,7 +241,13 @@ impl Format {
             Self::Brat => Box::new(brat::Sink::create(path)?),
             Self::I2b2 => Box::new(i2b2::Sink::create(path)?),
         };
-        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default(), ids: HashSet::new() })
+        Ok(Writer {
+            format: self,
+            options: options.clone(),
+            sink,
+            report: ConversionReport::default(),
+            ids: HashSet::new(),
+        })
     }
 
     /// Writes to an output that need not be a file.
@@ -256,7 +264,13 @@ impl Format {
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Writer { format: self, options: options.clone(), sink, report: LossReport::default(), ids: HashSet::new() })
+        Ok(Writer {
+            format: self,
+            options: options.clone(),
+            sink,
+            report: ConversionReport::default(),
+            ids: HashSet::new(),
+        })
     }
 
     /// Writes all documents into a new file or folder, and returns what was kept, moved and lost.
@@ -268,7 +282,7 @@ impl Format {
         path: &Path,
         documents: impl IntoIterator<Item = &'d Document>,
         options: &FormatOptions,
-    ) -> io::Result<LossReport> {
+    ) -> io::Result<ConversionReport> {
         let mut writer = self.create(path, options)?;
         for document in documents {
             writer.write(document)?;
@@ -312,7 +326,7 @@ impl fmt::Display for Format {
 #[serde(default, deny_unknown_fields)]
 pub struct FormatOptions {
     /// Those of CoNLL files.
-    pub conll: conll::Options,
+    pub conll: conll::ConllOptions,
 }
 
 /// Reads documents one after the other, in memory that does not grow with the file.
@@ -520,7 +534,7 @@ pub struct Writer<'w> {
     format: Format,
     options: FormatOptions,
     sink: Box<dyn Sink + 'w>,
-    report: LossReport,
+    report: ConversionReport,
     /// Ids so far, where each document is a file: a second one would replace the first.
     ids: HashSet<String>,
 }
@@ -530,7 +544,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// Where the output cannot be written, and where each document is a file of its own and there is one of this id.
-    pub fn write(&mut self, document: &Document) -> io::Result<Vec<Loss>> {
+    pub fn write(&mut self, document: &Document) -> io::Result<Vec<ConversionChange>> {
         if self.format.is_folder() && !self.ids.insert(document.id.clone()) {
             let message = format!("document {} was written before, and its file would be replaced", document.id);
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
@@ -541,7 +555,7 @@ impl Writer<'_> {
     }
 
     /// What was kept, moved and lost so far.
-    pub const fn report(&self) -> &LossReport {
+    pub const fn report(&self) -> &ConversionReport {
         &self.report
     }
 
@@ -549,7 +563,7 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// Where the output cannot be written.
-    pub fn finish(self) -> io::Result<LossReport> {
+    pub fn finish(self) -> io::Result<ConversionReport> {
         self.sink.finish()?;
         Ok(self.report)
     }

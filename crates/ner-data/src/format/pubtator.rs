@@ -335,7 +335,7 @@ impl super::Sink for Sink<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Output, law};
+    use crate::format::{Output, round_trip};
     use crate::{Format, FormatOptions, Item, Tally};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -501,8 +501,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(law::document(), 0..4)) {
-            law::check(Format::Pubtator, &FormatOptions::default(), &documents)?;
+        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
+            round_trip::check(Format::Pubtator, &FormatOptions::default(), &documents)?;
         }
 
         #[test]

@@ -1,5 +1,5 @@
-use super::fold::{Folded, fold};
 use super::{merge, share};
+use crate::fold::{Folded, fold};
 use crate::{Document, Span};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Serialize;
@@ -55,7 +55,7 @@ pub struct TypePair {
 /// A string that is not labelled alike wherever it stands in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inconsistency {
-    /// Place of the document in its split.
+    /// TextPlace of the document in its split.
     pub document: usize,
     /// Places with each type.
     pub labelled: BTreeMap<String, Vec<Span>>,

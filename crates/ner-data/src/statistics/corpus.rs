@@ -3,7 +3,7 @@ use super::{
     SplitStatistics, Unseen, shared_documents, shared_ids, shared_sentences,
 };
 use crate::dataset::LoadedSplit;
-use crate::{Document, LabelSet, Splits, TextEncoder, TokenizeError};
+use crate::{Document, DocumentTokenizer, LabelSet, Splits, TokenizeError};
 use serde::Serialize;
 
 /// Everything that is counted of a corpus.
@@ -62,7 +62,7 @@ impl CorpusStatistics {
     /// Where the tokenizer fails on a document.
     pub fn of(
         splits: &Splits<LoadedSplit>,
-        encoder: Option<&TextEncoder>,
+        encoder: Option<&DocumentTokenizer>,
         labels: &LabelSet,
     ) -> Result<Self, TokenizeError> {
         let documents = splits.map(|_, split| split.documents.as_slice());
@@ -73,7 +73,7 @@ impl CorpusStatistics {
         let report = |split, loaded: &LoadedSplit| {
             let documents: &[Document] = &loaded.documents;
             let encoded = encoded.as_ref().map(|encoded| encoded.get(split));
-            let unknown = encoder.and_then(TextEncoder::unknown_id);
+            let unknown = encoder.and_then(DocumentTokenizer::unknown_id);
             SplitReport {
                 statistics: SplitStatistics::of(loaded),
                 overlaps: Overlaps::of(documents),

@@ -1,4 +1,4 @@
-use super::{CorpusStatistics, Inconsistency, Place, SharedTexts, SharedTextsPair};
+use super::{CorpusStatistics, Inconsistency, SharedTexts, SharedTextsPair, TextPlace};
 use crate::dataset::LoadedSplit;
 use crate::{Document, Span, Split, Splits};
 use serde::Serialize;
@@ -88,14 +88,14 @@ impl<'d> Lookup<'d> {
         self.with_text.then(|| document.char_index().slice(&document.text, span)).flatten()
     }
 
-    fn example(&self, split: Split, place: Place) -> Example<'d> {
+    fn example(&self, split: Split, place: TextPlace) -> Example<'d> {
         let document = &self.splits.get(split).documents[place.document];
         Example { split, document: &document.id, span: place.span, text: self.text(document, place.span) }
     }
 
     fn shared(&self, shared: &SharedTexts, most: usize) -> Vec<[Example<'d>; 2]> {
         let all = shared.pairs.iter().flat_map(|pair| pair.places.iter().take(most).map(move |places| (pair, places)));
-        let example = |(pair, &[first, second]): (&SharedTextsPair, &[Place; 2])| {
+        let example = |(pair, &[first, second]): (&SharedTextsPair, &[TextPlace; 2])| {
             [self.example(pair.first, first), self.example(pair.second, second)]
         };
         all.map(example).collect()

@@ -1,7 +1,7 @@
 //! What a corpus holds, counted before anything is trained on it.
 //!
 //! Everything here takes time linear in the text, or n log n in the mentions of a document. A share of nothing is
-//! none, never 0. Places are kept as numbers ([`Place`]): no text of a document is in what these types hold, so whoever
+//! none, never 0. Places are kept as numbers ([`TextPlace`]): no text of a document is in what these types hold, so whoever
 //! prints them decides whether to show it.
 //!
 //! A *word* is a run of characters without whitespace, in every corpus alike: in a corpus that comes tokenised these
@@ -13,7 +13,6 @@ mod consistency;
 mod corpus;
 mod distribution;
 mod examples;
-mod fold;
 mod overlap;
 mod pieces;
 mod shared;
@@ -28,17 +27,17 @@ pub use examples::{Example, Examples, InconsistencyExample};
 pub use overlap::Overlaps;
 pub use pieces::{PieceCounts, PieceStatistics};
 pub use shared::{SharedIds, SharedTexts, SharedTextsPair, shared_documents, shared_ids, shared_sentences};
-pub use split::{SplitStatistics, TypeStatistics, string_of};
+pub use split::{SplitStatistics, TypeStatistics};
 pub use unseen::{Unseen, UnseenCounts};
 
 use crate::Span;
 
 /// Where something stands in a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
-    /// Place of the document in the split.
+pub struct TextPlace {
+    /// TextPlace of the document in the split.
     pub document: usize,
-    /// Place in its text.
+    /// TextPlace in its text.
     pub span: Span,
 }
 

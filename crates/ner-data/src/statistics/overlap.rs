@@ -1,4 +1,4 @@
-use super::{Place, share};
+use super::{TextPlace, share};
 use crate::{Document, Span};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -28,7 +28,7 @@ pub struct Overlaps {
     pub discontinuous: usize,
     /// Where the crossing ones are: they are rarely meant.
     #[serde(skip)]
-    pub crossing_places: Vec<Place>,
+    pub crossing_places: Vec<TextPlace>,
 }
 
 impl Overlaps {
@@ -86,7 +86,7 @@ impl Overlaps {
                 *counted += if holds { count } else { 0 };
             }
             if crossing {
-                self.crossing_places.extend(std::iter::repeat_n(Place { document: at, span }, count));
+                self.crossing_places.extend(std::iter::repeat_n(TextPlace { document: at, span }, count));
             }
         }
     }

@@ -64,10 +64,10 @@ impl PieceStatistics {
 
     fn add(&mut self, document: &Document, encoded: &EncodedDocument, unknown: Option<u32>) {
         let words: Vec<WordPieces> = encoded
-            .words()
-            .into_iter()
+            .words
+            .iter()
             .map(|word| {
-                let tokens = &encoded.tokens[word.tokens];
+                let tokens = &encoded.tokens[word.tokens.clone()];
                 let is_unknown = |token: &&crate::Token| Some(token.id) == unknown;
                 let unknown = tokens.iter().filter(is_unknown).count();
                 WordPieces { span: word.span, pieces: tokens.len(), unknown }
@@ -132,7 +132,7 @@ mod tests {
                 starts_line: false,
             })
         });
-        EncodedDocument { tokens: pieces.collect(), sentences: Vec::new(), windows: Vec::new() }
+        EncodedDocument::new(pieces.collect(), Vec::new(), Vec::new())
     }
 
     #[test]

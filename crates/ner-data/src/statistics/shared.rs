@@ -1,5 +1,5 @@
-use super::fold::fold;
-use super::{Place, count_words, share};
+use super::{TextPlace, count_words, share};
+use crate::fold::fold;
 use crate::{Document, Span, Split, Splits, sentences};
 use serde::Serialize;
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ pub struct SharedTextsPair {
     pub share_of_second: Option<f64>,
     /// The first place of each of these texts in either split.
     #[serde(skip)]
-    pub places: Vec<[Place; 2]>,
+    pub places: Vec<[TextPlace; 2]>,
 }
 
 /// Identifiers that documents of two splits have in common.
@@ -96,7 +96,7 @@ pub fn shared_ids(splits: &Splits<&[Document]>) -> Vec<SharedIds> {
 
 /// One text: in each split how often it stands there, and where it does first.
 #[derive(Clone, Copy, Default)]
-struct Text([(usize, Option<Place>); 3]);
+struct Text([(usize, Option<TextPlace>); 3]);
 
 /// Compares the texts that `texts_of` gives for each document.
 fn shared(splits: &Splits<&[Document]>, texts_of: impl Fn(&Document, &mut dyn FnMut(Span, String))) -> SharedTexts {
@@ -112,7 +112,7 @@ fn shared(splits: &Splits<&[Document]>, texts_of: impl Fn(&Document, &mut dyn Fn
                 }
                 let (count, first) = &mut texts[number].0[split as usize];
                 *count += 1;
-                first.get_or_insert(Place { document: at, span });
+                first.get_or_insert(TextPlace { document: at, span });
             });
         }
     }

@@ -1,7 +1,7 @@
 use super::distribution::words_of;
-use super::{fold, share};
+use super::share;
 use crate::dataset::LoadedSplit;
-use crate::{DiagnosticKind, Document, Mention};
+use crate::{DiagnosticKind, Document};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 
@@ -93,7 +93,7 @@ fn by_type(documents: &[Document]) -> BTreeMap<String, TypeStatistics> {
             let words = words_of(mention, document, &index);
             of_type.mentions += 1;
             of_type.documents.insert(at);
-            of_type.strings.insert(string_of(mention, document, &index));
+            of_type.strings.insert(mention.folded_text(&document.text, &index));
             of_type.words += words;
             of_type.most_words = of_type.most_words.max(words);
         }
@@ -108,16 +108,10 @@ fn by_type(documents: &[Document]) -> BTreeMap<String, TypeStatistics> {
     gathered.into_iter().map(|(name, of_type)| (name.to_owned(), finish(of_type))).collect()
 }
 
-/// The folded text of a mention, its fragments joined by a space.
-pub fn string_of(mention: &Mention, document: &Document, index: &crate::CharIndex) -> String {
-    let texts = mention.fragments.iter().filter_map(|&fragment| index.slice(&document.text, fragment));
-    fold::fold(&texts.collect::<Vec<_>>().join(" "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Diagnostics, Span};
+    use crate::{Diagnostics, Mention, Span};
 
     #[test]
     fn types_are_counted_and_add_up() {

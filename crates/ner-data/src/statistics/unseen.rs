@@ -1,5 +1,4 @@
 use super::share;
-use super::split::string_of;
 use crate::Document;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -47,14 +46,14 @@ impl Unseen {
         for document in training {
             let index = document.char_index();
             for mention in &document.mentions {
-                seen.entry(string_of(mention, document, &index)).or_default().insert(&mention.entity_type);
+                seen.entry(mention.folded_text(&document.text, &index)).or_default().insert(&mention.entity_type);
             }
         }
         let mut counted = Self::default();
         for document in documents {
             let index = document.char_index();
             for mention in &document.mentions {
-                let types = seen.get(&string_of(mention, document, &index));
+                let types = seen.get(&mention.folded_text(&document.text, &index));
                 counted.overall.add(types, &mention.entity_type);
                 counted.by_type.entry(mention.entity_type.clone()).or_default().add(types, &mention.entity_type);
             }

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use ner_hub::{Env, Options, Progress};
+use ner_hub::{Env, FetchOptions, Progress};
 use sha2::{Digest, Sha256};
 
-/// Options for a test: its own folders, no proxy, no bars, no retries and no waiting.
-fn options(home: &Path, endpoint: &str) -> Options {
+/// FetchOptions for a test: its own folders, no proxy, no bars, no retries and no waiting.
+fn options(home: &Path, endpoint: &str) -> FetchOptions {
     let env = Env {
         endpoint: endpoint.to_owned(),
         hub_cache: Some(home.join("hub")),
@@ -24,7 +24,7 @@ fn options(home: &Path, endpoint: &str) -> Options {
         pythons: vec![home.join("no-python")],
         proxy: false,
     };
-    let mut options = Options::new(env);
+    let mut options = FetchOptions::new(env);
     options.progress = Progress::Hidden;
     options.retries = 0;
     options.backoff = Duration::from_millis(1);

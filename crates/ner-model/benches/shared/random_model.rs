@@ -1,6 +1,6 @@
 //! Models of any size with random weights, so that nothing is fetched.
 
-use ner_data::LabelSet;
+use ner_document::LabelSet;
 use ner_model::{BertConfig, Classifier, Head, Parameters};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};

@@ -1,10 +1,10 @@
 //! `model.safetensors`: eight bytes of header length, a JSON header, the data
 //! (<https://huggingface.co/docs/safetensors>, "Format").
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
+use ner_files::NewFile;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::{Map, Value, json};
 
@@ -66,12 +66,14 @@ pub fn write_safetensors<'a>(
     // Wide elements first, so that each tensor is aligned to its element; the order of the safetensors library.
     tensors.sort_by(|(a_name, a), (b_name, b)| b.dtype.cmp(&a.dtype).then_with(|| a_name.cmp(b_name)));
     let header = header(&tensors).map_err(|fault| fault.at(path))?;
-    replace(path, |out| {
+    let write = || -> io::Result<()> {
+        let mut out = NewFile::create(path)?;
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
-        tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))
-    })
-    .map_err(|e| Fault::Io(e).at(path))
+        tensors.iter().try_for_each(|(_, tensor)| out.write_all(&tensor.bytes))?;
+        out.finish_on_disk()
+    };
+    write().map_err(|e| Fault::Io(e).at(path))
 }
 
 /// The JSON header, padded with spaces.
@@ -98,28 +100,4 @@ fn header(tensors: &[(String, TensorData<'_>)]) -> Result<Vec<u8>, Fault> {
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(LEN), b' ');
     Ok(header)
-}
-
-/// Puts a file in the place of another, by way of a temporary one beside it.
-fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".checkpoint-").suffix(".tmp");
-    // A temporary file is for its owner alone by default; weights are as readable as the umask lets any file be.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let file = builder.tempfile_in(folder)?;
-    let mut out = BufWriter::with_capacity(1 << 20, file.as_file());
-    write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    // The new name itself is only safe once the folder is.
-    if cfg!(unix) {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }

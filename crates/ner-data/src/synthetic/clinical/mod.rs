@@ -19,7 +19,7 @@ mod note;
 
 use super::lexicon::Part;
 use super::random::Random;
-use crate::i2b2_release::{FileTree, development_ids};
+use crate::dataset::i2b2_release::{FileTree, development_ids};
 use itertools::Itertools;
 use lexicon::Lexicon;
 use note::Note;
@@ -154,8 +154,8 @@ fn render(note: &Note, random: &mut Random) -> Rendered {
 mod tests {
     use super::grammar::{SECTIONS, STYLES, WORDS};
     use super::*;
+    use crate::dataset::i2b2_release::{SITE, load_tree};
     use crate::format::i2b2::ASSERTION;
-    use crate::i2b2_release::{SITE, load_tree};
     use crate::{DiagnosticKind, Document, Splits};
     use sha2::{Digest, Sha256};
     use std::collections::{BTreeMap, BTreeSet};

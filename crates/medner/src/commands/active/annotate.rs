@@ -1,0 +1,131 @@
+//! `medner active annotate`: a page to correct a batch; `medner active agreement`: how far annotators agree.
+
+use crate::OutputFormat;
+use crate::commands::serve::{ListenArgs, explained};
+use crate::terminal::{interrupt, score_table, stdout};
+use anyhow::Result;
+use ner_active::correct::agreement;
+use ner_experiment::active::batch::Batch;
+use ner_experiment::active::corrections::{self, Corrections};
+use ner_experiment::record;
+use ner_serve::{CorrectionServer, Desk};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use tracing::info;
+
+const EXAMPLES: &str = "\
+Examples:
+  medner active annotate batch1                     then open the address that it prints
+  medner active annotate batch1 --type Procedure    with a type that the model does not know
+  MEDNER_TOKEN=$(openssl rand -hex 32) medner active annotate batch1 --host 0.0.0.0
+  medner active agreement batch1
+  medner active add loop batch1
+
+Every action is a line of corrections/NAME.jsonl in the batch's folder, on the disk before it is shown, so that neither a
+killed process nor a closed browser loses one. Several annotators can correct at once, each by a name of his own; who takes
+the name `adjudicated` begins with what all agree upon and settles the rest. The server listens on this machine alone until
+--host says otherwise, and then needs a token. No text is in its log.";
+
+/// Correct a batch on a page in the browser
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Batch that `active select` or `active add` made
+    batch: PathBuf,
+    /// Type that can be given, beside those of the model; repeatable
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+/// Show how far those who corrected a batch on the page agree
+#[derive(clap::Args, Debug)]
+pub struct AgreementArgs {
+    /// Batch that was corrected
+    batch: PathBuf,
+    /// Form of the result on stdout; json has the differences, too, as positions
+    #[arg(long, default_value = "table")]
+    format: OutputFormat,
+}
+
+/// Serves until it is interrupted.
+///
+/// # Errors
+/// Where the batch or a journal is damaged, another process has it, or the address cannot be had.
+pub fn run(args: &Args) -> Result<()> {
+    let address = args.listen.address()?;
+    let options = args.listen.options()?;
+    options.check(address).map_err(explained)?;
+    let batch = Batch::open(&args.batch)?;
+    let mut types = batch.types();
+    for name in &args.types {
+        ner_active::correct::check_label(name).map_err(|refusal| anyhow::anyhow!("--type {name}: {refusal}"))?;
+        if !types.contains(name) {
+            types.push(name.clone());
+        }
+    }
+    let (mut corrections, works) = Corrections::open(&batch)?;
+    let folder = batch.folder.canonicalize()?;
+    let desk = Desk {
+        reasons: batch
+            .manifest
+            .items
+            .iter()
+            .map(|item| {
+                json!({ "document": item.document, "start": item.start, "rank": item.rank, "score": item.score })
+            })
+            .collect(),
+        title: folder.file_name().map_or_else(|| "batch".into(), |name| name.to_string_lossy().into_owned()),
+        documents: batch.documents,
+        types,
+        works,
+        save: Box::new(move |name, records| corrections.save(name, records)),
+        now: record::now,
+    };
+    let server = CorrectionServer::bind(desk, address, options).map_err(explained)?;
+    let stopper = server.stopper();
+    interrupt::on_stop("finishing what was accepted", move || stopper.stop())?;
+    let mut out = stdout::stdout();
+    writeln!(out, "http://{}/", server.address())?;
+    out.flush()?;
+    info!("listening on {}; Ctrl-C ends it", server.address());
+    let saved = server.run()?;
+    info!("{saved} actions saved");
+    Ok(())
+}
+
+/// Shows agreement.
+///
+/// # Errors
+/// Where the batch or a journal is damaged.
+pub fn run_agreement(args: &AgreementArgs) -> Result<()> {
+    let batch = Batch::open(&args.batch)?;
+    let works = corrections::works(&batch)?;
+    let pairs = agreement::pairs(&batch.documents, &works);
+    if args.format == OutputFormat::Json {
+        let done = |work: &ner_active::correct::Work| work.items().iter().filter(|item| item.done).count();
+        let annotators: serde_json::Map<_, _> =
+            works.iter().map(|(name, work)| (name.clone(), json!({ "done": done(work) }))).collect();
+        let differences = agreement::differences(&batch.documents, &works);
+        return stdout::print_json(&json!({
+            "items": batch.documents.len(), "annotators": annotators, "pairs": pairs, "differences": differences,
+        }));
+    }
+    let headings = ["annotators", "items", "both", "only first", "only second", "span F1", "kappa"];
+    let mut table = score_table::table(&headings);
+    for pair in &pairs {
+        let numbers = [pair.items, pair.both, pair.only_first, pair.only_second].map(|number| number.to_string());
+        let kappa = pair.kappa.map_or_else(|| "-".into(), |kappa| format!("{kappa:.3}"));
+        let names = format!("{}, {}", pair.first, pair.second);
+        let cells = [names].into_iter().chain(numbers).chain([score_table::percent(pair.f1), kappa]);
+        score_table::add_row(&mut table, cells.collect());
+    }
+    let mut out = stdout::stdout();
+    if pairs.is_empty() {
+        info!("fewer than two annotators have corrected {}", args.batch.display());
+    }
+    writeln!(out, "{table}")?;
+    Ok(out.flush()?)
+}

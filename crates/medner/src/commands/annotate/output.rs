@@ -1,0 +1,449 @@
+//! What merged are written as.
+
+use crate::terminal::stdout;
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
+use ner_data::format::{Output, conll};
+use ner_data::frames::{FoundRow, FoundWriter};
+use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer};
+use ner_report::annotated::{AnnotatedPage, Highlight, segments};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Format of the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum To {
+    /// JSON lines: a document with its text and mentions on each
+    #[default]
+    Jsonl,
+    /// PubTator
+    Pubtator,
+    /// BioC XML
+    BiocXml,
+    /// BioC JSON
+    BiocJson,
+    /// A folder of texts with .ann files
+    Brat,
+    /// A folder of texts with .con files
+    I2b2,
+    /// Words with tags
+    Conll,
+    /// A mention a row
+    Csv,
+    /// A mention a row
+    Parquet,
+    /// The text with mentions in brackets, in colours on a terminal
+    Text,
+    /// A page with highlights
+    Html,
+}
+
+impl To {
+    /// The format of corpora that it is, for those that `ner-data` writes as they are.
+    pub const fn format(self) -> Option<Format> {
+        match self {
+            Self::Pubtator => Some(Format::Pubtator),
+            Self::BiocXml => Some(Format::BiocXml),
+            Self::BiocJson => Some(Format::BiocJson),
+            Self::Brat => Some(Format::Brat),
+            Self::I2b2 => Some(Format::I2b2),
+            Self::Conll => Some(Format::Conll),
+            Self::Jsonl | Self::Csv | Self::Parquet | Self::Text | Self::Html => None,
+        }
+    }
+
+    /// Ending of its files, without the dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+            Self::Parquet => "parquet",
+            Self::Text => "txt",
+            Self::Html => "html",
+            _ => self.format().map_or("txt", Format::extension),
+        }
+    }
+
+    /// Whether each document is a file of its own.
+    pub fn is_folder(self) -> bool {
+        self.format().is_some_and(Format::is_folder)
+    }
+}
+
+/// How it is written.
+#[derive(Clone, Debug, Default)]
+pub struct OutputOptions {
+    /// Format.
+    pub to: To,
+    /// What positions count.
+    pub offsets: Offsets,
+    /// Scheme of tags (CoNLL).
+    pub scheme: conll::Scheme,
+}
+
+/// Where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OutputPlace {
+    /// stdout.
+    Stdout,
+    /// A file, or a folder where [`To::is_folder`]. It appears when it is finished.
+    Path(PathBuf),
+    /// A file of lines that is called `part` until it is finished, so that it can be gone on with.
+    Lines {
+        /// Its name while it is written.
+        part: PathBuf,
+        /// Its name afterwards.
+        path: PathBuf,
+    },
+}
+
+/// Writes annotated documents.
+pub trait Sink {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()>;
+
+    /// Writes what stands at the end, and gives a file its name; returns what the format could not say.
+    ///
+    /// # Errors
+    /// Where the output cannot be written.
+    fn finish(self: Box<Self>) -> Result<ConversionReport>;
+}
+
+/// Opens an output. `title` is that of a page.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models: &[Model]) -> Result<Box<dyn Sink>> {
+    if let Some(format) = options.to.format() {
+        let conll = conll::ConllOptions { scheme: options.scheme, ..conll::ConllOptions::default() };
+        let options = FormatOptions { conll };
+        let writer = match place {
+            OutputPlace::Stdout => format.create_output(open(place)?, &options)?,
+            OutputPlace::Path(path) | OutputPlace::Lines { path, .. } => format.create(path, &options)?,
+        };
+        return Ok(Box::new(Corpus { writer }));
+    }
+    if options.to == To::Parquet {
+        let OutputPlace::Path(path) = place else {
+            anyhow::bail!("Parquet is not written to stdout; say --out FILE.parquet")
+        };
+        return Ok(Box::new(Parquet { writer: FoundWriter::create(path)?, offsets: options.offsets }));
+    }
+    let mut out = open(place)?;
+    Ok(match options.to {
+        To::Csv => {
+            let mut csv = Csv { out, offsets: options.offsets };
+            csv.row(CSV_HEADER)?;
+            Box::new(csv)
+        }
+        To::Html => {
+            let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+            let page = AnnotatedPage::new(title, &names.join(", "), env!("CARGO_PKG_VERSION"))?;
+            out.write_all(page.top().as_bytes())?;
+            Box::new(Html { out, page })
+        }
+        To::Text => {
+            let in_colours =
+                *place == OutputPlace::Stdout && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            Box::new(Text { out, in_colours, colours: BTreeMap::new() })
+        }
+        _ => {
+            let rename = match place {
+                OutputPlace::Lines { part, path } => Some((part.clone(), path.clone())),
+                OutputPlace::Stdout | OutputPlace::Path(_) => None,
+            };
+            Box::new(Lines { out, offsets: options.offsets, rename })
+        }
+    })
+}
+
+fn open(place: &OutputPlace) -> Result<Output<'static>> {
+    Ok(match place {
+        OutputPlace::Stdout => Output::Open(Box::new(stdout::stdout())),
+        OutputPlace::Path(path) => Output::create(path)?,
+        OutputPlace::Lines { part, .. } => {
+            if let Some(folder) = part.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                fs_err::create_dir_all(folder)?;
+            }
+            let file = fs_err::OpenOptions::new().create(true).append(true).open(part)?;
+            Output::Open(Box::new(BufWriter::new(file)))
+        }
+    })
+}
+
+/// A format of `ner-data`: category and models are attributes of mentions, where the format can say them.
+struct Corpus {
+    writer: Writer<'static>,
+}
+
+impl Sink for Corpus {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let mentions = merged.iter().map(MergedMention::to_mention).collect();
+        self.writer.write(&Document { mentions, ..document.clone() })?;
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        Ok(self.writer.finish()?)
+    }
+}
+
+/// JSON lines, in the shape that `ner-data` reads.
+struct Lines {
+    out: Output<'static>,
+    offsets: Offsets,
+    rename: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Serialize)]
+struct Line<'d> {
+    id: &'d str,
+    /// The unit of positions; left out for characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offsets: Option<Offsets>,
+    text: &'d str,
+    mentions: Vec<WireMention<'d>>,
+}
+
+impl Sink for Lines {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let mentions = wire_mentions(document, merged, self.offsets).with_context(|| outside(document))?;
+        let offsets = (self.offsets == Offsets::Bytes).then_some(self.offsets);
+        let line = Line { id: &document.id, offsets, text: &document.text, mentions };
+        serde_json::to_writer(&mut self.out, &line).map_err(io::Error::from)?;
+        Ok(writeln!(self.out)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        self.out.finish()?;
+        if let Some((part, path)) = &self.rename {
+            fs_err::rename(part, path)?;
+        }
+        Ok(ConversionReport::default())
+    }
+}
+
+/// The ids of the whole lines of a file of lines; a half line at its end is cut off.
+///
+/// # Errors
+/// Where it cannot be read, or holds something else.
+pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usize> {
+    #[derive(serde::Deserialize)]
+    struct Id {
+        id: String,
+    }
+    let mut input = io::BufReader::new(fs_err::File::open(part)?);
+    let (mut whole, mut count, mut line) = (0, 0, Vec::new());
+    loop {
+        line.clear();
+        let read = io::BufRead::read_until(&mut input, b'\n', &mut line)?;
+        if read == 0 || line.last() != Some(&b'\n') {
+            break;
+        }
+        count += 1;
+        let id: Id = serde_json::from_slice(&line)
+            .with_context(|| format!("line {count} of {} is none that annotate writes", part.display()))?;
+        keep(&id.id);
+        whole += read as u64;
+    }
+    fs_err::OpenOptions::new().write(true).open(part)?.set_len(whole)?;
+    Ok(count)
+}
+
+const CSV_HEADER: [&str; 9] =
+    ["document", "start", "end", "text", "entity_type", "category", "confidence", "models", "below_threshold"];
+
+fn outside(document: &Document) -> String {
+    format!("document {}: a mention reaches outside it", document.id)
+}
+
+fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Result<Vec<FoundRow>> {
+    let index = document.char_index();
+    let row = |mention: &MergedMention| -> Result<FoundRow> {
+        let (start, end) = offsets.positions(mention, &index).with_context(|| outside(document))?;
+        Ok(FoundRow {
+            document: document.id.clone(),
+            start,
+            end,
+            text: index.slice(&document.text, mention.span).unwrap_or_default().to_owned(),
+            entity_type: mention.entity_type.clone(),
+            category: mention.category.clone(),
+            confidence: mention.confidence.value(),
+            models: mention.models.join("|"),
+            below_threshold: mention.below_threshold,
+        })
+    };
+    merged.iter().map(row).collect()
+}
+
+/// Rows as RFC 4180 has them, but for line ends, which are `\n`.
+struct Csv {
+    out: Output<'static>,
+    offsets: Offsets,
+}
+
+impl Csv {
+    fn row<'f>(&mut self, fields: impl IntoIterator<Item = &'f str>) -> io::Result<()> {
+        let mut writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
+        let mut buffer = Vec::new();
+        for (at, field) in fields.into_iter().enumerate() {
+            // A quote more for each character, one at each end, and what parts two fields.
+            let start = buffer.len();
+            buffer.resize(start + 2 * field.len() + 4, 0);
+            let mut written = start;
+            if at > 0 {
+                written += writer.delimiter(&mut buffer[written..]).1;
+            }
+            written += writer.field(field.as_bytes(), &mut buffer[written..]).2;
+            buffer.truncate(written);
+        }
+        let start = buffer.len();
+        buffer.resize(start + 4, 0);
+        let written = writer.terminator(&mut buffer[start..]).1;
+        buffer.truncate(start + written);
+        self.out.write_all(&buffer)
+    }
+}
+
+impl Sink for Csv {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        for row in rows(document, merged, self.offsets)? {
+            let (start, end) = (row.start.to_string(), row.end.to_string());
+            let (confidence, below) = (row.confidence.to_string(), row.below_threshold.to_string());
+            let category = row.category.as_deref().unwrap_or_default();
+            let FoundRow { document, text, entity_type, models, .. } = &row;
+            self.row([document, &start, &end, text, entity_type, category, &confidence, models, &below])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        self.out.finish()?;
+        Ok(ConversionReport::default())
+    }
+}
+
+struct Parquet {
+    writer: FoundWriter,
+    offsets: Offsets,
+}
+
+impl Sink for Parquet {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        for row in rows(document, merged, self.offsets)? {
+            self.writer.write(row)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        self.writer.finish()?;
+        Ok(ConversionReport::default())
+    }
+}
+
+struct Html {
+    out: Output<'static>,
+    page: AnnotatedPage,
+}
+
+impl Sink for Html {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let highlights: Vec<Highlight> = merged.iter().map(highlight).collect();
+        let html = self.page.document(&document.id, &document.text, &highlights);
+        Ok(self.out.write_all(html.as_bytes())?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<ConversionReport> {
+        self.out.write_all(self.page.bottom().as_bytes())?;
+        self.out.finish()?;
+        Ok(ConversionReport::default())
+    }
+}
+
+fn highlight(mention: &MergedMention) -> Highlight {
+    let MergedMention { span, entity_type, category, confidence, models, below_threshold } = mention;
+    let category = category.clone().unwrap_or_else(|| entity_type.clone());
+    let below = if *below_threshold { ", below the threshold" } else { "" };
+    let details = format!("{entity_type} ({category}), {confidence:.2}{below}, {}", models.join(", "));
+    Highlight { span: *span, label: entity_type.clone(), category, details, is_dotted: *below_threshold }
+}
+
+/// For eyes: `[aspirin](Chemical 0.99)`.
+struct Text {
+    out: Output<'static>,
+    in_colours: bool,
+    /// Number of each category, by which its colour goes.
+    colours: BTreeMap<String, usize>,
+}
+
+/// Colours of a terminal that are told apart on dark and light ground: blue, yellow, green, magenta, cyan.
+const ANSI: [u8; 5] = [34, 33, 32, 35, 36];
+
+impl Sink for Text {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let index = document.char_index();
+        let spans: Vec<Span> = merged.iter().map(|mention| mention.span).collect();
+        let (bold, reset) = if self.in_colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        writeln!(self.out, "{bold}── {}{reset}", visible(&document.id))?;
+        for (segment, over) in segments(index.len(), &spans) {
+            // The innermost gives the colour.
+            let inner = over.iter().min_by_key(|&&at| spans[at].len());
+            let colour = inner.map(|&at| self.colour(&merged[at])).unwrap_or_default();
+            let begin = over.iter().filter(|&&at| spans[at].start == segment.start).count();
+            write!(self.out, "{colour}{}", "[".repeat(begin))?;
+            write!(self.out, "{}", visible(index.slice(&document.text, segment).unwrap_or_default()))?;
+            let mut ending: Vec<usize> = over.into_iter().filter(|&at| spans[at].end == segment.end).collect();
+            ending.sort_by_key(|&at| spans[at].len());
+            for at in ending {
+                let MergedMention { entity_type, confidence, below_threshold, .. } = &merged[at];
+                let doubt = if *below_threshold { "?" } else { "" };
+                write!(self.out, "]({} {confidence:.2}{doubt})", visible(entity_type))?;
+            }
+            write!(self.out, "{}", if colour.is_empty() { "" } else { reset })?;
+        }
+        Ok(writeln!(self.out)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        self.out.finish()?;
+        Ok(ConversionReport::default())
+    }
+}
+
+impl Text {
+    fn colour(&mut self, mention: &MergedMention) -> String {
+        if !self.in_colours {
+            return String::new();
+        }
+        let next = self.colours.len();
+        let category = mention.category.as_ref().unwrap_or(&mention.entity_type).clone();
+        let number = *self.colours.entry(category).or_insert(next);
+        format!("\x1b[{}m", ANSI[number % ANSI.len()])
+    }
+}
+
+/// Text without what would steer a terminal.
+fn visible(text: &str) -> String {
+    let is_steering = |character: char| character.is_control() && !"\n\t".contains(character);
+    text.replace("\r\n", "\n").replace(is_steering, "\u{fffd}")
+}
+
+/// Refuses what a format cannot say.
+///
+/// # Errors
+/// Where byte offsets are asked of a format that has none.
+pub fn check(options: &OutputOptions) -> Result<()> {
+    let has_bytes = matches!(options.to, To::Jsonl | To::Csv | To::Parquet);
+    ensure!(
+        has_bytes || options.offsets == Offsets::Chars,
+        "offsets in bytes are for jsonl, csv and parquet; the other formats count characters"
+    );
+    Ok(())
+}

@@ -1,0 +1,371 @@
+//! `medner convert`: from one format to another, with an account of what was kept.
+
+use crate::OutputFormat;
+use crate::args::{self, Columns, FaultArgs, SchemeName, format_name};
+use crate::terminal::{score_table, stdout};
+use anyhow::{Context, Result, bail, ensure};
+use indicatif::ProgressBar;
+use ner_data::format::{Output, buffered, conll};
+use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Documents, Format, FormatOptions};
+use ner_experiment::corpus::FaultCount;
+use ner_experiment::progress;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tracing::warn;
+
+/// Convert documents from one format to another, and say what was kept, moved and lost.
+///
+/// A folder of files is converted file by file. Formats that keep a document in files of its own (a folder) and formats
+/// that keep many in one file are converted into each other. What the new format cannot say is counted: kept is what
+/// reads back as it was, moved what stands elsewhere or was changed, lost what is not there any more. Files appear whole
+/// or not at all; the report goes to stdout, or to stderr where OUT is -.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner convert CDR_TestSet.PubTator.txt test.jsonl --to jsonl
+  medner convert CDR_TestSet.PubTator.txt test.tsv --to conll --scheme bioes --list-changes
+  medner convert annotated/ converted/ --from jsonl --to pubtator --strict
+  medner convert tagged.conll tagged.jsonl --word-column 1 --tag-column 3 --to jsonl
+  zcat corpus.jsonl.gz | medner convert - - --from jsonl --to pubtator | wc -l")]
+pub struct Args {
+    /// File or folder to read, or - for stdin; what ends in .gz is unpacked
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// File or folder to write, or - for stdout; what ends in .gz is packed
+    #[arg(value_name = "OUT")]
+    output: PathBuf,
+    /// Format of IN [default: what it looks like]
+    #[arg(long, value_name = "FORMAT", value_parser = format_name())]
+    from: Option<Format>,
+    /// Format of OUT
+    #[arg(long, value_name = "FORMAT", value_parser = format_name())]
+    to: Format,
+    #[command(flatten)]
+    columns: Columns,
+    /// Scheme of the tags that are written (CoNLL)
+    #[arg(long, value_enum, default_value_t)]
+    scheme: SchemeName,
+    /// Write no -DOCSTART- lines, so that sentences are all that is left of documents (CoNLL)
+    #[arg(long)]
+    no_docstart: bool,
+    /// List everything that is moved or lost; text is not shown
+    #[arg(long, alias = "list-losses")]
+    list_changes: bool,
+    /// Fail, and write nothing, where anything is moved, lost or not read
+    #[arg(long)]
+    strict: bool,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+    #[command(flatten)]
+    faults: FaultArgs,
+}
+
+/// The arguments as they were meant: what becomes what.
+struct Plan {
+    from: Format,
+    steps: Vec<Step>,
+    output: Target,
+}
+
+/// One collection to read, and where it goes.
+struct Step {
+    input: PathBuf,
+    /// Inside OUT; nothing where it is OUT.
+    output: PathBuf,
+}
+
+/// Where everything goes.
+enum Target {
+    Stdout,
+    File(PathBuf),
+    /// A folder that appears when all is done.
+    Folder(PathBuf),
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    input: &'a Path,
+    output: &'a Path,
+    from: Format,
+    to: Format,
+    /// Files read, or folders of a format whose collections are folders.
+    inputs: usize,
+    lossless: bool,
+    /// Documents, and how many things of each kind were kept, moved and lost.
+    #[serde(flatten)]
+    losses: ConversionReport,
+    /// Faults of the input by their kind.
+    faults: BTreeMap<DiagnosticKind, usize>,
+    /// Of `--list-changes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listed: Option<Vec<ConversionChange>>,
+}
+
+fn is_stream(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where something cannot be read or written, the input is faulty, or `--strict` meets a loss.
+pub fn run(args: Args) -> Result<()> {
+    let plan = Plan::new(&args)?;
+    let options = FormatOptions {
+        conll: conll::ConllOptions {
+            scheme: args.scheme.scheme(),
+            documents: !args.no_docstart,
+            ..args.columns.options()
+        },
+    };
+    let mut out: Box<dyn Write> =
+        if is_stream(&args.output) { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
+    let mut listed = Vec::new();
+    // A reader of the list who goes (`… | head`) does not stop the conversion.
+    let mut said: io::Result<()> = Ok(());
+    let mut list = |changes: Vec<ConversionChange>, bar: &ProgressBar| match args.format {
+        OutputFormat::Json => listed.extend(changes),
+        OutputFormat::Table => {
+            for change in changes {
+                if said.is_ok() {
+                    said = bar.suspend(|| writeln!(out, "{change}"));
+                }
+            }
+        }
+    };
+
+    let staging = match &plan.output {
+        Target::Folder(folder) => Some(new_folder_beside(folder)?),
+        Target::Stdout | Target::File(_) => None,
+    };
+    let bar = plan.bar()?;
+    let mut faults = FaultCount::default();
+    let mut report = ConversionReport::default();
+    let mut unfinished = None;
+    for step in &plan.steps {
+        let mut documents = plan.open(step, &options, &bar)?;
+        let mut writer = match (&plan.output, &staging) {
+            (Target::Stdout, _) => args.to.create_output(Output::Open(Box::new(stdout::stdout())), &options)?,
+            (Target::File(path), _) => args.to.create(path, &options)?,
+            (Target::Folder(_), Some(staging)) => args.to.create(&staging.path().join(&step.output), &options)?,
+            (Target::Folder(_), None) => continue,
+        };
+        let unreadable = || format!("{} cannot be read", step.input.display());
+        while let Some(document) = documents.next_document().with_context(unreadable)? {
+            faults.add(&documents.take_diagnostics());
+            let changes = writer.write(&document)?;
+            if args.list_changes {
+                list(changes, &bar);
+            }
+            if plan.from.is_folder() {
+                bar.inc(1);
+            }
+        }
+        faults.add(&documents.take_diagnostics());
+        report.merge(writer.report());
+        match staging {
+            Some(_) => drop(writer.finish()?),
+            None => unfinished = Some(writer),
+        }
+    }
+    bar.finish_and_clear();
+    faults.check(args.faults.lenient)?;
+
+    let lossless = report.is_lossless() && faults.left_out() == 0;
+    if lossless || !args.strict {
+        if let Some(writer) = unfinished {
+            writer.finish()?;
+        }
+        if let (Some(staging), Target::Folder(folder)) = (staging, &plan.output) {
+            put_in_place(staging, folder)?;
+        }
+    }
+    let report = Report {
+        input: &args.input,
+        output: &args.output,
+        from: plan.from,
+        to: args.to,
+        inputs: plan.steps.len(),
+        lossless,
+        losses: report,
+        faults: faults.counts(),
+        listed: args.list_changes.then_some(listed),
+    };
+    let printed = said.and_then(|()| print(&report, args.format, &mut out));
+    if args.strict && !lossless {
+        bail!(
+            "something was moved, lost or not read, which --strict forbids; {} is not written",
+            args.output.display()
+        );
+    }
+    Ok(printed?)
+}
+
+impl Plan {
+    fn new(args: &Args) -> Result<Self> {
+        let (input, to) = (&args.input, args.to);
+        let whole = || vec![Step { input: input.clone(), output: PathBuf::new() }];
+        let (from, steps) = if is_stream(input) {
+            let from = match args.from {
+                Some(from) => from,
+                None => Format::detect_beginning(io::stdin().lock().fill_buf()?)
+                    .with_context(|| args::ask(Path::new("stdin")))?,
+            };
+            (from, whole())
+        } else if input.is_dir() && args.from.or(Format::detect(input)?).is_none_or(|from| !from.is_folder()) {
+            let (from, files) = files_of(input, args.from)?;
+            let steps: Vec<Step> = files.into_iter().map(|file| step(input, file, from, to)).collect();
+            let mut outputs = BTreeSet::new();
+            if let Some(twice) = steps.iter().find(|step| !outputs.insert(&step.output)) {
+                bail!("two files of {} would both become {}", input.display(), twice.output.display());
+            }
+            (from, steps)
+        } else {
+            (args::told(input, args.from)?, whole())
+        };
+        ensure!(
+            !from.is_folder() || input.is_dir(),
+            "a collection in the format {from} is a folder, and {} is none",
+            input.display()
+        );
+        let is_tree = input.is_dir() && !from.is_folder();
+        let output = match (is_stream(&args.output), to.is_folder() || is_tree) {
+            (true, true) => bail!("what becomes a folder cannot be written to stdout"),
+            (true, false) => Target::Stdout,
+            (false, true) => Target::Folder(args.output.clone()),
+            (false, false) if args.output.is_dir() => {
+                ensure!(!is_stream(input), "{} is a folder; say what the file is to be called", args.output.display());
+                Target::File(args.output.join(new_name(input, from, to)))
+            }
+            (false, false) => Target::File(args.output.clone()),
+        };
+        Ok(Self { from, steps, output })
+    }
+
+    /// A bar over the bytes of the files, or one that counts documents where those are files themselves.
+    fn bar(&self) -> Result<ProgressBar> {
+        let is_file = |step: &&Step| !is_stream(&step.input);
+        if self.from.is_folder() || !self.steps.iter().all(|step| is_file(&step)) {
+            return Ok(progress::documents("converting"));
+        }
+        let mut bytes = 0;
+        for step in &self.steps {
+            bytes += fs_err::metadata(&step.input)?.len();
+        }
+        Ok(progress::bytes("converting", bytes))
+    }
+
+    fn open(&self, step: &Step, options: &FormatOptions, bar: &ProgressBar) -> Result<Documents<'static>> {
+        let path = &step.input;
+        if is_stream(path) {
+            return Ok(self.from.open_input(Box::new(io::stdin().lock()), Path::new("stdin"), options)?);
+        }
+        if self.from.is_folder() {
+            return Ok(self.from.open(path, options)?);
+        }
+        let file = bar.wrap_read(fs_err::File::open(path)?);
+        Ok(self.from.open_input(buffered(file, path), path, options)?)
+    }
+}
+
+/// The files of a folder and of those in it that have the format, in order, and the format: the one given, or the only
+/// one that they have.
+fn files_of(folder: &Path, given: Option<Format>) -> Result<(Format, Vec<PathBuf>)> {
+    let is_hidden =
+        |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        let entry = entry?;
+        if entry.file_type().is_file() {
+            files.push((Format::detect(entry.path())?, entry.into_path()));
+        }
+    }
+    let looks: BTreeSet<Format> = files.iter().filter_map(|(format, _)| *format).collect();
+    let from = match (given, looks.len()) {
+        (Some(from), _) => from,
+        (None, 1) => looks.into_iter().next().with_context(|| args::ask(folder))?,
+        (None, _) => bail!(args::ask(folder)),
+    };
+    let ending = format!(".{}", from.extension());
+    let is_named = |path: &Path| without_gz(path).to_string_lossy().ends_with(&ending);
+    let (taken, others): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(format, path)| *format == Some(from) || is_named(path));
+    if let Some((_, other)) = others.first() {
+        let count = others.len();
+        warn!("{count} files do not look like {from} and were not converted, as {}", other.display());
+    }
+    ensure!(!taken.is_empty(), "{} holds no file that looks like {from}", folder.display());
+    Ok((from, taken.into_iter().map(|(_, path)| path).collect()))
+}
+
+/// A file of a folder, and what becomes of it in the new folder.
+fn step(folder: &Path, file: PathBuf, from: Format, to: Format) -> Step {
+    let relative = file.strip_prefix(folder).unwrap_or(&file);
+    let output = relative.with_file_name(new_name(&file, from, to));
+    Step { output, input: file }
+}
+
+/// The name of a file or folder in another format.
+fn new_name(path: &Path, from: Format, to: Format) -> PathBuf {
+    let name = without_gz(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = match name.strip_suffix(&format!(".{}", from.extension())) {
+        Some(stem) if !stem.is_empty() => stem.to_owned(),
+        _ if path.is_dir() => name,
+        _ => Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    if to.is_folder() { stem.into() } else { format!("{stem}.{}", to.extension()).into() }
+}
+
+fn without_gz(path: &Path) -> PathBuf {
+    if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.into() }
+}
+
+/// A temporary folder where `target` is to be, which must not hold anything.
+fn new_folder_beside(target: &Path) -> Result<TempDir> {
+    let there = target.exists();
+    let is_empty = || -> io::Result<bool> { Ok(fs_err::read_dir(target)?.next().is_none()) };
+    ensure!(!there || is_empty()?, "{} is there already and holds something", target.display());
+    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs_err::create_dir_all(parent)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".medner-");
+    // Temporary folders as such are for the owner's eyes alone. The process's umask still applies.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(parent).with_context(|| format!("{} cannot be written", target.display()))
+}
+
+fn put_in_place(staging: TempDir, target: &Path) -> io::Result<()> {
+    if target.exists() {
+        fs_err::remove_dir(target)?;
+    }
+    fs_err::rename(staging.path(), target)?;
+    // It is no temporary folder any more.
+    let _ = staging.keep();
+    Ok(())
+}
+
+fn print(report: &Report, format: OutputFormat, out: &mut impl Write) -> io::Result<()> {
+    if format == OutputFormat::Json {
+        serde_json::to_writer_pretty(&mut *out, report)?;
+        writeln!(out)?;
+        return out.flush();
+    }
+    let ConversionReport { documents, items } = &report.losses;
+    writeln!(out, "{documents} documents from {} to {}", report.from, report.to)?;
+    let mut table = score_table::table(&["", "kept", "moved", "lost"]);
+    for (item, tally) in items {
+        let counts = [tally.kept, tally.moved, tally.lost].map(|count| count.to_string());
+        score_table::add_row(&mut table, [vec![item.name().to_owned()], counts.into()].concat());
+    }
+    writeln!(out, "{table}")?;
+    out.flush()
+}

@@ -1,0 +1,137 @@
+//! `medner doctor`: what this machine has, what it lacks, and how to get it.
+
+use crate::OutputFormat;
+use crate::terminal::{score_table, stdout};
+use anyhow::Result;
+use ner_data::DatasetDescription;
+use ner_experiment::corpus;
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+
+/// Say what this machine has and what it lacks.
+///
+/// Opens no connection and changes nothing. The exit code is 0 whatever is missing: medner runs without a GPU, without
+/// a corpus and without an encoder, and the last column says how to get each.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner doctor
+  medner doctor --format json | jq '.findings[] | select(.found == false)'")]
+pub struct Args {
+    /// How to print the findings
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+#[derive(Serialize)]
+struct MergedMention {
+    /// `libtorch`, `cuda`, `bf16`, `threads`, `encoder minilm`, `corpus bc5cdr`.
+    what: String,
+    /// Whether it is there.
+    found: bool,
+    /// What is there, or how to get it.
+    note: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where stdout cannot be written.
+pub fn run(args: Args) -> Result<()> {
+    let mut findings = machine();
+    findings.extend(encoders());
+    for name in DatasetDescription::builtin_names() {
+        findings.push(corpus_finding(name));
+    }
+    if args.format == OutputFormat::Json {
+        return stdout::print_json(&serde_json::json!({ "findings": findings }));
+    }
+    let mut table = score_table::table(&["what", "here", "where, or how to get it"]);
+    for MergedMention { what, found, note } in findings {
+        table.add_row([what, if found { "yes" } else { "no" }.to_owned(), note]);
+    }
+    let mut out = stdout::stdout();
+    writeln!(out, "{table}")?;
+    Ok(out.flush()?)
+}
+
+fn machine() -> Vec<MergedMention> {
+    let finding = |what: &str, found, note| MergedMention { what: what.into(), found, note };
+    let (cuda, cuda_note) = match ner_model::cuda_devices() {
+        Ok(count) => (true, format!("{count} devices")),
+        Err(reason) => (false, reason),
+    };
+    let bf16 = ner_model::cpu_has_bf16();
+    let bf16_note = if bf16 { "this CPU multiplies bf16" } else { "this CPU computes in fp32" };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = tch::get_num_threads();
+    vec![
+        finding("libtorch", true, libtorch()),
+        finding("CUDA", cuda, cuda_note),
+        finding("bf16 on the CPU", bf16, bf16_note.into()),
+        finding("threads", true, format!("{threads} in libtorch, {cores} cores")),
+    ]
+}
+
+/// Release and folder of the libtorch that this process runs with.
+fn libtorch() -> String {
+    let Some(library) = loaded_library("libtorch_cpu.so") else { return "linked".into() };
+    let root = library.parent().and_then(|lib| lib.parent());
+    let release = root.and_then(|root| {
+        // The archive of libtorch has the one, the Python package the other.
+        let plain = fs_err::read_to_string(root.join("build-version")).ok();
+        let python = || fs_err::read_to_string(root.join("version.py")).ok();
+        plain.map(|text| text.trim().to_owned()).or_else(|| {
+            let text = python()?;
+            let line = text.lines().find_map(|line| line.strip_prefix("__version__ = "))?;
+            Some(line.trim_matches(['\'', '"']).to_owned())
+        })
+    });
+    match release {
+        Some(release) => format!("{release}, {}", library.display()),
+        None => library.display().to_string(),
+    }
+}
+
+/// Path of a library that is loaded into this process (Linux).
+fn loaded_library(name: &str) -> Option<PathBuf> {
+    let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
+    let path = maps.lines().find_map(|line| line.ends_with(name).then(|| line.find('/').map(|at| &line[at..])))??;
+    Some(path.into())
+}
+
+fn encoders() -> Vec<MergedMention> {
+    let list = ner_hub::list_encoders(&corpus::hub_options().env);
+    let finding = |status: ner_hub::EncoderStatus| MergedMention {
+        what: format!("encoder {}", status.entry.name),
+        found: status.local.is_some(),
+        note: status.local.map_or(status.how_to_get, |local| local.dir.display().to_string()),
+    };
+    list.into_iter().map(finding).collect()
+}
+
+fn corpus_finding(name: &str) -> MergedMention {
+    let found = DatasetDescription::builtin(name).map_err(anyhow::Error::from).and_then(|description| {
+        let found = corpus::look(&description)?;
+        Ok((description, found))
+    });
+    let (found, note) = match found {
+        Ok((_, Some(found))) => (true, format!("{} files in {}", found.files.format, found.folder.display())),
+        Ok((description, None)) => {
+            let fetched = match &description.download {
+                Some(download) => format!("is fetched at first use from {}", download.url),
+                None => format!("ask for it at {}", description.homepage),
+            };
+            (
+                false,
+                format!(
+                    "{fetched}; or name its folder with --data-dir, or a folder of corpora in {}",
+                    corpus::CORPORA_VARIABLE
+                ),
+            )
+        }
+        Err(error) => (false, format!("{error:#}")),
+    };
+    MergedMention { what: format!("corpus {name}"), found, note }
+}

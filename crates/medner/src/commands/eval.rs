@@ -1,0 +1,311 @@
+//! `medner eval`: scores the model of a run on a split of its corpus.
+
+use crate::OutputFormat;
+use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
+use crate::terminal::{score_table, stdout};
+use anyhow::{Result, ensure};
+use ner_annotate::{Annotator, Combination, Model};
+use ner_data::{Document, DocumentTokenizer, Split, WindowSize};
+use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
+use ner_experiment::corpus::{self, Corpus};
+use ner_experiment::plan::TrainOn;
+use ner_experiment::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
+use ner_experiment::record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
+use ner_model::{Recognizer, device_name, find_device, precision_name};
+use ner_runs::{Lock, RunFolder};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tracing::{info, warn};
+
+/// Score the model of a run on a split of its corpus
+#[derive(clap::Args, Debug)]
+#[command(after_help = format!("\
+Examples:
+  medner eval bc5cdr                              the newest run, test split
+  medner eval bc5cdr --detail                     also on what it fails
+  medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
+  medner eval bc5cdr --run ID --run ID --run ID   several runs of one label set taken for one model
+
+{JSON_KEYS}"))]
+pub struct Args {
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
+    dataset: String,
+    /// Run: its id, its folder, or latest. Several, by repetition, are taken for one model: where heads, labels and
+    /// tokenizers are the same their probabilities are averaged, else what more than half of them find is a mention
+    #[arg(long, default_value = "latest")]
+    run: Vec<String>,
+    /// Split to score
+    #[arg(long, default_value = "test", value_parser = split)]
+    split: Split,
+    /// Pack whole sentences into windows of so many tokens, instead of those that the model was chosen with
+    #[arg(long, value_name = "TOKENS")]
+    window: Option<usize>,
+    /// Write the documents with predicted mentions, in the format of the corpus
+    #[arg(long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    detail: DetailArgs,
+    /// Keep the predictions with their text, too, in the record of the evaluation
+    #[arg(long)]
+    keep_text: bool,
+    /// Form of the scores
+    #[arg(long, default_value = "table")]
+    format: OutputFormat,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Where runs are kept (default: experiments/runs of the checkout)
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+}
+
+/// Reads the name of a split that models are measured on.
+///
+/// # Errors
+/// Where it is none.
+pub fn split(text: &str) -> Result<Split, String> {
+    match text {
+        "dev" => Ok(Split::Dev),
+        "test" => Ok(Split::Test),
+        _ => Err("splits to score are dev and test".to_owned()),
+    }
+}
+
+/// Evaluates.
+///
+/// # Errors
+/// Where the run, its model or its corpus cannot be had.
+pub fn run(args: Args) -> Result<()> {
+    let runs = runs_folder(args.runs.as_deref())?;
+    let members = Members::find(&runs, &args)?;
+    let record = &members.records[0];
+    let corpus = corpus::load(&record.plan.dataset, &record.plan.source())?;
+    corpus.check_faults(record.plan.lenient)?;
+    if args.split == Split::Dev && !members.train_on().is_train() {
+        warn!("dev is what the run was trained on; its scores say nothing of other texts");
+    }
+    let models = members.load(&args)?;
+    let tokenizer = models[0].recognizer.tokenizer().clone();
+    let split = EncodedSplit::of(&tokenizer, &corpus, args.split)?;
+    let mut annotator = Annotator::new(models);
+    if members.folders.len() > 1 {
+        annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
+    }
+    let kept = Kept::begin(&runs, &corpus, &members, &annotator, &args);
+    let predicted = match annotator.combination() {
+        None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
+        Some(combination) => {
+            info!("{} runs as one model, by {}", members.folders.len(), combination.name());
+            predict_together(&annotator, &split, args.split.name())?
+        }
+    };
+    if let Some(path) = &args.out {
+        corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
+    }
+    let paired = PairedDocuments::new(split.documents, &predicted)?;
+    let scored = paired.score();
+    let detail = args.detail.detail.then(|| {
+        Detail::of_documents(&paired, &scored.by_document, split.documents, args.detail.with_text).with_training(
+            &paired,
+            split.documents,
+            &corpus.splits.train.documents,
+            &split.encoded,
+        )
+    });
+    let intervals = bootstrap_intervals(&scored.by_document, &Resampling::default());
+    let report = Report {
+        dataset: &corpus.description.name,
+        split: args.split,
+        run: &members.name(),
+        train_on: members.train_on(),
+        scores: &scored.scores,
+        intervals: &intervals,
+        by_corpus: corpus.scores_by_part(args.split, &predicted)?,
+        detail,
+    };
+    match kept.and_then(|kept| kept.end(&corpus, &split, &predicted, &report)) {
+        Ok(folder) => info!("recorded in {}", folder.path().display()),
+        // Somebody else's runs can be scored, too.
+        Err(error) => warn!("no record of this evaluation is kept: {error:#}"),
+    }
+    report.print(args.format)
+}
+
+/// The runs whose models are scored, one or several.
+struct Members {
+    folders: Vec<RunFolder>,
+    records: Vec<RunRecord>,
+}
+
+impl Members {
+    fn find(runs: &Path, args: &Args) -> Result<Self> {
+        let name = corpus::name_of(&args.dataset)?;
+        let folders: Vec<RunFolder> =
+            args.run.iter().map(|wanted| RunFolder::find(runs, &name, wanted)).collect::<Result<_, _>>()?;
+        let records: Vec<RunRecord> = folders.iter().map(RunFolder::read_run).collect::<Result<_, _>>()?;
+        let corpus = |record: &RunRecord| {
+            let plan = &record.plan;
+            (plan.dataset.clone(), plan.data_dir.clone(), plan.sample, plan.labels.clone())
+        };
+        for (at, record) in records.iter().enumerate() {
+            let twice = records[..at].iter().any(|known| known.run == record.run);
+            ensure!(!twice, "the run {} is named twice", record.run);
+            ensure!(
+                corpus(record) == corpus(&records[0]),
+                "the runs {} and {} are not of the same corpus and labels",
+                records[0].run,
+                record.run
+            );
+        }
+        Ok(Self { folders, records })
+    }
+
+    /// Their models, with the windows that are asked for.
+    fn load(&self, args: &Args) -> Result<Vec<Model>> {
+        let device = find_device(&args.device)?;
+        let load = |(folder, record): (&RunFolder, &RunRecord)| -> Result<Model> {
+            let kind = record.plan.recipe.precision.resolve(device)?;
+            let recognizer = Recognizer::load(&folder.model(), device, kind)?;
+            let window = recognizer.inference().window;
+            let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
+            let encoder = DocumentTokenizer::from_folder(&folder.model(), window)?;
+            Ok(Model::new(record.run.clone(), recognizer.with_tokenizer(encoder)))
+        };
+        self.folders.iter().zip(&self.records).map(load).collect()
+    }
+
+    /// What any of them was trained on beside the train split.
+    fn train_on(&self) -> TrainOn {
+        let more = self.records.iter().map(|record| record.plan.train_on).find(|train_on| !train_on.is_train());
+        more.unwrap_or_default()
+    }
+
+    fn name(&self) -> String {
+        self.records.iter().map(|record| record.run.as_str()).collect::<Vec<_>>().join("+")
+    }
+}
+
+/// The record of an evaluation: a folder beside those of the trainings.
+struct Kept<'a> {
+    folder: RunFolder,
+    _lock: Lock,
+    record: EvalRecord,
+    args: &'a Args,
+}
+
+impl<'a> Kept<'a> {
+    fn begin(runs: &Path, corpus: &Corpus, members: &Members, annotator: &Annotator, args: &'a Args) -> Result<Self> {
+        let training = &members.records[0];
+        let folder = RunFolder::create_named(runs, &corpus.description.name, "eval")?;
+        let lock = folder.lock()?;
+        let device = find_device(&args.device)?;
+        let keep_text = args.keep_text || corpus.is_sample() || corpus.description.public;
+        let plan = EvalPlan {
+            run: members.name(),
+            ensemble: annotator.combination().map(Combination::name),
+            split: args.split,
+            window: annotator.models()[0].recognizer.tokenizer().window(),
+            keep_text,
+            dataset: training.plan.dataset.clone(),
+            labels: training.plan.labels.clone(),
+            sample: training.plan.sample,
+            lenient: training.plan.lenient,
+            encoder: training.plan.encoder.clone(),
+            recipe: training.plan.recipe.clone(),
+        };
+        let sum = |run: &RunFolder| ner_hub::sha256_file(&run.model().join("model.safetensors"));
+        let sums: Vec<String> = members.folders.iter().map(sum).collect::<Result<_, _>>()?;
+        let record = EvalRecord {
+            run: folder.id(),
+            kind: "eval".into(),
+            plan,
+            model_sha256: sums.join("+"),
+            corpus: corpus.origin.clone(),
+            device: device_name(device),
+            compute: precision_name(training.plan.recipe.precision.resolve(device)?),
+            threads: tch::get_num_threads(),
+            code: CodeRecord::of_this_process(),
+            hardware: HardwareRecord::of_this_machine(),
+            started_at: now(),
+            finished_at: None,
+        };
+        folder.write_run(&record)?;
+        Ok(Self { folder, _lock: lock, record, args })
+    }
+
+    fn end(
+        mut self,
+        corpus: &Corpus,
+        split: &EncodedSplit<'_>,
+        predicted: &[Document],
+        report: &Report<'_>,
+    ) -> Result<RunFolder> {
+        let text = self
+            .record
+            .plan
+            .keep_text
+            .then(|| TextForm { format: corpus.origin.format, options: corpus.description.format_options.clone() });
+        keep_predictions(&self.folder, self.args.split, split.documents, predicted, text.as_ref())?;
+        let name = self.args.split.name();
+        let intervals = format!("{name}_intervals");
+        self.folder.write_json("scores.json", &json!({ name: report.scores, intervals: report.intervals }))?;
+        self.record.finished_at = Some(now());
+        self.folder.write_run(&self.record)?;
+        Ok(self.folder)
+    }
+}
+
+/// Scores of a run on a split. Serialises to what `--format json` prints.
+#[derive(Serialize)]
+pub struct Report<'s> {
+    /// Name of the corpus.
+    pub dataset: &'s str,
+    /// The split that was scored.
+    pub split: Split,
+    /// Id of the run.
+    pub run: &'s str,
+    /// What the run was trained on, where it is more than the train split.
+    #[serde(skip_serializing_if = "TrainOn::is_train")]
+    pub train_on: TrainOn,
+    /// Strict scores.
+    #[serde(flatten)]
+    pub scores: &'s Scores,
+    /// Their bootstrap intervals, over documents.
+    pub intervals: &'s Intervals,
+    /// Of several corpora, the scores of each on the types that it annotates.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_corpus: BTreeMap<String, Scores>,
+    /// Of `--detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
+}
+
+impl Report<'_> {
+    /// Prints the scores on stdout.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written.
+    pub fn print(&self, format: OutputFormat) -> Result<()> {
+        match format {
+            OutputFormat::Json => stdout::print_json(self),
+            OutputFormat::Table => {
+                let mut out = stdout::stdout();
+                let Self { dataset, split, run, .. } = self;
+                let learned = if self.train_on.is_train() { "" } else { ", trained on train and dev" };
+                writeln!(out, "{dataset}, {} split, run {run}{learned}: strict spans, in percent\n", split.name())?;
+                score_table::print(self.scores, Some(self.intervals), &mut out)?;
+                for (name, scores) in &self.by_corpus {
+                    writeln!(out, "\n{name}, on the types that it annotates\n")?;
+                    score_table::print(scores, None, &mut out)?;
+                }
+                if let Some(detail) = &self.detail {
+                    detail.print(&mut out)?;
+                }
+                Ok(out.flush()?)
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The verbs: each reads its arguments, calls the libraries and prints.
+
+pub mod active;
+pub mod annotate;
+pub mod convert;
+pub mod data;
+pub mod doctor;
+pub mod eval;
+pub mod runs;
+pub mod score;
+mod seed_table;
+pub mod serve;
+pub mod sweep;
+pub mod train;

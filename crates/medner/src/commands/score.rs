@@ -1,0 +1,508 @@
+//! `medner score`: compares two files of mentions or tags, whoever made them.
+
+use crate::OutputFormat;
+use crate::args::{self, Columns, FaultArgs, format_name};
+use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
+use crate::terminal::score_table::{self, add_row, percent, table};
+use crate::terminal::stdout;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use ner_data::format::conll::{TaggedSentence, read_sentences};
+use ner_data::format::i2b2::{self, Concept, TokenPosition};
+use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span};
+use ner_eval::{
+    DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments, PairedTest, Resampling, Score, ScoreError,
+    Scores, SeqevalScheme, Side, TagScores, bootstrap_intervals, entities, macro_f1, micro_f1, paired_test, score_tags,
+};
+use ner_experiment::corpus::check_faults;
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tracing::warn;
+
+/// Compare predicted mentions with gold ones.
+///
+/// A mention counts where its place and its type are right, and not otherwise. Files and folders of documents, in
+/// whatever formats, are paired by document and compared by character offsets; two CoNLL files are paired by sentence and
+/// compared by what their tags stand for. Folders of i2b2 concepts without texts are compared by line and token.
+///
+/// Beside F1 stands its bootstrap interval over documents (sentences, for tags). Tags are read in both of seqeval's modes,
+/// and a warning says where these part.
+#[derive(clap::Args)]
+#[command(after_help = format!("\
+Examples:
+  medner score --gold CDR_TestSet.PubTator.txt --predicted mine.txt
+  medner score --gold test.jsonl --predicted mine.PubTator.txt
+  medner score --gold test.tsv --predicted tagged.tsv --mode strict --scheme iob2
+  medner score --gold a --predicted b --detail      partial matches, kinds of errors
+  medner score --gold a --predicted b --compare c   is b better than c?
+  medner score --gold a --predicted b --format json | jq .overall.f1
+
+{JSON_KEYS}
+modes holds seqeval's default and strict mode (tags only).
+--compare adds comparison: micro_f1 and macro_f1, each with first, second, difference,
+interval and p; and words."))]
+pub struct Args {
+    /// File or folder with the true mentions
+    #[arg(long, value_name = "PATH")]
+    gold: PathBuf,
+    /// File or folder with the mentions to measure
+    #[arg(long, value_name = "PATH")]
+    predicted: PathBuf,
+    /// Mentions of another system, to be told whether the first is better
+    #[arg(long, value_name = "PATH")]
+    compare: Option<PathBuf>,
+    /// Format of all [default: what each looks like]
+    #[arg(long, value_name = "FORMAT", value_parser = format_name())]
+    from: Option<Format>,
+    #[command(flatten)]
+    columns: Columns,
+    /// How tags are read (CoNLL)
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeName,
+    /// Scheme of the strict mode [default: iob2]
+    #[arg(long, value_enum)]
+    scheme: Option<SchemeName>,
+    #[command(flatten)]
+    detail: DetailArgs,
+    /// How to print the scores
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+    #[command(flatten)]
+    faults: FaultArgs,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ModeName {
+    /// As conlleval and seqeval read them: a tag that cannot continue an entity begins one
+    #[default]
+    Default,
+    /// As seqeval's strict mode reads them: what does not fit the scheme is no entity
+    Strict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum SchemeName {
+    Iob1,
+    Iob2,
+    Ioe1,
+    Ioe2,
+    Iobes,
+    Bilou,
+}
+
+impl SchemeName {
+    const fn scheme(self) -> SeqevalScheme {
+        match self {
+            Self::Iob1 => SeqevalScheme::Iob1,
+            Self::Iob2 => SeqevalScheme::Iob2,
+            Self::Ioe1 => SeqevalScheme::Ioe1,
+            Self::Ioe2 => SeqevalScheme::Ioe2,
+            Self::Iobes => SeqevalScheme::Iobes,
+            Self::Bilou => SeqevalScheme::Bilou,
+        }
+    }
+
+    fn of(scheme: SeqevalScheme) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|name| name.scheme() == scheme)
+    }
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    gold: &'a Path,
+    predicted: &'a Path,
+    gold_format: Format,
+    predicted_format: Format,
+    /// `spans`, or the mode of the tags.
+    mode: &'static str,
+    scheme: Option<SchemeName>,
+    #[serde(flatten)]
+    scores: Scores,
+    intervals: Intervals,
+    /// What the intervals are over: documents or sentences.
+    intervals_over: &'static str,
+    /// Gold documents without predictions; none for tags.
+    missing_documents: Option<usize>,
+    /// Pairs of neighbouring tags that the mode does not allow; none for spans.
+    invalid_gold_transitions: Option<u64>,
+    invalid_predicted_transitions: Option<u64>,
+    /// Both modes of the tags; none for spans.
+    modes: Option<Modes>,
+    /// Of `--compare`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison<'a>>,
+    /// Of `--detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<Detail>,
+}
+
+/// The same tags in both of seqeval's modes. A mode that does not know a prefix of the tags has no scores.
+#[derive(Serialize)]
+struct Modes {
+    default: Option<ModeScore>,
+    strict: Option<ModeScore>,
+}
+
+/// One of seqeval's modes.
+#[derive(Serialize)]
+struct ModeScore {
+    /// Of the strict mode.
+    scheme: Option<SchemeName>,
+    #[serde(flatten)]
+    overall: Score,
+    invalid_gold_transitions: u64,
+    invalid_predicted_transitions: u64,
+}
+
+/// How the predictions differ from those of another system.
+#[derive(Serialize)]
+struct Comparison<'a> {
+    /// The other system's predictions.
+    other: &'a Path,
+    micro_f1: PairedTest,
+    macro_f1: PairedTest,
+    /// What the test of micro F1 says.
+    words: String,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where a file cannot be read, is faulty, or does not fit the other.
+pub fn run(args: Args) -> Result<()> {
+    let formats = formats_of(&args)?;
+    let report = match formats.iter().filter(|format| **format == Format::Conll).count() {
+        0 => by_spans(&args, &formats)?,
+        tagged if tagged == formats.len() => by_tags(&args)?,
+        _ => {
+            let (gold, predicted) = (formats[0], formats[1]);
+            bail!(
+                "gold looks like {gold} and predicted like {predicted}: tags and mentions cannot be compared; convert one \
+                 of them, or say --from where they are not what they look like"
+            )
+        }
+    };
+    match args.format {
+        OutputFormat::Json => stdout::print_json(&report),
+        OutputFormat::Table => print(&report),
+    }
+}
+
+fn print(report: &Report<'_>) -> Result<()> {
+    let mut out = stdout::stdout();
+    score_table::print(&report.scores, Some(&report.intervals), &mut out)?;
+    if let Some(Modes { default, strict }) = &report.modes {
+        let header =
+            ["seqeval's mode", "precision", "recall", "F1", "support", "invalid in gold", "invalid in predicted"];
+        let mut modes = table(&header);
+        for (name, mode) in [("default", default), ("strict", strict)] {
+            let Some(mode) = mode else { continue };
+            let scheme = mode.scheme.and_then(|scheme| scheme.to_possible_value());
+            let name = scheme.map_or_else(|| name.to_owned(), |scheme| format!("{name}, {}", scheme.get_name()));
+            let shares = [mode.overall.precision, mode.overall.recall, mode.overall.f1].map(percent);
+            let counts = [mode.overall.support, mode.invalid_gold_transitions, mode.invalid_predicted_transitions];
+            let counts = counts.map(|count| count.to_string());
+            add_row(&mut modes, [name].into_iter().chain(shares).chain(counts).collect());
+        }
+        writeln!(out, "\n{modes}")?;
+    }
+    if let Some(detail) = &report.detail {
+        detail.print(&mut out)?;
+    }
+    if let Some(comparison) = &report.comparison {
+        writeln!(out, "\n{}", comparison.words)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// The paths that are compared, gold first.
+fn paths(args: &Args) -> Vec<&Path> {
+    [&args.gold, &args.predicted].into_iter().chain(&args.compare).map(PathBuf::as_path).collect()
+}
+
+fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
+    if args.mode == ModeName::Strict || args.scheme.is_some() {
+        bail!("--mode strict and --scheme are for tags; these files are compared by character offsets");
+    }
+    let mut texts = None;
+    for (path, _) in paths(args).into_iter().zip(formats).filter(|(_, format)| **format == Format::I2b2) {
+        if texts.is_none() && i2b2::has_texts(path)? {
+            texts = Some(path);
+        }
+    }
+    if texts.is_none() && formats.iter().all(|format| *format == Format::I2b2) {
+        return by_concepts(args, formats);
+    }
+    let read = |(path, format): (&Path, &Format)| -> Result<(Vec<Document>, Diagnostics)> {
+        let read = match texts {
+            // Predictions may come as concepts alone, whose texts are those of gold.
+            Some(texts) if *format == Format::I2b2 && !i2b2::has_texts(path)? => i2b2::read_with_texts(path, texts),
+            _ => format.read(path, &FormatOptions::default()),
+        };
+        read.with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let sides: Vec<(Vec<Document>, Diagnostics)> =
+        paths(args).into_iter().zip(formats).map(read).collect::<Result<_>>()?;
+    check_faults(sides.iter().map(|(_, faults)| faults), args.faults.lenient)?;
+    let (gold, predicted) = (&sides[0].0, &sides[1].0);
+    let paired = PairedDocuments::new(gold, predicted).with_context(|| not_comparable(args, &args.predicted))?;
+    let scored = paired.score();
+    let detail = args.detail.detail;
+    let detail = detail.then(|| Detail::of_documents(&paired, &scored.by_document, gold, args.detail.with_text));
+    let other = sides.get(2).map(|(other, _)| PairedDocuments::new(gold, other));
+    report_of_spans(args, formats, scored, other, detail)
+}
+
+/// Concepts without their texts.
+fn by_concepts<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
+    if args.detail.with_text {
+        bail!("--with-text needs the texts, which none of these folders has");
+    }
+    let (mut sides, mut faults) = (Vec::new(), Vec::new());
+    for path in paths(args) {
+        let (concepts, found) =
+            i2b2::read_concepts(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let mut side: Vec<(String, Vec<Mention>)> = Vec::new();
+        for (id, concepts) in concepts {
+            let mentions = concepts.into_iter().map(mention_of).collect::<Option<_>>();
+            let mentions = mentions.with_context(|| {
+                format!("{}: document {id} has a concept whose line or token no text can have", path.display())
+            })?;
+            side.push((id, mentions));
+        }
+        sides.push(side);
+        faults.push(found);
+    }
+    check_faults(&faults, args.faults.lenient)?;
+    let pair = |other: usize| {
+        let side = |at: usize| sides[at].iter().map(|(id, mentions)| (id.as_str(), mentions.as_slice()));
+        PairedDocuments::by_id(side(0), side(other))
+    };
+    let paired = pair(1).with_context(|| not_comparable(args, &args.predicted))?;
+    let scored = paired.score();
+    let detail = args.detail.detail.then(|| Detail::of_mentions(&paired, &scored.by_document, None));
+    report_of_spans(args, formats, scored, args.compare.as_ref().map(|_| pair(2)), detail)
+}
+
+/// A concept at a place that is not one of characters, but orders and overlaps as the tokens do; none where lines or
+/// tokens are too many for that.
+fn mention_of(concept: Concept) -> Option<Mention> {
+    let place = |at: TokenPosition| -> Option<usize> {
+        let (line, token) = (u32::try_from(at.line).ok()?, u32::try_from(at.token).ok()?);
+        Some(((line as usize) << 32) + token as usize)
+    };
+    Some(Mention::new(Span::new(place(concept.start)?, place(concept.end)?), concept.entity_type))
+}
+
+fn report_of_spans<'a>(
+    args: &'a Args,
+    formats: &[Format],
+    scored: DocumentScores,
+    other: Option<Result<PairedDocuments<'_>, ScoreError>>,
+    detail: Option<Detail>,
+) -> Result<Report<'a>> {
+    let missing = |missing: usize, path: &Path| {
+        if missing > 0 {
+            warn!("{missing} gold documents are not in {}; their mentions count as missed", path.display());
+        }
+    };
+    missing(scored.missing_documents, &args.predicted);
+    let comparison = match (&args.compare, other) {
+        (Some(path), Some(other)) => {
+            let other = other.with_context(|| not_comparable(args, path))?.score();
+            missing(other.missing_documents, path);
+            Some(compare(args, path, [&scored.by_document, &other.by_document], "documents")?)
+        }
+        _ => None,
+    };
+    Ok(Report {
+        gold: &args.gold,
+        predicted: &args.predicted,
+        gold_format: formats[0],
+        predicted_format: formats[1],
+        mode: "spans",
+        scheme: None,
+        intervals: bootstrap_intervals(&scored.by_document, &Resampling::default()),
+        intervals_over: "documents",
+        scores: scored.scores,
+        missing_documents: Some(scored.missing_documents),
+        invalid_gold_transitions: None,
+        invalid_predicted_transitions: None,
+        modes: None,
+        comparison,
+        detail,
+    })
+}
+
+fn compare<'a>(
+    args: &Args,
+    other: &'a Path,
+    [first, second]: [&[DocumentCounts]; 2],
+    unit: &str,
+) -> Result<Comparison<'a>> {
+    let resampling = Resampling::default();
+    let micro = paired_test(first, second, micro_f1, &resampling)?;
+    let macro_ = paired_test(first, second, macro_f1, &resampling)?;
+    let name = |path: &Path| path.display().to_string();
+    let words = micro.in_words(&name(&args.predicted), &name(other), "micro F1", unit);
+    Ok(Comparison { other, micro_f1: micro, macro_f1: macro_, words })
+}
+
+fn by_tags(args: &Args) -> Result<Report<'_>> {
+    if args.detail.with_text {
+        bail!("--with-text is for documents; tags are compared without their words");
+    }
+    let (mode, name, scheme) = match (args.mode, args.scheme) {
+        (ModeName::Default, None) => (Mode::Default, "default", None),
+        (ModeName::Default, Some(_)) => bail!("--scheme is for --mode strict; the default mode reads every scheme"),
+        (ModeName::Strict, scheme) => {
+            let scheme = scheme.unwrap_or(SchemeName::Iob2);
+            (Mode::Strict(scheme.scheme()), "strict", Some(scheme))
+        }
+    };
+    let options = args.columns.options();
+    let sides: Vec<(Vec<TaggedSentence>, Diagnostics)> = paths(args)
+        .into_iter()
+        .map(|path| read_sentences(path, &options).with_context(|| format!("{} cannot be read", path.display())))
+        .collect::<Result<_>>()?;
+    check_faults(sides.iter().map(|(_, faults)| faults), args.faults.lenient)?;
+    let tags: Vec<Vec<Vec<String>>> =
+        sides.iter().map(|(sentences, _)| sentences.iter().map(|s| s.tags.clone()).collect()).collect();
+    let score = |at: usize| -> Result<TagScores> {
+        let path = paths(args)[at];
+        score_tags(&tags[0], &tags[at], mode)
+            .map_err(|error| {
+                let place = place_of(&error, [&args.gold, path], [&sides[0].0, &sides[at].0]);
+                let error = anyhow!(error);
+                match place {
+                    Some(place) => error.context(place),
+                    None => error,
+                }
+            })
+            .with_context(|| not_comparable(args, path))
+    };
+    let scored = score(1)?;
+    let (gold, predicted) = (&sides[0].0, &sides[1].0);
+    let pairs = gold.iter().zip(predicted).flat_map(|(gold, predicted)| gold.words.iter().zip(&predicted.words));
+    let other_words = pairs.filter(|(gold, predicted)| gold != predicted).count();
+    if other_words > 0 {
+        warn!("{other_words} words of the predictions are not those of gold; are both files of the same text?");
+    }
+    let invalid = scored.invalid_predicted_transitions;
+    if invalid > 0 {
+        warn!(
+            "{invalid} pairs of neighbouring predicted tags are not valid; the mode {name} decides what they stand for"
+        );
+    }
+    let comparison = match &args.compare {
+        Some(other) => Some(compare(args, other, [&scored.by_sequence, &score(2)?.by_sequence], "sentences")?),
+        None => None,
+    };
+    let detail = args.detail.detail.then(|| detail_of_tags(&tags[0], &tags[1], mode, &scored.by_sequence));
+    Ok(Report {
+        gold: &args.gold,
+        predicted: &args.predicted,
+        gold_format: Format::Conll,
+        predicted_format: Format::Conll,
+        mode: name,
+        scheme,
+        intervals: bootstrap_intervals(&scored.by_sequence, &Resampling::default()),
+        intervals_over: "sentences",
+        modes: Some(modes(&tags[0], &tags[1], scheme)),
+        scores: scored.scores,
+        missing_documents: None,
+        invalid_gold_transitions: Some(scored.invalid_gold_transitions),
+        invalid_predicted_transitions: Some(invalid),
+        comparison,
+        detail: detail.transpose()?,
+    })
+}
+
+/// Both modes of seqeval; says where they part. The scheme of the strict mode is `scheme`, or that of the gold tags.
+fn modes(gold: &[Vec<String>], predicted: &[Vec<String>], scheme: Option<SchemeName>) -> Modes {
+    let scheme = scheme.or_else(|| SchemeName::of(SeqevalScheme::of_tags(gold, predicted)?));
+    let score = |mode: Mode, scheme: Option<SchemeName>| {
+        let scored = score_tags(gold, predicted, mode).ok()?;
+        Some(ModeScore {
+            scheme,
+            overall: scored.scores.overall,
+            invalid_gold_transitions: scored.invalid_gold_transitions,
+            invalid_predicted_transitions: scored.invalid_predicted_transitions,
+        })
+    };
+    let modes = Modes {
+        default: score(Mode::Default, None),
+        strict: scheme.and_then(|name| score(Mode::Strict(name.scheme()), scheme)),
+    };
+    match (&modes.default, &modes.strict) {
+        (Some(default), Some(strict)) if default.overall != strict.overall => warn!(
+            "seqeval's modes part: F1 is {} in the default mode and {} in the strict one; say which, where you report it",
+            percent(default.overall.f1),
+            percent(strict.overall.f1)
+        ),
+        (Some(_), Some(_)) => {}
+        (default, _) => {
+            let unread = if default.is_none() { "default" } else { "strict" };
+            warn!("seqeval's {unread} mode does not know the prefixes of these tags, so that it has no scores");
+        }
+    }
+    modes
+}
+
+/// Places are counted in tags.
+fn detail_of_tags(
+    gold: &[Vec<String>],
+    predicted: &[Vec<String>],
+    mode: Mode,
+    by_sequence: &[DocumentCounts],
+) -> Result<Detail> {
+    let mentions = |tags: &Vec<String>| -> Result<Vec<Mention>> {
+        let (found, _) = entities(tags, mode)?;
+        Ok(found.into_iter().map(|e| Mention::new(Span::new(e.tags.start, e.tags.end), e.entity_type)).collect())
+    };
+    let side = |side: &[Vec<String>]| -> Result<Vec<(String, Vec<Mention>)>> {
+        side.iter().enumerate().map(|(at, tags)| Ok((at.to_string(), mentions(tags)?))).collect()
+    };
+    let (gold, predicted) = (side(gold)?, side(predicted)?);
+    let paired = PairedDocuments::by_id(
+        gold.iter().map(|(id, mentions)| (id.as_str(), mentions.as_slice())),
+        predicted.iter().map(|(id, mentions)| (id.as_str(), mentions.as_slice())),
+    )?;
+    Ok(Detail::of_mentions(&paired, by_sequence, Some(|mention| mention.span().len())))
+}
+
+fn not_comparable(args: &Args, other: &Path) -> String {
+    format!("{} and {} cannot be compared", args.gold.display(), other.display())
+}
+
+/// Where in the files, gold and predicted, the fault lies, which the scorer cannot know.
+fn place_of(error: &ScoreError, paths: [&Path; 2], sentences: [&[TaggedSentence]; 2]) -> Option<String> {
+    let line = |side: Side, sequence: usize, position: usize| -> Option<String> {
+        let at = match side {
+            Side::Gold => 0,
+            Side::Predicted => 1,
+        };
+        Some(format!("{}:{}", paths[at].display(), sentences[at].get(sequence)?.lines.get(position)?))
+    };
+    match error {
+        ScoreError::SequenceLength { sequence, .. } => {
+            Some(format!("{}, {}", line(Side::Gold, *sequence, 0)?, line(Side::Predicted, *sequence, 0)?))
+        }
+        ScoreError::Tags { side, sequence, source } => line(*side, *sequence, source.position),
+        _ => None,
+    }
+}
+
+/// The formats of gold, predicted and the other predictions. A file that looks like none (an empty one) has that of
+/// the first that looks like one.
+fn formats_of(args: &Args) -> Result<Vec<Format>> {
+    let mut found = Vec::new();
+    for path in paths(args) {
+        found.push(if args.from.is_some() { args.from } else { Format::detect(path)? });
+    }
+    let first = found.iter().flatten().next().copied().with_context(|| args::ask(&args.gold))?;
+    Ok(found.into_iter().map(|format| format.unwrap_or(first)).collect())
+}

@@ -1,0 +1,188 @@
+//! `medner train`: fine-tunes an encoder on a corpus, and evaluates the model.
+
+use super::{eval, seed_table};
+use crate::OutputFormat;
+use crate::args::{CorpusArgs, FaultArgs, TrackingArgs, precision, train_on};
+use crate::terminal::interrupt;
+use anyhow::{Context, Result, ensure};
+use ner_data::Split;
+use ner_experiment::corpus;
+use ner_experiment::models::{DEFAULT_ENCODER, trained_model};
+use ner_experiment::plan::{Plan, ThresholdsFrom, TrainOn};
+use ner_experiment::recipe_file::{RecipeFile, check_recipe, recipe_for};
+use ner_experiment::record::{RunRecord, runs_folder};
+use ner_experiment::seeds::{resume_seeds, train_seeds};
+use ner_experiment::tracking::Tracking;
+use ner_experiment::train::{Job, Trained, Unfinished, find_unfinished, train};
+use ner_model::Precision;
+use ner_runs::{RunFolder, Store};
+use ner_train::HeadName;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  medner train bc5cdr --sample                    the synthetic sample, in a minute or two
+  medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
+  medner train bc5cdr --encoder biobert --device cuda:0
+  medner train anatem --init-from bc5cdr          goes on with the newest model of another corpus
+  medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
+  medner train bc5cdr+anatem                      two corpora together, of which neither annotates what the other does
+  medner train bc5cdr --seeds 1,2,3,4,5           five runs, their mean and standard deviation
+  medner train bc5cdr --resume latest             goes on where a run, or a group of seeds, was stopped";
+
+/// Fine-tune an encoder on a corpus: train on its train split, choose the best epoch on dev, score the test split
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml; several joined by + are trained on
+    /// together [default: what --config says]
+    #[arg(required_unless_present = "config")]
+    dataset: Option<String>,
+    #[command(flatten)]
+    place: CorpusArgs,
+    #[command(flatten)]
+    faults: FaultArgs,
+    /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
+    #[arg(long, value_name = "ENCODER")]
+    encoder: Option<String>,
+    /// What stands on the encoder: span, token, crf or multilabel
+    #[arg(long)]
+    head: Option<HeadName>,
+    /// Instead of an encoder, go on training a model: a run (its id, DATASET/ID or folder), a corpus (its newest run) or
+    /// a model's folder. Labels that it has keep their weights, others begin anew
+    #[arg(long, value_name = "RUN", conflicts_with = "encoder")]
+    init_from: Option<String>,
+    /// Passes over the training data
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
+    /// Seed; with as many threads the same seed gives the same run, bit for bit on the CPU
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A run for each of these seeds, and mean and standard deviation over them
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// Numbers that the encoder computes in: auto, fp32, bf16, fp16 (CUDA only)
+    #[arg(long, value_name = "PRECISION", value_parser = precision)]
+    precision: Option<Precision>,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Recipe as TOML; options on the command line win over it
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Keep predictions with their text, in the format of the corpus, even where that text must not be passed on
+    #[arg(long)]
+    keep_text: bool,
+    /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "head", "epochs", "seed",
+        "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
+    resume: Option<String>,
+    /// Splits to learn from. With train+dev nothing is left to choose by: all epochs are trained, the last is kept, and
+    /// there are no scores of dev
+    #[arg(long, value_name = "SPLITS", default_value = "train", value_parser = train_on())]
+    train_on: TrainOn,
+    /// With --train-on train+dev, a run whose thresholds to take; none are taken where it is not said
+    #[arg(long, value_name = "RUN")]
+    thresholds_from: Option<String>,
+    /// Where runs are kept (default: experiments/runs of the checkout)
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+    #[command(flatten)]
+    tracking: TrackingArgs,
+    /// Form of the test scores on stdout
+    #[arg(long, default_value = "table")]
+    format: OutputFormat,
+}
+
+impl Args {
+    /// What is asked for of one dataset: what suits the corpus over the defaults, the file's values over both, the
+    /// options over all.
+    fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
+        let description = corpus::describe(dataset)?.description;
+        let mut recipe = recipe_for(&description, &[&file.recipe])?;
+        recipe.head = self.head.unwrap_or(recipe.head);
+        recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
+        recipe.seed = self.seed.unwrap_or(recipe.seed);
+        recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
+        recipe.precision = self.precision.unwrap_or(recipe.precision);
+        check_recipe(&recipe)?;
+        let encoder = match &self.init_from {
+            Some(run) => Some(trained_model(run, self.runs.as_deref())?),
+            None => self.encoder.clone().or_else(|| file.experiment.encoder.clone()),
+        };
+        Ok(Plan {
+            dataset: dataset.to_owned(),
+            data_dir: self.place.data_dir.clone(),
+            sample: self.place.sample,
+            labels: self.place.labels.clone().or_else(|| file.experiment.labels.clone()),
+            lenient: self.faults.lenient,
+            encoder: encoder.unwrap_or_else(|| DEFAULT_ENCODER.to_owned()),
+            keep_head: self.init_from.is_some(),
+            device: self.device.clone(),
+            keep_text: self.keep_text || self.place.sample || description.public,
+            dev_only: false,
+            train_on: self.train_on,
+            thresholds_from: None,
+            recipe,
+        })
+    }
+}
+
+/// Trains.
+///
+/// # Errors
+/// Where the corpus, the encoder or the run folder cannot be had, or the training fails.
+pub fn run(args: Args) -> Result<()> {
+    let store = Store::new(runs_folder(args.runs.as_deref())?);
+    let file = args.config.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let dataset = args.dataset.as_ref().or(file.experiment.dataset.as_ref());
+    let dataset = dataset.context("which corpus? Name it, or let the recipe say `dataset` in its [experiment]")?;
+    let name = corpus::name_of(dataset)?;
+    let tracking = Tracking::for_training(args.tracking.wanted())?;
+    let stop = interrupt::stop_flag("stopping after this step")?;
+    let job = match &args.resume {
+        Some(wanted) => match find_unfinished(&store, &name, wanted)? {
+            Unfinished::Run(folder) => Job::Resume(folder),
+            Unfinished::Group(group, plan) => {
+                let runs = resume_seeds(&store, &name, &group, &plan, &tracking, &stop)?;
+                return seed_table::print(&name, &group, &runs, args.format);
+            }
+        },
+        None => {
+            let mut plan = args.plan(dataset, &file)?;
+            if let Some(wanted) = &args.thresholds_from {
+                ensure!(
+                    !plan.train_on.is_train(),
+                    "--thresholds-from is for --train-on train+dev; dev chooses them here"
+                );
+                plan.thresholds_from =
+                    Some(ThresholdsFrom::of(&RunFolder::find(store.path(), &name, wanted)?, &plan.recipe)?);
+            }
+            let from_file = args.seeds.is_empty() && args.seed.is_none();
+            let seeds = if from_file { &file.experiment.seeds } else { &args.seeds };
+            match seeds.as_slice() {
+                [] => {}
+                [seed] => plan.recipe.seed = *seed,
+                seeds => {
+                    let twice = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed));
+                    ensure!(twice.is_none(), "a seed is there twice: {seeds:?}");
+                    let (group, runs) = train_seeds(&store, &name, seeds, &plan, &tracking, &stop)?;
+                    return seed_table::print(&name, &group, &runs, args.format);
+                }
+            }
+            Job::New { plan: Box::new(plan), group: None }
+        }
+    };
+    let Trained { folder, outcome } = train(job, &store, &tracking, &stop)?;
+    let test = outcome.test.as_ref().zip(outcome.test_intervals.as_ref()).map(|test| (Split::Test, test));
+    let dev = || outcome.dev.as_ref().zip(outcome.dev_intervals.as_ref()).map(|dev| (Split::Dev, dev));
+    let (split, (scores, intervals)) = test.or_else(dev).context("no split was scored")?;
+    let train_on = folder.read_run::<RunRecord>()?.plan.train_on;
+    let run = folder.id();
+    let by_corpus = outcome.by_corpus.get(&split).cloned().unwrap_or_default();
+    eval::Report { dataset: &name, split, run: &run, train_on, scores, intervals, by_corpus, detail: None }
+        .print(args.format)
+}

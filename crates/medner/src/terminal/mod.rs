@@ -1,0 +1,6 @@
+//! What people see: tables, stdout, Ctrl-C.
+
+pub mod detail;
+pub mod interrupt;
+pub mod score_table;
+pub mod stdout;

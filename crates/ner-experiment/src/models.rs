@@ -1,0 +1,264 @@
+//! Models by the names that people give them: a run, a corpus (its newest run), a folder.
+
+use crate::corpus;
+use crate::record::{RunRecord, runs_folder};
+use anyhow::{Context, Result, bail, ensure};
+use ner_annotate::{Annotator, Model};
+use ner_data::LabelMap;
+use ner_model::{Precision, Recognizer, device_name, find_device, precision_name};
+use ner_runs::RunFolder;
+use serde::Deserialize;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use tracing::info;
+
+/// The encoder of a training that names none.
+pub const DEFAULT_ENCODER: &str = "minilm";
+
+/// Which models to load, and how they compute.
+#[derive(Clone, Debug)]
+pub struct ModelSelection {
+    /// Each a corpus (its newest run), a run (its id, DATASET/ID or folder), or a folder of any model with a
+    /// token-classification head.
+    pub models: Vec<String>,
+    /// A TOML file of categories, by type; under `[MODEL]` for one model alone.
+    pub categories: Option<PathBuf>,
+    /// `auto`, `cpu` or `cuda:N`.
+    pub device: String,
+    /// What the encoder computes in.
+    pub precision: Precision,
+    /// Where runs are kept; `None` is experiments/runs of the checkout.
+    pub runs: Option<PathBuf>,
+}
+
+/// A model on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// `DATASET/ID` of a run, the folder's name of another model.
+    pub name: String,
+    folder: PathBuf,
+    /// The run that it is of.
+    run: Option<RunFolder>,
+}
+
+impl ModelSelection {
+    /// Loads the models; with them where they were found.
+    ///
+    /// # Errors
+    /// Where one cannot be found or loaded, or two are the same.
+    pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
+        let runs = runs_folder(self.runs.as_deref())?;
+        let table = self.categories.as_deref().map(CategoryFile::read).transpose()?.unwrap_or_default();
+        let device = find_device(&self.device)?;
+        let kind = self.precision.resolve(device)?;
+        let (mut models, mut found, mut names) = (Vec::new(), Vec::new(), HashSet::new());
+        for wanted in &self.models {
+            let located = locate(wanted, &runs)?;
+            ensure!(names.insert(located.name.clone()), "the model {} is named twice", located.name);
+            let recognizer = Recognizer::load(&located.folder, device, kind)
+                .with_context(|| format!("the model {} cannot be loaded", located.name))?;
+            let mut model = Model::new(located.name.clone(), recognizer);
+            if model.categories.0.is_empty() {
+                model.categories = categories_of_corpus(&located);
+            }
+            table.apply(&mut model, &[wanted, &located.name]);
+            info!(
+                "{}: {} types on {} in {}",
+                model.name,
+                model.recognizer.labels().types.len(),
+                device_name(device),
+                precision_name(kind)
+            );
+            models.push(model);
+            found.push(located);
+        }
+        for name in table.models.keys() {
+            let is_there = models.iter().any(|model| model.name == *name) || self.models.contains(name);
+            ensure!(is_there, "{}: no model is called {name}", table.path.display());
+        }
+        Ok((Annotator::new(models), found))
+    }
+}
+
+impl Located {
+    /// SHA-256 of its weights.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn weights_sha256(&self) -> Result<String> {
+        let files = ["model.safetensors", "pytorch_model.bin"].map(|name| self.folder.join(name));
+        let file = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
+        Ok(ner_hub::sha256_file(file)?)
+    }
+}
+
+impl ModelSelection {
+    /// Loads the models to be taken for one.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and where they do not find the same types.
+    pub fn load_ensemble(&self) -> Result<(Annotator, Vec<Located>)> {
+        let (annotator, located) = self.load()?;
+        let ensemble = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
+        if let Some(combination) = ensemble.combination() {
+            info!("{} models as one, by {}", ensemble.models().len(), combination.name());
+        }
+        Ok((ensemble, located))
+    }
+}
+
+/// The folder of a model by what people call it.
+///
+/// # Errors
+/// Where there is none.
+pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
+    Ok(locate(wanted, runs)?.folder)
+}
+
+/// Finds a model by what people call it.
+fn locate(wanted: &str, runs: &Path) -> Result<Located> {
+    let path = Path::new(wanted);
+    let has_model = |folder: &Path| folder.join("config.json").is_file();
+    for folder in [path.to_owned(), runs.join(path)] {
+        if has_model(&folder.join("model")) {
+            let run = RunFolder::find(runs, "", &folder.to_string_lossy()).ok();
+            return Ok(Located { name: run_name(&folder), folder: folder.join("model"), run });
+        }
+    }
+    if has_model(path) {
+        let folder = path.canonicalize()?;
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok(match folder.parent().filter(|_| name == "model") {
+            Some(run) if run.join("run.json").is_file() => {
+                let record = RunFolder::find(runs, "", &run.to_string_lossy()).ok();
+                Located { name: run_name(run), folder, run: record }
+            }
+            _ => Located { name, folder, run: None },
+        });
+    }
+    let datasets = datasets(runs)?;
+    if datasets.iter().any(|dataset| dataset == wanted) {
+        let run = RunFolder::find(runs, wanted, "latest")?;
+        return Ok(Located { name: run_name(run.path()), folder: run.model(), run: Some(run) });
+    }
+    for dataset in &datasets {
+        if has_model(&runs.join(dataset).join(wanted).join("model")) {
+            return locate(&format!("{dataset}/{wanted}"), runs);
+        }
+    }
+    let known = match datasets.as_slice() {
+        [] => format!("{} holds no runs; `train` makes one", runs.display()),
+        datasets => format!("{} holds runs of {}", runs.display(), datasets.join(", ")),
+    };
+    bail!("no model {wanted}: it is no folder with a config.json, no run and no corpus that has one; {known}")
+}
+
+/// `DATASET/ID`.
+fn run_name(folder: &Path) -> String {
+    let whole = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let names: Vec<_> = whole.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    names[names.len().saturating_sub(2)..].join("/")
+}
+
+/// Names of the corpora that have runs.
+fn datasets(runs: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    if runs.is_dir() {
+        for entry in fs_err::read_dir(runs)? {
+            let entry = entry?;
+            if entry.path().is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Categories by the description of the corpus, for a run from before they were stored with the model.
+fn categories_of_corpus(located: &Located) -> LabelMap {
+    let record = located.run.as_ref().and_then(|run| run.read_run::<RunRecord>().ok());
+    let named = record.and_then(|record| corpus::describe(&record.plan.dataset).ok());
+    named.map(|named| named.description.categories).unwrap_or_default()
+}
+
+/// Categories as a user wants them: of all models, and of one.
+#[derive(Debug, Default)]
+struct CategoryFile {
+    path: PathBuf,
+    all: BTreeMap<String, String>,
+    models: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl CategoryFile {
+    fn read(path: &Path) -> Result<Self> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Value {
+            Category(String),
+            Model(BTreeMap<String, String>),
+        }
+        let table: BTreeMap<String, Value> = toml::from_str(&fs_err::read_to_string(path)?)
+            .with_context(|| format!("{} is no table of categories", path.display()))?;
+        let mut file = Self { path: path.into(), ..Self::default() };
+        for (key, value) in table {
+            match value {
+                Value::Category(category) => drop(file.all.insert(key, category)),
+                Value::Model(categories) => drop(file.models.insert(key, categories)),
+            }
+        }
+        Ok(file)
+    }
+
+    /// What the file says wins over what the model says, and what it says of the model over what it says of all.
+    fn apply(&self, model: &mut Model, names: &[&str]) {
+        let of_model = names.iter().find_map(|&name| self.models.get(name)).into_iter().flatten();
+        for (entity_type, category) in self.all.iter().chain(of_model) {
+            model.categories.0.insert(entity_type.clone(), category.clone());
+        }
+    }
+}
+
+/// The folder of the model that `--init-from` names, as an encoder is named.
+///
+/// # Errors
+/// Where there is none.
+pub fn trained_model(run: &str, runs: Option<&Path>) -> Result<String> {
+    let folder = folder_of(run, &runs_folder(runs)?)?.canonicalize()?;
+    Ok(folder.to_str().context("the path of the model is no UTF-8")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_found_by_run_corpus_and_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let runs = folder.path().join("runs");
+        for place in ["runs/a/1", "runs/a/2", "runs/b/3"] {
+            let model = folder.path().join(place).join("model");
+            fs_err::create_dir_all(&model).expect("made");
+            for file in [model.join("config.json"), model.join("model.safetensors"), model.join("../run.json")] {
+                fs_err::write(file, "{}").expect("written");
+            }
+        }
+        let elsewhere = folder.path().join("elsewhere");
+        fs_err::create_dir(&elsewhere).expect("made");
+        fs_err::write(elsewhere.join("config.json"), "{}").expect("written");
+        let check = |wanted: &str, expected: &str| {
+            let located = locate(wanted, &runs).expect("found");
+            assert_eq!(located.name, expected, "{wanted}");
+            assert!(located.folder.join("config.json").is_file());
+            assert_eq!(located.run.is_some(), expected != "elsewhere");
+        };
+        check("a", "a/2");
+        check("1", "a/1");
+        check("b/3", "b/3");
+        check(&runs.join("a/1").to_string_lossy(), "a/1");
+        check(&runs.join("a/1/model").to_string_lossy(), "a/1");
+        check(&elsewhere.to_string_lossy(), "elsewhere");
+        let error = locate("c", &runs).expect_err("none").to_string();
+        assert!(error.contains("holds runs of a, b"), "{error}");
+    }
+}

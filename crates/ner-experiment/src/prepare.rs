@@ -1,0 +1,78 @@
+//! A corpus and an encoder, ready to be trained on.
+
+use crate::corpus::{self, Corpus};
+use crate::plan::Plan;
+use anyhow::Result;
+use ner_data::{DocumentTokenizer, LabelSet};
+use ner_hub::EncoderFiles;
+use ner_model::{InferenceConfig, KeptHead, Pretrained, find_device, load_encoder, load_further};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind};
+use tracing::{info, warn};
+
+/// What a training begins with.
+pub struct Prepared {
+    /// The corpus.
+    pub corpus: Corpus,
+    /// The files of the encoder.
+    pub files: EncoderFiles,
+    /// What the model tells apart.
+    pub labels: LabelSet,
+    /// The encoder's weights with a new head.
+    pub pretrained: Pretrained,
+    /// How the model will read documents.
+    pub inference: InferenceConfig,
+    /// Its tokenizer.
+    pub tokenizer: DocumentTokenizer,
+    /// Where it computes.
+    pub device: Device,
+    /// Kind of its products.
+    pub kind: Kind,
+    /// What reading the corpus took.
+    pub reading_time: Duration,
+}
+
+impl Prepared {
+    /// Loads the corpus and the encoder, on which a new head stands. The plan's windows are made to fit the encoder.
+    ///
+    /// # Errors
+    /// Where one of them cannot be had, or the corpus has faults that the plan does not pass over.
+    pub fn of(plan: &mut Plan) -> Result<Self> {
+        let device = find_device(&plan.device)?;
+        let kind = plan.recipe.precision.resolve(device)?;
+        let begin = Instant::now();
+        let corpus = corpus::load(&plan.dataset, &plan.source())?;
+        let reading_time = begin.elapsed();
+        corpus.check_faults(plan.lenient)?;
+        let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
+        let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
+        let (head, seed) = (plan.recipe.head(), plan.recipe.seed);
+        let pretrained = if plan.keep_head {
+            let (pretrained, head) = load_further(&files.dir, &labels, head, seed)?;
+            report_head(&head);
+            pretrained
+        } else {
+            load_encoder(&files.config, &files.weights, &labels, head, seed)?
+        };
+        plan.recipe.max_tokens = plan.recipe.max_tokens.min(pretrained.config.max_tokens() as usize);
+        let inference = InferenceConfig {
+            window: plan.recipe.window_size(),
+            line_boundaries: corpus.description.line_boundaries,
+            head: plan.recipe.head(),
+            overlaps: plan.recipe.overlaps,
+            aggregation: plan.recipe.aggregation(),
+            categories: corpus.description.categories.clone(),
+        };
+        let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?;
+        Ok(Self { corpus, files, labels, pretrained, inference, tokenizer, device, kind, reading_time })
+    }
+}
+
+fn report_head(KeptHead { kept, fresh, left, other_kind }: &KeptHead) {
+    if *other_kind {
+        warn!("the model has another head than the recipe: only its encoder is trained further");
+        return;
+    }
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    info!("the head goes on: kept {}; new {}; left out {}", list(kept), list(fresh), list(left));
+}

@@ -1,0 +1,500 @@
+//! One training, from a [`Plan`] to scores in a run folder.
+
+use crate::corpus::{self, Corpus};
+use crate::plan::{Plan, TrainOn};
+use crate::predict::{EncodedSplit, TextForm, keep_predictions, model_outputs, predict};
+use crate::prepare::Prepared;
+use crate::record::{CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunRecord, TRAINING, now};
+use crate::tracking::Tracking;
+use crate::{progress, threshold};
+use anyhow::{Context, Result, bail, ensure};
+use ner_data::{DocumentTokenizer, LabelSet, Split, Splits};
+use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
+use ner_model::{
+    BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name, precision_name,
+    save_classifier,
+};
+use ner_runs::{Lock, Run, RunFolder, Status, Store};
+use ner_track::State;
+use ner_train::{Trainer, TrainingSet, restore_state, save_state};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tch::{Device, Kind};
+use tracing::{info, warn};
+
+/// A training to do.
+pub enum Job {
+    /// One that begins.
+    New {
+        /// What it is.
+        plan: Box<Plan>,
+        /// What it belongs to.
+        group: Option<GroupRecord>,
+    },
+    /// One that goes on.
+    Resume(RunFolder),
+}
+
+/// What a training leaves behind.
+pub struct Trained {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its scores.
+    pub outcome: Outcome,
+}
+
+/// A run that goes on, held by this process.
+struct Resumed {
+    folder: RunFolder,
+    lock: Lock,
+    record: RunRecord,
+}
+
+impl Resumed {
+    fn open(folder: RunFolder) -> Result<Self> {
+        let lock = folder.lock()?;
+        // Read under the lock: whoever held it before may have ended the run just now.
+        let mut record: RunRecord = folder.read_run()?;
+        if let Some(finished) = &record.finished_at {
+            bail!("run {} ended at {finished}; there is nothing to resume", record.run);
+        }
+        record.resumed_at.push(now());
+        record.error = None;
+        Ok(Self { folder, lock, record })
+    }
+}
+
+/// One training from its first or its last step on to its scores.
+///
+/// # Errors
+/// Where the corpus, the encoder or the run folder cannot be had, or the training fails or is stopped ([`Stopped`]).
+pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) -> Result<Trained> {
+    let (mut plan, group, resumed) = match job {
+        Job::New { plan, group } => (*plan, group, None),
+        Job::Resume(folder) => {
+            let resumed = Resumed::open(folder)?;
+            (resumed.record.plan.clone(), resumed.record.group.clone(), Some(resumed))
+        }
+    };
+    let name = corpus::name_of(&plan.dataset)?;
+    let Prepared { corpus, files, labels, pretrained, inference, tokenizer, device, kind, reading_time } =
+        Prepared::of(&mut plan)?;
+    let Pretrained { config, config_json, parameters, unexpected } = pretrained;
+
+    let begin = Instant::now();
+    let split = |split: Split| EncodedSplit::of(&tokenizer, &corpus, split);
+    let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
+    if !corpus.parts.is_empty() {
+        let can_say_nothing = matches!(plan.recipe.head(), Head::Token | Head::Span { .. });
+        ensure!(can_say_nothing, "several corpora are trained on together with the heads token and span alone");
+        ensure!(
+            plan.recipe.label_smoothing == 0.0,
+            "label_smoothing is for one corpus: some labels of several are impossible"
+        );
+        for part in &corpus.parts {
+            info!(
+                "{}: annotates {}; other types are neither punished nor scored there",
+                part.name,
+                part.types.join(", ")
+            );
+        }
+    }
+    let head = plan.recipe.head();
+    let mut data = training_set(&tokenizer, &train, &labels, head);
+    let misfits =
+        Splits { train: data.misfits, dev: misfits_of(&dev, &labels, head), test: misfits_of(&test, &labels, head) };
+    report_misfits(&misfits);
+    let offsets = match &plan.thresholds_from {
+        Some(from) => from.for_types(&labels.types)?,
+        None => vec![0.0; labels.types.len()],
+    };
+    if plan.train_on == TrainOn::TrainAndDev {
+        ensure!(plan.recipe.patience == 0, "patience needs a dev split, and --train-on train+dev leaves none");
+        data.documents.extend(training_set(&tokenizer, &dev, &labels, head).documents);
+        let thresholds = match &plan.thresholds_from {
+            Some(from) => format!("the thresholds are those of run {}", from.run),
+            None => "no thresholds are chosen".into(),
+        };
+        let epochs = plan.recipe.epochs;
+        info!("training on train and dev: the last of {epochs} epochs is kept, {thresholds}, and dev is not scored");
+    }
+    let prepare_ms = (reading_time + begin.elapsed()).as_secs_f64() * 1e3;
+    let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
+    drop(parameters);
+
+    let encoder_record = EncoderRecord::of(&files, unexpected)?;
+    let corpus_record = CorpusRecord::of(&corpus, misfits);
+    // The lock lives as long as the training.
+    let (folder, _lock, mut record) = match resumed {
+        Some(Resumed { folder, lock, record }) => {
+            if record.encoder.sha256 != encoder_record.sha256 || record.corpus != corpus_record {
+                bail!(
+                    "run {} cannot be resumed: its encoder or corpus is not what it was; see its run.json",
+                    record.run
+                );
+            }
+            (folder, lock, record)
+        }
+        None => {
+            let made = RunFolder::create(store.path(), &name, plan.recipe.seed);
+            let folder = made.with_context(|| {
+                format!("no run folder can be made in {}; --runs names another place", store.path().display())
+            })?;
+            let lock = folder.lock()?;
+            let record = RunRecord {
+                run: folder.id(),
+                kind: TRAINING.into(),
+                group,
+                plan: plan.clone(),
+                labels: labels.clone(),
+                device: device_name(device),
+                compute: precision_name(kind),
+                threads: tch::get_num_threads(),
+                encoder: encoder_record,
+                corpus: corpus_record,
+                code: CodeRecord::of_this_process(),
+                hardware: Some(HardwareRecord::of_this_machine()),
+                prepare_ms: Some(prepare_ms),
+                started_at: now(),
+                resumed_at: Vec::new(),
+                finished_at: None,
+                error: None,
+            };
+            (folder, lock, record)
+        }
+    };
+    folder.write_run(&record)?;
+    info!("run {} on {} in {}: {}", record.run, record.device, record.compute, folder.path().display());
+
+    let text = plan
+        .keep_text
+        .then(|| TextForm { format: corpus.origin.format, options: corpus.description.format_options.clone() });
+    let model = Model { config, config_json, labels, tokenizer, inference, text, device, kind };
+    let mut follower = None;
+    let mut work = || -> Result<Outcome> {
+        save_tokenizer(&folder.model(), &model.tokenizer, &files.dir)?;
+        let progress = restore_state(&folder.state(), &mut trainer)?;
+        if let Some(progress) = &progress {
+            info!("resuming after epoch {}", progress.epoch);
+        }
+        // Cut back before a tracker reads of steps that are made again.
+        drop(folder.metrics_after(trainer.epochs_done())?);
+        follower = Some(tracking.follow(folder.path())?);
+        let choice = if plan.train_on.is_train() { Choice::Dev(&dev) } else { Choice::Last(&offsets) };
+        train_epochs(
+            &model,
+            &record,
+            &folder,
+            &mut trainer,
+            choice,
+            progress.and_then(|progress| progress.best),
+            stop,
+        )?;
+        let dev = plan.train_on.is_train().then_some(&dev);
+        finish(&model, &folder, &corpus, dev, (!plan.dev_only).then_some(&test))
+    };
+    let outcome = match work() {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            if !error.is::<Stopped>() {
+                record.error = Some(format!("{error:#}"));
+                if let Err(second) = folder.write_run(&record) {
+                    warn!("that the run failed cannot be written: {second}");
+                }
+            }
+            if let Some(follower) = follower {
+                follower.finish(if error.is::<Stopped>() { State::Killed } else { State::Failed });
+            }
+            return Err(error);
+        }
+    };
+    record.finished_at = Some(now());
+    folder.write_run(&record)?;
+    if let Some(follower) = follower {
+        follower.finish(State::Finished);
+    }
+    // Four times the weights, and of no use any more.
+    fs_err::remove_dir_all(folder.state())?;
+    Ok(Trained { folder, outcome })
+}
+
+/// A training was stopped by the user.
+#[derive(Debug)]
+pub struct Stopped {
+    epoch: usize,
+    resume: String,
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stopped in epoch {}; go on with: {}", self.epoch, self.resume)
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl RunRecord {
+    /// The command that goes on with this run, and with the group that it belongs to.
+    fn resume_command(&self) -> String {
+        match &self.group {
+            Some(GroupRecord { trial: Some(_), .. }) => "the same sweep".into(),
+            Some(GroupRecord { id, .. }) => format!("train {} --resume {id}", self.plan.dataset),
+            None => format!("train {} --resume {}", self.plan.dataset, self.run),
+        }
+    }
+}
+
+/// What a run predicts with, apart from the weights.
+struct Model {
+    config: BertConfig,
+    config_json: serde_json::Value,
+    labels: LabelSet,
+    tokenizer: DocumentTokenizer,
+    inference: InferenceConfig,
+    /// How predictions are kept with their text; none where they are not.
+    text: Option<TextForm>,
+    device: Device,
+    kind: Kind,
+}
+
+/// What decides which epoch's model is kept, and with which thresholds.
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    /// The scores of the dev split.
+    Dev(&'a EncodedSplit<'a>),
+    /// Nothing: the last, with these offsets of the log-odds of the types.
+    Last(&'a [f32]),
+}
+
+/// Trains to the last epoch: after each, evaluates on dev, keeps the model where it is the best so far, and saves the
+/// state to resume from. `best` is the best epoch so far and its dev F1.
+fn train_epochs(
+    model: &Model,
+    record: &RunRecord,
+    folder: &RunFolder,
+    trainer: &mut Trainer<'_>,
+    choice: Choice<'_>,
+    mut best: Option<(usize, f64)>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let plan = &record.plan;
+    let mut metrics = folder.metrics_after(trainer.epochs_done())?;
+    let bar = progress::training(trainer.tokens_per_epoch() * plan.recipe.epochs);
+    bar.set_position((trainer.tokens_per_epoch() * trainer.epochs_done()) as u64);
+    bar.reset_eta();
+    while trainer.epochs_done() < plan.recipe.epochs {
+        if let Some((epoch, _)) = best
+            && plan.recipe.patience > 0
+            && trainer.epochs_done() >= epoch + plan.recipe.patience
+        {
+            info!("stopping early: no better dev F1 in {} epochs", plan.recipe.patience);
+            break;
+        }
+        let epoch = trainer.epochs_done() + 1;
+        let begin = Instant::now();
+        let (mut losses, mut steps, mut tokens) = (0.0, 0, 0);
+        for step in trainer.next_epoch() {
+            let step = step?;
+            metrics.append("step", &step)?;
+            (losses, steps, tokens) = (losses + step.loss, steps + 1, tokens + step.tokens);
+            bar.inc(step.pieces as u64);
+            bar.set_message(format!("epoch {epoch}/{} loss {:.4}", plan.recipe.epochs, losses / f64::from(steps)));
+            if stop.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                return Err(Stopped { epoch, resume: record.resume_command() }.into());
+            }
+        }
+        let train_ms = begin.elapsed().as_secs_f64() * 1e3;
+        let Model { config, labels, inference, .. } = model;
+        let (offsets, scores) = match choice {
+            Choice::Last(offsets) => (offsets.to_vec(), None),
+            Choice::Dev(dev) => {
+                let tagger = Tagger::new(config, labels, inference.head, trainer.weights(), model.device, model.kind)?;
+                let recognizer = Recognizer::new(tagger, model.tokenizer.clone(), inference.clone());
+                let outputs = bar.suspend(|| model_outputs(&recognizer, dev, "dev"));
+                let offsets = match plan.recipe.thresholds {
+                    true => threshold::choose(dev, &outputs, labels, inference.decode_options()),
+                    false => vec![0.0; labels.types.len()],
+                };
+                let mentions = threshold::decide(dev, &outputs, labels, &offsets, inference.decode_options());
+                (offsets, Some(score_documents(dev.documents, &dev.with_mentions(mentions))?.scores))
+            }
+        };
+        let f1 = scores.as_ref().map(|scores| scores.overall.f1.unwrap_or(0.0));
+        let is_best = match f1 {
+            Some(f1) => best.is_none_or(|(_, best)| f1 > best),
+            None => epoch == plan.recipe.epochs,
+        };
+        if is_best {
+            best = f1.map(|f1| (epoch, f1));
+            let weights = trainer.weights().with_offsets(&threshold::as_bias(&offsets, labels, inference.head))?;
+            save_classifier(&folder.model(), &model.config_json, labels, inference, &weights)?;
+        }
+        let report = EpochReport {
+            epoch,
+            loss: losses / f64::from(steps),
+            tokens,
+            train_ms,
+            dev_ms: begin.elapsed().as_secs_f64() * 1e3 - train_ms,
+            offsets: &offsets,
+            dev: scores.as_ref(),
+            best: is_best,
+        };
+        metrics.append("epoch", &report)?;
+        save_state(&folder.state(), trainer, best)?;
+        let rate = tokens as f64 / train_ms * 1e3;
+        let mark = if is_best && f1.is_some() { " (best)" } else { "" };
+        bar.suspend(|| {
+            let dev = f1.map_or_else(String::new, |f1| format!(", dev F1 {:.2}", 100.0 * f1));
+            info!("epoch {epoch}: loss {:.4}{dev}{mark}, {rate:.0} tokens/s", report.loss)
+        });
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// The line of an epoch in `metrics.jsonl`.
+#[derive(Serialize)]
+struct EpochReport<'s> {
+    epoch: usize,
+    loss: f64,
+    tokens: usize,
+    train_ms: f64,
+    dev_ms: f64,
+    /// What dev chose to add to the log-odds of each type; it is in the bias of the model that is saved.
+    offsets: &'s [f32],
+    /// None where dev was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<&'s Scores>,
+    /// Whether its model is kept.
+    best: bool,
+}
+
+/// `scores.json`.
+#[derive(Serialize)]
+pub struct Outcome {
+    /// Of the dev split; none where it was trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev: Option<Scores>,
+    /// Of the test split; none where it was left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
+    /// Bootstrap intervals over documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_intervals: Option<Intervals>,
+    /// Those of the test split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_intervals: Option<Intervals>,
+    /// Of several corpora, the scores of each, by split and name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_corpus: BTreeMap<Split, BTreeMap<String, Scores>>,
+}
+
+/// Scores the model that was kept, as it was saved, and keeps its predictions. A split that is not given is left alone.
+fn finish(
+    model: &Model,
+    folder: &RunFolder,
+    corpus: &Corpus,
+    dev: Option<&EncodedSplit<'_>>,
+    test: Option<&EncodedSplit<'_>>,
+) -> Result<Outcome> {
+    let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
+    let mut by_corpus = BTreeMap::new();
+    let mut score = |split: &EncodedSplit<'_>, name: Split| -> Result<(Scores, Intervals)> {
+        let predicted = predict(&recognizer, split, name.name());
+        keep_predictions(folder, name, split.documents, &predicted, model.text.as_ref())?;
+        if !corpus.parts.is_empty() {
+            by_corpus.insert(name, corpus.scores_by_part(name, &predicted)?);
+        }
+        let scored = score_documents(split.documents, &predicted)?;
+        Ok((scored.scores, bootstrap_intervals(&scored.by_document, &Resampling::default())))
+    };
+    let (dev, dev_intervals) = dev.map(|dev| score(dev, Split::Dev)).transpose()?.unzip();
+    let (test, test_intervals) = test.map(|test| score(test, Split::Test)).transpose()?.unzip();
+    let outcome = Outcome { dev, test, dev_intervals, test_intervals, by_corpus };
+    folder.write_json("scores.json", &outcome)?;
+    Ok(outcome)
+}
+
+/// A split to learn from, each document with what its corpus leaves open.
+fn training_set(tokenizer: &DocumentTokenizer, split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> TrainingSet {
+    let mut set = TrainingSet::new(tokenizer, split.documents, &split.encoded, labels, head);
+    for (at, document) in set.documents.iter_mut().enumerate() {
+        document.unannotated = split.types_of(at).map(|types| PartialLabels::of(labels, types));
+    }
+    set
+}
+
+impl CorpusRecord {
+    fn of(corpus: &Corpus, misfits: Splits<usize>) -> Self {
+        Self {
+            origin: corpus.origin.clone(),
+            parts: corpus.parts.clone(),
+            documents: corpus.splits.map(|_, split| split.documents.len()),
+            mentions: corpus.splits.map(|_, split| split.documents.iter().map(|d| d.mentions.len()).sum()),
+            dropped: corpus.dropped.clone(),
+            misfits,
+        }
+    }
+}
+
+/// Mentions of a split that the head cannot say exactly.
+fn misfits_of(split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> usize {
+    let pairs = split.documents.par_iter().zip(&split.encoded);
+    pairs.map(|(document, encoded)| head.align(&encoded.word_spans(), &document.mentions, labels).1.len()).sum()
+}
+
+fn report_misfits(misfits: &Splits<usize>) {
+    for (split, &count) in misfits.iter().filter(|(_, count)| **count > 0) {
+        warn!(
+            "{count} mentions of the {split} split cannot be said by the head; `data --list-misfits` lists those of tags"
+        );
+    }
+}
+
+/// The files that a tokenizer needs to be opened elsewhere, beside the model.
+fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) -> Result<()> {
+    fs_err::create_dir_all(model)?;
+    tokenizer.save(&model.join("tokenizer.json"))?;
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"] {
+        if source.join(name).is_file() {
+            fs_err::copy(source.join(name), model.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// What `--resume` names.
+pub enum Unfinished {
+    /// A run.
+    Run(RunFolder),
+    /// Seeds, and the plan of one of them.
+    Group(GroupRecord, Box<Plan>),
+}
+
+/// Finds what `--resume` names: a run's id or folder, a group, or `latest`.
+///
+/// # Errors
+/// If there is none.
+pub fn find_unfinished(store: &Store, dataset: &str, wanted: &str) -> Result<Unfinished> {
+    let mut trainings = store.list(Some(dataset))?;
+    trainings.retain(|run| run.kind() == TRAINING && run.status != Status::Unreadable);
+    let latest = trainings.last().filter(|_| wanted == "latest");
+    // A group goes by its name, or by its newest run where that is asked for without a name.
+    let group = latest.map_or(Some(wanted), Run::group);
+    if let Some(member) = trainings.iter().rev().find(|run| group.is_some() && run.group() == group) {
+        let record: RunRecord = member.folder.read_run()?;
+        if let Some(group) = record.group.filter(|group| !group.seeds.is_empty()) {
+            return Ok(Unfinished::Group(group, Box::new(record.plan)));
+        }
+    }
+    match latest {
+        Some(latest) => Ok(Unfinished::Run(latest.folder.clone())),
+        None if wanted == "latest" => bail!("there is no training of {dataset} in {}", store.path().display()),
+        None => Ok(Unfinished::Run(RunFolder::find(store.path(), dataset, wanted)?)),
+    }
+}

@@ -1,0 +1,7 @@
+//! Files and folders that are written whole or not at all.
+
+#![forbid(unsafe_code)]
+
+mod new_file;
+
+pub use new_file::{NewFile, write_bytes};

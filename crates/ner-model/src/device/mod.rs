@@ -1,0 +1,130 @@
+//! Devices, precision, and what is done on the CPU beside libtorch's operations.
+
+pub mod onednn;
+pub mod tensor_slice;
+mod workers;
+
+pub use workers::Workers;
+
+use crate::ModelError;
+use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
+use tch::{Cuda, Device, Kind};
+
+/// Finds the device that `wanted` names: `auto` (CUDA where it is there, else the CPU), `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// Where the name is none of these, or CUDA is asked for and is not there.
+pub fn find_device(wanted: &str) -> Result<Device, ModelError> {
+    let fault = |message: String| ModelError::Device { wanted: wanted.to_owned(), message };
+    let number = match wanted {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" if cuda_devices().is_err() => return Ok(Device::Cpu),
+        "auto" | "cuda" => 0,
+        _ => wanted
+            .strip_prefix("cuda:")
+            .and_then(|number| number.parse::<usize>().ok())
+            .ok_or_else(|| fault("devices are auto, cpu, cuda and cuda:N".into()))?,
+    };
+    match cuda_devices() {
+        Err(reason) => Err(fault(reason)),
+        Ok(count) if number >= count => Err(fault(format!("this machine has {count} CUDA devices, numbered from 0"))),
+        Ok(_) => Ok(Device::Cuda(number)),
+    }
+}
+
+/// Number of CUDA devices (at least one), or why there is none.
+///
+/// # Errors
+/// The reason in words.
+pub fn cuda_devices() -> Result<usize, String> {
+    static FOUND: OnceLock<Result<usize, String>> = OnceLock::new();
+    FOUND.get_or_init(load_cuda).clone()
+}
+
+/// Loads libtorch's CUDA half. The linker leaves it out, since no symbol of it is named; it registers itself when it
+/// is loaded, which must come before libtorch is first asked for CUDA.
+fn load_cuda() -> Result<usize, String> {
+    const LIBRARY: &str = "libtorch_cuda.so";
+    let flags = libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL;
+    // SAFETY: the initialisers of the library are libtorch's own, of the release that this program is linked with.
+    match unsafe { libloading::os::unix::Library::open(Some(LIBRARY), flags) } {
+        // It stays loaded: libtorch keeps pointers into it.
+        Ok(library) => std::mem::forget(library),
+        Err(error) => {
+            return Err(format!(
+                "libtorch's CUDA library is not there ({error}); `cargo xtask setup --cuda` brings it"
+            ));
+        }
+    }
+    match Cuda::device_count() {
+        count if Cuda::is_available() && count > 0 => Ok(count as usize),
+        _ => Err("libtorch finds no CUDA device; is the NVIDIA driver installed?".into()),
+    }
+}
+
+/// The name of a device, as [`find_device`] reads it: `cpu` or `cuda:N`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(number) => format!("cuda:{number}"),
+        Device::Cpu => "cpu".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// The name of the precision that products of this kind have: `fp32`, `bf16` or `fp16`.
+pub fn precision_name(kind: Kind) -> String {
+    match kind {
+        Kind::Float => "fp32".to_owned(),
+        Kind::BFloat16 => "bf16".to_owned(),
+        Kind::Half => "fp16".to_owned(),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// Compute precision of the encoder, as asked for. Weights and optimiser stay in fp32 in every case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bf16 where the hardware computes in it, else fp32.
+    #[default]
+    Auto,
+    /// 32 bits.
+    Fp32,
+    /// bfloat16: the range of fp32 with 8 bits of precision.
+    Bf16,
+    /// IEEE half precision, with loss scaling; CUDA only.
+    Fp16,
+}
+
+impl Precision {
+    /// The kind to compute in on `device`.
+    ///
+    /// # Errors
+    /// fp16 on the CPU, which has no arithmetic for it.
+    pub fn resolve(self, device: Device) -> Result<Kind, ModelError> {
+        match self {
+            Self::Fp32 => Ok(Kind::Float),
+            Self::Bf16 => Ok(Kind::BFloat16),
+            Self::Fp16 if device.is_cuda() => Ok(Kind::Half),
+            Self::Fp16 => Err(ModelError::Device {
+                wanted: "fp16".into(),
+                message: "half precision with loss scaling is for CUDA; on the CPU use bf16, fp32 or auto".into(),
+            }),
+            Self::Auto if device.is_cuda() || cpu_has_bf16() => Ok(Kind::BFloat16),
+            Self::Auto => Ok(Kind::Float),
+        }
+    }
+}
+
+/// Whether this CPU has instructions for bf16 products (AVX512-BF16 or AMX).
+pub fn cpu_has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx512bf16")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}

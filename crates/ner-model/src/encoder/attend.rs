@@ -1,0 +1,82 @@
+//! Attention in training, and in prediction where rows are padded.
+
+use super::attention;
+use super::batch::{Layout, Rows};
+use super::training_pass::TrainingPass;
+use crate::onednn;
+use tch::{Kind, Tensor};
+
+/// Attention within the rows, of `[places, hidden]`.
+pub(super) fn attend(
+    layout: &Layout,
+    [query, key, value]: [Tensor; 3],
+    heads: i64,
+    dropout: Option<&mut TrainingPass>,
+) -> Tensor {
+    match &layout.rows {
+        Rows::Packed { rows, .. } => attention::attend(&query, &key, &value, rows, heads),
+        Rows::Padded { mask } => {
+            let [rows, width] = layout.size;
+            // [batch, heads, tokens, head]
+            let split = |states: Tensor| states.view([rows, width, heads, -1]).transpose(1, 2);
+            let context = fused_or_plain(&split(query), &split(key), &split(value), mask.as_ref(), dropout);
+            context.transpose(1, 2).reshape([rows * width, -1])
+        }
+    }
+}
+
+/// Rows of up to this many tokens are attended to with plain products in half precision on the CPU.
+const SHORT: i64 = 128;
+
+/// Scaled dot-product attention over `[batch, heads, tokens, head]`.
+///
+/// libtorch's fused kernel serves everywhere but on the CPU in half precision, in training and on short rows, and with
+/// attention dropout there. (Prediction in bf16 has [`attention`] where it can.) Its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290
+/// tokens, 12 heads of 32), on sentences its forward pass takes a quarter of all time, and its dropout draws from a slow
+/// generator.
+fn fused_or_plain(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    dropout: Option<&mut TrainingPass>,
+) -> Tensor {
+    let on_cpu = !query.device().is_cuda();
+    let is_half = query.kind() != Kind::Float;
+    let is_short = query.size()[2] <= SHORT;
+    let drops = dropout.as_ref().is_some_and(|dropout| dropout.attention > 0.0);
+    if on_cpu && (drops || is_half && (is_short || dropout.is_some())) {
+        plain_attention(query, key, value, mask, dropout)
+    } else {
+        let probability = dropout.map_or(0.0, |dropout| dropout.attention);
+        // The fused kernel wants it for each query.
+        let mask = mask.map(|mask| mask.expand([-1, -1, query.size()[2], -1], false));
+        Tensor::scaled_dot_product_attention(query, key, value, mask.as_ref(), probability, false, None, false)
+    }
+}
+
+/// The products as the paper writes them: softmax(Q Kᵀ / √head) V.
+fn plain_attention(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    dropout: Option<&mut TrainingPass>,
+) -> Tensor {
+    let (rows, heads, tokens, head) = query.size4().expect("four dimensions");
+    let flat = |states: &Tensor| states.reshape([rows * heads, tokens, head]);
+    // What is masked is part of the product: it would be a pass of its own over all scores.
+    let (mask, beta) = match mask {
+        Some(mask) => (mask.expand([rows, heads, 1, tokens], false).reshape([rows * heads, 1, tokens]), 1.0),
+        None => (query.new_zeros([1], (query.kind(), query.device())), 0.0),
+    };
+    // [batch * heads, tokens, tokens]
+    let scores = mask.baddbmm(&flat(&(query / (head as f64).sqrt())), &flat(key).transpose(1, 2), beta, 1.0);
+    let weights = onednn::softmax(&scores);
+    match dropout {
+        Some(dropout) => dropout.attention_weights(&weights),
+        None => weights,
+    }
+    .bmm(&flat(value))
+    .view([rows, heads, tokens, head])
+}

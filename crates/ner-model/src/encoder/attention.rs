@@ -1,0 +1,293 @@
+//! Attention of prediction in bf16 on a CPU, over rows that lie one after another without padding.
+//!
+//! libtorch's products want rows of one width and a copy of queries, keys and values by head; on sentences that was a
+//! sixth of the time of a prediction. Here the heads of a row are read where they lie, and scores and weights never leave
+//! the caches. Products are of bf16 numbers with fp32 sums, by an instruction that takes them in pairs (`vdpbf16ps`). The
+//! slow twin is the plain attention of `bert.rs`.
+
+use crate::device::tensor_slice::{halves, halves_mut};
+use std::ops::Range;
+use tch::Tensor;
+
+/// Whether this CPU has the instructions, and they take heads of this size.
+#[cfg(target_arch = "x86_64")]
+pub fn is_available(head: i64) -> bool {
+    let instructions = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
+    head % avx512::LANES as i64 == 0 && instructions
+}
+
+/// softmax(Q Kᵀ / √head) V within each of `rows`, which are runs of places. Query, key and value are `[places, hidden]`
+/// in bf16, and so is what comes of them; it is 0 where no row is. Only where it [`is_available`].
+#[cfg(target_arch = "x86_64")]
+pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, rows: &[Range<usize>], heads: i64) -> Tensor {
+    let hidden = query.size()[1] as usize;
+    let head = hidden / heads as usize;
+    assert!(is_available(head as i64), "the CPU's instructions were asked for");
+    let mut context = query.zeros_like();
+    let (queries, keys, values) = (halves(query), halves(key), halves(value));
+    // SAFETY: `context` was made here, and nothing shares its storage.
+    let out = unsafe { halves_mut(&mut context) };
+    let mut scratch = avx512::Scratch::default();
+    for row in rows.iter().filter(|row| !row.is_empty()) {
+        let states = row.start * hidden..row.end * hidden;
+        let row = avx512::Row {
+            queries: &queries[states.clone()],
+            keys: &keys[states.clone()],
+            values: &values[states.clone()],
+            hidden,
+        };
+        for first in (0..hidden).step_by(head) {
+            // SAFETY: the CPU has the instructions, as checked.
+            unsafe { avx512::attend(&row, first..first + head, &mut out[states.clone()], &mut scratch) };
+        }
+    }
+    context
+}
+
+/// Whether this CPU has the instructions: no other kind has.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn is_available(_head: i64) -> bool {
+    false
+}
+
+/// Nowhere.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn attend(_: &Tensor, _: &Tensor, _: &Tensor, _: &[Range<usize>], _: i64) -> Tensor {
+    unreachable!("it is not available")
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+    use std::ops::Range;
+
+    /// fp32 numbers in a vector.
+    pub const LANES: usize = 16;
+    /// Queries that share what is read of keys and values: as many sums as hide the latency of their instruction.
+    const QUERIES: usize = 8;
+
+    /// The states of one row, `[tokens, hidden]` bf16 each.
+    pub struct Row<'s> {
+        pub queries: &'s [u16],
+        pub keys: &'s [u16],
+        pub values: &'s [u16],
+        pub hidden: usize,
+    }
+
+    /// Memory of one head, used again for the next. `width` is the number of tokens, rounded up to whole vectors.
+    #[derive(Default)]
+    pub struct Scratch {
+        /// Pairs of numbers of each key, a vector of keys after another: `[width / LANES, head / 2, LANES]`; without
+        /// meaning beyond the last token.
+        keys: Vec<[u32; LANES]>,
+        /// Numbers of each pair of values, a vector of numbers after another: `[head / LANES, width / 2, LANES]`; 0 beyond
+        /// the last token.
+        values: Vec<[u32; LANES]>,
+        /// `[QUERIES, width]`.
+        scores: Vec<f32>,
+        /// The same as bf16, e to the power of the score less the greatest; 0 beyond the last token.
+        weights: Vec<u16>,
+    }
+
+    const fn pair(low: u16, high: u16) -> u32 {
+        low as u32 | (high as u32) << 16
+    }
+
+    /// Attention of the head that has these columns.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub fn attend(row: &Row<'_>, columns: Range<usize>, out: &mut [u16], scratch: &mut Scratch) {
+        let (hidden, head) = (row.hidden, columns.len());
+        let tokens = row.queries.len() / hidden;
+        let width = tokens.next_multiple_of(LANES);
+        scratch.fill(row, &columns, tokens, width);
+        let Scratch { keys, values, scores, weights } = scratch;
+        let scale = _mm512_set1_ps(1.0 / (head as f32).sqrt());
+        let nothing = _mm512_set1_ps(f32::NEG_INFINITY);
+        for first in (0..tokens).step_by(QUERIES) {
+            // Beyond the last token the last one again, which is not kept.
+            let count = QUERIES.min(tokens - first);
+            let query = |at: usize| pairs_of(&row.queries[(first + at.min(count - 1)) * hidden..][columns.clone()]);
+            let queries: [&[[u16; 2]]; QUERIES] = std::array::from_fn(query);
+            for (block, keys) in (0..width).step_by(LANES).zip(keys.chunks_exact(head / 2)) {
+                let sums = products(queries, keys);
+                for (sum, scores) in sums.into_iter().zip(scores.chunks_exact_mut(width)) {
+                    let scaled = _mm512_mask_mul_ps(nothing, lanes(tokens - block), sum, scale);
+                    store(&mut scores[block..block + LANES], scaled);
+                }
+            }
+            let mut shares = [_mm512_setzero_ps(); QUERIES];
+            let rows = scores.chunks_exact(width).zip(weights.chunks_exact_mut(width));
+            for (share, (scores, weights)) in shares.iter_mut().zip(rows) {
+                let (scores, _) = scores.as_chunks::<LANES>();
+                let greatest = scores.iter().fold(nothing, |greatest, scores| _mm512_max_ps(greatest, load(scores)));
+                let greatest = _mm512_set1_ps(_mm512_reduce_max_ps(greatest));
+                let mut sum = _mm512_setzero_ps();
+                for (scores, weights) in scores.iter().zip(weights.chunks_exact_mut(LANES)) {
+                    // Beyond the last token e to the power of minus infinity.
+                    let weight = exp(_mm512_sub_ps(load(scores), greatest));
+                    sum = _mm512_add_ps(sum, weight);
+                    store_halves(weights, weight);
+                }
+                *share = _mm512_set1_ps(1.0 / _mm512_reduce_add_ps(sum));
+            }
+            let weights: [&[[u16; 2]]; QUERIES] =
+                std::array::from_fn(|at| pairs_of(&weights[at * width..(at + 1) * width]));
+            for (block, values) in (0..head).step_by(LANES).zip(values.chunks_exact(width / 2)) {
+                let sums = products(weights, values);
+                for (at, (sum, share)) in sums.into_iter().zip(shares).enumerate().take(count) {
+                    let start = (first + at) * hidden + columns.start + block;
+                    store_halves(&mut out[start..start + LANES], _mm512_mul_ps(sum, share));
+                }
+            }
+        }
+    }
+
+    /// The products of each left side with the sixteen columns of the right side.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn products(left: [&[[u16; 2]]; QUERIES], right: &[[u32; LANES]]) -> [__m512; QUERIES] {
+        assert!(left.iter().all(|pairs| pairs.len() == right.len()));
+        let mut sums = [_mm512_setzero_ps(); QUERIES];
+        for (at, right) in right.iter().enumerate() {
+            let right = load_pairs(right);
+            for (sum, left) in sums.iter_mut().zip(left) {
+                // SAFETY: it is as long as the right side. A check here takes a third of the time of everything.
+                let pair = unsafe { *left.get_unchecked(at) };
+                *sum = _mm512_dpbf16_ps(*sum, broadcast_pair(pair), right);
+            }
+        }
+        sums
+    }
+
+    fn pairs_of(numbers: &[u16]) -> &[[u16; 2]] {
+        numbers.as_chunks().0
+    }
+
+    impl Scratch {
+        fn fill(&mut self, row: &Row<'_>, columns: &Range<usize>, tokens: usize, width: usize) {
+            let head = columns.len();
+            let nothing = vec![0; head];
+            let of = |token: usize| token * row.hidden + columns.start..token * row.hidden + columns.end;
+            self.keys.resize(head / 2 * width / LANES, [0; LANES]);
+            for token in 0..tokens {
+                let keys = &mut self.keys[token / LANES * (head / 2)..][..head / 2];
+                for (keys, &[low, high]) in keys.iter_mut().zip(pairs_of(&row.keys[of(token)])) {
+                    keys[token % LANES] = pair(low, high);
+                }
+            }
+            self.values.resize(width / 2 * head / LANES, [0; LANES]);
+            for at in 0..width / 2 {
+                let value = |token: usize| if token < tokens { &row.values[of(token)] } else { &nothing[..] };
+                let (low, high) = (value(2 * at).chunks_exact(LANES), value(2 * at + 1).chunks_exact(LANES));
+                for (values, (low, high)) in self.values.chunks_exact_mut(width / 2).zip(low.zip(high)) {
+                    values[at] = std::array::from_fn(|lane| pair(low[lane], high[lane]));
+                }
+            }
+            self.scores.resize(QUERIES * width, 0.0);
+            self.weights.resize(QUERIES * width, 0);
+        }
+    }
+
+    /// The lanes of which there are still so many numbers.
+    const fn lanes(left: usize) -> u16 {
+        if left >= LANES { u16::MAX } else { (1 << left) - 1 }
+    }
+
+    /// e to the power of each number, all of them at most 0, to 1e-6 of it; 0 below -87. Source: Cody and Waite (1980),
+    /// "Software manual for the elementary functions", chapter 6, with the polynomial of Taylor.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn exp(numbers: __m512) -> __m512 {
+        let is_there = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(numbers, _mm512_set1_ps(-87.0));
+        let twos = _mm512_roundscale_ps::<0>(_mm512_mul_ps(numbers, _mm512_set1_ps(std::f32::consts::LOG2_E)));
+        // ln 2 in two parts, of which products with whole numbers are exact.
+        let rest = _mm512_fnmadd_ps(twos, _mm512_set1_ps(0.693_359_4), numbers);
+        let rest = _mm512_fnmadd_ps(twos, _mm512_set1_ps(-2.121_944_4e-4), rest);
+        let mut power = _mm512_set1_ps(1.0 / 720.0);
+        for factor in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+            power = _mm512_fmadd_ps(power, rest, _mm512_set1_ps(factor));
+        }
+        _mm512_maskz_scalef_ps(is_there, power, twos)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn load(numbers: &[f32; LANES]) -> __m512 {
+        // SAFETY: it is as long as the vector.
+        unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn store(numbers: &mut [f32], vector: __m512) {
+        assert_eq!(numbers.len(), LANES);
+        // SAFETY: it is as long as the vector.
+        unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), vector) };
+    }
+
+    /// Rounded to bf16.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn store_halves(halves: &mut [u16], vector: __m512) {
+        assert_eq!(halves.len(), LANES);
+        // SAFETY: both are 16 numbers of 16 bits.
+        let rounded: __m256i = unsafe { std::mem::transmute(_mm512_cvtneps_pbh(vector)) };
+        // SAFETY: it is as long as the vector.
+        unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), rounded) };
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn load_pairs(pairs: &[u32; LANES]) -> __m512bh {
+        // SAFETY: it is as long as the vector, which is 32 numbers of 16 bits.
+        unsafe { std::mem::transmute(_mm512_loadu_si512(pairs.as_ptr().cast())) }
+    }
+
+    /// The same pair all over.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn broadcast_pair(pair: [u16; 2]) -> __m512bh {
+        // SAFETY: two numbers of 16 bits are one of 32, which is read at once.
+        let bits = _mm512_set1_epi32(unsafe { std::mem::transmute::<[u16; 2], i32>(pair) });
+        // SAFETY: both are 32 numbers of 16 bits.
+        unsafe { std::mem::transmute(bits) }
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    /// Against the formula in fp32: weights and results are rounded to bf16, 8 bits.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "what is skipped is said")]
+    fn it_is_the_formula() {
+        tch::manual_seed(1);
+        for (lengths, heads, head) in [(vec![1, 2, 5, 16, 17, 33], 3, 32), (vec![300, 1], 2, 64), (vec![40], 1, 16)] {
+            if !is_available(head) {
+                eprintln!("SKIPPED: this CPU has no instructions for attention in bf16");
+                return;
+            }
+            let mut rows: Vec<Range<usize>> = Vec::new();
+            for length in lengths {
+                let start = rows.last().map_or(0, |row| row.end);
+                rows.push(start..start + length);
+            }
+            let tokens = rows.last().map_or(0, |row| row.end) as i64;
+            let states = || Tensor::randn([tokens + 3, heads * head], (Kind::Float, Device::Cpu)) * 2.0;
+            let [query, key, value] = std::array::from_fn(|_| states().to_kind(Kind::BFloat16));
+            let found = attend(&query, &key, &value, &rows, heads);
+            assert_eq!(found.narrow(0, tokens, 3).abs().max().double_value(&[]), 0.0);
+            for row in rows {
+                let of_row = |states: &Tensor| {
+                    let states = states.narrow(0, row.start as i64, row.len() as i64).to_kind(Kind::Float);
+                    states.view([-1, heads, head]).transpose(0, 1)
+                };
+                let scores = of_row(&query).matmul(&of_row(&key).transpose(1, 2)) / (head as f64).sqrt();
+                let gap = scores.softmax(-1, None).matmul(&of_row(&value)) - of_row(&found);
+                assert!(gap.abs().max().double_value(&[]) < 0.02, "{row:?}, {heads} heads of {head}");
+            }
+        }
+    }
+}

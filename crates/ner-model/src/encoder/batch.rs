@@ -1,0 +1,109 @@
+//! Batches of rows, and how their tokens lie in the matrix of states.
+
+use std::ops::Range;
+use tch::{Device, Kind, Tensor};
+
+/// A batch of rows of word pieces, the special tokens included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The rows, each as long as its window; padding is the encoder's affair.
+    pub rows: Vec<Vec<u32>>,
+}
+
+impl Batch {
+    /// Length of the longest row: the width of the padded batch.
+    pub fn width(&self) -> usize {
+        self.rows.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Number of tokens that are no padding.
+    pub fn tokens(&self) -> usize {
+        self.rows.iter().map(Vec::len).sum()
+    }
+}
+
+/// How the tokens of a batch lie in the matrix of its states, `[places, hidden]`.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    /// Rows of the batch, and the width of the longest.
+    pub(super) size: [i64; 2],
+    pub(super) rows: Rows,
+}
+
+#[derive(Debug)]
+pub(super) enum Rows {
+    /// All as wide as the longest, for which every tensor operation serves.
+    Padded {
+        /// As [`attention_mask`] makes it.
+        mask: Option<Tensor>,
+    },
+    /// One after another, each by its places, for [`attention`](super::attention); then places that stand for nothing. oneDNN compiles a
+    /// product for each number of places and keeps it, a quarter of a megabyte each, so that few numbers should recur.
+    Packed { rows: Vec<Range<usize>>, places: usize },
+}
+
+/// The places of packed rows are a multiple of this.
+const PLACES_STEP: usize = 16;
+
+impl Layout {
+    pub(super) fn padded(batch: &Batch, kind: Kind, device: Device) -> Self {
+        let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
+        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Padded { mask } }
+    }
+
+    pub(super) fn packed(batch: &Batch) -> Self {
+        let ends = batch.rows.iter().scan(0, |end, row| {
+            *end += row.len();
+            Some(*end)
+        });
+        let rows = ends.zip(&batch.rows).map(|(end, row)| end - row.len()..end).collect();
+        let places = batch.tokens().next_multiple_of(PLACES_STEP);
+        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Packed { rows, places } }
+    }
+
+    /// A number for each token, which its place in its row and its id are known of, and `fill` where there is none:
+    /// `[places] i64`.
+    pub(super) fn numbers(&self, batch: &Batch, fill: i64, number: impl Fn(usize, u32) -> i64) -> Tensor {
+        let mut all = Vec::new();
+        for (at, row) in batch.rows.iter().enumerate() {
+            all.extend(row.iter().enumerate().map(|(at, &id)| number(at, id)));
+            if let Rows::Padded { .. } = self.rows {
+                all.resize((at + 1) * batch.width(), fill);
+            }
+        }
+        if let Rows::Packed { places, .. } = self.rows {
+            all.resize(places, fill);
+        }
+        Tensor::from_slice(&all)
+    }
+
+    /// `[batch, tokens, hidden]` of `[places, hidden]`; what stands at padding is without meaning.
+    pub(crate) fn tokens(&self, states: &Tensor) -> Tensor {
+        let [count, width] = self.size;
+        match &self.rows {
+            Rows::Padded { .. } => states.view([count, width, -1]),
+            Rows::Packed { rows, places } => {
+                let last = *places as i64 - 1;
+                let starts = rows.iter().map(|row| row.start as i64);
+                let places: Vec<i64> =
+                    starts.flat_map(|start| (start..start + width).map(|place| place.min(last))).collect();
+                states.index_select(0, &Tensor::from_slice(&places)).view([count, width, -1])
+            }
+        }
+    }
+}
+
+/// What is added to attention scores, `[batch, 1, 1, tokens]`: 0 on tokens, minus infinity on padding; `None`
+/// where no row is padded, for which attention has a faster kernel.
+fn attention_mask(batch: &Batch, kind: Kind) -> Option<Tensor> {
+    let (rows, width) = (batch.rows.len(), batch.width());
+    if batch.rows.iter().all(|row| row.len() == width) {
+        return None;
+    }
+    let mut mask = vec![0f32; rows * width];
+    for (row, slots) in batch.rows.iter().zip(mask.chunks_mut(width)) {
+        slots[row.len()..].fill(f32::NEG_INFINITY);
+    }
+    let (rows, width) = (rows as i64, width as i64);
+    Some(Tensor::from_slice(&mask).view([rows, 1, 1, width]).to_kind(kind))
+}

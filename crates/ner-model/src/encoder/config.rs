@@ -1,0 +1,124 @@
+use super::activation::Activation;
+use super::family::ModelType;
+use crate::ModelError;
+use serde::Deserialize;
+use std::path::Path;
+
+/// What an encoder's `config.json` says of its shape, in Hugging Face's names.
+///
+/// Source: Devlin et al. (2019), BERT; transformers' `BertConfig` for names and defaults. What other kinds of encoders
+/// call these is in `family.rs`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct BertConfig {
+    /// The kind of encoder.
+    #[serde(default)]
+    pub model_type: ModelType,
+    /// Number of word pieces.
+    pub vocab_size: i64,
+    /// Width of the hidden states.
+    pub hidden_size: i64,
+    /// Width of the embeddings.
+    pub embedding_size: i64,
+    /// Number of layers.
+    pub num_hidden_layers: i64,
+    /// Attention heads of a layer; divides `hidden_size`.
+    pub num_attention_heads: i64,
+    /// Width of the feed-forward layer.
+    pub intermediate_size: i64,
+    /// Activation of the feed-forward layer.
+    #[serde(default)]
+    pub hidden_act: Activation,
+    /// Number of positions.
+    #[serde(default = "default_positions")]
+    pub max_position_embeddings: i64,
+    /// Number of segments; 0 where they are not told apart.
+    #[serde(default = "default_segments")]
+    pub type_vocab_size: i64,
+    /// Added to the variance in layer normalisation.
+    #[serde(default = "default_eps")]
+    pub layer_norm_eps: f64,
+    /// Piece that fills up short rows.
+    #[serde(default)]
+    pub pad_token_id: i64,
+    /// TrainingPass on hidden states while training.
+    #[serde(default = "default_dropout")]
+    pub hidden_dropout_prob: f64,
+    /// TrainingPass on attention weights while training.
+    #[serde(default = "default_dropout")]
+    pub attention_probs_dropout_prob: f64,
+}
+
+const fn default_positions() -> i64 {
+    512
+}
+
+const fn default_segments() -> i64 {
+    2
+}
+
+const fn default_eps() -> f64 {
+    1e-12
+}
+
+const fn default_dropout() -> f64 {
+    0.1
+}
+
+impl BertConfig {
+    /// Reads a configuration from the text of a `config.json` that came from `path`.
+    ///
+    /// # Errors
+    /// Where it is no JSON, lacks a size, or describes another kind of encoder or one with impossible sizes.
+    pub fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
+        let fault = |message: String| ModelError::Config { path: path.into(), message };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+        // Checkpoints of 2019 name no type; what else they say is checked below.
+        let model_type = value.get("model_type").and_then(|kind| kind.as_str()).unwrap_or("bert");
+        let Some(kind) = ModelType::named(model_type) else {
+            let supported = ModelType::names().join(", ");
+            return Err(fault(format!("model_type {model_type} is not supported; supported: {supported}")));
+        };
+        if let Some(kind) = value.get("position_embedding_type").and_then(|kind| kind.as_str())
+            && kind != "absolute"
+        {
+            return Err(fault(format!("position_embedding_type {kind} is not supported; supported: absolute")));
+        }
+        let config: Self =
+            serde_json::from_value(kind.family().config(value)).map_err(|error| fault(error.to_string()))?;
+        let sizes = [
+            ("vocab_size", config.vocab_size),
+            ("hidden_size", config.hidden_size),
+            ("num_hidden_layers", config.num_hidden_layers),
+            ("num_attention_heads", config.num_attention_heads),
+            ("intermediate_size", config.intermediate_size),
+            ("max_position_embeddings", config.max_position_embeddings),
+            ("type_vocab_size", if kind.family().has_segments { config.type_vocab_size } else { 1 }),
+            ("embedding_size", config.embedding_size),
+        ];
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size < 1) {
+            return Err(fault(format!("{name} is {size}; it must be at least 1")));
+        }
+        if config.hidden_size % config.num_attention_heads != 0 {
+            let (hidden, heads) = (config.hidden_size, config.num_attention_heads);
+            return Err(fault(format!("hidden_size {hidden} is not a multiple of num_attention_heads {heads}")));
+        }
+        if config.max_tokens() < 1 {
+            let (positions, first) = (config.max_position_embeddings, config.first_position());
+            return Err(fault(format!("max_position_embeddings is {positions}; its first {first} stand for no token")));
+        }
+        Ok(config)
+    }
+
+    /// Position of a row's first token: RoBERTa counts from behind that of padding, as fairseq did.
+    pub const fn first_position(&self) -> i64 {
+        match self.model_type {
+            ModelType::Roberta => self.pad_token_id + 1,
+            ModelType::Bert | ModelType::Electra | ModelType::Distilbert => 0,
+        }
+    }
+
+    /// Longest row in tokens, special tokens included.
+    pub const fn max_tokens(&self) -> i64 {
+        self.max_position_embeddings - self.first_position()
+    }
+}

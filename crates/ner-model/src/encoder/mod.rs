@@ -1,0 +1,22 @@
+//! BERT and its kin: the encoder, and what a training does to its states.
+
+mod activation;
+mod attend;
+pub mod attention;
+mod batch;
+mod bert;
+mod config;
+mod family;
+mod gradient_checkpointing;
+mod parameters;
+mod tape;
+mod training_pass;
+
+pub use activation::Activation;
+pub use batch::Batch;
+pub use bert::Bert;
+pub use config::BertConfig;
+pub use family::ModelType;
+pub(crate) use parameters::BIAS;
+pub use parameters::Parameters;
+pub use training_pass::TrainingPass;

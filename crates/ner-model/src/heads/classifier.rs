@@ -1,0 +1,233 @@
+//! The one place that knows which heads there are.
+
+use super::crf::CrfClassifier;
+use super::loss_options::LossOptions;
+use super::multilabel::{MultilabelClassifier, decisions};
+use super::partial_labels::{PartialLabels, hide_types, marginal_logits};
+use super::span::{SpanClassifier, found_spans, span_cross_entropy, span_divergence};
+use super::token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
+use super::words::RowWords;
+use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
+use ner_document::{
+    Alignment, LabelSet, Mention, Misfit, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,
+};
+use ner_text::ScoredEntity;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+/// The head that stands on the encoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// A label for each token ([`TokenClassifier`]).
+    #[default]
+    Token,
+    /// A score for each span of at most `longest` words ([`SpanClassifier`]).
+    Span {
+        /// Words of the longest span.
+        longest: usize,
+    },
+    /// The best sequence of labels of words ([`CrfClassifier`]).
+    Crf {
+        /// Scheme of the labels.
+        scheme: TagScheme,
+    },
+    /// Labels of words, for each type by itself ([`MultilabelClassifier`]).
+    Multilabel {
+        /// Scheme of the labels of each type.
+        scheme: TagScheme,
+    },
+}
+
+impl Head {
+    /// How many things it gives scores to: labels, labels but `O`, or types.
+    pub fn outputs(self, labels: &LabelSet) -> usize {
+        match self {
+            Self::Token | Self::Crf { .. } => labels.len(),
+            Self::Multilabel { .. } => labels.len() - 1,
+            Self::Span { .. } => labels.types.len(),
+        }
+    }
+
+    /// The mentions of a document as runs of its words, as far as this head can say them, and what it cannot say exactly.
+    pub fn align(self, words: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
+        match self {
+            Self::Token | Self::Crf { .. } => {
+                let Alignment { entities, misfits, .. } = align(words, mentions, labels);
+                (entities, misfits)
+            }
+            Self::Multilabel { .. } => align_by_type(words, mentions, labels),
+            Self::Span { longest } => align_spans(words, mentions, labels, longest),
+        }
+    }
+}
+
+/// An encoder with its head.
+#[derive(Debug)]
+pub enum Classifier {
+    /// One that labels tokens.
+    Token(TokenClassifier),
+    /// One that scores spans.
+    Span(SpanClassifier),
+    /// One that labels words along a chain.
+    Crf(CrfClassifier),
+    /// One that labels words for each type by itself.
+    Multilabel(MultilabelClassifier),
+}
+
+/// What a batch's rows should be taken for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// A label number for each token of each row, or [`IGNORE_INDEX`](crate::IGNORE_INDEX).
+    pub labels: Vec<Vec<i64>>,
+    /// The words of each row.
+    pub words: Vec<RowWords>,
+    /// The mentions of each row, by its words, as far as the head can say them ([`Head::align`]).
+    pub entities: Vec<Vec<TaggedEntity>>,
+    /// What the corpus of each row does not annotate; empty where there is one corpus.
+    pub unannotated: Vec<PartialLabels>,
+}
+
+/// What a classifier says of the rows of a batch.
+#[derive(Debug)]
+pub enum BatchOutput {
+    /// Probabilities of the labels, `[batch, tokens, labels] f32` on the CPU.
+    Labels(Tensor),
+    /// Of each row, the spans that are not out of the question, by its words.
+    Spans(Vec<Vec<ScoredEntity>>),
+    /// Of each row, the scores of its words, word by word.
+    Words(Vec<Vec<f32>>),
+}
+
+impl Classifier {
+    /// Names and shapes of all parameters of a head with so many outputs ([`Head::outputs`]).
+    pub fn shapes(config: &BertConfig, outputs: usize, head: Head) -> Vec<(String, Vec<i64>)> {
+        match head {
+            Head::Token => TokenClassifier::shapes(config, outputs),
+            Head::Span { longest } => SpanClassifier::shapes(config, outputs, longest),
+            Head::Crf { .. } => CrfClassifier::shapes(config, outputs),
+            Head::Multilabel { .. } => MultilabelClassifier::shapes(config, outputs),
+        }
+    }
+
+    /// A classifier over `parameters`, which it shares.
+    ///
+    /// # Errors
+    /// Where a parameter is missing.
+    pub fn new(config: &BertConfig, parameters: &Parameters, head: Head) -> Result<Self, ModelError> {
+        Ok(match head {
+            Head::Token => Self::Token(TokenClassifier::new(config, parameters)?),
+            Head::Span { .. } => Self::Span(SpanClassifier::new(config, parameters)?),
+            Head::Crf { scheme } => Self::Crf(CrfClassifier::new(config, parameters, scheme)?),
+            Head::Multilabel { scheme } => Self::Multilabel(MultilabelClassifier::new(config, parameters, scheme)?),
+        })
+    }
+
+    /// The loss of a batch, a scalar.
+    pub fn loss(
+        &self,
+        batch: &Batch,
+        targets: &Targets,
+        kind: Kind,
+        dropout: &mut TrainingPass,
+        options: &LossOptions,
+    ) -> Tensor {
+        let Targets { labels, words, entities, unannotated } = targets;
+        let (loss, apart) = match self {
+            Self::Token(model) => {
+                let logits = marginal_logits(&model.forward(batch, kind, Some(dropout)), unannotated);
+                // Labels of a type: `class_weights` has a value for each type and one more.
+                let types = options.class_weights.len().saturating_sub(1).max(1);
+                let positions = (logits.size()[2] as usize - 1).div_ceil(types).max(1);
+                let weight_of = |_, label: i64| options.weight_of((label as usize).div_ceil(positions));
+                let loss = cross_entropy(&logits, labels, options, weight_of);
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, labels)))
+            }
+            Self::Span(model) => {
+                let scores = hide_types(&model.forward(batch, words, kind, Some(dropout)), unannotated);
+                let loss = span_cross_entropy(&scores, words, entities, options);
+                (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
+            }
+            Self::Crf(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let loss = model.crf().negative_log_likelihood(&scores, words, entities);
+                (loss, (options.r_drop > 0.0).then(|| model.crf().divergence(&scores, words)))
+            }
+            Self::Multilabel(model) => {
+                let scores = model.forward(batch, words, kind, Some(dropout));
+                let (logits, labels) = decisions(&scores, words, entities, model.scheme());
+                // The mean over words of the sum over types.
+                let types = scores.size()[2] as usize / model.scheme().width();
+                let weight_of = |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
+                let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
+            }
+        };
+        match apart {
+            Some(apart) => loss + options.r_drop * apart,
+            None => loss,
+        }
+    }
+
+    /// Over how many things the loss of a batch is a mean: its labelled tokens, or its words.
+    pub fn weight(&self, targets: &Targets) -> usize {
+        match self {
+            Self::Token(_) => targets.labels.iter().flatten().filter(|&&label| label != IGNORE_INDEX).count(),
+            Self::Span(_) | Self::Crf(_) | Self::Multilabel(_) => targets.words.iter().map(Vec::len).sum(),
+        }
+    }
+
+    /// What it says of a batch, whose rows have these words. With `dropout` it is one of many answers (Gal and
+    /// Ghahramani 2016, "TrainingPass as a Bayesian approximation").
+    pub fn output(
+        &self,
+        batch: &Batch,
+        words: &[RowWords],
+        kind: Kind,
+        dropout: Option<&mut TrainingPass>,
+    ) -> BatchOutput {
+        tch::no_grad(|| match self {
+            Self::Token(model) => {
+                let logits = model.forward(batch, kind, dropout);
+                BatchOutput::Labels(logits.softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous())
+            }
+            Self::Span(model) => BatchOutput::Spans(found_spans(&model.forward(batch, words, kind, dropout), words)),
+            Self::Crf(model) => BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words)),
+            Self::Multilabel(model) => {
+                BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words))
+            }
+        })
+    }
+
+    /// Hidden states of the encoder's last layer, `[batch, tokens, hidden] f32` on the CPU.
+    pub fn hidden_states(&self, batch: &Batch, kind: Kind) -> Tensor {
+        let states = || self.encoder().forward(batch, kind, None).to_kind(Kind::Float);
+        tch::no_grad(|| states().to_device(Device::Cpu).contiguous())
+    }
+
+    /// Gradients of a loss by each of `leaves`; `dropout` is what the loss was computed under.
+    pub fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut TrainingPass) -> Vec<Tensor> {
+        match dropout.tape.take() {
+            Some(tape) => self.encoder().gradients_by_tape(loss, leaves, tape, dropout),
+            None => Tensor::run_backward(&[loss], leaves, false, false),
+        }
+    }
+
+    const fn encoder(&self) -> &Bert {
+        match self {
+            Self::Token(model) => model.encoder(),
+            Self::Span(model) => model.encoder(),
+            Self::Crf(model) => model.encoder(),
+            Self::Multilabel(model) => model.encoder(),
+        }
+    }
+}
+
+/// Of each row the scores of its words, from `[batch, words, outputs]`.
+fn word_scores(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<f32>> {
+    let (_, width, outputs) = scores.size3().expect("three dimensions");
+    let flat = scores.to_device(Device::Cpu).contiguous().view(-1);
+    let flat = Vec::<f32>::try_from(flat).expect("a flat tensor of fp32");
+    let rows = flat.chunks_exact((width * outputs) as usize).zip(words);
+    rows.map(|(row, words)| row[..words.len() * outputs as usize].to_vec()).collect()
+}

@@ -1,0 +1,20 @@
+//! What stands on the encoder: heads, their losses, and what they say of a batch.
+
+mod classifier;
+mod crf;
+mod loss_options;
+mod multilabel;
+mod partial_labels;
+mod span;
+mod token;
+mod words;
+
+pub use classifier::{BatchOutput, Classifier, Head, Targets};
+pub use crf::{Crf, CrfClassifier};
+pub use loss_options::LossOptions;
+pub use multilabel::{MultilabelClassifier, decisions};
+pub use partial_labels::{PartialLabels, hide_types, marginal_logits};
+pub(crate) use span::PRIOR;
+pub use span::{SpanClassifier, found_spans, span_cross_entropy, span_divergence};
+pub use token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
+pub use words::RowWords;

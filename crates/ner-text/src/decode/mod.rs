@@ -1,0 +1,290 @@
+//! From what a head computes to mentions.
+
+mod chain;
+mod ensemble;
+mod tokens;
+
+pub use chain::Transitions;
+pub use ensemble::{ElectedMention, mean_output, vote};
+pub use tokens::{Aggregation, mentions_from_probabilities};
+
+use crate::Word;
+use ner_document::{Confidence, LabelSet, Mention, Span, Tag};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a model says of a document before anything is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelOutput {
+    /// Of a head that labels tokens: probabilities, `[tokens, labels]`, row by row.
+    Labels(Vec<f32>),
+    /// Of a head that scores spans: those that are not out of the question.
+    Spans(Vec<ScoredEntity>),
+    /// Of a head that scores the labels of words along a chain.
+    Chains(WordScores),
+    /// Of a head that decides for each type by itself: log-odds of its positions against being outside of it, `[words,
+    /// labels less one]`, row by row.
+    Types(Vec<f32>),
+}
+
+/// Scores of words and of what may stand beside each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WordScores {
+    /// `[words, labels]` in log space, row by row.
+    pub scores: Vec<f32>,
+    /// The words with which a chain begins (as rows did in training), ascending; the first is 0 where there is one.
+    pub starts: Vec<usize>,
+    /// Those of the model.
+    pub transitions: Arc<Transitions>,
+}
+
+/// A run of words that may be a mention, and how probable that is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredEntity {
+    /// Its words.
+    pub words: Range<usize>,
+    /// Number of its type in the label set.
+    pub entity_type: usize,
+    /// Of a head that scores spans, the probability that it is a mention of this type; of a chain, the share of all
+    /// sequences, each weighted by its probability, that hold it.
+    pub probability: f32,
+}
+
+/// What mentions may be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Whether none goes on behind a line break.
+    pub line_boundaries: bool,
+    /// Whether they may share words. (A head that scores spans finds such, and one that decides for each type by itself.)
+    pub overlaps: bool,
+    /// Which pieces of a word decide what it is, where tokens are labelled.
+    pub aggregation: Aggregation,
+}
+
+/// Decides which mentions a document has, once `offsets`, one for each type, are added to the scores of its labels or
+/// the log-odds of its spans: spans that are more probable than not, the likeliest label of each word, or the best
+/// sequence of labels that the scheme allows.
+///
+/// Where mentions may not overlap, the more probable span wins, and of two as probable the one that stands first. The
+/// confidence of a span is its probability, the offset included: in a chain that of all sequences that hold it.
+pub fn decode_mentions(
+    words: &[Word],
+    output: &ModelOutput,
+    labels: &LabelSet,
+    offsets: &[f32],
+    options: DecodeOptions,
+) -> Vec<Mention> {
+    match output {
+        ModelOutput::Labels(rows) if offsets.iter().all(|&offset| offset == 0.0) => {
+            mentions_from_probabilities(words, rows, labels, options.aggregation, options.line_boundaries)
+        }
+        ModelOutput::Labels(rows) => {
+            let factor = |label: usize| match labels.tag(label) {
+                Tag::Outside => 1.0,
+                Tag::Entity(_, entity_type) => offsets[entity_type].exp(),
+            };
+            let factors: Vec<f32> = (0..labels.len()).map(factor).collect();
+            let shifted = |row: &[f32]| -> Vec<f32> {
+                let row: Vec<f32> =
+                    row.iter().zip(&factors).map(|(probability, factor)| probability * factor).collect();
+                let sum: f32 = row.iter().sum();
+                row.into_iter().map(|probability| probability / sum).collect()
+            };
+            let rows: Vec<f32> = rows.chunks_exact(labels.len()).flat_map(shifted).collect();
+            mentions_from_probabilities(words, &rows, labels, options.aggregation, options.line_boundaries)
+        }
+        ModelOutput::Spans(found) => mentions_from_spans(words, found, labels, offsets, options),
+        ModelOutput::Chains(found) => mentions_from_chains(words, found, labels, offsets, options),
+        ModelOutput::Types(scores) => mentions_by_type(words, scores, labels, offsets, options),
+    }
+}
+
+fn mentions_from_chains(
+    words: &[Word],
+    found: &WordScores,
+    labels: &LabelSet,
+    offsets: &[f32],
+    options: DecodeOptions,
+) -> Vec<Mention> {
+    let WordScores { scores, starts, transitions } = found;
+    let width = transitions.labels();
+    let offset = |label: usize| match labels.tag(label) {
+        Tag::Outside => 0.0,
+        Tag::Entity(_, entity_type) => offsets[entity_type],
+    };
+    let of_labels: Vec<f32> = (0..width).map(offset).collect();
+    let mut mentions = Vec::new();
+    for (at, &start) in starts.iter().enumerate() {
+        let end = starts.get(at + 1).copied().unwrap_or(words.len());
+        let scores = &scores[start * width..end * width];
+        let scores: Vec<f32> =
+            scores.iter().zip(of_labels.iter().cycle()).map(|(score, offset)| score + offset).collect();
+        let words = &words[start..end];
+        let found = transitions.entities(&scores, &line_breaks(words, options.line_boundaries));
+        mentions.extend(found.into_iter().map(|found| mention_of(words, &found, labels)));
+    }
+    mentions
+}
+
+fn mentions_by_type(
+    words: &[Word],
+    scores: &[f32],
+    labels: &LabelSet,
+    offsets: &[f32],
+    options: DecodeOptions,
+) -> Vec<Mention> {
+    let width = labels.scheme.width();
+    let transitions = Transitions::constraints(labels.scheme, 1);
+    let breaks = line_breaks(words, options.line_boundaries);
+    let mut found = Vec::new();
+    for (entity_type, offset) in offsets.iter().enumerate() {
+        let of_type = |row: &[f32]| -> Vec<f32> {
+            let positions = row[entity_type * width..(entity_type + 1) * width].iter().map(|score| score + offset);
+            // What is outside is what the log-odds are against.
+            [0.0].into_iter().chain(positions).collect()
+        };
+        let scores: Vec<f32> = scores.chunks_exact(labels.types.len() * width).flat_map(of_type).collect();
+        let entities = transitions.entities(&scores, &breaks).into_iter();
+        found.extend(entities.map(|entity| ScoredEntity { entity_type, ..entity }));
+    }
+    surest(words, found.iter().map(|span| (log_odds(span), span)).collect(), labels, options)
+}
+
+fn log_odds(span: &ScoredEntity) -> f32 {
+    (span.probability / (1.0 - span.probability)).ln()
+}
+
+fn mentions_from_spans(
+    words: &[Word],
+    found: &[ScoredEntity],
+    labels: &LabelSet,
+    offsets: &[f32],
+    options: DecodeOptions,
+) -> Vec<Mention> {
+    let crosses_line =
+        |span: &ScoredEntity| words[span.words.start + 1..span.words.end].iter().any(|word| word.starts_line);
+    let surer = |span: &ScoredEntity| log_odds(span) + offsets[span.entity_type];
+    let mut likely: Vec<(f32, &ScoredEntity)> = found.iter().map(|span| (surer(span), span)).collect();
+    likely.retain(|(odds, span)| *odds > 0.0 && !(options.line_boundaries && crosses_line(span)));
+    surest(words, likely, labels, options)
+}
+
+/// Mentions of the spans, each with its log-odds; where they may not overlap, of those that are surer than what they
+/// overlap.
+fn surest(
+    words: &[Word],
+    mut likely: Vec<(f32, &ScoredEntity)>,
+    labels: &LabelSet,
+    options: DecodeOptions,
+) -> Vec<Mention> {
+    likely.sort_by(|(a, left), (b, right)| {
+        let place = |span: &ScoredEntity| (span.words.start, span.words.end, span.entity_type);
+        b.total_cmp(a).then(place(left).cmp(&place(right)))
+    });
+    let mut taken = vec![false; words.len()];
+    let mut mentions: Vec<Mention> = Vec::new();
+    for (odds, span) in likely {
+        let range = span.words.clone();
+        if !options.overlaps && taken[range.clone()].iter().any(|&taken| taken) {
+            continue;
+        }
+        taken[range.clone()].fill(true);
+        let place = Span::new(words[range.start].span.start, words[range.end - 1].span.end);
+        let mention = Mention::new(place, labels.types[span.entity_type].as_str());
+        mentions.push(Mention { confidence: Confidence::new(1.0 / (1.0 + (-odds).exp())), ..mention });
+    }
+    mentions.sort_by_key(|mention| (mention.span().start, mention.span().end));
+    mentions
+}
+
+/// Where nothing goes on: words that begin a line, where that ends mentions.
+fn line_breaks(words: &[Word], line_boundaries: bool) -> Vec<bool> {
+    words.iter().map(|word| line_boundaries && word.starts_line).collect()
+}
+
+/// An entity of words as a mention, whose confidence is its probability.
+fn mention_of(words: &[Word], found: &ScoredEntity, labels: &LabelSet) -> Mention {
+    let ScoredEntity { words: range, entity_type, probability } = found;
+    let span = Span::new(words[range.start].span.start, words[range.end - 1].span.end);
+    let mention = Mention::new(span, labels.types[*entity_type].as_str());
+    Mention { confidence: Confidence::new(*probability), ..mention }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ner_document::TagScheme;
+
+    fn check(overlaps: bool, line_boundaries: bool, offset: f32, expected: &[(usize, usize)]) {
+        // Words of one character, the fourth of which begins a line.
+        let words: Vec<Word> =
+            (0..5).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 3 }).collect();
+        let span = |start, end, probability| ScoredEntity { words: start..end, entity_type: 0, probability };
+        let output = ModelOutput::Spans(vec![
+            span(0, 3, 0.7),
+            span(1, 2, 0.9),
+            span(2, 4, 0.6),
+            span(4, 5, 0.4),
+            span(3, 4, 0.1),
+        ]);
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        let options = DecodeOptions { line_boundaries, overlaps, ..DecodeOptions::default() };
+        let mentions = decode_mentions(&words, &output, &labels, &[offset], options);
+        let found: Vec<(usize, usize)> = mentions.iter().map(|m| (m.span().start, m.span().end)).collect();
+        assert_eq!(found, expected);
+    }
+
+    /// Words of one character and one piece, without lines.
+    fn words(count: usize) -> Vec<Word> {
+        (0..count).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: false }).collect()
+    }
+
+    fn places(mentions: &[Mention]) -> Vec<(usize, usize, &str)> {
+        mentions.iter().map(|m| (m.span().start, m.span().end, m.entity_type.as_str())).collect()
+    }
+
+    #[test]
+    fn types_by_themselves_may_overlap() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X", "Y"]);
+        // Log-odds of B-X, I-X, B-Y, I-Y: X on the first three words, Y on the second.
+        let rows = [[8.0, -8.0, -4.0, -4.0], [-8.0, 8.0, 4.0, -4.0], [-8.0, 8.0, -4.0, -4.0], [-8.0, -8.0, -4.0, -1.0]];
+        let output = ModelOutput::Types(rows.as_flattened().to_vec());
+        let check = |overlaps: bool, offsets: [f32; 2], expected: &[(usize, usize, &str)]| {
+            let options = DecodeOptions { overlaps, ..DecodeOptions::default() };
+            let found = decode_mentions(&words(4), &output, &labels, &offsets, options);
+            assert_eq!(places(&found), expected);
+            assert!(found.iter().all(|mention| mention.confidence.is_some_and(|sure| sure.value() > 0.5)));
+        };
+        check(true, [0.0, 0.0], &[(0, 3, "X"), (1, 2, "Y")]);
+        check(false, [0.0, 0.0], &[(0, 3, "X")]);
+        check(true, [0.0, -5.0], &[(0, 3, "X")]);
+        check(false, [-9.0, 0.0], &[(1, 2, "Y")]);
+    }
+
+    #[test]
+    fn a_chain_ends_where_the_next_begins() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        // O, B, I: a mention of the second and the third word.
+        let rows = [[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.5, 3.0], [3.0, 0.0, 0.0]];
+        let transitions = Arc::new(Transitions::constraints(TagScheme::Bio, 1));
+        let check = |starts: &[usize], offset: f32, expected: &[(usize, usize, &str)]| {
+            let scores = rows.as_flattened().to_vec();
+            let scores = WordScores { scores, starts: starts.to_vec(), transitions: Arc::clone(&transitions) };
+            let found = ModelOutput::Chains(scores);
+            let found = decode_mentions(&words(4), &found, &labels, &[offset], DecodeOptions::default());
+            assert_eq!(places(&found), expected);
+        };
+        check(&[0], 0.0, &[(1, 3, "X")]);
+        check(&[0, 2], 0.0, &[(1, 2, "X"), (2, 3, "X")]);
+        check(&[0], -4.0, &[]);
+    }
+
+    #[test]
+    fn spans_are_mentions_where_they_are_more_probable_than_not_and_than_what_they_overlap() {
+        check(true, false, 0.0, &[(0, 3), (1, 2), (2, 4)]);
+        check(false, false, 0.0, &[(1, 2), (2, 4)]);
+        check(true, true, 0.0, &[(0, 3), (1, 2)]);
+        check(false, false, 1.0, &[(1, 2), (2, 4), (4, 5)]);
+        check(false, false, -1.0, &[(1, 2)]);
+    }
+}

@@ -1,0 +1,347 @@
+//! Mentions of a head that labels tokens: the pieces of a word decide together, or the first alone.
+
+use super::chain::Transitions;
+use super::{line_breaks, mention_of};
+use crate::Word;
+use ner_document::{Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity};
+use serde::{Deserialize, Serialize};
+
+/// Which pieces of a word decide what it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aggregation {
+    /// All together: each adds its probability of lying outside and inside each type, and the largest sum wins.
+    /// Whether the word begins a mention is for its first piece to say.
+    #[default]
+    Together,
+    /// The first alone, by its likeliest label: transformers' aggregation strategy `first`. For models that were
+    /// trained on the labels of first pieces, whose other pieces mean nothing.
+    FirstPiece,
+    /// All together, and of all sequences that the scheme allows the likeliest is taken (Viterbi), so that none goes on
+    /// with what never began. What is between the positions of a type is for the first piece to say where a mention
+    /// begins, and for the last where it ends.
+    Constrained,
+}
+
+/// The mentions that a tagger's probabilities say: `probabilities` is `[pieces, labels]`, row by row.
+///
+/// Words are tagged, as `aggregation` says, so that a mention begins and ends with a word; with `line_boundaries` none goes
+/// on behind a line break.
+///
+/// The confidence of a mention is that of the least certain of the decisions that made it: for each of its words, the
+/// probability of its type (the mean over the pieces that decide); for each pair of its words, that the second goes on
+/// and does not begin another; for each end, that the word beside it is not of the type, or else begins another. It is
+/// a figure for the span as a whole, and falls where one of its borders is in doubt. It is no calibrated probability:
+/// nothing has been fitted to make 0.8 mean that 8 of 10 are right.
+pub fn mentions_from_probabilities(
+    words: &[Word],
+    probabilities: &[f32],
+    labels: &LabelSet,
+    aggregation: Aggregation,
+    line_boundaries: bool,
+) -> Vec<Mention> {
+    let tagger = Probabilities {
+        tags: (0..labels.len()).map(|id| labels.tag(id)).collect(),
+        types: labels.types.len(),
+        rows: probabilities,
+        aggregation,
+    };
+    if aggregation == Aggregation::Constrained {
+        let scores: Vec<f32> = words.iter().flat_map(|word| tagger.word_scores(word)).collect();
+        let transitions = Transitions::constraints(labels.scheme, labels.types.len());
+        let found = transitions.entities(&scores, &line_breaks(words, line_boundaries));
+        return found.into_iter().map(|found| mention_of(words, &found, labels)).collect();
+    }
+    let decided: Vec<Option<Decided>> = words.iter().map(|word| tagger.decide(word)).collect();
+    let mut entities: Vec<TaggedEntity> = Vec::new();
+    let mut open = None;
+    for (at, (word, decided)) in words.iter().zip(&decided).enumerate() {
+        if line_boundaries && word.starts_line {
+            open = None;
+        }
+        let Some(Decided { entity_type, begins, closes }) = *decided else {
+            open = None;
+            continue;
+        };
+        match entities.last_mut() {
+            Some(last) if open == Some(entity_type) && !begins => last.units.end = at + 1,
+            _ => entities.push(TaggedEntity { units: at..at + 1, entity_type }),
+        }
+        open = (!closes).then_some(entity_type);
+    }
+    let to_mention = |entity: TaggedEntity| {
+        let TaggedEntity { units, entity_type } = &entity;
+        let span = Span::new(words[units.start].span.start, words[units.end - 1].span.end);
+        let mention = Mention::new(span, labels.types[*entity_type].as_str());
+        Mention { confidence: tagger.confidence(words, &decided, &entity, line_boundaries), ..mention }
+    };
+    entities.into_iter().map(to_mention).collect()
+}
+
+/// A probability below this counts as this: nothing is impossible but what the scheme forbids.
+const LEAST: f32 = 1e-30;
+
+/// Probabilities of the tags, and who decides by them.
+struct Probabilities<'p> {
+    tags: Vec<Tag>,
+    types: usize,
+    rows: &'p [f32],
+    aggregation: Aggregation,
+}
+
+/// What a word is, where it is not outside.
+#[derive(Clone, Copy)]
+struct Decided {
+    entity_type: usize,
+    /// Whether it begins a mention, even right after another of its type.
+    begins: bool,
+    /// Whether none goes on behind it.
+    closes: bool,
+}
+
+impl Probabilities<'_> {
+    /// Rows of the pieces that decide what a word is.
+    fn rows_of(&self, word: &Word) -> &[f32] {
+        let end = match self.aggregation {
+            Aggregation::Together | Aggregation::Constrained => word.tokens.end,
+            Aggregation::FirstPiece => word.tokens.start + 1,
+        };
+        &self.rows[word.tokens.start * self.tags.len()..end * self.tags.len()]
+    }
+
+    fn decide(&self, word: &Word) -> Option<Decided> {
+        let rows = self.rows_of(word);
+        if self.aggregation == Aggregation::FirstPiece {
+            // Of two as likely, the first.
+            let likelier = |best: usize, at: usize| if rows[at] > rows[best] { at } else { best };
+            let Tag::Entity(position, entity_type) = self.tags[(1..rows.len()).fold(0, likelier)] else { return None };
+            let begins = matches!(position, Position::Begin | Position::Single);
+            return Some(Decided { entity_type, begins, closes: matches!(position, Position::End | Position::Single) });
+        }
+        let mut outside = 0.0;
+        let mut mass = vec![0f32; self.types];
+        for (tag, probability) in self.tags.iter().cycle().zip(rows) {
+            match tag {
+                Tag::Outside => outside += probability,
+                Tag::Entity(_, entity_type) => mass[*entity_type] += probability,
+            }
+        }
+        let best = (0..mass.len()).max_by(|&a, &b| mass[a].total_cmp(&mass[b])).filter(|&best| mass[best] > outside)?;
+        let (begins, goes_on) = self.begins_and_goes_on(word, best);
+        Some(Decided { entity_type: best, begins: begins > goes_on, closes: false })
+    }
+
+    /// What the first piece of a word thinks of beginning a mention of this type, and of going on with one.
+    fn begins_and_goes_on(&self, word: &Word, of_type: usize) -> (f32, f32) {
+        let (mut begins, mut goes_on) = (0.0, 0.0);
+        for (tag, probability) in self.tags.iter().zip(self.rows_of(word)) {
+            match tag {
+                Tag::Entity(Position::Begin | Position::Single, found) if *found == of_type => begins += probability,
+                Tag::Entity(_, found) if *found == of_type => goes_on += probability,
+                _ => {}
+            }
+        }
+        (begins, goes_on)
+    }
+
+    /// Logarithm of the probability of each tag of a word: the mean of its pieces says whether it is outside or of which
+    /// type, the first piece whether a mention begins with it, and the last whether one ends.
+    fn word_scores(&self, word: &Word) -> Vec<f32> {
+        let rows = self.rows_of(word);
+        let width = self.tags.len();
+        let pieces = (rows.len() / width) as f32;
+        let (first, last) = (&rows[..width], &rows[rows.len() - width..]);
+        let share = |row: &[f32], of_type: usize, counts: fn(Position) -> bool| -> f32 {
+            let (mut sum, mut all) = (0.0, 0.0);
+            for (tag, probability) in self.tags.iter().zip(row) {
+                if let Tag::Entity(position, found) = tag
+                    && *found == of_type
+                {
+                    all += probability;
+                    sum += if counts(*position) { *probability } else { 0.0 };
+                }
+            }
+            if all > 0.0 { sum / all } else { 0.0 }
+        };
+        let begins = |of_type| share(first, of_type, |position| matches!(position, Position::Begin | Position::Single));
+        let ends = |of_type| share(last, of_type, |position| matches!(position, Position::End | Position::Single));
+        let has =
+            |position: Position| self.tags.iter().any(|tag| matches!(tag, Tag::Entity(found, _) if *found == position));
+        let (marks_begin, marks_end) = (has(Position::Begin), has(Position::End));
+        let probability = |tag: &Tag| match *tag {
+            Tag::Outside => rows.iter().step_by(width).sum::<f32>() / pieces,
+            Tag::Entity(position, of_type) => {
+                let (begins, ends) = (begins(of_type), ends(of_type));
+                let begin = match position {
+                    Position::Begin | Position::Single => begins,
+                    Position::Inside | Position::End if marks_begin => 1.0 - begins,
+                    Position::Inside | Position::End => 1.0,
+                };
+                let end = match position {
+                    Position::End | Position::Single => ends,
+                    Position::Begin | Position::Inside if marks_end => 1.0 - ends,
+                    Position::Begin | Position::Inside => 1.0,
+                };
+                self.inside(word, of_type) * begin * end
+            }
+        };
+        self.tags.iter().map(|tag| probability(tag).max(LEAST).ln()).collect()
+    }
+
+    /// Probability that a word is of this type: the mean over the pieces that decide.
+    fn inside(&self, word: &Word, of_type: usize) -> f32 {
+        let rows = self.rows_of(word);
+        let is_of_type = |tag: &Tag| matches!(tag, Tag::Entity(_, found) if *found == of_type);
+        let sum: f32 = self
+            .tags
+            .iter()
+            .cycle()
+            .zip(rows)
+            .filter(|(tag, _)| is_of_type(tag))
+            .map(|(_, probability)| probability)
+            .sum();
+        sum / (rows.len() / self.tags.len()) as f32
+    }
+
+    /// Share of beginning in what the first piece of a word thinks of this type.
+    fn begins(&self, word: &Word, of_type: usize) -> f32 {
+        let (begins, goes_on) = self.begins_and_goes_on(word, of_type);
+        if begins + goes_on > 0.0 { begins / (begins + goes_on) } else { 0.0 }
+    }
+
+    fn confidence(
+        &self,
+        words: &[Word],
+        decided: &[Option<Decided>],
+        entity: &TaggedEntity,
+        line_boundaries: bool,
+    ) -> Option<Confidence> {
+        let TaggedEntity { units, entity_type } = entity;
+        let is_of_type = |at: usize| decided[at].is_some_and(|decided| decided.entity_type == *entity_type);
+        // That no mention goes over from the word before `at` to the one there; `beside` is the one that is not in this.
+        let parts = |at: usize, beside: usize| match is_of_type(beside) {
+            true => self.begins(&words[at], *entity_type),
+            false => 1.0 - self.inside(&words[beside], *entity_type),
+        };
+        let is_open = |at: usize| !(line_boundaries && words[at].starts_line);
+        let before = (units.start > 0 && is_open(units.start)).then(|| parts(units.start, units.start - 1));
+        let behind = (units.end < words.len() && is_open(units.end)).then(|| parts(units.end, units.end));
+        let inside = units.clone().map(|at| self.inside(&words[at], *entity_type));
+        let joints = (units.start + 1..units.end).map(|at| 1.0 - self.begins(&words[at], *entity_type));
+        let least = inside.chain(joints).chain(before).chain(behind).fold(1.0, f32::min);
+        // A sum of probabilities may be rounded to a little more than 1.
+        Confidence::new(least.max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ner_document::TagScheme;
+
+    /// Two words of two pieces each; one row of probabilities (O, B, I) for each piece.
+    fn decided(rows: [[f32; 3]; 4]) -> Vec<Span> {
+        let word =
+            |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2, starts_line: at == 1 };
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        let mentions = |lines| {
+            mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, Aggregation::Together, lines)
+        };
+        // Behind a line break a mention ends where that is asked for, and nothing else changes.
+        let at_lines: Vec<Span> = mentions(true).iter().map(Mention::span).collect();
+        let spans: Vec<Span> = mentions(false).iter().map(Mention::span).collect();
+        let cut = |&span: &Span| if span == Span::new(0, 9) { vec![word(0).span, word(1).span] } else { vec![span] };
+        assert_eq!(at_lines, spans.iter().flat_map(cut).collect::<Vec<_>>());
+        spans
+    }
+
+    #[test]
+    fn the_pieces_of_a_word_decide_together() {
+        let (o, b, i) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
+        assert_eq!(decided([b, i, i, i]), [Span::new(0, 9)]);
+        assert_eq!(decided([b, i, b, i]), [Span::new(0, 4), Span::new(5, 9)]);
+        assert_eq!(decided([o, [0.6, 0.4, 0.0], i, i]), [Span::new(5, 9)]);
+        assert_eq!(decided([[0.6, 0.4, 0.0], i, o, o]), [Span::new(0, 4)]);
+        // What the later pieces of a word say of its beginning does not count.
+        assert_eq!(decided([b, b, i, b]), [Span::new(0, 9)]);
+    }
+
+    #[test]
+    fn first_pieces_decide_alone_and_sequences_are_read_as_transformers_does() {
+        let check = |names: [&str; 4], expected: &[(usize, usize)]| {
+            let labels = LabelSet::new(TagScheme::Bioes, ["X", "Y"]);
+            let all = labels.names();
+            let id = |name: &str| all.iter().position(|known| known == name).expect("a label");
+            // Each word has a second piece, which would decide otherwise.
+            let words: Vec<Word> = (0..4)
+                .map(|at| Word { span: Span::new(at, at + 1), tokens: at * 2..at * 2 + 2, starts_line: false })
+                .collect();
+            let row = |name: &str| (0..all.len()).map(|at| f32::from(u8::from(at == id(name)))).collect::<Vec<_>>();
+            let rows: Vec<f32> = names.iter().flat_map(|name| [row(name), row("B-Y")]).flatten().collect();
+            let found = mentions_from_probabilities(&words, &rows, &labels, Aggregation::FirstPiece, false);
+            let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
+            assert_eq!(spans, expected, "{names:?}");
+        };
+        check(["B-X", "I-X", "B-X", "O"], &[(0, 2), (2, 3)]);
+        check(["I-X", "I-X", "O", "I-X"], &[(0, 2), (3, 4)]);
+        check(["I-X", "I-Y", "B-X", "I-X"], &[(0, 1), (1, 2), (2, 4)]);
+        check(["B-X", "E-X", "I-X", "S-X"], &[(0, 2), (2, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn constrained_sequences_begin_what_they_go_on_with() {
+        let check = |scheme: TagScheme,
+                     rows: &[&[f32]],
+                     pieces: usize,
+                     aggregation: Aggregation,
+                     expected: &[(usize, usize)]| {
+            let labels = LabelSet::new(scheme, ["X"]);
+            let word = |at: usize| Word {
+                span: Span::new(at, at + 1),
+                tokens: at * pieces..(at + 1) * pieces,
+                starts_line: false,
+            };
+            let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
+            let found = mentions_from_probabilities(&words, &rows.concat(), &labels, aggregation, false);
+            let spans: Vec<(usize, usize)> = found.iter().map(|m| (m.span().start, m.span().end)).collect();
+            assert_eq!(spans, expected, "{rows:?}, {aggregation:?}");
+            assert!(found.iter().all(|mention| mention.confidence.is_some()));
+        };
+        // O, B, I. What goes on with nothing is a mention to the one, and not to the other.
+        let unsure: &[&[f32]] = &[&[0.9, 0.05, 0.05], &[0.1, 0.0, 0.9]];
+        check(TagScheme::Bio, unsure, 1, Aggregation::Together, &[(1, 2)]);
+        check(TagScheme::Bio, unsure, 1, Aggregation::Constrained, &[]);
+        check(TagScheme::Bio, &[&[0.6, 0.4, 0.0], &[0.1, 0.0, 0.9]], 1, Aggregation::Constrained, &[(0, 2)]);
+        // O, B, I, E, S, two pieces a word: the first piece says that a mention begins, the last that it ends.
+        let (b, i, e): (&[f32], &[f32], &[f32]) =
+            (&[0.0, 1.0, 0.0, 0.0, 0.0], &[0.0, 0.0, 1.0, 0.0, 0.0], &[0.0, 0.0, 0.0, 1.0, 0.0]);
+        check(TagScheme::Bioes, &[b, e, b, e], 2, Aggregation::Constrained, &[(0, 1), (1, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, e], 2, Aggregation::Constrained, &[(0, 2)]);
+        check(TagScheme::Bioes, &[b, i, i, i], 2, Aggregation::Constrained, &[(0, 2)]);
+        check(TagScheme::Io, &[&[0.2, 0.8], &[0.1, 0.9], &[0.9, 0.1]], 1, Aggregation::Constrained, &[(0, 2)]);
+    }
+
+    #[test]
+    fn the_confidence_is_that_of_the_least_certain_decision() {
+        let labels = LabelSet::new(TagScheme::Bio, ["X"]);
+        let words: Vec<Word> =
+            (0..3).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 2 }).collect();
+        let check = |rows: [[f32; 3]; 3], lines: bool, expected: &[f32]| {
+            let found = mentions_from_probabilities(&words, rows.as_flattened(), &labels, Aggregation::Together, lines);
+            let found: Vec<f32> = found.iter().filter_map(|mention| Some(mention.confidence?.value())).collect();
+            assert!(found.len() == expected.len(), "{found:?}");
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?} and not {expected:?}");
+        };
+        let (o, b, i) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
+        check([o, b, o], false, &[1.0]);
+        // The type of a word, the word before, the word behind, the joint, and two that touch.
+        check([o, [0.25, 0.75, 0.0], o], false, &[0.75]);
+        check([[0.6, 0.4, 0.0], b, o], false, &[0.6]);
+        check([o, b, [0.7, 0.0, 0.3]], false, &[0.7]);
+        check([b, [0.0, 0.2, 0.8], o], false, &[0.8]);
+        check([b, [0.0, 0.9, 0.1], o], false, &[0.9, 0.9]);
+        // What stands behind a line break that ends mentions has no say.
+        check([o, b, [0.7, 0.0, 0.3]], true, &[1.0]);
+        check([o, b, i], true, &[1.0, 1.0]);
+    }
+}
