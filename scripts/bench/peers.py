@@ -2,14 +2,14 @@
 """medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
 
     python peers.py --medner PROGRAM [--encoder FOLDER] --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
-                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json] [--readme README.md]
+                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json] [--readme PAGE.md]
 
 Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
 the corpus, train.tsv and test.tsv, which are nearly the same) and annotates the 500 test abstracts.
 Every round runs each side once, in a process of its own; a ratio is of two runs of one round, and what is printed is the
 median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
-its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone. The table
-goes into the README where all was measured, between the lines of its markers.
+its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone. The page
+that --readme names (docs/results.md) gets the table, between the lines of its markers, if all of it was measured.
 """
 
 import argparse
@@ -158,7 +158,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--readme", type=Path)
+    parser.add_argument("--readme", type=Path, help="the page whose markers hold the table: docs/results.md")
     parser.add_argument("--only", choices=["train", "annotate"])
     args = parser.parse_args()
     args.encoder = args.encoder or packaged_encoder()
