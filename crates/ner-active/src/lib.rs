@@ -23,12 +23,11 @@ pub use rows::Rows;
 pub use selector::{Chosen, Offer, Selector};
 pub use strategy::Strategy;
 
-/// A number from 0 up to 1 that is a function of a seed and a place alone (Steele et al. 2014, SplitMix64): what chance
-/// says of an item, whatever else is asked.
+use ner_document::derive_seed;
+
+/// A number from 0 up to 1 that is a function of a seed and a place alone: what chance says of an item, whatever else is
+/// asked.
 pub fn chance(seed: u64, place: u64) -> f64 {
-    let mut z = seed.wrapping_add(place.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     // 53 bits: what an f64 between 0 and 1 can tell apart.
-    ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    (derive_seed(seed, place) >> 11) as f64 / (1u64 << 53) as f64
 }

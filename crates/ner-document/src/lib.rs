@@ -10,6 +10,7 @@ mod diagnostic;
 mod document;
 pub mod fold;
 mod label_map;
+mod seed;
 mod span;
 mod suggest;
 mod tags;
@@ -18,6 +19,7 @@ pub use align::{Alignment, Misfit, MisfitReason, align, align_by_type, align_spa
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};
 pub use label_map::LabelMap;
+pub use seed::derive_seed;
 pub use span::{CharIndex, Span};
 pub use suggest::{nearest, nearest_key};
 pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};

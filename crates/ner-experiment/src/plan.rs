@@ -87,6 +87,25 @@ impl ThresholdsFrom {
 }
 
 impl Plan {
+    /// A training on the train split of `dataset`, on the best device there is; dev chooses, the test split is scored.
+    pub fn new(dataset: &str, encoder: &str, recipe: Recipe) -> Self {
+        Self {
+            dataset: dataset.to_owned(),
+            labels: None,
+            data_dir: None,
+            sample: false,
+            lenient: false,
+            encoder: encoder.to_owned(),
+            keep_head: false,
+            device: "auto".to_owned(),
+            keep_text: false,
+            dev_only: false,
+            train_on: TrainOn::Train,
+            thresholds_from: None,
+            recipe,
+        }
+    }
+
     /// Where to take the corpus from.
     pub fn source(&self) -> CorpusSource {
         CorpusSource { data_dir: self.data_dir.clone(), sample: self.sample, labels: self.labels.clone() }

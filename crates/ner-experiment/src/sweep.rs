@@ -2,7 +2,7 @@
 
 use crate::corpus::{self, CorpusSource};
 use crate::models::DEFAULT_ENCODER;
-use crate::plan::{Plan, TrainOn};
+use crate::plan::Plan;
 use crate::recipe_file::{self, RecipeFile, check_recipe, recipe_for};
 use crate::record::GroupRecord;
 use crate::tracking::Tracking;
@@ -221,20 +221,15 @@ pub fn trials(path: &Path, source: &CorpusSource, lenient: bool, device: &str) -
             recipe_file::check_keys(&drawn, &format!("[ranges] of {}", path.display()))?;
             let recipe = recipe_for(&description, &[&base.recipe, &file.recipe, &drawn]).with_context(place)?;
             check_recipe(&recipe).with_context(place)?;
+            let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);
             let plan = Plan {
-                dataset: dataset.clone(),
                 data_dir: source.data_dir.clone(),
                 sample: source.sample,
                 labels: labels.cloned(),
-                lenient: lenient,
-                encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
-                keep_head: false,
+                lenient,
                 device: device.to_owned(),
-                keep_text: false,
                 dev_only: true,
-                train_on: TrainOn::Train,
-                thresholds_from: None,
-                recipe,
+                ..Plan::new(dataset, encoder, recipe)
             };
             Trial::new(values, plan)
         })

@@ -21,4 +21,4 @@ pub use grad_scaler::GradScaler;
 pub use optimizer::AdamW;
 pub use recipe::{HeadName, Recipe};
 pub use state::{Progress, restore_state, save_state};
-pub use trainer::{Step, Trainer};
+pub use trainer::{Step, Trainer, steps_of_epoch};

@@ -1,5 +1,6 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Crop, Ema, GradScaler, Recipe, TrainError, TrainingSet};
+use ner_document::derive_seed;
 use ner_model::{Batch, BertConfig, Classifier, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers};
 use ner_text::shuffled_batches;
 use rand::rngs::SmallRng;
@@ -15,7 +16,7 @@ pub struct Step {
     pub epoch: usize,
     /// Step of the whole training, from 1.
     pub step: usize,
-    /// Mean loss of its batches.
+    /// Loss: the mean over all that its batches count.
     pub loss: f64,
     /// Learning rate.
     pub learning_rate: f64,
@@ -92,7 +93,7 @@ impl<'d> Trainer<'d> {
         let computing = parameters.for_computing(device, kind);
         let workers = Workers::new(device);
         let replica = |_| Replica::new(config, computing.share().requiring_gradients(trained), recipe);
-        let mut trainer = Self {
+        Ok(Self {
             replicas: (0..workers.count()).map(replica).collect::<Result<_, _>>()?,
             workers,
             optimizer: AdamW::new(&parameters, &computing, recipe.weight_decay, |name| recipe.rate_of(name, layers)),
@@ -107,10 +108,8 @@ impl<'d> Trainer<'d> {
             parameters,
             step: 0,
             epoch: 0,
-            total_steps: 0,
-        };
-        trainer.total_steps = (0..recipe.epochs).map(|epoch| trainer.steps_of(epoch)).sum();
-        Ok(trainer)
+            total_steps: (0..recipe.epochs).map(|epoch| steps_of_epoch(data, recipe, epoch)).sum(),
+        })
     }
 
     /// Steps of the whole training.
@@ -138,29 +137,14 @@ impl<'d> Trainer<'d> {
         self.average.as_ref().map_or(&self.parameters, Ema::parameters)
     }
 
-    /// The batches of an epoch: its documents cut anew, crops of like length together.
-    fn batches(&self, epoch: usize) -> Vec<Vec<Crop>> {
-        let seed = mix(self.recipe.seed, epoch as u64);
-        let specials = self.data.prefix.len() + self.data.suffix.len();
-        let room = self.recipe.max_tokens - specials;
-        let crops = self.data.crops(self.recipe.shortest_crop, self.recipe.longest_crop, room, seed);
-        let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
-        let batches = shuffled_batches(&lengths, self.recipe.batch_tokens, seed);
-        batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
-    }
-
     /// Times that each row is in a batch.
     fn copies(&self) -> usize {
         if self.recipe.r_drop > 0.0 { 2 } else { 1 }
     }
 
-    fn steps_of(&self, epoch: usize) -> usize {
-        self.batches(epoch).len().div_ceil(self.recipe.accumulate)
-    }
-
     /// The steps of the next epoch. Dropping the iterator early leaves the epoch unfinished.
     pub fn next_epoch(&mut self) -> impl Iterator<Item = Result<Step, TrainError>> {
-        let batches = self.batches(self.epoch);
+        let batches = batches(self.data, &self.recipe, self.epoch);
         let mut groups = batches.chunks(self.recipe.accumulate).map(<[_]>::to_vec).collect::<Vec<_>>().into_iter();
         std::iter::from_fn(move || match groups.next() {
             Some(group) => Some(self.take_step(&group)),
@@ -172,26 +156,31 @@ impl<'d> Trainer<'d> {
         .fuse()
     }
 
-    /// One optimisation step over the crops of `batches`, whose gradients are averaged.
+    /// One optimisation step over the crops of `batches`, which count as one batch.
     fn take_step(&mut self, batches: &[Vec<Crop>]) -> Result<Step, TrainError> {
         let begin = Instant::now();
         let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
         // Of each worker, the gradient of its rows.
         let mut gradients: Vec<Vec<Tensor>> = Vec::new();
         let scale = self.loss_scale.scale();
-        for (at, crops) in batches.iter().enumerate() {
-            // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
-            let seed = mix(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
-            let parts = self.collate(crops, seed);
+        // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
+        let seed =
+            |at: usize| derive_seed(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
+        let collated: Vec<MicroBatch> =
+            batches.iter().enumerate().map(|(at, crops)| self.collate(crops, seed(at))).collect();
+        let counted: f64 = collated.iter().map(|batch| batch.counted).sum();
+        for (crops, MicroBatch { parts, counted: own }) in batches.iter().zip(collated) {
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
+            // The loss of the step is a mean over all that its batches count, as if they were one.
+            let share = if counted > 0.0 { own / counted } else { 1.0 / batches.len() as f64 };
             let pass = Pass {
                 recipe: &self.recipe,
                 options: &self.options,
                 device: self.device,
                 kind: self.kind,
                 embedding_size: self.embedding_size,
-                factor: scale / batches.len() as f64,
+                factor: scale * share,
             };
             let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &pass);
             let found = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
@@ -199,7 +188,7 @@ impl<'d> Trainer<'d> {
                 if !loss.is_finite() {
                     return Err(self.not_finite("loss", loss, crops));
                 }
-                loss_sum += loss;
+                loss_sum += loss * share;
                 match gradients.get_mut(worker) {
                     Some(sums) => sums.iter_mut().zip(&found).for_each(|(sum, found)| {
                         *sum = sum.to_kind(Kind::Float) + found;
@@ -227,7 +216,7 @@ impl<'d> Trainer<'d> {
         Ok(Step {
             epoch: self.epoch + 1,
             step: self.step,
-            loss: loss_sum / batches.len() as f64,
+            loss: loss_sum,
             learning_rate,
             gradient_norm,
             tokens,
@@ -238,12 +227,12 @@ impl<'d> Trainer<'d> {
     }
 
     /// The crops as batches, one for each worker, some of their pieces masked, and what they should be taken for.
-    fn collate(&self, crops: &[Crop], seed: u64) -> Vec<Part> {
+    fn collate(&self, crops: &[Crop], seed: u64) -> MicroBatch {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
         let TrainingSet { documents, prefix, suffix, mask_id, .. } = self.data;
         let count = self.replicas.len().min(crops.len());
         let mut parts: Vec<Part> =
-            (0..count).map(|at| Part::new(if at == 0 { seed } else { mix(seed, at as u64) })).collect();
+            (0..count).map(|at| Part::new(if at == 0 { seed } else { derive_seed(seed, at as u64) })).collect();
         // Dealt out: the crops stand in order of length.
         for (at, crop) in crops.iter().enumerate() {
             let Part { batch, targets, .. } = &mut parts[at % count];
@@ -277,7 +266,7 @@ impl<'d> Trainer<'d> {
                 part.targets.unannotated.extend_from_within(..);
             }
         }
-        parts
+        MicroBatch { parts, counted: all }
     }
 
     fn not_finite(&self, what: &'static str, value: f64, crops: &[Crop]) -> TrainError {
@@ -287,6 +276,29 @@ impl<'d> Trainer<'d> {
         documents.dedup();
         TrainError::NotFinite { what, value, step: self.step + 1, documents }
     }
+}
+
+/// The batches of an epoch: its documents cut anew, crops of like length together.
+fn batches(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> Vec<Vec<Crop>> {
+    let seed = derive_seed(recipe.seed, epoch as u64);
+    let specials = data.prefix.len() + data.suffix.len();
+    let crops = data.crops(recipe.shortest_crop, recipe.longest_crop, recipe.max_tokens - specials, seed);
+    let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
+    let batches = shuffled_batches(&lengths, recipe.batch_tokens, seed);
+    batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
+}
+
+/// Steps of an epoch, counted from 0, of a recipe that [`Trainer::new`] accepts.
+pub fn steps_of_epoch(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> usize {
+    batches(data, recipe, epoch).len().div_ceil(recipe.accumulate)
+}
+
+/// A batch of one backward pass, one part for each worker.
+#[derive(Debug)]
+struct MicroBatch {
+    parts: Vec<Part>,
+    /// Over how many things its loss is a mean.
+    counted: f64,
 }
 
 /// The rows of a batch that one worker computes.
@@ -374,12 +386,4 @@ struct Pass<'r> {
     embedding_size: i64,
     /// What the loss is multiplied by before the backward pass.
     factor: f64,
-}
-
-/// A seed for each of a run's random streams (Steele et al. 2014, SplitMix64's output function).
-fn mix(seed: u64, stream: u64) -> u64 {
-    let mut z = seed.wrapping_add(stream.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

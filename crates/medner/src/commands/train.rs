@@ -113,20 +113,17 @@ impl Args {
             Some(run) => Some(trained_model(run, self.runs.as_deref())?),
             None => self.encoder.clone().or_else(|| file.experiment.encoder.clone()),
         };
+        let encoder = encoder.unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
         Ok(Plan {
-            dataset: dataset.to_owned(),
             data_dir: self.place.data_dir.clone(),
             sample: self.place.sample,
             labels: self.place.labels.clone().or_else(|| file.experiment.labels.clone()),
             lenient: self.faults.lenient,
-            encoder: encoder.unwrap_or_else(|| DEFAULT_ENCODER.to_owned()),
             keep_head: self.init_from.is_some(),
             device: self.device.clone(),
             keep_text: self.keep_text || self.place.sample || description.public,
-            dev_only: false,
             train_on: self.train_on,
-            thresholds_from: None,
-            recipe,
+            ..Plan::new(dataset, &encoder, recipe)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use ner_active::{Cost, DocumentPart, Posterior, Strategy, disagreement, parts, uncertainty};
-use ner_data::{CharIndex, Document, EncodedDocument, ModelOutput, Span};
+use ner_data::{CharIndex, Document, EncodedDocument, ModelOutput, Span, derive_seed};
 use ner_model::{Recognizer, TrainingPass};
 use tch::Device;
 
@@ -97,8 +97,8 @@ impl Assessor<'_> {
         let mut members: Vec<Vec<Vec<Posterior>>> = Vec::new();
         if self.strategy == Strategy::Bald {
             for pass in 0..PASSES {
-                let seed = self.seed.wrapping_add(pass << 32);
-                let dropout = |batch: u64| TrainingPass::new(seed.wrapping_add(batch), self.device, PASS_DROPOUT, 0.0);
+                let seed = derive_seed(self.seed, pass);
+                let dropout = |batch| TrainingPass::new(derive_seed(seed, batch), self.device, PASS_DROPOUT, 0.0);
                 members.push(posteriors_of(first, &first.outputs_under(&encoded, &dropout), cuts)?);
             }
         } else if self.strategy.needs_findings() {

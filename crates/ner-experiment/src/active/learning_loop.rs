@@ -19,7 +19,7 @@ use super::select::Request;
 use crate::corpus;
 use crate::input::InputOptions;
 use crate::models::{DEFAULT_ENCODER, ModelSelection, folder_of};
-use crate::plan::{Plan, TrainOn};
+use crate::plan::Plan;
 use crate::recipe_file::{RecipeFile, check_recipe, recipe_for};
 use crate::record::{GroupRecord, RunRecord, now};
 use crate::tracking::Tracking;
@@ -323,21 +323,8 @@ impl Loop {
             }
             None => setting.encoder.clone(),
         };
-        let plan = Plan {
-            dataset,
-            data_dir: None,
-            sample: false,
-            labels: None,
-            lenient: false,
-            encoder,
-            keep_head: last.is_some(),
-            device: device.to_owned(),
-            keep_text: false,
-            dev_only: false,
-            train_on: TrainOn::Train,
-            thresholds_from: None,
-            recipe,
-        };
+        let plan =
+            Plan { keep_head: last.is_some(), device: device.to_owned(), ..Plan::new(&dataset, &encoder, recipe) };
         let store = Store::new(self.at("runs"));
         let number = rounds.len() + 1;
         let mut unfinished = store.list(Some(NAME))?;

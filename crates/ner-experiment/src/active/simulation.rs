@@ -3,7 +3,7 @@
 use super::acquisition::{Assessor, CHUNK, Cut, states};
 use crate::corpus::{self, Corpus, CorpusSource};
 use crate::models::DEFAULT_ENCODER;
-use crate::plan::{Plan, TrainOn};
+use crate::plan::Plan;
 use crate::predict::{EncodedSplit, predict};
 use crate::prepare::Prepared;
 use crate::recipe_file::{RecipeFile, check_keys, check_recipe, recipe_for};
@@ -11,13 +11,13 @@ use crate::record::{now, runs_folder};
 use anyhow::{Context, Result, bail, ensure};
 use ner_active::curve::{Mean, Point, mean_score, words_for};
 use ner_active::{Budget, Cost, Offer, Posterior, Rows, Selector, Strategy, Unit, chance};
-use ner_data::{Document, DocumentTokenizer, LabelSet};
+use ner_data::{Document, DocumentTokenizer, LabelSet, derive_seed};
 use ner_eval::{Score, score_documents};
 use ner_files::write_bytes;
 use ner_model::{InferenceConfig, Parameters, Pretrained, Recognizer, Tagger, load_encoder, precision_name};
 use ner_report::active::{ActivePage, Curve, PlainTable};
 use ner_runs::{Store, modern_name};
-use ner_train::{Trainer, TrainingDocument, TrainingSet};
+use ner_train::{Trainer, TrainingDocument, TrainingSet, steps_of_epoch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,6 +117,9 @@ pub fn simulate(options: &SimulationOptions, stop: &AtomicBool) -> Result<Summar
 /// The recipe that a simulation has where none is named.
 const RECIPE: &str = include_str!("../../../../experiments/recipes/active-simulation.toml");
 
+/// Streams of a seed from this on are those of the other members of a committee; below it are rounds.
+const COMMITTEE: u64 = 1 << 32;
+
 /// Shares of the score with all words annotated that a reader asks for.
 const TARGETS: [f64; 3] = [0.90, 0.95, 0.99];
 
@@ -191,20 +194,14 @@ impl<'a> Simulation<'a> {
         let recipe = recipe_for(&corpus::describe(&options.dataset)?.description, &[&file.recipe])?;
         check_recipe(&recipe)?;
         let encoder = options.encoder.as_ref().or(file.experiment.encoder.as_ref());
+        let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);
         let mut plan = Plan {
-            dataset: options.dataset.clone(),
             data_dir: options.source.data_dir.clone(),
             sample: options.source.sample,
             labels: options.source.labels.clone().or(file.experiment.labels),
             lenient: options.lenient,
-            encoder: encoder.map_or(DEFAULT_ENCODER, String::as_str).to_owned(),
-            keep_head: false,
             device: options.device.clone(),
-            keep_text: false,
-            dev_only: false,
-            train_on: TrainOn::Train,
-            thresholds_from: None,
-            recipe,
+            ..Plan::new(&options.dataset, encoder, recipe)
         };
         let Prepared { corpus, files, labels, pretrained, inference, tokenizer, device, kind, .. } =
             Prepared::of(&mut plan)?;
@@ -305,9 +302,7 @@ impl<'a> Simulation<'a> {
         let mut recipe = self.setting.plan.recipe.clone();
         recipe.seed = seed;
         let config = &self.pretrained.config;
-        let per_epoch =
-            Trainer::new(&ner_train::Recipe { epochs: 1, ..recipe.clone() }, config, weights, data, self.device)?
-                .total_steps();
+        let per_epoch = steps_of_epoch(data, &recipe, 0);
         recipe.epochs = recipe.epochs.max(self.setting.min_steps.div_ceil(per_epoch.max(1)));
         let mut trainer = Trainer::new(&recipe, config, weights, data, self.device)?;
         while trainer.epochs_done() < recipe.epochs {
@@ -449,7 +444,7 @@ impl SeedRun<'_> {
                 };
                 let words = simulation.words_at(percent).saturating_sub(simulation.cost(&labelled).words);
                 // Other draws than those that the seed began with.
-                let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
+                let seed = derive_seed(self.seed, number as u64);
                 let (chosen, select_ms) = simulation.select(strategy, models, &labelled, words, seed)?;
                 let before = labelled.clone();
                 let mut made = None;
@@ -480,7 +475,7 @@ impl SeedRun<'_> {
             models.push(match member {
                 0 => self.simulation.train(&self.weights, &data, self.seed)?.model,
                 member => {
-                    let seed = self.seed.wrapping_add(1000 * member as u64);
+                    let seed = derive_seed(self.seed, COMMITTEE + member as u64);
                     self.simulation.train(&self.simulation.new_head(seed)?, &data, seed)?.model
                 }
             });
