@@ -6,6 +6,8 @@
 //! says what a learning curve is worth; [`correct`] is what people do with the batch. This crate knows documents and numbers; it knows nothing of libtorch, of files or
 //! of the command line.
 
+#![forbid(unsafe_code)]
+
 mod budget;
 pub mod correct;
 pub mod curve;

@@ -3,6 +3,8 @@
 //!
 //! It knows nothing of files, formats, the network or the command line: the command and the server both stand on it.
 
+#![forbid(unsafe_code)]
+
 mod annotator;
 mod ensemble;
 mod merge;

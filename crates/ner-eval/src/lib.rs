@@ -26,7 +26,8 @@
 //! Segura-Bedmar et al. 2013 (SemEval-2013, task 9.1), Chinchor & Sundheim 1993 (MUC-5), Noreen 1989, Yeh 2000, Efron &
 //! Tibshirani 1993, Berg-Kirkpatrick et al. 2012, Naeini et al. 2015, Guo et al. 2017. Each is named in full where it is
 //! used.
-#![warn(missing_docs)]
+
+#![forbid(unsafe_code)]
 
 mod breakdown;
 mod calibration;

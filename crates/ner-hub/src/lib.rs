@@ -17,6 +17,8 @@
 //! compares no checksum; release 1.0 brings an async runtime and a C cryptography library. Both would leave a second
 //! downloader to write for corpora.
 
+#![forbid(unsafe_code)]
+
 mod archive;
 mod download;
 mod encoder;

@@ -4,6 +4,8 @@
 //! says so to the browser. This crate turns statistics and scores into text. It knows nothing of files, of the network or of
 //! libtorch.
 
+#![forbid(unsafe_code)]
+
 pub mod active;
 pub mod annotated;
 pub mod corpus;

@@ -9,6 +9,8 @@
 //!
 //! No text of a request reaches a log line, a metric or an error.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod correct;
 mod metrics;

@@ -7,6 +7,8 @@
 //!
 //! This crate knows nothing of libtorch, of corpora or of the command line.
 
+#![forbid(unsafe_code)]
+
 mod env;
 mod error;
 mod follow;

@@ -357,9 +357,9 @@ fn gradient_checkpointing_takes_the_same_steps() {
 }
 
 #[test]
-fn two_half_batches_are_one_whole() {
-    // As many labelled pieces in each document: the mean of the means is the mean.
-    let data = data(&[8; 8]);
+fn two_unlike_batches_count_as_one_whole() {
+    // The second batch has a third of the first one's pieces: a mean of their means would be another loss.
+    let data = data(&[8, 8, 8, 8, 3, 3, 2, 2]);
     let averages = |recipe: &Recipe| {
         let mut trainer = trainer(recipe, &data);
         let steps = train(&mut trainer, 1);

@@ -530,6 +530,20 @@ mod tests {
     }
 
     #[test]
+    fn what_annotate_wrote_before_and_writes_now_are_the_same_document() {
+        let before = r#"{"id":"1","text":"a fever","spans":[{"start":2,"end":7,"text":"fever","label":"Disease","confidence":0.75,"attributes":{"category":"problem","models":"a|b"}}]}"#;
+        let now = r#"{"id":"1","text":"a fever","mentions":[{"start":2,"end":7,"text":"fever","type":"Disease","category":"problem","confidence":0.75,"models":["a","b"]}]}"#;
+        let read = |line: &str| {
+            let mut reader = Reader::new(line.as_bytes(), Path::new("x.jsonl"));
+            let document = crate::format::Reader::next_document(&mut reader).expect("read").expect("a document");
+            assert_eq!(crate::format::Reader::take_diagnostics(&mut reader).0, []);
+            document
+        };
+        assert_eq!(read(before), read(now));
+        assert_eq!(read(now).mentions[0].attributes["models"], "a|b");
+    }
+
+    #[test]
     fn the_shapes_of_other_tools() {
         check("", &[], &[]);
         // A byte-order mark, CRLF, empty lines; an id that is a number, and none.
