@@ -121,7 +121,7 @@ impl Server {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let output = self.child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && !said.contains(SECRET) && !said.contains("MergedMention"), "{said}");
+        assert!(output.status.success() && !said.contains(SECRET) && !said.contains("Finding"), "{said}");
         said
     }
 }
@@ -135,9 +135,9 @@ fn corrections() -> Vec<Value> {
     vec![
         json!({ "item": "n.s1", "do": "accept", "mention": place(15, 23, "Chemical") }),
         json!({ "item": "n.s1", "do": "reject", "mention": place(28, 34, "Disease") }),
-        json!({ "item": "n.s1", "do": "add", "mention": place(0, 4, "MergedMention") }),
-        json!({ "item": "n.s1", "do": "add", "mention": place(5, 10, "MergedMention") }),
-        json!({ "item": "n.s1", "do": "add", "mention": place(5, 23, "MergedMention") }),
+        json!({ "item": "n.s1", "do": "add", "mention": place(0, 4, "Finding") }),
+        json!({ "item": "n.s1", "do": "add", "mention": place(5, 10, "Finding") }),
+        json!({ "item": "n.s1", "do": "add", "mention": place(5, 23, "Finding") }),
         json!({ "do": "undo" }),
         json!({ "item": "n.s1", "do": "add", "mention": place(10, 34, "Disease") }),
         json!({ "item": "n.s1", "do": "done" }),
@@ -149,7 +149,7 @@ fn corrections() -> Vec<Value> {
 /// What comes of it.
 fn expected() -> Value {
     json!({
-        "n.s1": [[0, 4, "MergedMention"], [5, 10, "MergedMention"], [10, 34, "Disease"], [15, 23, "Chemical"]],
+        "n.s1": [[0, 4, "Finding"], [5, 10, "Finding"], [10, 34, "Disease"], [15, 23, "Chemical"]],
         "n.s2": [[0, 8, "Disease"]],
     })
 }
@@ -188,10 +188,10 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     server.all("anna", &corrections());
 
     // What another window, or another process, builds on what is no more is refused; so is what makes no sense.
-    let add = json!({ "item": "m", "do": "add", "mention": place(0, 7, "MergedMention") });
+    let add = json!({ "item": "m", "do": "add", "mention": place(0, 7, "Finding") });
     let (status, problem) = server.act("anna", 9, &add);
     assert_eq!((status, problem["type"].as_str()), (409, Some("urn:medner:problem:conflict")));
-    let far = json!({ "item": "m", "do": "add", "mention": place(0, 14, "MergedMention") });
+    let far = json!({ "item": "m", "do": "add", "mention": place(0, 14, "Finding") });
     for (status, action) in [
         (422, far),
         (422, json!({ "item": SECRET, "do": "done" })),
@@ -286,7 +286,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     assert!(fails(&["add", &loop_, &batch, "--annotator", "carl"]).contains("carl has corrected nothing"));
     let settle =
         |start, end, label, verdict| json!({ "item": "n.s1", "do": verdict, "mention": place(start, end, label) });
-    server.all("adjudicated", &[settle(0, 4, "MergedMention", "reject"), settle(5, 10, "MergedMention", "accept")]);
+    server.all("adjudicated", &[settle(0, 4, "Finding", "reject"), settle(5, 10, "Finding", "accept")]);
     let state = server.get("/v1/annotators/adjudicated");
     assert_eq!(state["last"], 3, "the beginning of the item is a line, too");
     assert!(fails(&["add", &loop_, &batch]).contains("adjudicated has marked no item as done"));

@@ -1,4 +1,4 @@
-//! Tokenizers inside Python packages, for machines that reach a package registry and no hub.
+//! Encoders inside Python packages, for machines that reach a package registry and no hub.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

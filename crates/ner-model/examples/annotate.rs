@@ -1,21 +1,20 @@
-//! Finds mentions in the lines of stdin: `cargo run --example annotate -- MODEL_FOLDER < notes.txt`
+//! Finds the mentions of a text with a model folder: a run's `model`, or any token-classification model of the hub.
+//!
+//! ```sh
+//! cargo run --release -p ner-model --example annotate -- MODEL 'Aspirin relieved the fever.'
+//! ```
 
-use ner_document::CharIndex;
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
+
 use ner_model::Recognizer;
-use std::io::Write;
+use std::error::Error;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = std::env::args().nth(1).ok_or("the folder of a model is wanted")?;
-    let recognizer = Recognizer::open(folder)?;
-    let mut out = std::io::stdout().lock();
-    for line in std::io::stdin().lines() {
-        let line = line?;
-        let index = CharIndex::new(&line);
-        for mention in recognizer.annotate(&line)? {
-            let text = index.slice(&line, mention.span()).unwrap_or_default();
-            let confidence = mention.confidence.map_or(f32::NAN, f32::from);
-            writeln!(out, "{}\t{}\t{text}\t{confidence:.2}", mention.span(), mention.entity_type)?;
-        }
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [model, text] = arguments.as_slice() else { return Err("name a model folder and a text".into()) };
+    let recognizer = Recognizer::open(model)?;
+    for mention in recognizer.annotate(text)? {
+        println!("{} {} {:?}", mention.span(), mention.entity_type, mention.confidence);
     }
     Ok(())
 }

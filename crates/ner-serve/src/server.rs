@@ -169,7 +169,7 @@ impl Door {
         Stopper(self.stop.clone())
     }
 
-    /// BatchOutput by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
+    /// Answers by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
     pub fn serve(self, router: Router, is_ending: &AtomicBool) -> Result<(), ServeError> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let runtime =

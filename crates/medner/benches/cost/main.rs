@@ -1,6 +1,6 @@
 //! Where the time of a training and of a prediction goes, and how it grows: `cargo xtask bench cost`.
 //!
-//! Tokenizers have random weights and rows random words without padding, so that nothing is fetched and every size can be
+//! Encoders have random weights and rows random words without padding, so that nothing is fetched and every size can be
 //! had. What is measured is what medner computes with: its trainer, its heads, its allocator, as many workers. Where the
 //! model has no hooks, parts are computed by themselves on tensors of the same shapes (`forward.rs`).
 

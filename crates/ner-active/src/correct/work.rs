@@ -282,7 +282,7 @@ impl Work {
         &self.items
     }
 
-    /// LabelledSpan of an item in the batch.
+    /// Place of an item in the batch.
     pub fn item_of(&self, id: &str) -> Option<usize> {
         self.batch.places.get(id).copied()
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ner_hub::{Env, FetchOptions, Progress};
 use sha2::{Digest, Sha256};
 
-/// FetchOptions for a test: its own folders, no proxy, no bars, no retries and no waiting.
+/// Options for a test: its own folders, no proxy, no bars, no retries and no waiting.
 fn options(home: &Path, endpoint: &str) -> FetchOptions {
     let env = Env {
         endpoint: endpoint.to_owned(),

@@ -223,7 +223,7 @@ const MAX_EXPANSION: u64 = 8;
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let file = File::open(path).map_err(|e| Fault::Io(e).at(path))?;
     // SAFETY: the map is sound as long as nobody truncates the file under it. Our own writer replaces a file by
-    // renaming another over it, which leaves an open map whole, and so do the hub's downloads. InferenceConfig the file into
+    // renaming another over it, which leaves an open map whole, and so do the hub's downloads. Reading the file into
     // memory instead would hold a second copy of every weight for as long as the model is being loaded.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| Fault::Io(e).at(path))?;
     let entries = entries_of(&map).map_err(|fault| fault.at(path))?;

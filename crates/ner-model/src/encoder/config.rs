@@ -40,10 +40,10 @@ pub struct BertConfig {
     /// Piece that fills up short rows.
     #[serde(default)]
     pub pad_token_id: i64,
-    /// TrainingPass on hidden states while training.
+    /// Dropout on hidden states while training.
     #[serde(default = "default_dropout")]
     pub hidden_dropout_prob: f64,
-    /// TrainingPass on attention weights while training.
+    /// Dropout on attention weights while training.
     #[serde(default = "default_dropout")]
     pub attention_probs_dropout_prob: f64,
 }

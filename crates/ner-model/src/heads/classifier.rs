@@ -178,7 +178,7 @@ impl Classifier {
     }
 
     /// What it says of a batch, whose rows have these words. With `dropout` it is one of many answers (Gal and
-    /// Ghahramani 2016, "TrainingPass as a Bayesian approximation").
+    /// Ghahramani 2016, "Dropout as a Bayesian approximation").
     pub fn output(
         &self,
         batch: &Batch,

@@ -106,7 +106,7 @@ impl Drop for Fake {
     }
 }
 
-/// BatchOutput one request and closes the connection, so that a stopped server is not spoken to by an old one.
+/// Answers one request and closes the connection, so that a stopped server is not spoken to by an old one.
 fn serve(mut stream: TcpStream, store: &Mutex<Store>) {
     stream.set_nonblocking(false).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
