@@ -4,8 +4,10 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // What `cargo xtask dist` makes comes first, so that it can be tried on this machine, too.
-    for beside in ["$ORIGIN/lib", "$ORIGIN/../lib"] {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{beside}");
+    let is_macos = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "macos");
+    let origin = if is_macos { "@loader_path" } else { "$ORIGIN" };
+    for beside in ["lib", "../lib"] {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{origin}/{beside}");
     }
     // torch-sys has `links = "tch"`, so cargo passes on what its build script found out. Only direct dependents get it.
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names the library folder of libtorch");

@@ -7,9 +7,9 @@ mod args;
 mod commands;
 mod terminal;
 
-use crate::commands::{active, annotate, convert, data, doctor, eval, runs, score, serve, sweep, train};
+use crate::commands::{active, annotate, convert, data, doctor, eval, reference, runs, score, serve, sweep, train};
 use crate::terminal::stdout;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -67,6 +67,9 @@ enum Command {
     Convert(convert::Args),
     /// Say what this machine has and what it lacks
     Doctor(doctor::Args),
+    /// Print a page of the reference
+    #[command(hide = true)]
+    Reference(reference::Args),
 }
 
 /// How results are written to stdout.
@@ -81,6 +84,10 @@ enum OutputFormat {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // For the check of command lines in the documentation: they parse, and nothing is done.
+    if std::env::var_os("MEDNER_PARSE_ONLY").is_some() {
+        return ExitCode::SUCCESS;
+    }
     start_log(cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Train(args) => train::run(args),
@@ -94,6 +101,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Reference(args) => reference::run(&args, &Cli::command()),
     };
     match result {
         Err(error) if !stdout::ReaderGone::caused(&error) => {

@@ -1,6 +1,7 @@
 use ner_document::TagScheme;
 use ner_model::{Head, LossOptions, Precision};
 use ner_text::{Aggregation, WindowSize};
+use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,7 +41,7 @@ impl std::str::FromStr for HeadName {
 /// Everything that decides what a training does, apart from its data and its machine.
 ///
 /// Each field can stand in a `--config` file; what is not there keeps the default, an unknown name is an error.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DocumentedFields, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// Seed of the head's weights, the order of batches, dropout and masking.

@@ -6,6 +6,7 @@ pub mod convert;
 pub mod data;
 pub mod doctor;
 pub mod eval;
+pub mod reference;
 pub mod runs;
 pub mod score;
 mod seed_table;
