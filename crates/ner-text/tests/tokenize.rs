@@ -33,7 +33,7 @@ struct Setting {
     lower_case: bool,
     strip_accents: bool,
     vocabulary: Vec<String>,
-    encoder: DocumentTokenizer,
+    tokenizer: DocumentTokenizer,
 }
 
 impl Setting {
@@ -49,8 +49,8 @@ impl Setting {
         write_vocabulary(folder.path(), &vocabulary);
         let config = json!({ "do_lower_case": lower_case, "strip_accents": strip_accents });
         fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
-        let encoder = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
-        Self { lower_case, strip_accents, vocabulary, encoder }
+        let tokenizer = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
+        Self { lower_case, strip_accents, vocabulary, tokenizer }
     }
 
     fn normal_form(&self, text: &str) -> String {
@@ -77,8 +77,8 @@ fn write_vocabulary(folder: &Path, pieces: &[impl AsRef<str>]) {
     fs::write(folder.join("vocab.txt"), lines).unwrap();
 }
 
-fn encode(encoder: &DocumentTokenizer, text: &str) -> EncodedDocument {
-    encoder.encode(&[Document::new("1", text)]).unwrap().remove(0)
+fn encode(tokenizer: &DocumentTokenizer, text: &str) -> EncodedDocument {
+    tokenizer.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
 
 /// Tokens stand in the text in order; two share a character only where it became several and was cut between them.
@@ -99,7 +99,7 @@ fn check_order(text: &str, encoded: &EncodedDocument) {
 
 /// The decisive test of offsets: what the text has at a token's offsets is what the token's piece says.
 fn check_offsets(setting: &Setting, text: &str) {
-    let encoded = encode(&setting.encoder, text);
+    let encoded = encode(&setting.tokenizer, text);
     check_order(text, &encoded);
     let chars: Vec<char> = text.chars().collect();
     let slice = |span: Span| chars[span.start..span.end].iter().collect::<String>();
@@ -173,7 +173,7 @@ fn offsets_of_chosen_texts() {
         }
     }
     // The accent that was taken off belongs to its letter, and so to the mention.
-    let spans: Vec<Span> = encode(&SETTINGS[0].encoder, "ace\u{301} ac").word_spans();
+    let spans: Vec<Span> = encode(&SETTINGS[0].tokenizer, "ace\u{301} ac").word_spans();
     assert_eq!(spans, [Span::new(0, 4), Span::new(5, 7)]);
 }
 
@@ -188,13 +188,13 @@ proptest! {
     #[test]
     fn tokens_of_any_text_stand_in_order(text: String) {
         for setting in SETTINGS.iter() {
-            check_order(&text, &encode(&setting.encoder, &text));
+            check_order(&text, &encode(&setting.tokenizer, &text));
         }
     }
 
     #[test]
     fn mentions_on_word_boundaries_survive(text in texts(), gaps in gaps()) {
-        let encoded = encode(&SETTINGS[0].encoder, &text);
+        let encoded = encode(&SETTINGS[0].tokenizer, &text);
         let (words, spans): (Vec<Word>, Vec<Span>) = (encoded.words.clone(), encoded.word_spans());
         let (mut at, mut mentions) = (0, Vec::new());
         for (gap, len, entity_type) in gaps {
@@ -222,10 +222,10 @@ proptest! {
 
 #[test]
 fn truncation_and_padding_that_a_file_asks_for_are_ignored() {
-    let encoder = &SETTINGS[0].encoder;
+    let tokenizer = &SETTINGS[0].tokenizer;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    encoder.save(&path).unwrap();
+    tokenizer.save(&path).unwrap();
     let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!((&file["truncation"], &file["padding"]), (&Value::Null, &Value::Null));
     file["truncation"] = json!({ "direction": "Right", "max_length": 128, "strategy": "LongestFirst", "stride": 0 });
@@ -236,7 +236,7 @@ fn truncation_and_padding_that_a_file_asks_for_are_ignored() {
     fs::write(&path, file.to_string()).unwrap();
     let asking = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
     for text in ["ac 12", "ac 12 ".repeat(400).as_str()] {
-        let (plain, found) = (encode(encoder, text), encode(&asking, text));
+        let (plain, found) = (encode(tokenizer, text), encode(&asking, text));
         assert_eq!(found.tokens.len(), text.split(' ').filter(|word| !word.is_empty()).count());
         assert_eq!(found, plain);
     }
@@ -259,11 +259,11 @@ fn a_bare_vocabulary_is_read_as_transformers_reads_it() {
         if !case["config"].is_null() {
             fs::write(folder.path().join("tokenizer_config.json"), case["config"].to_string()).unwrap();
         }
-        let encoder = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
-        assert_eq!((encoder.specials(), encoder.offset(), encoder.mask_id()), (2, 1, Some(4)));
+        let tokenizer = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
+        assert_eq!((tokenizer.specials(), tokenizer.offset(), tokenizer.mask_id()), (2, 1, Some(4)));
         for (text, expected) in texts.iter().zip(&ids) {
-            let encoded = encode(&encoder, text);
-            assert_eq!(&encoder.input_ids(&encoded, &encoded.windows[0]), expected, "{text:?} {}", case["config"]);
+            let encoded = encode(&tokenizer, text);
+            assert_eq!(&tokenizer.input_ids(&encoded, &encoded.windows[0]), expected, "{text:?} {}", case["config"]);
         }
     }
 }
@@ -274,7 +274,7 @@ fn a_folder_that_holds_no_tokenizer_is_an_error_that_says_why() {
     let error = || DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap_err().to_string();
     assert!(error().contains("vocab.txt"), "{}", error());
     write_vocabulary(folder.path(), &["[PAD]", "[UNK]", "[CLS]", "a"]);
-    assert!(error().ends_with("vocab.txt: it has no [SEP]"), "{}", error());
+    assert!(error().ends_with("vocab.txt: missing token [SEP]"), "{}", error());
     fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     assert!(error().contains("tokenizer.json: "), "{}", error());
 }

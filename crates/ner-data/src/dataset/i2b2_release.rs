@@ -480,7 +480,7 @@ mod tests {
         let with =
             |name: &'static str, bytes: &'static [u8]| plain(RELEASE).into_iter().chain([(name, bytes)]).collect_vec();
         let unannotated = "concept_assertion_relation_training_data/partners/unannotated/9.txt";
-        let fault = "i2b2/concept_assertion_relation_training_data/partners/unannotated:1: left out, no place for it: \
+        let fault = "i2b2/concept_assertion_relation_training_data/partners/unannotated:1: not supported, left out: \
                      1 texts that nobody annotated";
         check(&with(unannotated, b"a"), ALL, &[fault]);
         let fault = "i2b2/test_data/txt/0003.txt:1: document 0003: duplicate document: it differs from \

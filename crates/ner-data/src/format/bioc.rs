@@ -873,7 +873,7 @@ mod tests {
             annotation(6, &[of_type("Y"), role("CompositeMention")], &[(4, 1)], "c"),
             annotation(7, &[of_type("X")], &[(0, 1)], "a"),
         ];
-        let part = "left out, no place for it: a part of a composite mention";
+        let part = "not supported, left out: a part of a composite mention";
         let (document, faults) = read(&passage(0, "a b c d e", &annotations.concat()), "");
         assert_eq!(faults, [part, part, "duplicate mention: the X mention at 0..1 again"]);
         let shown: Vec<(String, &BTreeMap<String, String>)> =
@@ -917,15 +917,15 @@ mod tests {
         check(
             &infons(&[("entity1", "1"), ("entity2", "2"), ("novel", "No"), ("type", "x")]),
             "x entity1=1 entity2=2",
-            &["left out, no place for it: infons of relations: 1"],
+            &["not supported, left out: infons of relations: 1"],
         );
         check(
             &(infons(&[("role1", "a|1"), ("role2", "b|2"), ("type", "x")]) + &node("0")),
             "x role1=a|1 role2=b|2",
-            &["left out, no place for it: nodes of relations between concepts: 1"],
+            &["not supported, left out: nodes of relations between concepts: 1"],
         );
-        check(&node("2"), "", &["left out, no place for it: a relation with an annotation that was left out"]);
-        check(&node("R"), "", &["left out, no place for it: a relation with a relation"]);
+        check(&node("2"), "", &["not supported, left out: a relation with an annotation that was left out"]);
+        check(&node("R"), "", &["not supported, left out: a relation with a relation"]);
         check(&node("9"), "", &["malformed line: a relation with something that is not in the document"]);
     }
 

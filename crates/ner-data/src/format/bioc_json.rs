@@ -463,9 +463,9 @@ mod tests {
             "score": "0.9", "role1": {"identifier": "9", "x": [1]}, "role2": {"identifier": "8"}, "type": "x"},
             "nodes": [{"refid": "0", "role": "0,1"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
         let faults = [
-            "1: document 3: left out, no place for it: infons of relations: 1",
-            "1: document 3: left out, no place for it: nodes of relations between concepts: 1",
-            "1: document 3: left out, no place for it: things that BioC does not have there: 2",
+            "1: document 3: not supported, left out: infons of relations: 1",
+            "1: document 3: not supported, left out: nodes of relations between concepts: 1",
+            "1: document 3: not supported, left out: things that BioC does not have there: 2",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
@@ -524,7 +524,7 @@ mod tests {
             (
                 format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"),
                 &["1 "],
-                "1: left out, no place for it: the infons of a collection",
+                "1: not supported, left out: the infons of a collection",
             ),
         ];
         for (input, documents, fault) in table {

@@ -406,7 +406,7 @@ mod tests {
         let (one, two) = (document("1", "a"), document("2", "b"));
         let broken = "malformed line: the markup is not well-formed; the document around it was left out";
         let entity = "malformed line: a reference to an entity or character that XML does not have; read as U+FFFD";
-        let stranger = "left out, no place for it: things that BioC does not have there: 1";
+        let stranger = "not supported, left out: things that BioC does not have there: 1";
         let table: &[(String, &[&str], &[String])] = &[
             ("a plain text\n".into(), &[], &["1: malformed line: no collection: this is not BioC XML".into()]),
             (format!("{one}\n<document><id>2</id>\n<pass"), &["1 a"], &[format!("3: {broken}")]),
@@ -426,7 +426,7 @@ mod tests {
             (
                 "<collection><infon key='a'>b</infon></collection>".into(),
                 &[],
-                &["1: left out, no place for it: an infon of the collection".into()],
+                &["1: not supported, left out: an infon of the collection".into()],
             ),
         ];
         for (input, documents, faults) in table {

@@ -547,16 +547,16 @@ mod tests {
             ("T2\tX 0 2\tab", "duplicate mention: the X mention at 0..2 again"),
             ("A1\tNegated", "malformed line: an attribute is `ID⇥NAME MENTION VALUE`, with or without a value"),
             ("A1\tNegated T9", "malformed line: it is about a mention that is not there"),
-            ("A1\tNegated E1", "left out, no place for it: it is about something other than a mention"),
+            ("A1\tNegated E1", "not supported, left out: it is about something other than a mention"),
             ("N1\tReference T1", "malformed line: a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"),
             ("#1\tAnnotatorNotes\tx", "malformed line: a note is `ID⇥KIND MENTION⇥TEXT`"),
-            ("#1\tAnnotatorNotes R1\tx", "left out, no place for it: it is about something other than a mention"),
+            ("#1\tAnnotatorNotes R1\tx", "not supported, left out: it is about something other than a mention"),
             ("R1\tpart", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
             ("R1\tpart T1 T1", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
             ("R1\tpart Arg1:T1 Arg2:T9", "malformed line: it is about a mention that is not there"),
-            ("R1\tpart Arg1:T1 Arg2:E9", "left out, no place for it: it is about something other than a mention"),
-            ("E1\tX:T1 Theme:T1", "left out, no place for it: an event"),
-            ("*\tEquiv T1 T1", "left out, no place for it: an equivalence"),
+            ("R1\tpart Arg1:T1 Arg2:E9", "not supported, left out: it is about something other than a mention"),
+            ("E1\tX:T1 Theme:T1", "not supported, left out: an event"),
+            ("*\tEquiv T1 T1", "not supported, left out: an equivalence"),
         ];
         for (line, fault) in table {
             check("ab cd", &format!("T1\tX 0 2\tab\n{line}\n"), &["X 0..2"], &[&format!("2: document x: {fault}")]);
@@ -567,9 +567,9 @@ mod tests {
             &["Y 3..5 #A:1 N=true"],
             &[
                 "1: document x: offset out of range: 0..9 reaches outside the document of 5 characters",
-                "1: document x: left out, no place for it: 1 names of concepts, which stand beside their ids",
-                "2: document x: left out, no place for it: it is about a mention that was left out",
-                "5: document x: left out, no place for it: a second value or note of the same name",
+                "1: document x: not supported, left out: 1 names of concepts, which stand beside their ids",
+                "2: document x: not supported, left out: it is about a mention that was left out",
+                "5: document x: not supported, left out: a second value or note of the same name",
             ],
         );
     }

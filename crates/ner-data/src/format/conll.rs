@@ -1,7 +1,7 @@
 //! CoNLL columns: one word a line with its tag, a blank line between sentences.
 //!
 //! `-DOCSTART-` lines stand before the documents; in a file without them each sentence is a document of its own. The
-//! format has no identifiers: documents are numbered from 1, and [`express`] leaves theirs empty. InferenceConfig takes IOB1,
+//! format has no identifiers: documents are numbered from 1, and [`express`] leaves theirs empty. Reading takes IOB1,
 //! IOB2, IO and BIOES (and BILOU) tags without being told which. What is written has two columns, so that it is read
 //! with the default ones.
 //! Source: Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.

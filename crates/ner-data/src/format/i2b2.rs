@@ -780,7 +780,7 @@ mod tests {
         });
         let expected = [
             "c.txt duplicate document: its document has another file of this kind; this one was left out",
-            "rel/b.rel left out, no place for it: 1 relations",
+            "rel/b.rel not supported, left out: 1 relations",
             "stray.con unknown document: the annotation has no text; it was left out",
             "txt/lonely.txt unknown document: the text has no concept file; it was left out",
         ];

@@ -559,7 +559,7 @@ mod tests {
         check(
             r#"{"id":"7","text":"a","spans":[{"start":0,"end":1,"label":"X"}],"answer":"reject"}"#,
             &[],
-            &["in.jsonl:1: document 7: left out, no place for it: its answer is not `accept`, so it is no annotation"],
+            &["in.jsonl:1: document 7: not supported, left out: its answer is not `accept`, so it is no annotation"],
         );
         // doccano, old and new.
         check(r#"{"id":1,"data":"ab","label":[[0,1,"X"],[1,2,"Y"]]}"#, &[("1 ab", &["0..1 X", "1..2 Y"])], &[]);
@@ -584,7 +584,7 @@ mod tests {
 
     #[test]
     fn what_has_no_place_is_noted() {
-        let fault = |what: &str| format!("in.jsonl:1: document 1: left out, no place for it: {what}");
+        let fault = |what: &str| format!("in.jsonl:1: document 1: not supported, left out: {what}");
         let label = fault("a label of the whole text");
         check(r#"{"text":"a","label":"X"}"#, &[("1 a", &[])], &[&label]);
         check(r#"{"text":"a","label":["X"]}"#, &[("1 a", &[])], &[&fault("span 0: a label of the whole text")]);

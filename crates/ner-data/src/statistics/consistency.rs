@@ -55,7 +55,7 @@ pub struct TypePair {
 /// A string that is not labelled alike wherever it stands in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inconsistency {
-    /// TextPlace of the document in its split.
+    /// Place of the document in its split.
     pub document: usize,
     /// Places with each type.
     pub labelled: BTreeMap<String, Vec<Span>>,

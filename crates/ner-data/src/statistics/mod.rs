@@ -35,9 +35,9 @@ use crate::Span;
 /// Where something stands in a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TextPlace {
-    /// TextPlace of the document in the split.
+    /// Place of the document in the split.
     pub document: usize,
-    /// TextPlace in its text.
+    /// Place in its text.
     pub span: Span,
 }
 
