@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn types_by_themselves_say_all_but_what_overlaps_its_like() {
+    fn types_by_themselves_express_all_but_overlaps_of_one_type() {
         let units: Vec<Span> = (0..4).map(|at| Span::new(at * 4, at * 4 + 3)).collect();
         let of = |name: &str, start, end| Mention::new(Span::new(start, end), name);
         let mentions = [x(0, 11), of("Y", 4, 7), x(4, 7), of("Z", 0, 3), of("Y", 8, 14)];

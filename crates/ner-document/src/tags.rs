@@ -337,7 +337,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_allowed_is_what_entities_are_written_as(ids in prop::collection::vec(0usize..9, 1..7)) {
+        fn allowed_sequences_are_those_that_entities_encode_to(ids in prop::collection::vec(0usize..9, 1..7)) {
             for scheme in SCHEMES {
                 let labels = LabelSet::new(scheme, ["a", "b"]);
                 let ids: Vec<usize> = ids.iter().map(|id| id % labels.len()).collect();
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn any_sequence_decodes_to_entities_apart(ids in prop::collection::vec(0usize..9, 0..12)) {
+        fn any_sequence_decodes_to_disjoint_entities(ids in prop::collection::vec(0usize..9, 0..12)) {
             let entities = LabelSet::new(TagScheme::Bioes, ["a", "b"]).decode(&ids);
             prop_assert!(entities.windows(2).all(|pair| pair[0].units.end <= pair[1].units.start));
             let covered: usize = entities.iter().map(|entity| entity.units.len()).sum();

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_confidence_is_said() {
+    fn invalid_confidences_are_errors() {
         assert_eq!(calibration(&[], 10), Ok(None));
         for bad in [f64::NAN, -0.1, 1.1] {
             assert_eq!(calibration(&[(0.5, true), (bad, true)], 10), Err(ScoreError::Confidence { index: 1 }));

@@ -67,10 +67,10 @@ pub struct Pairing<'m> {
 /// Pairs the gold mentions of a document with the predicted ones, one to one.
 ///
 /// Takes the best of all pairs that share a character, then the best of those whose mentions are both still free, and
-/// so on. Pairs are ranked by [`Agreement`] (same position and type, same position, same type, neither); then by how
-/// few characters their positions differ in; then by the fragments and type of the gold mention, and last by those of
-/// the predicted one. No two pairs are equal in all of these, so the order of the mentions does not matter. Duplicates
-/// count once, as everywhere here.
+/// so on. Pairs are ranked by [`Agreement`] (same position and type, same position, same type, neither); then by the
+/// number of characters in which their positions differ, fewest first; then by the fragments and type of the gold
+/// mention, and last by those of the predicted one. No two pairs are equal in all of these, so the order of the mentions
+/// does not matter. Duplicates count once, as everywhere here.
 ///
 /// Every strictly correct prediction is thus paired with its gold mention, and as many mentions as possible with one at
 /// the same position. Among mentions that only overlap, the number of pairs is not always maximal: maximising it would

@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_interval() {
+    fn scores_without_an_interval() {
         let one = bootstrap_intervals(&[document(0, 1, 1, 1)], &FEW);
         assert_eq!((one.overall, one.documents), (ScoreIntervals::default(), 1));
         assert_eq!(bootstrap_intervals(&[], &FEW).overall, ScoreIntervals::default());
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_paired_is_named() {
+    fn unpaired_documents_are_errors() {
         let check = |first: &[DocumentCounts], second: &[DocumentCounts], expected: &str| {
             let error = paired_test(first, second, micro_f1, &FEW).expect_err("not paired");
             assert_eq!(error.to_string(), expected);

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_is_none() {
+    fn undefined_scores_are_none() {
         let nothing = SchemeCounts::default();
         assert_eq!((nothing.precision(), nothing.recall(), nothing.f1()), (None, None, None));
         let missed = counts([0, 0, 0, 1, 0]);

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_named() {
+    fn incomparable_sequences_are_errors() {
         let check = |gold: &[&str], predicted: &[&str], mode: Mode, expected: &str| {
             let split = |side: &[&str]| -> Vec<Vec<String>> {
                 side.iter().map(|tags| tags.split(' ').map(str::to_owned).collect()).collect()

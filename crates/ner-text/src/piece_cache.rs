@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_beyond_white_space_is_cut_as_a_whole() {
+    fn tokenizers_that_look_beyond_white_space_cut_whole_texts() {
         let mut other = tokenizer(true);
         other.with_pre_tokenizer(Some(ByteLevel::default()));
         assert!(WordPieces::new(tokenizer(true)).cache.is_some() && WordPieces::new(other).cache.is_none());

@@ -1,4 +1,4 @@
-//! Offsets of tokens on text of every kind, what a tokenizer's files may ask for, and mentions there and back.
+//! Tests token offsets on text of every kind, settings in a tokenizer's files, and mentions to tags and back.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -20,9 +20,9 @@ const UNK: usize = 1;
 /// Characters that text has: precomposed and decomposed letters, letters whose decomposition is several (Hangul) or
 /// whose lower case is, scripts that run from right to left, CJK, symbols, digits, punctuation.
 const VISIBLE: &str = "aBceé\u{c9}ñüßİΣσ\u{2126}\u{212b}µﬁ\u{5d0}\u{5d1}\u{639}\u{628}Ж中文ア한क़²½12-().,/%≠😀👩🔬";
-/// Taken off by the normaliser where it strips accents.
+/// Removed by the normaliser if it strips accents.
 const MARKS: &str = "\u{301}\u{302}\u{327}\u{345}\u{5b0}\u{fe0f}";
-/// Taken out of every text: controls and formats, and the replacement character.
+/// Removed from every text: controls and formats, and the replacement character.
 const REMOVED: &str = "\0\u{7f}\u{ad}\u{200b}\u{200d}\u{200e}\u{feff}\u{fffd}";
 const SPACES: &str = " \t\r\n\u{a0}\u{2009}\u{3000}";
 /// A character that no vocabulary has.
@@ -81,7 +81,7 @@ fn encode(tokenizer: &DocumentTokenizer, text: &str) -> EncodedDocument {
     tokenizer.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
 
-/// Tokens stand in the text in order; two share a character only where it became several and was cut between them.
+/// Tokens are in text order. Two share a character only if it was decomposed and cut between them.
 fn check_order(text: &str, encoded: &EncodedDocument) {
     let chars = text.chars().count();
     for token in &encoded.tokens {
@@ -97,7 +97,7 @@ fn check_order(text: &str, encoded: &EncodedDocument) {
     assert_eq!(words.iter().map(|word| word.tokens.len()).sum::<usize>(), encoded.tokens.len());
 }
 
-/// The decisive test of offsets: what the text has at a token's offsets is what the token's piece says.
+/// The decisive offset test: the text at a token's offsets equals the token's piece.
 fn check_offsets(setting: &Setting, text: &str) {
     let encoded = encode(&setting.tokenizer, text);
     check_order(text, &encoded);
@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn tokens_of_any_text_stand_in_order(text: String) {
+    fn tokens_of_any_text_are_in_order(text: String) {
         for setting in SETTINGS.iter() {
             check_order(&text, &encode(&setting.tokenizer, &text));
         }

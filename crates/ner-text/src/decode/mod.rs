@@ -171,8 +171,8 @@ fn mentions_from_spans(
     surest(words, likely, labels, options)
 }
 
-/// Makes mentions of the spans, each with its log-odds. Unless mentions may overlap, drops each span that overlaps a
-/// surer one.
+/// Makes mentions of the spans, each with its log-odds. Unless mentions may overlap, keeps the surest first and
+/// drops each span that overlaps a kept one.
 fn surest(
     words: &[Word],
     mut likely: Vec<(f32, &ScoredEntity)>,
@@ -218,7 +218,7 @@ mod tests {
     use ner_document::TagScheme;
 
     fn check(overlaps: bool, line_boundaries: bool, offset: f32, expected: &[(usize, usize)]) {
-        // Words of one character, the fourth of which begins a line.
+        // Words of one character; the fourth begins a line.
         let words: Vec<Word> =
             (0..5).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 3 }).collect();
         let span = |start, end, probability| ScoredEntity { words: start..end, entity_type: 0, probability };
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_mentions_where_they_are_more_probable_than_not_and_than_what_they_overlap() {
+    fn probable_spans_win_over_overlapping_ones() {
         check(true, false, 0.0, &[(0, 3), (1, 2), (2, 4)]);
         check(false, false, 0.0, &[(1, 2), (2, 4)]);
         check(true, true, 0.0, &[(0, 3), (1, 2)]);

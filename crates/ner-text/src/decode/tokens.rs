@@ -248,7 +248,7 @@ mod tests {
         let mentions = |lines| {
             mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, Aggregation::Together, lines)
         };
-        // Behind a line break a mention ends where that is asked for, and nothing else changes.
+        // With line boundaries mentions end at line breaks, and nothing else changes.
         let at_lines: Vec<Span> = mentions(true).iter().map(Mention::span).collect();
         let spans: Vec<Span> = mentions(false).iter().map(Mention::span).collect();
         let cut = |&span: &Span| if span == Span::new(0, 9) { vec![word(0).span, word(1).span] } else { vec![span] };
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn constrained_sequences_begin_what_they_go_on_with() {
+    fn constrained_sequences_begin_before_they_continue() {
         let check = |scheme: TagScheme,
                      rows: &[&[f32]],
                      pieces: usize,
@@ -335,13 +335,13 @@ mod tests {
         };
         let (o, b, i) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
         check([o, b, o], false, &[1.0]);
-        // The type of a word, the word before, the word behind, the joint, and two that touch.
+        // The type of a word, the word before, the word after, the joint, and two adjacent mentions.
         check([o, [0.25, 0.75, 0.0], o], false, &[0.75]);
         check([[0.6, 0.4, 0.0], b, o], false, &[0.6]);
         check([o, b, [0.7, 0.0, 0.3]], false, &[0.7]);
         check([b, [0.0, 0.2, 0.8], o], false, &[0.8]);
         check([b, [0.0, 0.9, 0.1], o], false, &[0.9, 0.9]);
-        // What stands behind a line break that ends mentions has no say.
+        // The word after a line break that ends mentions has no influence.
         check([o, b, [0.7, 0.0, 0.3]], true, &[1.0]);
         check([o, b, i], true, &[1.0, 1.0]);
     }
