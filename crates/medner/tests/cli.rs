@@ -49,7 +49,7 @@ fn an_unknown_dataset_gets_a_suggestion() {
     let folder = folder();
     let (code, out, err) = run(medner(folder.path()).args(["data", "bc5crd"]));
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.starts_with("error: no dataset is called `bc5crd`, did you mean `bc5cdr`?"), "{err}");
+    assert!(err.starts_with("error: unknown dataset `bc5crd`; did you mean `bc5cdr`?"), "{err}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is done to documents before and after a model sees them: parsing, tokenisation, alignment, batching, decoding.
+//! Benchmarks of document processing around the model: parsing, tokenisation, alignment, batching, decoding.
 
 #![allow(missing_docs, reason = "of what criterion's macro makes")]
 
@@ -15,11 +15,11 @@ use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Words of the longest span, tokens of a batch: those of the default recipe.
+/// Words of the longest span, and tokens per batch, as in the default recipe.
 const LONGEST: usize = 24;
 const BUDGET: usize = 896;
 
-/// Windows of a sentence each, as in the default recipe.
+/// Windows of one sentence each, as in the default recipe.
 fn sentences() -> WindowSize {
     WindowSize { packed: 1, ..WindowSize::default() }
 }
@@ -89,7 +89,7 @@ fn batching(criterion: &mut Criterion) {
     let encoded = encoder.encode(&documents).expect("encoded");
     let windows = encoded.iter().flat_map(|document| &document.windows);
     let of_sample: Vec<usize> = windows.map(|window| window.tokens.len() + encoder.specials()).collect();
-    // As many rows as a corpus has.
+    // As many rows as a corpus.
     let lengths = of_sample.repeat(10);
     let mut group = criterion.benchmark_group("batching");
     group.throughput(Throughput::Elements(lengths.len() as u64));
@@ -102,7 +102,7 @@ fn batching(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What a head that is nearly right and nearly sure would say of a document, and its words.
+/// The output of a head that is nearly correct and nearly certain, and the words of its document.
 struct Found {
     words: Vec<Word>,
     findings: ModelOutput,
@@ -131,7 +131,7 @@ fn found(kind: &str, encoded: &[EncodedDocument]) -> Vec<Found> {
                     entity_type: entity.entity_type,
                     probability,
                 };
-                // Each mention, and one a word longer that is half as probable.
+                // Each mention, and one that is a word longer and half as probable.
                 let longer = entities.iter().filter(|entity| entity.units.end < words.len()).map(|entity| {
                     ScoredEntity { words: entity.units.start..entity.units.end + 1, ..gold(entity, 0.48) }
                 });

@@ -1,4 +1,4 @@
-//! Writes the synthetic sample of i2b2 2010 into a folder, to be looked at; the program makes it in memory.
+//! Writes the synthetic i2b2 2010 sample into a folder, for inspection; the program itself makes it in memory.
 //!
 //! `cargo run --release -p ner-data --example make_clinical_sample -- FOLDER`
 

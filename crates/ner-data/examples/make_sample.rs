@@ -1,7 +1,7 @@
 //! Writes the synthetic sample of BC5CDR into `datasets/bc5cdr/sample`.
 //!
-//! Run it after a change of the generator: `cargo run --release -p ner-data --example make_sample`. A test compares the
-//! committed files with what the generator gives.
+//! Run it after changing the generator: `cargo run --release -p ner-data --example make_sample`. A test compares the
+//! committed files with the generator's output.
 
 use ner_data::{Format, FormatOptions, synthetic};
 use std::io::{self, Write};

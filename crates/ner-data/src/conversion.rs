@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-/// What a document consists of, as far as a format may lose it.
+/// A part of a document that a format may lose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Item {
@@ -16,7 +16,7 @@ pub enum Item {
     Passage,
     /// A sentence that the corpus marks.
     Sentence,
-    /// A word of a corpus that comes tokenised.
+    /// A word of a tokenised corpus.
     Word,
     /// A mention, by its type and position.
     Mention,
@@ -24,7 +24,7 @@ pub enum Item {
     Fragment,
     /// An attribute of a mention or a document.
     Attribute,
-    /// How sure a model is of a mention.
+    /// A model's confidence in a mention.
     Confidence,
     /// An identifier of a concept.
     ConceptId,
@@ -33,7 +33,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// In words, plural.
+    /// Its name in the plural.
     pub const fn name(self) -> &'static str {
         match self {
             Self::DocumentId => "document ids",
@@ -57,39 +57,40 @@ impl fmt::Display for Item {
     }
 }
 
-/// How many items of a kind came through.
+/// How many items of a kind were kept, moved or lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
-    /// As they were.
+    /// Unchanged.
     pub kept: usize,
-    /// At other offsets, or changed (a text whose tabs became spaces, a mention widened to whole words).
+    /// At other offsets, or altered (a text whose tabs became spaces, a mention widened to whole words).
     pub moved: usize,
-    /// Not at all.
+    /// Missing after the conversion.
     pub lost: usize,
 }
 
-/// Whether something came through.
+/// What a conversion did to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fate {
-    /// As it was.
+    /// Unchanged.
     Kept,
-    /// Changed.
+    /// Altered, or at other offsets.
     Moved,
-    /// Not at all.
+    /// Missing after the conversion.
     Lost,
 }
 
-/// One thing that did not come through as it was. It says where, never what the text is.
+/// An item that a conversion changed. It names the location, never the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConversionChange {
     /// The document.
     pub document: String,
-    /// What it is.
+    /// The kind of item.
     pub item: Item,
-    /// What became of it: [`Fate::Moved`] or [`Fate::Lost`].
+    /// [`Fate::Moved`] or [`Fate::Lost`].
     pub fate: Fate,
-    /// Which one, in words: a mention's type and place, an attribute's name, a concept's id; never a piece of the text.
+    /// A description of the item: a mention's type and position, an attribute's name, a concept's id; never text of the
+    /// document.
     pub which: String,
 }
 
@@ -100,12 +101,12 @@ impl fmt::Display for ConversionChange {
     }
 }
 
-/// What a conversion kept, moved and lost.
+/// Counts of what a conversion kept, moved and lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConversionReport {
-    /// Documents compared.
+    /// Number of documents compared.
     pub documents: usize,
-    /// Counts of each kind of item; a kind that did not occur is not there.
+    /// Counts for each kind of item that occurs.
     pub items: BTreeMap<Item, Tally>,
 }
 
@@ -126,7 +127,7 @@ impl ConversionReport {
         }
     }
 
-    /// Compares a document with what a format can say of it; returns what was moved or lost.
+    /// Compares a document with its form in a format; returns the items that were moved or lost.
     pub fn add(&mut self, document: &Document, expressed: &Expressed) -> Vec<ConversionChange> {
         self.documents += 1;
         let number = self.documents.to_string();
@@ -147,7 +148,7 @@ impl ConversionReport {
     }
 }
 
-/// A document beside its expressed form.
+/// A document and its expressed form.
 struct Comparison<'c> {
     document: &'c Document,
     new: &'c Document,
@@ -156,7 +157,7 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
-    /// `number` is what a format without identifiers makes of the identifier.
+    /// `number` replaces the identifier in formats without identifiers.
     fn document_id(&mut self, number: &str) {
         let (old, new) = (&self.document.id, &self.new.id);
         let fate = match new.as_str() {
@@ -180,7 +181,7 @@ impl Comparison<'_> {
             } else {
                 Fate::Lost
             };
-            // The kind can be a heading of the text, which is not said.
+            // The kind may be a heading of the text, so it is not printed.
             self.count(Item::Passage, fate, || format!("the passage at {}", passage.span));
         }
         for (item, name, old, new) in
@@ -226,7 +227,7 @@ impl Comparison<'_> {
     }
 
     fn relation(&mut self, old: &Relation, new: Option<&Relation>, expressed: &Expressed) {
-        // The new place of a mention is no change.
+        // A mention's new index is not a change.
         let follow = |argument: &Argument| {
             let mut argument = argument.clone();
             if let Target::Mention(at) = &mut argument.target {
@@ -265,7 +266,7 @@ fn fate_of(new: Option<&String>, old: &String) -> Fate {
     }
 }
 
-/// Where there are fewer than there were, which one survives as which cannot be said.
+/// If there are fewer than before, it is unknown which one survives, so a missing one counts as lost.
 fn fate_of_span(old: Span, is_there: impl Fn(Span) -> bool, as_many: bool) -> Fate {
     match (is_there(old), as_many) {
         (true, _) => Fate::Kept,

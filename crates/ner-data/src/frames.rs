@@ -1,7 +1,7 @@
-//! Documents and mentions as data frames, for whoever wants to look at a corpus with other tools.
+//! Documents and mentions as data frames, for analysis with other tools.
 //!
-//! The frames hold the text of the corpus and belong beside it, under the same terms. Offsets count Unicode characters
-//! and are half-open.
+//! The frames contain the text of the corpus; store them beside it and under the same terms. Offsets count Unicode
+//! characters and are half-open.
 
 use crate::{Document, dataset::Split};
 use fs_err as fs;
@@ -12,7 +12,7 @@ use polars::prelude::{
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a frame cannot be made, written or read.
+/// Why a frame cannot be created, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     /// polars failed.
@@ -20,7 +20,7 @@ pub enum FrameError {
     Parquet {
         /// The file.
         path: PathBuf,
-        /// What polars says.
+        /// The error of polars.
         source: PolarsError,
     },
     /// A file cannot be read or written.
@@ -28,10 +28,11 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// One row a document: `split`, `id`, `characters`, `words` (null where the corpus comes without), `mentions`, `text`.
+/// One row per document: `split`, `id`, `characters`, `words` (null if the corpus is not tokenised), `mentions`,
+/// `text`.
 ///
 /// # Errors
-/// None is known; polars has one for columns of different lengths.
+/// Only if polars fails; none is known.
 pub fn documents<'d>(splits: impl IntoIterator<Item = (Split, &'d [Document])>) -> Result<DataFrame, PolarsError> {
     let rows: Vec<(Split, &Document)> =
         splits.into_iter().flat_map(|(split, documents)| documents.iter().map(move |d| (split, d))).collect();
@@ -45,11 +46,11 @@ pub fn documents<'d>(splits: impl IntoIterator<Item = (Split, &'d [Document])>) 
     ])
 }
 
-/// One row a mention: `split`, `document`, `start`, `end`, `entity_type`, `text`, `concept_ids` (joined by `|`, null
-/// where there is none), `fragments` (`10..15;20..25` for a discontinuous mention, else null).
+/// One row per mention: `split`, `document`, `start`, `end`, `entity_type`, `text`, `concept_ids` (joined by `|`, null
+/// if there are none), `fragments` (`10..15;20..25` for a discontinuous mention, else null).
 ///
 /// # Errors
-/// None is known; polars has one for columns of different lengths.
+/// Only if polars fails; none is known.
 pub fn mentions<'d>(splits: impl IntoIterator<Item = (Split, &'d [Document])>) -> Result<DataFrame, PolarsError> {
     let mut columns = MentionColumns::default();
     for (split, documents) in splits {
@@ -103,10 +104,10 @@ fn numbers(name: &str, values: impl Iterator<Item = Option<usize>>) -> Column {
     Series::new(name.into(), values.map(|value| value.map(|value| value as u64)).collect::<Vec<_>>()).into()
 }
 
-/// Writes a frame as Parquet. The file appears whole, by a rename, or not at all.
+/// Writes a frame as Parquet, atomically: the file is renamed to `path` when complete.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the file cannot be written.
 pub fn write(path: &Path, frame: &mut DataFrame) -> Result<(), FrameError> {
     let mut file = NewFile::create(path)?;
     let fault = |source| FrameError::Parquet { path: path.into(), source };
@@ -115,21 +116,21 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Reads what [`write`] wrote.
+/// Reads a frame written by [`write`].
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If the file cannot be read.
 pub fn read(path: &Path) -> Result<DataFrame, FrameError> {
     let file = fs::File::open(path)?.into_parts().0;
     ParquetReader::new(file).finish().map_err(|source| FrameError::Parquet { path: path.into(), source })
 }
 
-/// Rows of a Parquet file that are read at once.
+/// Rows of a Parquet file that are read together.
 const ROWS: usize = 8192;
 
-/// The texts of a Parquet file, chunk by chunk, with their ids.
+/// The texts of a Parquet file with their ids, chunk by chunk.
 ///
-/// Rows are numbered from 1; that is the id where no column of ids is named.
+/// Without an id column, the ids are row numbers, counted from 1.
 pub struct Texts {
     path: PathBuf,
     text: String,
@@ -139,10 +140,11 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Opens a file whose column `text` holds texts, and `id`, where it is named, their ids (texts or numbers).
+    /// Opens a file with texts in the column `text` and, if `id` is given, their ids (strings or numbers) in that
+    /// column.
     ///
     /// # Errors
-    /// Where it cannot be read or has no such column.
+    /// If the file cannot be read or lacks such a column.
     pub fn open(path: &Path, text: &str, id: Option<&str>) -> Result<Self, FrameError> {
         let mut texts = Self { path: path.into(), text: text.into(), id: id.map(str::to_owned), row: 0, rows: 0 };
         texts.rows = texts.reader()?.num_rows().map_err(|source| texts.fault(source))?;
@@ -155,15 +157,15 @@ impl Texts {
         self.rows
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub const fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// The next texts with their ids, in order; none at the end. A text or an id that is null is none.
+    /// The next texts with their ids, in order; `None` at the end. Null texts and ids are `None`.
     ///
     /// # Errors
-    /// Where the file cannot be read.
+    /// If the file cannot be read.
     #[allow(clippy::type_complexity, reason = "a row is a pair")]
     pub fn next_rows(&mut self) -> Result<Option<Vec<(Option<String>, Option<String>)>>, FrameError> {
         if self.row >= self.rows {
@@ -199,22 +201,22 @@ impl Texts {
     }
 }
 
-/// A mention that a model found, as a row.
+/// A predicted mention as a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FoundRow {
     /// Id of the document.
     pub document: String,
-    /// First position, in the unit that the writer chose.
+    /// First position, in the writer's unit.
     pub start: usize,
     /// Position after the last.
     pub end: usize,
-    /// The text there.
+    /// The text of the mention.
     pub text: String,
-    /// Type.
+    /// Entity type.
     pub entity_type: String,
-    /// What a reader calls the type.
+    /// The display name of the type.
     pub category: Option<String>,
-    /// From 0 to 1.
+    /// Confidence, from 0 to 1.
     pub confidence: f32,
     /// Names of the models, joined by `|`.
     pub models: String,
@@ -222,8 +224,8 @@ pub struct FoundRow {
     pub below_threshold: bool,
 }
 
-/// Writes found mentions as Parquet, a row group at a time, in memory that does not grow with the file. The file
-/// appears when it is finished.
+/// Writes predicted mentions as Parquet, one row group at a time, in constant memory. The file appears when it is
+/// finished.
 pub struct FoundWriter {
     rows: Vec<FoundRow>,
     writer: BatchedWriter<std::fs::File>,
@@ -235,10 +237,10 @@ pub struct FoundWriter {
 const GROUP: usize = 1 << 16;
 
 impl FoundWriter {
-    /// A file that is to become `path`.
+    /// Creates a temporary file for `path`.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, FrameError> {
         let file = NewFile::create(path)?;
         let fault = |source| FrameError::Parquet { path: path.into(), source };
@@ -250,7 +252,7 @@ impl FoundWriter {
     /// Writes one row.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write(&mut self, row: FoundRow) -> Result<(), FrameError> {
         self.rows.push(row);
         if self.rows.len() < GROUP { Ok(()) } else { self.flush() }
@@ -262,10 +264,10 @@ impl FoundWriter {
         written.map_err(|source| FrameError::Parquet { path: self.path.clone(), source })
     }
 
-    /// Writes everything and gives the file its name.
+    /// Writes everything and renames the file to its target.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If the file cannot be written.
     pub fn finish(mut self) -> Result<(), FrameError> {
         if !self.rows.is_empty() {
             self.flush()?;
@@ -336,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_read_back_as_they_were_written() {
+    fn frames_are_read_back_unchanged() {
         let fragments = vec![Span::new(0, 2), Span::new(3, 4)];
         let plain =
             Mention { concept_ids: vec!["D1".into(), "D2".into()], ..Mention::new(Span::new(3, 4), "Chemical") };

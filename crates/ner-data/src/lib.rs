@@ -1,8 +1,18 @@
 //! Corpora of annotated medical text: formats, descriptions, splits, statistics and synthetic samples.
 //!
-//! This crate knows nothing of libtorch, of models or of the network. Readers return what they read *and* what was wrong
-//! with it ([`Diagnostics`]). It re-exports the crates that it stands on, so that one name is enough to read a corpus,
-//! cut it into tokens and align its mentions.
+//! This crate knows nothing of libtorch, models or the network. Readers return what they read *and* the faults that
+//! they found ([`Diagnostics`]). It re-exports the crates below it, so that one name is enough to read a corpus, split
+//! it into tokens and align its mentions.
+//!
+//! Where things are:
+//!
+//! - [`mod@format`]: readers and writers, one module per corpus format. `conversion.rs` reports what a format cannot
+//!   express.
+//! - [`dataset`]: descriptions of corpora, their files, splits and label maps; [`i2b2_release`] imports that release as
+//!   distributed.
+//! - [`statistics`]: counts of a corpus.
+//! - [`frames`]: documents and mentions as data frames (polars, Parquet).
+//! - [`synthetic`]: generators of the samples.
 
 #![forbid(unsafe_code)]
 

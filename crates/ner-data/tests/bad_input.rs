@@ -1,8 +1,7 @@
-//! No reader panics or breaks its promises, whatever its input holds.
+//! Readers never panic and always keep their guarantees, whatever their input.
 //!
-//! `tests/bad/FORMAT` holds files with faults; those of a format whose collections are folders lie in a folder for each
-//! collection. They are read as they are, then with their bytes changed at random, the same way in every run. A new
-//! format joins by its folder.
+//! `tests/bad/FORMAT` contains faulty files; folder formats have one folder per collection. The test reads them
+//! unchanged, and then with random changes that are the same in every run. A new format only needs its folder.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ner_data::format::Output;
@@ -14,10 +13,10 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Changed versions of each file; of a file in a folder a tenth of that.
+/// Changed versions of each file; for a file in a folder, a tenth of that.
 const CHANGES: usize = 500;
 
-/// What breaks columns, markup, numbers and encodings.
+/// Bytes that break columns, markup, numbers and encodings.
 const PIECES: &[&[u8]] = &[
     b"\0",
     b"\n",
@@ -113,7 +112,7 @@ fn check(documents: &[Document], diagnostics: &Diagnostics, what: &str) {
     assert!(diagnostics.0.iter().all(|diagnostic| diagnostic.line >= 1), "{what}: {diagnostics:?}");
 }
 
-/// What was read from a broken file is written in every format of one file and read back as it was expressed.
+/// Documents read from a broken file can be written in every single-file format and are read back as expressed.
 fn check_written(documents: &[Document], what: &str) {
     let options = FormatOptions::default();
     for format in Format::all().filter(|format| !format.is_folder()) {

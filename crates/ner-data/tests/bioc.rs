@@ -1,6 +1,6 @@
-//! BioC against the package `bioc` (golden files and `make_golden.py` beside them), and on the real BC5CDR, whose BioC
-//! and PubTator files say the same. The latter needs `MEDNER_CORPORA`, the folder that holds `bc5cdr`; without it the
-//! test says that it was skipped.
+//! Compares BioC with the package `bioc` (golden files, and `make_golden.py` beside them), and the BioC with the
+//! PubTator files of the real BC5CDR, which have the same content. The latter needs `MEDNER_CORPORA`, the folder that
+//! contains `bc5cdr`; otherwise the test reports that it was skipped.
 
 use ner_data::format::pubtator::INDIVIDUAL_MENTIONS;
 use ner_data::{Argument, DiagnosticKind, Document, Format, FormatOptions, Mention, Passage, Relation, Span, Target};
@@ -57,7 +57,7 @@ fn golden() -> [Document; 2] {
 }
 
 #[test]
-fn what_the_package_bioc_writes_is_read() {
+fn output_of_the_package_bioc_is_read() {
     for (format, name) in [(Format::BiocXml, "golden.xml"), (Format::BiocJson, "golden.json")] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bioc").join(name);
         assert_eq!(Format::detect(&path).expect("readable"), Some(format));
@@ -65,7 +65,7 @@ fn what_the_package_bioc_writes_is_read() {
         assert_eq!(documents, golden(), "{name}");
         let faults: Vec<String> =
             diagnostics.0.iter().map(|fault| format!("{:?}: {}", fault.kind, fault.message)).collect();
-        assert_eq!(faults, ["NotRead: infons of passages beside their type: 1"], "{name}");
+        assert_eq!(faults, ["NotRead: infons of passages other than their type: 1"], "{name}");
         for document in &documents {
             assert_eq!(format.express(document, &FormatOptions::default()).document, *document, "{name}");
         }
@@ -84,7 +84,7 @@ fn bc5cdr() -> Option<PathBuf> {
     }
 }
 
-/// The two say the same but for the roles of relations, which only BioC has, and the empty seventh column of some
+/// The content is the same except for the roles of relations, which only BioC has, and the empty seventh column of some
 /// mentions in two documents of PubTator's training set, which BioC does not have.
 #[test]
 fn bc5cdr_is_the_same_in_bioc_and_in_pubtator() {

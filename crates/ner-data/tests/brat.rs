@@ -1,5 +1,5 @@
-//! brat standoff on the real AnatEM, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `anatem`;
-//! without it the test says that it was skipped.
+//! Reads the real AnatEM, whose counts are known, as brat standoff. Needs `MEDNER_CORPORA`, the folder that contains
+//! `anatem`; otherwise the test reports that it was skipped.
 
 use ner_data::{Document, Format, FormatOptions};
 use std::collections::HashMap;

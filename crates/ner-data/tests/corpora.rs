@@ -1,5 +1,5 @@
-//! The loaders on the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that holds `bc5cdr` and
-//! `bc5cdr-iob`; without it the tests say that they were skipped.
+//! Loads the real BC5CDR, whose counts are known. Needs `MEDNER_CORPORA`, the folder that contains `bc5cdr` and
+//! `bc5cdr-iob`; otherwise the tests report that they were skipped.
 
 mod common;
 
@@ -39,8 +39,8 @@ fn pubtator_counts() {
     }
 }
 
-/// Writing gives the files back but for two things: whether a blank line ends the file (it does in two of three), and
-/// one line of the development split whose concept identifiers are `D002544|-1`, of which `-1` says nothing.
+/// Writing reproduces the files with two exceptions: the blank line at the end of the file (two of three have one), and
+/// one line of the development split with the concept identifiers `D002544|-1`, whose `-1` means nothing.
 #[test]
 fn pubtator_is_written_as_it_was_read() {
     let Some((_, paths, loaded, _)) = load("bc5cdr") else { return };
@@ -79,7 +79,7 @@ fn iob_counts() {
     }
 }
 
-/// A file of one split stands for reading by path.
+/// A file of one split, to test reading by path.
 #[test]
 fn a_file_is_read_by_its_path() {
     let Some((_, paths, loaded, format)) = load("bc5cdr") else { return };

@@ -1,4 +1,4 @@
-//! The i2b2 format from outside: a corpus whose counts are known, which needs `MEDNER_CORPORA`, and bad files.
+//! Tests the public i2b2 format: a corpus with known counts, which needs `MEDNER_CORPORA`, and faulty files.
 
 use ner_data::format::i2b2;
 use ner_data::{DiagnosticKind, Format, FormatOptions};
@@ -38,11 +38,11 @@ fn an_invented_document_is_written_as_it_was_read() {
     assert_eq!(i2b2::read_concepts(&folder).expect("readable").0["ex_doc"].len(), 58);
 }
 
-/// Folder; documents, mentions; how many faults of which kind.
+/// Folder; documents, mentions; number of faults of each kind.
 type Case<'c> = (&'c str, usize, usize, &'c [(DiagnosticKind, usize)]);
 
 #[test]
-fn bad_files_are_read_as_far_as_they_are_sound() {
+fn valid_parts_of_bad_files_are_read() {
     use DiagnosticKind::*;
     let cases: &[Case<'_>] = &[
         ("assertions-astray", 1, 1, &[(MalformedLine, 3)]),

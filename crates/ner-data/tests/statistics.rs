@@ -1,5 +1,5 @@
-//! Statistics of real corpora, against figures that were counted by other programs. Needs `MEDNER_CORPORA`, the folder
-//! that holds `bc5cdr` and `genia-nested`; without it the tests say that they were skipped.
+//! Compares statistics of real corpora with numbers from other programs. Needs `MEDNER_CORPORA`, the folder that
+//! contains `bc5cdr` and `genia-nested`; otherwise the tests report that they were skipped.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn bc5cdr() {
     });
     let splits = splits.map(|_, documents| documents.as_slice());
 
-    // Of strings: all, those that stand unlabelled, too; of places: unlabelled, inside another mention.
+    // Strings: all, and partly unlabelled ones; occurrences: unlabelled, inside another mention.
     let expected = Splits { train: [4201, 17, 22, 410], dev: [4157, 10, 11, 371], test: [4256, 15, 15, 407] };
     for (split, documents) in splits.iter() {
         let Consistency { strings, partly_unlabelled, places, .. } = Consistency::of(documents);
@@ -45,7 +45,7 @@ fn genia() {
     assert_eq!(share, Some(22485.0 / 54509.0));
 }
 
-/// A line of the file: an abstract in sentences, whose entities have offsets into their sentence.
+/// A line of the file: an abstract in sentences, whose entities have offsets within their sentence.
 fn document(line: &str) -> Document {
     let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
     let mut document = Document::new(value["pmid"].as_str().expect("an id"), "");

@@ -3,43 +3,43 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Range;
 
-/// Mentions brought onto the words of a text, and what did not fit.
+/// Mentions aligned to the words of a text, and the mentions that do not fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Alignment {
     /// The mentions as ranges of words, in order.
     pub entities: Vec<TaggedEntity>,
     /// Label number of each word.
     pub labels: Vec<usize>,
-    /// The mentions that the labels do not give back exactly, by their place in the document's list.
+    /// The mentions that the labels do not reproduce exactly, in the document's order.
     pub misfits: Vec<Misfit>,
 }
 
-/// A mention that tags cannot say exactly.
+/// A mention that tags cannot express exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Misfit {
-    /// Place of the mention in the document's list.
+    /// Index of the mention in the document's list.
     pub mention: usize,
     /// Why it does not fit.
     pub reason: MisfitReason,
 }
 
-/// Why tags cannot say a mention exactly.
+/// Why tags cannot express a mention exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MisfitReason {
-    /// It begins or ends inside a unit, or at a space; it is tagged on every unit that it touches.
+    /// It begins or ends inside a unit, or at a space. It is tagged on every unit that it touches.
     InsideUnit,
-    /// It overlaps a longer mention, or one that stands before it; it is not tagged.
+    /// It overlaps a longer mention, or an equally long earlier one. It is not tagged.
     Overlap,
-    /// It has several fragments; it is not tagged.
+    /// It has several fragments. It is not tagged.
     Discontinuous,
-    /// It touches no unit (spaces, characters that the tokenizer removes); it is not tagged.
+    /// It touches no unit (only spaces or characters that the tokenizer removes). It is not tagged.
     NoUnit,
-    /// Its type is not in the label set; it is not tagged.
+    /// Its type is not in the label set. It is not tagged.
     UnknownType,
-    /// It has more units than the head scores; it is not learned.
+    /// It has more units than the head scores. It is not learned.
     TooLong,
-    /// It touches another mention of its type and the scheme (IO) cannot tell them apart; both become one.
+    /// It touches another mention of its type, and the scheme (IO) merges both.
     Merged,
 }
 
@@ -47,29 +47,31 @@ impl std::fmt::Display for MisfitReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Self::InsideUnit => "begins or ends inside a word",
-            Self::Overlap => "overlaps another",
+            Self::Overlap => "overlaps another mention",
             Self::Discontinuous => "discontinuous",
             Self::NoUnit => "touches no word",
-            Self::UnknownType => "its type is not in the label set",
-            Self::TooLong => "longer than the longest span that the head scores",
-            Self::Merged => "one with its neighbour",
+            Self::UnknownType => "type not in the label set",
+            Self::TooLong => "longer than the longest span of the head",
+            Self::Merged => "merged with an adjacent mention",
         })
     }
 }
 
 /// Tags the mentions of a document on its units.
 ///
-/// `units` are ascending and do not overlap. Where mentions overlap, the longest is tagged; of two as long, the first.
+/// `units` must be ascending and must not overlap. Of overlapping mentions the longest is tagged; of equally long ones,
+/// the first.
 pub fn align(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> Alignment {
     let all: Vec<usize> = (0..mentions.len()).collect();
     align_some(units, mentions, &all, labels)
 }
 
-/// The mentions of a document as runs of its units, those of different types whatever they overlap, and what tags of
-/// each type by itself cannot say exactly. Of mentions of one type that overlap, the longest is taken.
+/// Aligns the mentions of each type separately, so that mentions of different types may overlap. Returns the mentions
+/// as runs of units, and those that tags cannot express exactly. Of overlapping mentions of one type the longest is
+/// kept.
 pub fn align_by_type(units: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
     let (mut entities, mut misfits) = (Vec::new(), Vec::new());
-    // What has an unknown type is a group, too, so that it is counted.
+    // Unknown types form a group as well, so that they are counted.
     for of_type in labels.types.iter().map(Some).chain([None]) {
         let is_of_type = |&at: &usize| match of_type {
             Some(name) => mentions[at].entity_type == *name,
@@ -85,7 +87,7 @@ pub fn align_by_type(units: &[Span], mentions: &[Mention], labels: &LabelSet) ->
     (entities, misfits)
 }
 
-/// Tags the mentions with these places in the list.
+/// Tags the mentions with the indices `which`.
 fn align_some(units: &[Span], mentions: &[Mention], which: &[usize], labels: &LabelSet) -> Alignment {
     let mut order = which.to_vec();
     order.sort_by_key(|&at| (std::cmp::Reverse(mentions[at].span().len()), mentions[at].span().start, at));
@@ -133,13 +135,13 @@ fn align_some(units: &[Span], mentions: &[Mention], which: &[usize], labels: &La
     Alignment { entities: tagged, labels: ids, misfits }
 }
 
-/// The units that a span touches; an empty range where it touches none.
+/// The units that a span touches; empty if there are none.
 fn units_of(units: &[Span], span: Span) -> Range<usize> {
     units.partition_point(|unit| unit.end <= span.start)..units.partition_point(|unit| unit.start < span.end)
 }
 
-/// The mentions of a document as runs of its units, overlapping ones too, and what a head that scores spans of at most
-/// `longest` units cannot say exactly.
+/// Aligns all mentions, overlapping ones included, for a head that scores spans of at most `longest` units. Returns the
+/// mentions as runs of units, and those that cannot be expressed exactly.
 pub fn align_spans(
     units: &[Span],
     mentions: &[Mention],
@@ -170,7 +172,7 @@ pub fn align_spans(
     (entities, misfits)
 }
 
-/// The mentions that labels on units say: [`align`] backwards.
+/// Reads the mentions from the labels of units: the inverse of [`align`].
 pub fn mentions_of(units: &[Span], ids: &[usize], labels: &LabelSet) -> Vec<Mention> {
     let to_mention = |entity: TaggedEntity| {
         let span = Span::new(units[entity.units.start].start, units[entity.units.end - 1].end);
@@ -185,7 +187,7 @@ mod tests {
     use crate::TagScheme;
     use MisfitReason::{Discontinuous, InsideUnit, Merged, NoUnit, Overlap, UnknownType};
 
-    /// Units of three characters with a space between: `abc def ghi jkl`.
+    /// Units of three characters, separated by a space: `abc def ghi jkl`.
     fn check(scheme: TagScheme, mentions: &[Mention], tags: &str, misfits: &[(usize, MisfitReason)]) {
         let units: Vec<Span> = (0..4).map(|at| Span::new(at * 4, at * 4 + 3)).collect();
         let labels = LabelSet::new(scheme, ["X", "Y"]);
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn types_by_themselves_say_all_but_what_overlaps_its_like() {
+    fn types_by_themselves_express_all_but_overlaps_of_one_type() {
         let units: Vec<Span> = (0..4).map(|at| Span::new(at * 4, at * 4 + 3)).collect();
         let of = |name: &str, start, end| Mention::new(Span::new(start, end), name);
         let mentions = [x(0, 11), of("Y", 4, 7), x(4, 7), of("Z", 0, 3), of("Y", 8, 14)];

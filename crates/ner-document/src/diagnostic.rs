@@ -3,33 +3,32 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What is wrong with a piece of a corpus.
+/// What is wrong with a part of a corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DiagnosticKind {
-    /// A line that fits no form of its format; it was left out.
+    /// A line that does not fit its format; left out.
     MalformedLine,
-    /// A mention that reaches outside its document or is empty; it was left out.
+    /// A mention that is empty or reaches outside its document; left out.
     OffsetOutOfRange,
-    /// The text at a mention's offsets is not the text that the corpus gives for it; the mention was left out.
+    /// The text at a mention's offsets differs from the text that the corpus gives for it; the mention is left out.
     TextMismatch,
-    /// A second document with an id that the split already has; it was left out.
+    /// A second document with the same id in a split; left out.
     DuplicateDocument,
-    /// The same span and type twice in one document; one was kept.
+    /// A second mention with the same span and type in a document; one is kept.
     DuplicateMention,
-    /// An annotation of a document that the file does not hold; it was left out.
+    /// An annotation of a document that the file does not contain; left out.
     UnknownDocument,
-    /// Bytes that are not UTF-8; they were read as U+FFFD.
+    /// Bytes that are not UTF-8; read as U+FFFD.
     InvalidUtf8,
-    /// A tag that cannot follow the one before it (`I-X` after `O`); it was read as a beginning.
+    /// A tag that cannot follow the one before it (`I-X` after `O`); read as the first of a mention.
     InvalidTagSequence,
-    /// Something that is sound but for which [`Document`](crate::Document) has no place (an event, a normalisation's
-    /// text); it was left out.
+    /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
 
 impl DiagnosticKind {
-    /// Whether something of the corpus was left out or changed, so that a user has to decide before training.
+    /// Whether a part of the corpus was left out or changed, so that the user has to decide before training.
     pub const fn is_loss(self) -> bool {
         !matches!(self, Self::DuplicateMention | Self::InvalidTagSequence | Self::NotRead)
     }
@@ -44,23 +43,23 @@ impl DiagnosticKind {
             Self::UnknownDocument => "unknown document",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
-            Self::NotRead => "left out, no place for it",
+            Self::NotRead => "not supported, left out",
         }
     }
 }
 
-/// One fault of a corpus, with its place. The message never quotes the text of a document.
+/// One fault in a corpus, with its location. The message never quotes the text of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// What is wrong.
+    /// What kind of fault it is.
     pub kind: DiagnosticKind,
-    /// The file, as the reader was given it.
+    /// The file, as given to the reader.
     pub file: PathBuf,
-    /// Line of the file, from 1.
+    /// Line in the file, counted from 1.
     pub line: usize,
-    /// The document, where one is known.
+    /// The document, if known.
     pub document: Option<String>,
-    /// What exactly is wrong there.
+    /// What exactly is wrong.
     pub message: String,
 }
 
@@ -80,7 +79,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The faults met while reading, in the order of the file.
+/// The faults found while reading, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
@@ -94,7 +93,7 @@ impl Diagnostics {
         counts
     }
 
-    /// The faults that left out or changed something.
+    /// The faults by which a part of the corpus was left out or changed.
     pub fn losses(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter().filter(|diagnostic| diagnostic.kind.is_loss())
     }

@@ -5,74 +5,74 @@ use std::collections::BTreeMap;
 
 /// A text with its annotation.
 ///
-/// Every [`Span`] in it points into `text`.
+/// Every [`Span`] in it refers to `text`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// Identifier, unique in its split (a PMID, a file stem, a running number).
     pub id: String,
     /// The whole text, exactly as the corpus gives it.
     pub text: String,
-    /// Named parts of the text in their order (title, abstract); empty where the corpus names none.
+    /// Named parts of the text (title, abstract), in order; empty if the corpus names none.
     #[serde(default)]
     pub passages: Vec<Passage>,
-    /// Sentences, where the corpus marks them; empty where it does not.
+    /// Sentences; empty if the corpus marks none.
     #[serde(default)]
     pub sentences: Vec<Span>,
-    /// Words, where the corpus comes tokenised (CoNLL); empty where the words are still to be found.
+    /// Words, if the corpus is tokenised (CoNLL); otherwise empty.
     #[serde(default)]
     pub words: Vec<Span>,
     /// Annotated entities, in the order of the corpus.
     #[serde(default)]
     pub mentions: Vec<Mention>,
-    /// Relations between concepts or mentions, kept so that writing loses nothing.
+    /// Relations between concepts or mentions. They are kept so that writing loses nothing.
     #[serde(default)]
     pub relations: Vec<Relation>,
-    /// What else the corpus says of the document (BioC's infons).
+    /// Other information about the document (BioC's infons).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
 }
 
-/// A named part of a document (BioC's word): title, abstract, section.
+/// A named part of a document (BioC's term): title, abstract, section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passage {
     /// What the part is: `title`, `abstract`, a heading.
     pub kind: String,
-    /// Where it is.
+    /// Its position.
     pub span: Span,
 }
 
 /// One annotated entity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mention {
-    /// Where it stands: one span, or several ascending ones where it is discontinuous. Never empty.
+    /// Its position: one span, or several ascending ones if it is discontinuous. Never empty.
     pub fragments: Vec<Span>,
-    /// Type of the entity, in the corpus's own words (`Disease`, `problem`).
+    /// Entity type, as the corpus names it (`Disease`, `problem`).
     pub entity_type: String,
-    /// Identifiers of the concept in a terminology; several for a composite mention, none where unknown.
+    /// Concept identifiers in a terminology: several for a composite mention, empty if unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub concept_ids: Vec<String>,
-    /// What else the corpus says of it (assertion, individual parts of a composite).
+    /// Other information about the mention (assertion, individual parts of a composite).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// How sure whoever predicted it is; none for a mention that people annotated.
+    /// Confidence of the model that predicted it; `None` for a mention that people annotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
 }
 
-/// How sure a model is of a mention: from 0 to 1. What the number means is for the one who made it to say; medner's is
-/// explained at `ner_text::mentions_from_probabilities`.
+/// A model's confidence in a mention, from 0 to 1. Its meaning depends on the model; for medner's, see
+/// `ner_text::mentions_from_probabilities`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(try_from = "f32", into = "f32")]
 pub struct Confidence(f32);
 
 impl Confidence {
-    /// A confidence, or none where `value` is not from 0 to 1.
+    /// A confidence, or `None` if `value` is not from 0 to 1.
     pub fn new(value: f32) -> Option<Self> {
-        // `-0.0 + 0.0` is `0.0`: there is one nought.
+        // `-0.0 + 0.0` is `0.0`: zero has one representation.
         (0.0..=1.0).contains(&value).then_some(Self(value + 0.0))
     }
 
-    /// As a number from 0 to 1.
+    /// The confidence as a number from 0 to 1.
     pub const fn value(self) -> f32 {
         self.0
     }
@@ -82,7 +82,7 @@ impl TryFrom<f32> for Confidence {
     type Error = &'static str;
 
     fn try_from(value: f32) -> Result<Self, Self::Error> {
-        Self::new(value).ok_or("a confidence is a number from 0 to 1")
+        Self::new(value).ok_or("a confidence must be a number from 0 to 1")
     }
 }
 
@@ -90,7 +90,7 @@ impl std::str::FromStr for Confidence {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().ok().and_then(Self::new).ok_or("a confidence is a number from 0 to 1")
+        text.parse().ok().and_then(Self::new).ok_or("a confidence must be a number from 0 to 1")
     }
 }
 
@@ -100,14 +100,14 @@ impl From<Confidence> for f32 {
     }
 }
 
-/// The shortest number that reads back as the same.
+/// Formats the shortest number that parses back to the same value.
 impl std::fmt::Display for Confidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(&self.0, f)
     }
 }
 
-// The number is never NaN, so that it has the order and the equality that mentions need.
+// The number is never NaN, so it has the total order and equality that mentions need.
 impl PartialEq for Confidence {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
@@ -139,32 +139,32 @@ impl std::hash::Hash for Confidence {
 pub struct Relation {
     /// Kind of relation (`CID`).
     pub kind: String,
-    /// What it relates, in order.
+    /// The arguments, in order.
     pub arguments: Vec<Argument>,
 }
 
-/// One end of a relation.
+/// One argument of a relation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Argument {
-    /// Its part in the relation (`Arg1`, `Chemical`); empty where the corpus names none.
+    /// Its role in the relation (`Arg1`, `Chemical`); empty if the corpus names none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub role: String,
-    /// What stands there.
+    /// The concept or mention.
     pub target: Target,
 }
 
-/// What a relation relates.
+/// An argument's concept or mention.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
     /// A concept, by its identifier.
     Concept(String),
-    /// A mention, by its place in the document's list.
+    /// A mention, by its index in the document's list.
     Mention(usize),
 }
 
 impl Argument {
-    /// A concept without a role.
+    /// An argument without a role that refers to a concept.
     pub fn concept(id: impl Into<String>) -> Self {
         Self { role: String::new(), target: Target::Concept(id.into()) }
     }
@@ -182,14 +182,14 @@ impl Mention {
         }
     }
 
-    /// From the start of the first fragment to the end of the last.
+    /// The span from the start of the first fragment to the end of the last.
     pub fn span(&self) -> Span {
         let start = self.fragments.iter().map(|part| part.start).min().unwrap_or(0);
         let end = self.fragments.iter().map(|part| part.end).max().unwrap_or(0);
         Span::new(start, end)
     }
 
-    /// The mention's text in a document's `text`, [folded](crate::fold), its fragments joined by a space.
+    /// The mention's text in a document's `text`, [folded](crate::fold), with fragments joined by a space.
     pub fn folded_text(&self, text: &str, index: &CharIndex) -> String {
         let texts = self.fragments.iter().filter_map(|&fragment| index.slice(text, fragment));
         fold(&texts.collect::<Vec<_>>().join(" "))
@@ -207,7 +207,7 @@ impl Document {
         Self { id: id.into(), text: text.into(), ..Self::default() }
     }
 
-    /// Index between the characters and the bytes of the text.
+    /// Builds the index from characters to bytes of the text.
     pub fn char_index(&self) -> CharIndex {
         CharIndex::new(&self.text)
     }

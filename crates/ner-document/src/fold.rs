@@ -1,14 +1,14 @@
-//! Texts as they are compared: in lower case, each run of white space as one space, none at the ends.
+//! Folded texts for comparison: lower case, each run of white space as one space, trimmed.
 
 use crate::Span;
 use unicode_normalization::char::is_combining_mark;
 
-/// A text in lower case, each run of whitespace as one space, none at the ends; and the way back to the original.
+/// A folded text (lower case, each run of white space as one space, trimmed) with a map back to the original.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Folded {
     /// The folded text.
     pub text: String,
-    /// For each byte of `text` the character of the original that it comes from.
+    /// For each byte of `text`, the character of the original that it comes from.
     origin: Vec<u32>,
 }
 
@@ -35,12 +35,12 @@ impl Folded {
         self.origin.resize(self.text.len(), at as u32);
     }
 
-    /// The characters of the original that a range of bytes, which is not empty, comes from.
+    /// The characters of the original that a non-empty range of bytes comes from.
     pub fn span(&self, bytes: std::ops::Range<usize>) -> Span {
         Span::new(self.origin[bytes.start] as usize, self.origin[bytes.end - 1] as usize + 1)
     }
 
-    /// Whether neither end of the range of bytes lies inside a word of letters and digits.
+    /// Whether both ends of the byte range are word boundaries, that is, not between two letters or digits.
     pub fn is_word_bounded(&self, bytes: &std::ops::Range<usize>) -> bool {
         let inside = |at: usize| {
             let before = self.text[..at].chars().next_back().is_some_and(is_word_char);
@@ -50,7 +50,7 @@ impl Folded {
     }
 }
 
-/// The folded form alone.
+/// Folds `text`, without the map back.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for word in text.split_whitespace() {

@@ -1,7 +1,19 @@
-//! Documents with their mentions, and the tags that say where mentions are.
+//! Documents with mentions, and tags that mark mentions.
 //!
-//! Every other crate builds on these types. They know no file, no tokenizer and no model. Offsets count Unicode scalar
-//! values everywhere ([`Span`]); a fault of a corpus is a [`Diagnostic`] with its place.
+//! Every other crate builds on these types. They know nothing of files, tokenizers or models. All offsets count Unicode
+//! scalar values ([`Span`]). A fault in a corpus is a [`Diagnostic`] with its location.
+//!
+//! Where things are:
+//!
+//! - `span.rs`: [`Span`], half-open, in characters; [`CharIndex`] converts to bytes.
+//! - `document.rs`: [`Document`], [`Mention`] and their parts.
+//! - `diagnostic.rs`: counted faults of a corpus.
+//! - `tags.rs`: tag schemes and label sets, encoding and decoding.
+//! - `align.rs`: mentions to tags and to runs of words, and what does not fit.
+//! - `label_map.rs`: types of a corpus to labels of a model.
+//! - `fold.rs`: texts folded for comparison.
+//! - `suggest.rs`: the nearest name to a misspelt one.
+//! - `seed.rs`: seeds derived from a seed.
 
 #![forbid(unsafe_code)]
 

@@ -12,7 +12,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// A span of the positions `start..end`.
+    /// A span over the positions `start..end`.
     pub const fn new(start: usize, end: usize) -> Self {
         Self { start, end }
     }
@@ -22,7 +22,7 @@ impl Span {
         self.end.saturating_sub(self.start)
     }
 
-    /// Whether no position is covered.
+    /// Whether the span covers no position.
     pub const fn is_empty(self) -> bool {
         self.end <= self.start
     }
@@ -48,10 +48,10 @@ impl std::fmt::Display for Span {
 
 /// Converts between character positions and byte positions of one text.
 ///
-/// Takes 4 bytes a character for text that is not ASCII, and nothing for text that is.
+/// Takes 4 bytes per character for text that is not ASCII, and none for ASCII.
 #[derive(Clone, Debug)]
 pub struct CharIndex {
-    /// Byte position of each character, and of the end; `None` where both counts are the same (ASCII).
+    /// Byte position of each character, and of the end; `None` for ASCII, whose positions are the same in both units.
     byte_of_char: Option<Vec<u32>>,
     len: usize,
 }
@@ -77,7 +77,7 @@ impl CharIndex {
         self.len == 0
     }
 
-    /// Byte range of `span`, or `None` where it reaches past the text or is inverted.
+    /// Byte range of `span`, or `None` if it reaches past the text or is inverted.
     pub fn bytes(&self, span: Span) -> Option<std::ops::Range<usize>> {
         if span.start > span.end || span.end > self.len {
             return None;
@@ -88,7 +88,7 @@ impl CharIndex {
         })
     }
 
-    /// Character span of a byte range, or `None` where an end lies inside a character or past the text.
+    /// Character span of a byte range, or `None` if an end lies inside a character or past the text.
     pub fn span(&self, bytes: std::ops::Range<usize>) -> Option<Span> {
         let position = |byte: usize| match &self.byte_of_char {
             None => (byte <= self.len).then_some(byte),
@@ -97,7 +97,7 @@ impl CharIndex {
         Some(Span::new(position(bytes.start)?, position(bytes.end)?))
     }
 
-    /// The part of `text` (the text that was indexed) that `span` covers.
+    /// The part of `text` (which must be the indexed text) that `span` covers.
     pub fn slice<'t>(&self, text: &'t str, span: Span) -> Option<&'t str> {
         text.get(self.bytes(span)?)
     }

@@ -1,19 +1,20 @@
-//! What somebody may have meant.
+//! Suggestions for misspelt names.
 
-/// The name that is nearest to what was typed; `None` where none is near.
+/// The name nearest to `typed`, or `None` if none is near.
 ///
-/// Near is a third of its letters, or two: two letters of a short name are most of it, but such names are few.
+/// A name is near if it differs in at most a third of its letters, or two. Two letters are most of a short name, but
+/// such names are few.
 pub fn nearest<'n>(typed: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let typed = typed.to_lowercase();
     let nearest = names.into_iter().map(|name| (strsim::damerau_levenshtein(&typed, name), name)).min()?;
     (nearest.0 <= (nearest.1.len() / 3).max(2)).then_some(nearest.1)
 }
 
-/// The name nearest to the key that an error of serde does not know (``unknown field `epoch`, expected one of `seed`,
-/// `epochs` ``). Its message is the one place that lists the keys of every table, however deep.
+/// The known key that is nearest to the one that a serde error rejects (``unknown field `epoch`, expected one of
+/// `seed`, `epochs` ``). The error message is the only place that lists the keys of every nested table.
 pub fn nearest_key(message: &str) -> Option<&str> {
     let rest = &message[message.find("unknown field `")?..];
-    // What stands between backticks is every second part.
+    // Every second part stands between backticks.
     let mut words = rest.lines().next()?.split('`').skip(1).step_by(2);
     let typed = words.next()?;
     nearest(typed, words)

@@ -1,23 +1,23 @@
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// How a sequence of tags says where entities begin and end.
+/// How tags mark where entities begin and end.
 ///
 /// Source: Ramshaw and Marcus (1995); Ratinov and Roth (2009) for BIOES (there BILOU).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TagScheme {
-    /// `I-X` inside, `O` outside; two entities of one type that touch become one.
+    /// `I-X` inside, `O` outside; two adjacent entities of one type merge.
     Io,
     /// `B-X` on the first, `I-X` on the rest (IOB2).
     #[default]
     Bio,
-    /// `B-X`, `I-X`, `E-X` on the last, `S-X` on an entity of one.
+    /// `B-X`, `I-X`, `E-X` on the last, `S-X` on an entity of one unit.
     Bioes,
 }
 
 impl TagScheme {
-    /// The positions that the scheme tells apart, in the order in which labels are numbered.
+    /// The positions that the scheme distinguishes, in the order of the label numbers.
     const fn positions(self) -> &'static [Position] {
         match self {
             Self::Io => &[Position::Inside],
@@ -26,12 +26,12 @@ impl TagScheme {
         }
     }
 
-    /// Labels of one type.
+    /// Number of labels per type.
     pub const fn width(self) -> usize {
         self.positions().len()
     }
 
-    /// The tag with this number: `O` is 0, then come the positions of each type in turn.
+    /// The tag with number `label`: `O` is 0, followed by the positions of each type in turn.
     pub fn tag(self, label: usize) -> Tag {
         let positions = self.positions();
         label
@@ -39,7 +39,7 @@ impl TagScheme {
             .map_or(Tag::Outside, |at| Tag::Entity(positions[at % positions.len()], at / positions.len()))
     }
 
-    /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).
+    /// Number of a tag; a position that the scheme lacks counts as `Inside`.
     pub fn label(self, tag: Tag) -> usize {
         let Tag::Entity(position, entity_type) = tag else { return 0 };
         let positions = self.positions();
@@ -48,7 +48,7 @@ impl TagScheme {
         1 + entity_type * positions.len() + at
     }
 
-    /// Label numbers of `units` units that hold `entities`, which must not overlap.
+    /// Label numbers of `units` units with `entities`, which must not overlap.
     pub fn encode(self, units: usize, entities: &[TaggedEntity]) -> Vec<usize> {
         let mut labels = vec![0; units];
         for entity in entities {
@@ -59,17 +59,17 @@ impl TagScheme {
         labels
     }
 
-    /// Whether `to` may stand behind `from`; none of a tag is the beginning or the end of a text.
+    /// Whether `to` may follow `from`; `None` stands for the start or end of a text.
     pub fn allows(self, from: Option<Tag>, to: Option<Tag>) -> bool {
         match self {
             Self::Io => true,
-            // What goes on needs something of its type before it.
+            // `Inside` must continue an entity of its type.
             Self::Bio => match (from, to) {
                 (Some(Tag::Entity(_, before)), Some(Tag::Entity(Position::Inside, goes_on))) => before == goes_on,
                 (_, Some(Tag::Entity(Position::Inside, _))) => false,
                 _ => true,
             },
-            // And what has begun must be ended.
+            // And a begun entity must be ended.
             Self::Bioes => {
                 let open = match from {
                     Some(Tag::Entity(Position::Begin | Position::Inside, open)) => Some(open),
@@ -97,7 +97,7 @@ impl TagScheme {
     }
 }
 
-/// Where in its entity a unit stands.
+/// Position of a unit in its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Position {
     /// First of several, or first in a scheme that does not mark the last.
@@ -113,10 +113,10 @@ pub enum Position {
 const LETTERS: [(Position, char); 4] =
     [(Position::Begin, 'B'), (Position::Inside, 'I'), (Position::End, 'E'), (Position::Single, 'S')];
 
-/// The label of what is outside.
+/// The label outside of entities.
 const OUTSIDE: &str = "O";
 
-/// Letters of positions in all schemes that models are trained in.
+/// Letters of positions in every scheme that models are trained with.
 const FOREIGN_LETTERS: [(&str, Position); 7] = [
     ("B", Position::Begin),
     ("I", Position::Inside),
@@ -133,7 +133,7 @@ impl Position {
     }
 }
 
-/// One tag: outside, or a position in an entity of the type with this number.
+/// One tag: outside, or a position in an entity with a type number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tag {
     /// Outside every entity.
@@ -142,7 +142,7 @@ pub enum Tag {
     Entity(Position, usize),
 }
 
-/// An entity found in, or written into, a sequence of tags.
+/// An entity as a run of units.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaggedEntity {
     /// The units that it covers.
@@ -156,7 +156,7 @@ pub struct TaggedEntity {
 pub struct LabelSet {
     /// Scheme of the labels.
     pub scheme: TagScheme,
-    /// Entity types in their order.
+    /// Entity types, in order.
     pub types: Vec<String>,
 }
 
@@ -166,7 +166,7 @@ impl LabelSet {
         Self { scheme, types: types.into_iter().map(Into::into).collect() }
     }
 
-    /// Reads a list of labels, or `None` where it is not `O` and then the tags of each type in one scheme's order.
+    /// Reads a list of labels; `None` unless it is `O` followed by the tags of each type in the order of one scheme.
     pub fn from_names(names: &[&str]) -> Option<Self> {
         [TagScheme::Io, TagScheme::Bio, TagScheme::Bioes].into_iter().find_map(|scheme| {
             let firsts = names.get(1..)?.chunks(scheme.positions().len());
@@ -176,11 +176,11 @@ impl LabelSet {
         })
     }
 
-    /// Labels of a model that was trained elsewhere, in any order and scheme: the label set that says the same, and for
-    /// each of its labels the place in `names`, where it is there.
+    /// Reads the labels of a model trained elsewhere, in any order and scheme. Returns the equivalent label set and,
+    /// for each of its labels, its index in `names` if it occurs there.
     ///
-    /// Read are IOB1, IOB2, BIOES, BILOU (`L` and `U` for `E` and `S`), BMES and labels without a position, which are
-    /// the type; types come in the order of their first label. None where `names` holds a label twice.
+    /// Accepts IOB1, IOB2, BIOES, BILOU (`L` and `U` for `E` and `S`), BMES and plain types without a position. Types
+    /// are ordered by their first label. `None` if `names` contains a label twice.
     pub fn from_any_names(names: &[&str]) -> Option<(Self, Vec<Option<usize>>)> {
         let parse = |name: &str| -> Option<(Position, String)> {
             if name == OUTSIDE {
@@ -241,13 +241,13 @@ impl LabelSet {
         }
     }
 
-    /// The tag with number `id`; panics where `id` is not below [`len`](Self::len).
+    /// The tag with number `id`. Panics unless `id` is below [`len`](Self::len).
     pub fn tag(&self, id: usize) -> Tag {
         assert!(id < self.len(), "label {id} of {}", self.len());
         self.scheme.tag(id)
     }
 
-    /// Number of a tag; a position that the scheme does not have counts as its nearest (`Inside`).
+    /// Number of a tag; a position that the scheme lacks counts as `Inside`.
     pub fn id(&self, tag: Tag) -> usize {
         self.scheme.label(tag)
     }
@@ -257,16 +257,16 @@ impl LabelSet {
         self.types.iter().position(|known| known == name)
     }
 
-    /// Label numbers of `units` units that hold `entities`, which must not overlap.
+    /// Label numbers of `units` units with `entities`, which must not overlap.
     pub fn encode(&self, units: usize, entities: &[TaggedEntity]) -> Vec<usize> {
         self.scheme.encode(units, entities)
     }
 
-    /// The entities that a sequence of label numbers says, in order.
+    /// The entities in a sequence of label numbers, in order.
     ///
-    /// Any sequence is read: an entity starts at `B` and `S`, and wherever `I` or `E` does not continue an open entity
-    /// of its type; it ends after `E` and `S`, and where the next unit does not continue it. That is how conlleval and
-    /// seqeval's default mode read sequences.
+    /// Accepts any sequence: an entity starts at `B` and `S`, and at an `I` or `E` that does not continue an open
+    /// entity of its type. It ends after `E` and `S`, and before a unit that does not continue it. conlleval and
+    /// seqeval's default mode read sequences the same way.
     pub fn decode(&self, ids: &[usize]) -> Vec<TaggedEntity> {
         let mut entities: Vec<TaggedEntity> = Vec::new();
         let mut open = false;
@@ -337,7 +337,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_allowed_is_what_entities_are_written_as(ids in prop::collection::vec(0usize..9, 1..7)) {
+        fn allowed_sequences_are_those_that_entities_encode_to(ids in prop::collection::vec(0usize..9, 1..7)) {
             for scheme in SCHEMES {
                 let labels = LabelSet::new(scheme, ["a", "b"]);
                 let ids: Vec<usize> = ids.iter().map(|id| id % labels.len()).collect();
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn any_sequence_decodes_to_entities_apart(ids in prop::collection::vec(0usize..9, 0..12)) {
+        fn any_sequence_decodes_to_disjoint_entities(ids in prop::collection::vec(0usize..9, 0..12)) {
             let entities = LabelSet::new(TagScheme::Bioes, ["a", "b"]).decode(&ids);
             prop_assert!(entities.windows(2).all(|pair| pair[0].units.end <= pair[1].units.start));
             let covered: usize = entities.iter().map(|entity| entity.units.len()).sum();

@@ -1,4 +1,4 @@
-//! Scores of the synthetic corpus: strict, by the schemes of SemEval, classes of errors, and intervals.
+//! Benchmarks scoring of the synthetic corpus: strict, SemEval schemes, error classes, and intervals.
 
 #![allow(missing_docs, reason = "of what criterion's macro makes")]
 
@@ -8,7 +8,7 @@ use ner_document::{Document, Mention, Span};
 use ner_eval::{PairedDocuments, Resampling, bootstrap_intervals, count_errors, score_documents, score_semeval};
 use std::hint::black_box;
 
-/// As many documents as a test split has.
+/// As many documents as a test split.
 const DOCUMENTS: usize = 500;
 
 /// Gold, and predictions with missed, shifted and mistaken mentions.
@@ -49,7 +49,7 @@ fn scoring(criterion: &mut Criterion) {
         bencher.iter(|| count_errors(black_box(&pairs).mentions()));
     });
     let counts = pairs.score().by_document;
-    // A tenth of the draws that scores are reported with.
+    // A tenth of the draws used for reported scores.
     let resampling = Resampling { resamples: 1000, ..Resampling::default() };
     group.throughput(Throughput::Elements(resampling.resamples as u64));
     group.bench_function("bootstrap, draws", |bencher| {

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Strict counts of the mentions of each group.
 ///
-/// `key` says the group of a mention, gold or predicted, of a document by its place in `documents`. A mention that was
-/// found counts in the group of its gold mention, a missed one in its own, and so does an invented one. The recall of a
-/// group is thus that of its gold mentions; its precision is that of the predictions that look like it.
+/// `key` returns the group of a gold or predicted mention, given the index of its document in `documents`. A correct
+/// mention counts in the group of its gold mention; missed and spurious mentions count in their own. The recall of a
+/// group is thus that of its gold mentions, and its precision that of the predictions with its key.
 pub fn scores_by_key<K: Ord>(
     documents: &[PairedDocument<'_>],
     key: impl Fn(usize, &Mention) -> K,
@@ -35,10 +35,10 @@ pub fn scores_by_key<K: Ord>(
 pub struct GroupScore {
     /// Its name: `seen`, `2-4`.
     pub group: String,
-    /// What was counted.
+    /// The counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// What is computed from it.
+    /// The score of the counts.
     #[serde(flatten)]
     pub score: Score,
 }
@@ -49,19 +49,20 @@ impl GroupScore {
     }
 }
 
-/// Groups of whole numbers, each from one bound up to the next; the last has no end. Ascending, the first is 0.
+/// Groups of whole numbers. Each reaches from one bound up to the next; the last is unbounded. Ascending, starting at
+/// 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Ranges(pub &'static [usize]);
 
 impl Ranges {
-    /// Words of a mention.
+    /// Number of words of a mention.
     pub const WORDS: Self = Self(&[0, 1, 2, 3, 4, 5]);
-    /// Word pieces of a mention.
+    /// Number of word pieces of a mention.
     pub const PIECES: Self = Self(&[0, 1, 2, 3, 4, 6, 9]);
-    /// How often training has a mention's string as a mention of its type.
+    /// How often the mention's text is a mention of its type in training.
     pub const FREQUENCY: Self = Self(&[0, 1, 2, 5, 20]);
 
-    /// The place of the range that `value` is in.
+    /// Index of the range that contains `value`.
     fn place(self, value: usize) -> usize {
         self.0.partition_point(|&bound| bound <= value).saturating_sub(1)
     }
@@ -75,7 +76,7 @@ impl Ranges {
     }
 }
 
-/// Scores by a number that each mention has, in `ranges`; those without a mention are left out.
+/// Scores by a number per mention, grouped in `ranges`; empty groups are left out.
 pub fn scores_by_number(
     documents: &[PairedDocument<'_>],
     ranges: Ranges,
@@ -85,7 +86,7 @@ pub fn scores_by_number(
     groups.into_iter().map(|(place, counts)| GroupScore::new(ranges.name(place), counts)).collect()
 }
 
-/// Strings of the training mentions, folded (lower case, each run of whitespace as one space), with their types.
+/// Texts of the training mentions, folded (lower case, each run of white space as one space), with their types.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingMentions(HashMap<String, BTreeMap<String, usize>>);
 
@@ -103,31 +104,31 @@ impl TrainingMentions {
         Self(strings)
     }
 
-    /// Whether a folded string is a mention of any type.
+    /// Whether a folded text is a mention of any type.
     pub fn has(&self, string: &str) -> bool {
         self.0.contains_key(string)
     }
 
-    /// How often a folded string is a mention of a type.
+    /// How often a folded text is a mention of a type.
     pub fn frequency(&self, string: &str, entity_type: &str) -> usize {
         self.0.get(string).and_then(|types| types.get(entity_type)).copied().unwrap_or(0)
     }
 }
 
-/// Scores of the mentions that training has and that it has not: what was remembered, and what was found.
+/// Scores of mentions that occur in training and of those that do not: memorised or generalised.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeenScores {
-    /// By whether the string is a training mention of any type.
+    /// By whether the text is a training mention of any type.
     pub by_string: Vec<GroupScore>,
-    /// By whether the string is a training mention of the same type.
+    /// By whether the text is a training mention of the same type.
     pub by_string_and_type: Vec<GroupScore>,
-    /// By how often it is one.
+    /// By how often it is a training mention of the same type.
     pub by_frequency: Vec<GroupScore>,
 }
 
 impl SeenScores {
-    /// Compares with the mentions of a training split; `string` is the folded string of a mention
-    /// ([`Mention::folded_text`](ner_document::Mention::folded_text)) of a document by its place in `documents`.
+    /// Compares with the mentions of a training split. `string` returns the folded text of a mention
+    /// ([`Mention::folded_text`](ner_document::Mention::folded_text)), given the index of its document in `documents`.
     pub fn new(
         documents: &[PairedDocument<'_>],
         training: &TrainingMentions,
@@ -146,18 +147,18 @@ impl SeenScores {
     }
 }
 
-/// Scores of mentions that lie inside of others, and what labels of single words could reach.
+/// Scores of nested mentions, and the best possible score of one label per word.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NestedScores {
-    /// `outer`, and `inner`: those that lie inside of a gold mention of another extent.
+    /// `outer`, and `inner`: mentions inside a gold mention of a different extent.
     pub groups: Vec<GroupScore>,
-    /// What finding the gold mentions that do not overlap would score, the longest taken first: a head that gives each
-    /// word one label, and learns the longest, cannot be better.
+    /// The score of finding only gold mentions that do not overlap, the longest first: the upper bound of a head that
+    /// gives each word one label and learns the longest mention.
     pub flat_ceiling: Score,
 }
 
 impl NestedScores {
-    /// None where no gold mention lies inside of another.
+    /// `None` if no gold mention is nested.
     pub fn new(documents: &[PairedDocument<'_>]) -> Option<Self> {
         let is_inner = |at: usize, mention: &Mention| {
             let span = mention.span();
@@ -174,7 +175,7 @@ impl NestedScores {
     }
 }
 
-/// The longest gold mentions that do not overlap are found, and no other.
+/// Counts as if the longest gold mentions that do not overlap were found, and nothing else.
 fn flat_ceiling(document: &PairedDocument<'_>) -> Counts {
     let mut mentions = distinct(document.gold);
     let all = mentions.len() as u64;
@@ -194,15 +195,15 @@ fn flat_ceiling(document: &PairedDocument<'_>) -> Counts {
 pub struct DocumentScore {
     /// Its id.
     pub id: String,
-    /// What was counted, over all types.
+    /// The counts, over all types.
     #[serde(flatten)]
     pub counts: Counts,
-    /// What is computed from it.
+    /// The score of the counts.
     #[serde(flatten)]
     pub score: Score,
 }
 
-/// The score of each document, in their order.
+/// The score of each document, in order.
 pub fn scores_by_document(documents: &[DocumentCounts]) -> Vec<DocumentScore> {
     let score = |document: &DocumentCounts| {
         let counts = document.total();
@@ -233,7 +234,7 @@ mod tests {
             ..Document::new("1", text)
         };
         let training = TrainingMentions::of(&[of("Fever fever cough", &[(0, 5, "D"), (6, 11, "D"), (12, 17, "C")])]);
-        // Seen and found; seen as another type and missed; unseen and missed; unseen and invented.
+        // Seen and found; seen as another type and missed; unseen and missed; unseen and spurious.
         let gold = of("FEVER cough rash pain", &[(0, 5, "D"), (6, 11, "D"), (12, 16, "D")]);
         let predicted = of("FEVER cough rash pain", &[(0, 5, "D"), (17, 21, "D")]);
         let pair = PairedDocument { id: "1", gold: &gold.mentions, predicted: &predicted.mentions };
@@ -254,7 +255,7 @@ mod tests {
         let of = |mentions: &[(usize, usize, &str)]| -> Vec<Mention> {
             mentions.iter().map(|&(start, end, kind)| Mention::new(Span::new(start, end), kind)).collect()
         };
-        // One inside of another, one that crosses it, one apart; the first two of one extent.
+        // One nested, one that crosses it, one apart; the first two have the same extent.
         let gold = of(&[(0, 20, "A"), (0, 20, "B"), (5, 10, "A"), (15, 25, "A"), (30, 35, "A")]);
         let predicted = of(&[(0, 20, "A"), (5, 10, "A"), (6, 8, "B"), (40, 45, "A")]);
         let pair = PairedDocument { id: "1", gold: &gold, predicted: &predicted };

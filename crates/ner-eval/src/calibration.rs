@@ -1,45 +1,45 @@
 use crate::error::ScoreError;
 use serde::Serialize;
 
-/// How far a system's confidence can be believed.
+/// How far a system's confidences can be trusted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Calibration {
-    /// Expected calibration error in 0 to 1: the mean distance between confidence and share of right ones over the bins,
-    /// each bin as often as it has predictions.
+    /// Expected calibration error, from 0 to 1: the mean distance between confidence and share of correct predictions
+    /// over the bins, weighted by their number of predictions.
     pub expected_calibration_error: f64,
     /// Number of predictions.
     pub predictions: usize,
     /// Mean confidence of all predictions.
     pub mean_confidence: f64,
-    /// Share of the predictions that are right.
+    /// Share of the predictions that are correct.
     pub accuracy: f64,
     /// The reliability curve: bins of equal width from 0 to 1.
     pub bins: Vec<CalibrationBin>,
 }
 
-/// The predictions whose confidence lies above `low` and not above `high`; 0 is in the first bin.
+/// The predictions with a confidence above `low` and up to `high`; 0 is in the first bin.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CalibrationBin {
-    /// Where the bin begins.
+    /// Lower bound of the bin.
     pub low: f64,
-    /// Where it ends.
+    /// Upper bound of the bin.
     pub high: f64,
     /// Number of its predictions.
     pub predictions: usize,
-    /// Their mean confidence; `None` where there is none.
+    /// Their mean confidence; `None` for an empty bin.
     pub mean_confidence: Option<f64>,
-    /// Share of them that is right; `None` where there is none.
+    /// Share that is correct; `None` for an empty bin.
     pub accuracy: Option<f64>,
 }
 
-/// Compares confidences, each from 0 to 1, with whether the prediction was right, in `bins` bins of equal width (Guo et
-/// al. take 15); `None` where there is no prediction or no bin.
+/// Compares confidences, each from 0 to 1, with the correctness of the predictions, in `bins` bins of equal width (Guo
+/// et al. take 15). `None` if there are no predictions or no bins.
 ///
 /// Sources: Naeini, Cooper, Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; Guo,
 /// Pleiss, Sun, Weinberger 2017, "On Calibration of Modern Neural Networks", section 2 and equation 3.
 ///
 /// # Errors
-/// Where a confidence is no number from 0 to 1.
+/// If a confidence is not a number from 0 to 1.
 pub fn calibration(predictions: &[(f64, bool)], bins: usize) -> Result<Option<Calibration>, ScoreError> {
     if let Some(index) = predictions.iter().position(|(confidence, _)| !(0.0..=1.0).contains(confidence)) {
         return Err(ScoreError::Confidence { index });
@@ -47,7 +47,7 @@ pub fn calibration(predictions: &[(f64, bool)], bins: usize) -> Result<Option<Ca
     if predictions.is_empty() || bins == 0 {
         return Ok(None);
     }
-    // Confidences of each bin, so that no sum depends on the order in which they are given.
+    // Sorted per bin, so that no sum depends on the order of the predictions.
     let mut sorted = predictions.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
     let edge = |at: usize| at as f64 / bins as f64;
@@ -73,7 +73,7 @@ pub fn calibration(predictions: &[(f64, bool)], bins: usize) -> Result<Option<Ca
     }))
 }
 
-/// Mean confidence, and share of right ones.
+/// Mean confidence, and share of correct predictions.
 fn means(predictions: &[(f64, bool)]) -> Option<(f64, f64)> {
     let confidence: f64 = predictions.iter().map(|(confidence, _)| confidence).sum();
     let right = predictions.iter().filter(|(_, right)| *right).count();
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(found.bins.iter().map(|bin| bin.predictions).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(found.bins[1].accuracy, Some(0.75));
 
-        // An edge belongs to the bin below it, and 0 to the first.
+        // An edge belongs to the bin below it, and 0 to the first bin.
         let found =
             calibration(&[(0.0, false), (0.1, true), (0.2, true)], 10).expect("confidences").expect("predictions");
         assert_eq!(found.bins[..3].iter().map(|bin| bin.predictions).collect::<Vec<_>>(), [2, 1, 0]);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_confidence_is_said() {
+    fn invalid_confidences_are_errors() {
         assert_eq!(calibration(&[], 10), Ok(None));
         for bad in [f64::NAN, -0.1, 1.1] {
             assert_eq!(calibration(&[(0.5, true), (bad, true)], 10), Err(ScoreError::Confidence { index: 1 }));

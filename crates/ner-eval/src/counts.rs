@@ -4,33 +4,32 @@ use std::hash::Hash;
 use std::iter::Sum;
 use std::ops::AddAssign;
 
-/// How many mentions were found, made up and missed.
+/// Numbers of correct, spurious and missed mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Counts {
-    /// True positives: predicted, and in gold.
+    /// True positives: predicted and in gold.
     pub tp: u64,
-    /// False positives: predicted, and not in gold.
+    /// False positives: predicted but not in gold.
     pub fp: u64,
-    /// False negatives: in gold, and not predicted.
+    /// False negatives: in gold but not predicted.
     #[serde(rename = "fn")]
     pub fn_: u64,
 }
 
 impl Counts {
-    /// `tp / (tp + fp)`, or `None` where nothing was predicted.
+    /// `tp / (tp + fp)`, or `None` if nothing was predicted.
     pub fn precision(self) -> Option<f64> {
         ratio(self.tp, self.tp + self.fp)
     }
 
-    /// `tp / (tp + fn)`, or `None` where nothing is in gold.
+    /// `tp / (tp + fn)`, or `None` if gold is empty.
     pub fn recall(self) -> Option<f64> {
         ratio(self.tp, self.support())
     }
 
-    /// `2 tp / (2 tp + fp + fn)`, or `None` where there is nothing on either side.
+    /// `2 tp / (2 tp + fp + fn)`, or `None` if both sides are empty.
     ///
-    /// This is the harmonic mean of precision and recall where both are defined, and 0 where only one is, as in
-    /// seqeval.
+    /// This is the harmonic mean of precision and recall if both are defined, and 0 if only one is, as in seqeval.
     pub fn f1(self) -> Option<f64> {
         ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn_)
     }
@@ -40,7 +39,7 @@ impl Counts {
         self.tp + self.fn_
     }
 
-    /// Whether there is nothing on either side.
+    /// Whether both sides are empty.
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -68,10 +67,10 @@ impl Sum for Counts {
     }
 }
 
-/// What was counted in one document, or in one tag sequence: what resampling draws.
+/// The counts of one document or tag sequence: the unit of resampling.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentCounts {
-    /// The document's id; of a tag sequence its number, from 0.
+    /// The document's id; for a tag sequence its number, from 0.
     pub id: String,
     /// Counts of the types that occur in it, on either side.
     pub by_type: BTreeMap<String, Counts>,
@@ -96,14 +95,14 @@ pub(crate) fn sum_by_type(documents: &[DocumentCounts]) -> BTreeMap<String, Coun
     sum
 }
 
-/// Precision, recall and F1 in 0 to 1, each `None` where its denominator is 0.
+/// Precision, recall and F1 from 0 to 1; each is `None` if its denominator is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Score {
-    /// Share of the predicted mentions that are right.
+    /// Share of the predicted mentions that are correct.
     pub precision: Option<f64>,
     /// Share of the gold mentions that were found.
     pub recall: Option<f64>,
-    /// Harmonic mean of the two ([`Counts::f1`]).
+    /// Harmonic mean of precision and recall ([`Counts::f1`]).
     pub f1: Option<f64>,
     /// Number of gold mentions.
     pub support: u64,
@@ -125,17 +124,16 @@ pub struct Scores {
     pub overall: Score,
     /// Macro average: the unweighted mean over the types, with the total support.
     ///
-    /// A precision or recall that is undefined for a type enters the mean as 0, as in seqeval; all three are `None`
-    /// only where there is no type at all. To leave the undefined out would reward a system for never predicting a
-    /// type.
+    /// A precision or recall that is undefined for a type counts as 0 in the mean, as in seqeval. All three are `None`
+    /// only if there are no types. Leaving undefined values out would reward a system for never predicting a type.
     #[serde(rename = "macro")]
     pub macro_: Score,
-    /// Weighted average: the mean over the types, each as often as it occurs in gold; what is undefined for a type
-    /// enters it as 0. All three are `None` where nothing is in gold.
+    /// Weighted average: the mean over the types, weighted by their support; values that are undefined for a type count
+    /// as 0. All three are `None` if gold is empty.
     pub weighted: Score,
-    /// Score of every type that occurs in gold or in the predictions; support is 0 where gold lacks it.
+    /// Score of every type that occurs in gold or in the predictions; support is 0 for types not in gold.
     pub per_type: BTreeMap<String, Score>,
-    /// What the scores were computed from, by the same types.
+    /// The counts behind the scores, by the same types.
     #[serde(skip)]
     pub counts: BTreeMap<String, Counts>,
 }
@@ -164,9 +162,9 @@ pub(crate) fn averages(types: &[Counts]) -> [Score; 3] {
     [total.into(), mean(&|_| 1), mean(&Counts::support)]
 }
 
-/// The agreement of one document's mentions, each a place and an entity type, by type.
+/// Counts the agreement of one document's mentions (position and entity type), by type.
 ///
-/// Sets on both sides, as in seqeval: what is annotated twice counts once.
+/// Both sides are sets, as in seqeval: duplicates count once.
 pub(crate) fn tally<'t, Place: Hash + Eq>(
     gold: impl IntoIterator<Item = (Place, &'t str)>,
     predicted: impl IntoIterator<Item = (Place, &'t str)>,

@@ -1,11 +1,11 @@
 use std::fmt;
 
-/// Which of the two annotations is meant.
+/// One of the two annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The annotation that is taken for true.
+    /// The reference annotation.
     Gold,
-    /// The annotation that is scored.
+    /// The annotation to be scored.
     Predicted,
 }
 
@@ -21,21 +21,21 @@ impl fmt::Display for Side {
 /// Why two annotations cannot be compared. Sequences and positions count from 0.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreError {
-    /// There are predictions for a document that the gold annotation does not hold.
+    /// A predicted document is not in the gold annotation.
     #[error("document {id} is predicted but not in gold")]
     UnknownDocument {
         /// The document.
         id: String,
     },
-    /// Two documents have the same id, so that pairing by id is ambiguous.
+    /// Two documents have the same id, so pairing by id is ambiguous.
     #[error("document {id} occurs twice in {side}")]
     DuplicateDocument {
         /// The document.
         id: String,
-        /// Where it occurs twice.
+        /// The annotation that contains it twice.
         side: Side,
     },
-    /// The two texts of a document differ in length, so that their offsets do not mean the same.
+    /// The two texts of a document differ in length, so their offsets do not correspond.
     #[error("document {id} has {gold} characters in gold and {predicted} in predicted")]
     TextLength {
         /// The document.
@@ -45,25 +45,25 @@ pub enum ScoreError {
         /// Length of the predicted text, in characters.
         predicted: usize,
     },
-    /// Two systems were not scored on the same documents, so that they cannot be compared document by document.
+    /// A document was scored for one of the two systems only, so they cannot be compared document by document.
     #[error("document {id} was scored for one system only")]
     Unpaired {
         /// The document.
         id: String,
     },
-    /// Two systems were not scored against the same gold mentions.
-    #[error("document {id} does not have the same gold mentions for both systems")]
+    /// Two systems were scored against different gold mentions.
+    #[error("document {id} has different gold mentions for the two systems")]
     OtherGold {
         /// The document.
         id: String,
     },
-    /// A confidence is no number from 0 to 1.
+    /// A confidence is not a number from 0 to 1.
     #[error("confidence {index} is not a number from 0 to 1")]
     Confidence {
-        /// Its place in the list, from 0.
+        /// Its index in the list, from 0.
         index: usize,
     },
-    /// There are more tag sequences on one side than on the other.
+    /// The two sides differ in the number of tag sequences.
     #[error("{gold} tag sequences in gold and {predicted} in predicted")]
     SequenceCount {
         /// Number of gold sequences.
@@ -71,7 +71,7 @@ pub enum ScoreError {
         /// Number of predicted sequences.
         predicted: usize,
     },
-    /// A tag sequence has another length in gold than in predicted.
+    /// The two sides of a tag sequence differ in length.
     #[error("tag sequence {sequence} has {gold} tags in gold and {predicted} in predicted")]
     SequenceLength {
         /// The sequence.
@@ -81,14 +81,14 @@ pub enum ScoreError {
         /// Number of its predicted tags.
         predicted: usize,
     },
-    /// A sequence holds something that is no tag of the mode.
+    /// A sequence contains a tag that the mode cannot read.
     #[error("cannot read the {side} tags of sequence {sequence}")]
     Tags {
-        /// Where the sequence stands.
+        /// The annotation that contains the sequence.
         side: Side,
         /// The sequence.
         sequence: usize,
-        /// What is wrong with it.
+        /// The unreadable tag.
         source: MalformedTag,
     },
 }

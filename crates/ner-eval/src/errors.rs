@@ -3,26 +3,26 @@ use ner_document::{Document, Mention};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// How mentions were found: each is in one class, so that the classes add up to the mentions of each side.
+/// Error classes of mentions. Each mention is in one class, so that the classes add up to the mentions of each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ErrorCounts {
-    /// Pairs with the same place and type.
+    /// Pairs with the same position and type.
     pub right: u64,
-    /// Pairs of the same type whose places overlap without being the same.
+    /// Pairs of the same type with overlapping but different positions.
     pub boundary: u64,
-    /// Pairs at the same place with other types.
+    /// Pairs with the same position and different types.
     #[serde(rename = "type")]
     pub type_: u64,
-    /// Pairs with other types whose places overlap without being the same.
+    /// Pairs with different types and overlapping but different positions.
     pub boundary_and_type: u64,
-    /// Gold mentions that no prediction is paired with.
+    /// Gold mentions without a paired prediction.
     pub missed: u64,
-    /// Predicted mentions that no gold mention is paired with.
+    /// Predicted mentions without a paired gold mention.
     pub invented: u64,
 }
 
 impl ErrorCounts {
-    /// Pairs of any class.
+    /// Pairs of all classes.
     fn pairs(self) -> u64 {
         self.right + self.boundary + self.type_ + self.boundary_and_type
     }
@@ -38,31 +38,31 @@ impl ErrorCounts {
     }
 }
 
-/// How often a predicted mention of one type stands for a gold mention of another, or of the same.
+/// How often predicted mentions of one type were paired with gold mentions of another, or the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConfusionCell {
-    /// Type of the gold mentions; `None` where there is none: these were invented.
+    /// Type of the gold mentions; `None` for spurious predictions.
     pub gold: Option<String>,
-    /// Type of the predicted mentions; `None` where there is none: these were missed.
+    /// Type of the predicted mentions; `None` for missed mentions.
     pub predicted: Option<String>,
-    /// Number of pairs, at the same place or not.
+    /// Number of pairs, at the same position or not.
     pub count: u64,
 }
 
-/// What kinds of errors were made.
+/// The error classes and confusions of types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Errors {
-    /// Of all types.
+    /// Over all types.
     pub overall: ErrorCounts,
-    /// By type: pairs and misses by the type of the gold mention, inventions by their own.
+    /// By type: pairs and missed mentions under the type of the gold mention, spurious ones under their own.
     pub per_type: BTreeMap<String, ErrorCounts>,
-    /// The cells of the confusion matrix that are not 0, in the order of the types.
+    /// The non-zero cells of the confusion matrix, ordered by type.
     pub confusion: Vec<ConfusionCell>,
 }
 
-/// Sorts the mentions into classes of errors; each item is one document's gold and predicted mentions.
+/// Counts error classes. Each item is one document's gold and predicted mentions.
 ///
-/// Mentions are paired by [`pair_mentions`], which the order of documents and mentions does not matter to.
+/// Mentions are paired by [`pair_mentions`]; the order of documents and mentions does not matter.
 pub fn count_errors<'m>(documents: impl IntoIterator<Item = (&'m [Mention], &'m [Mention])>) -> Errors {
     let mut errors = Errors::default();
     let mut confusion: BTreeMap<(Option<&str>, Option<&str>), u64> = BTreeMap::new();
@@ -105,10 +105,10 @@ pub fn count_errors<'m>(documents: impl IntoIterator<Item = (&'m [Mention], &'m 
     errors
 }
 
-/// A string that mentions have, and how often. **This is text of the corpus.**
+/// The text of mentions, with its frequency. **This is text of the corpus.**
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FrequentString {
-    /// The string, in lower case, each run of whitespace as one space.
+    /// The text, in lower case, each run of white space as one space.
     pub text: String,
     /// Type of the mentions.
     pub entity_type: String,
@@ -116,17 +116,17 @@ pub struct FrequentString {
     pub count: u64,
 }
 
-/// The most frequent errors by their strings. **This is text of the corpus:** it is for whoever asked for it by a flag.
+/// The most frequent errors by text. **This is text of the corpus:** show it only if a flag asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct FrequentErrors {
-    /// Strings of gold mentions that no prediction is paired with, the most frequent first.
+    /// Texts of gold mentions without a paired prediction, the most frequent first.
     pub missed: Vec<FrequentString>,
-    /// Strings of predicted mentions that no gold mention is paired with, the most frequent first.
+    /// Texts of predicted mentions without a paired gold mention, the most frequent first.
     pub invented: Vec<FrequentString>,
 }
 
-/// The `most` most frequent strings of missed and of invented mentions. Each item is a gold document and the mentions
-/// predicted for it; of strings that are as frequent, the first by the alphabet come first.
+/// The `most` most frequent texts of missed and of spurious mentions. Each item is a gold document and the mentions
+/// predicted for it. Equally frequent texts are ordered alphabetically.
 pub fn frequent_errors<'d>(
     documents: impl IntoIterator<Item = (&'d Document, &'d [Mention])>,
     most: usize,

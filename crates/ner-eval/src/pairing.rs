@@ -2,22 +2,22 @@ use crate::spans::distinct;
 use ner_document::{Mention, Span};
 use serde::{Deserialize, Serialize};
 
-/// How a gold and a predicted mention that are taken for the same one agree.
+/// How a gold and a predicted mention of a pair agree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
-    /// The same place and type.
+    /// Same position and type.
     Right,
-    /// The same place, another type.
+    /// Same position, different type.
     OtherType,
-    /// The same type, another place that shares a character.
+    /// Same type, different position with a shared character.
     OtherBoundary,
-    /// Another type, and another place that shares a character.
+    /// Different type, different position with a shared character.
     OtherBoundaryAndType,
 }
 
 impl Agreement {
-    /// How the two agree; `None` where they share no character and their places are not the same.
+    /// How the two agree; `None` if they share no character and their positions differ.
     pub fn of(gold: &Mention, predicted: &Mention) -> Option<Self> {
         let same_place = gold.fragments == predicted.fragments;
         if !same_place && shared(gold, predicted) == 0 {
@@ -31,50 +31,50 @@ impl Agreement {
         })
     }
 
-    /// Whether both stand at the same place.
+    /// Whether both have the same position.
     pub const fn same_place(self) -> bool {
         matches!(self, Self::Right | Self::OtherType)
     }
 
-    /// Whether both are of the same type.
+    /// Whether both have the same type.
     pub const fn same_type(self) -> bool {
         matches!(self, Self::Right | Self::OtherBoundary)
     }
 }
 
-/// A gold mention and the predicted one that is taken for it.
+/// A gold mention and the predicted mention matched to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MentionPair<'m> {
     /// The gold mention.
     pub gold: &'m Mention,
-    /// The predicted one.
+    /// The predicted mention.
     pub predicted: &'m Mention,
     /// How they agree.
     pub agreement: Agreement,
 }
 
-/// The mentions of a document, each on one side paired with at most one of the other.
+/// The mentions of a document, each paired with at most one of the other side.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pairing<'m> {
-    /// The pairs, those that agree best first.
+    /// The pairs, best agreement first.
     pub pairs: Vec<MentionPair<'m>>,
-    /// Gold mentions that nothing was paired with.
+    /// Gold mentions without a pair.
     pub missed: Vec<&'m Mention>,
-    /// Predicted mentions that nothing was paired with.
+    /// Predicted mentions without a pair.
     pub invented: Vec<&'m Mention>,
 }
 
 /// Pairs the gold mentions of a document with the predicted ones, one to one.
 ///
-/// Of all pairs that share a character the best is taken, then the best of those whose mentions are both still free, and
-/// so on. The better of two pairs is that with the better [`Agreement`]: the same place and type, the same place,
-/// the same type, neither; then that whose two places differ in fewer characters; then that whose gold mention, and at
-/// last whose predicted mention, comes first by its fragments and its type. No two pairs are equal in all of these,
-/// so that the order in which mentions are given does not matter. What occurs twice counts once, as everywhere here.
+/// Takes the best of all pairs that share a character, then the best of those whose mentions are both still free, and
+/// so on. Pairs are ranked by [`Agreement`] (same position and type, same position, same type, neither); then by the
+/// number of characters in which their positions differ, fewest first; then by the fragments and type of the gold
+/// mention, and last by those of the predicted one. No two pairs are equal in all of these, so the order of the mentions
+/// does not matter. Duplicates count once, as everywhere here.
 ///
-/// Every strictly right prediction is thus paired with its gold mention, and as many mentions as can be with one at
-/// their very place. Between those that only overlap, this is not always the choice with the most pairs: to maximise
-/// their number would pair mentions that nobody would take for each other.
+/// Every strictly correct prediction is thus paired with its gold mention, and as many mentions as possible with one at
+/// the same position. Among mentions that only overlap, the number of pairs is not always maximal: maximising it would
+/// pair mentions that no reader would match.
 pub fn pair_mentions<'m>(gold: &'m [Mention], predicted: &'m [Mention]) -> Pairing<'m> {
     let (gold, predicted) = (distinct(gold), distinct(predicted));
     let mut candidates = Vec::new();
@@ -101,13 +101,13 @@ pub fn pair_mentions<'m>(gold: &'m [Mention], predicted: &'m [Mention]) -> Pairi
     Pairing { pairs, missed: rest(gold, gold_free), invented: rest(predicted, predicted_free) }
 }
 
-/// Characters that both mentions cover.
+/// Number of characters that both mentions cover.
 fn shared(a: &Mention, b: &Mention) -> usize {
     let both = |a: Span, b: Span| Span::new(a.start.max(b.start), a.end.min(b.end)).len();
     a.fragments.iter().map(|&a| b.fragments.iter().map(|&b| both(a, b)).sum::<usize>()).sum()
 }
 
-/// Characters that a mention covers.
+/// Number of characters that a mention covers.
 fn length(mention: &Mention) -> usize {
     mention.fragments.iter().map(|fragment| fragment.len()).sum()
 }
@@ -118,7 +118,7 @@ pub(crate) mod tests {
     use crate::spans::place_and_type;
     use proptest::prelude::*;
 
-    /// A mention as tests write it: `0-4 6-8 X`.
+    /// Parses a mention as tests write it: `0-4 6-8 X`.
     pub(crate) fn mention(text: &str) -> Mention {
         let mut parts: Vec<&str> = text.split(' ').collect();
         let mut mention = Mention::new(Span::new(0, 0), parts.pop().expect("a type"));
@@ -134,7 +134,7 @@ pub(crate) mod tests {
         texts.iter().map(|text| mention(text)).collect()
     }
 
-    /// Mentions that often overlap, are nested, discontinuous, given twice.
+    /// Mentions that often overlap, nest, are discontinuous or repeated.
     pub(crate) fn any_mentions() -> impl Strategy<Value = Vec<Mention>> {
         let mention = (0usize..8, 1usize..5, 0usize..4, 0usize..3).prop_map(|(start, len, gap, entity_type)| {
             let mut mention = Mention::new(Span::new(start, start + len), ["A", "B", "C"][entity_type]);
@@ -162,16 +162,16 @@ pub(crate) mod tests {
         use Agreement::{OtherBoundary, OtherBoundaryAndType, OtherType, Right};
         check(&["0-4 A"], &["4-8 A"], &[]);
         check(&["0-4 A"], &["0-4 A"], &[(0, 0, Right)]);
-        // Nested: the inner one finds its own, though the outer one comes first.
+        // Nested: the inner one gets its match, although the outer one comes first.
         check(&["0-9 A", "2-4 B"], &["2-4 B"], &[(1, 0, Right)]);
         check(&["0-9 A", "2-4 B"], &["2-4 A", "0-8 B"], &[(1, 0, OtherType), (0, 1, OtherBoundaryAndType)]);
-        // The same type before the larger overlap, and the nearer boundaries before the larger overlap.
+        // The same type ranks before the larger overlap, and so do nearer boundaries.
         check(&["0-5 A"], &["0-6 B", "4-9 A"], &[(0, 1, OtherBoundary)]);
         check(&["0-5 A"], &["0-50 A", "0-4 A"], &[(0, 1, OtherBoundary)]);
-        // Discontinuous: what lies in the gap is not shared.
+        // Discontinuous: characters in the gap are not shared.
         check(&["0-2 6-8 A"], &["3-5 A"], &[]);
         check(&["0-2 6-8 A"], &["0-8 A", "0-2 6-8 B"], &[(0, 1, OtherType)]);
-        // Two of the same place and other types: the first by type.
+        // Two at the same position with other types: the first by type.
         check(&["0-2 B", "0-2 A"], &["0-2 C"], &[(1, 0, OtherType)]);
     }
 

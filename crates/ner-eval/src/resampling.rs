@@ -6,14 +6,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How documents are drawn. The same values give the same figures on every machine.
+/// Settings of the resampling. The same values give the same numbers on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Resampling {
     /// Number of draws.
     pub resamples: usize,
     /// Seed of the random numbers.
     pub seed: u64,
-    /// Share of the draws that an interval holds, in 0 to 1.
+    /// Share of the draws that an interval contains, from 0 to 1.
     pub level: f64,
 }
 
@@ -25,9 +25,9 @@ impl Default for Resampling {
 }
 
 impl Resampling {
-    /// What `draw` makes of each number of a draw and its random numbers.
+    /// Runs `draw` once per resample, with the random numbers of that resample.
     fn draws<T: Send>(&self, draw: impl Fn(&mut ChaCha8Rng) -> T + Sync) -> Vec<T> {
-        // A stream of its own for each draw, so that it does not matter which thread takes it.
+        // Each draw has its own random stream, so that results do not depend on the thread that computes it.
         let numbers = (0..self.resamples as u64).into_par_iter();
         let begin = ChaCha8Rng::seed_from_u64(self.seed);
         numbers
@@ -62,45 +62,45 @@ impl Interval {
             }
         }
         values.sort_unstable_by(f64::total_cmp);
-        // The small addend is for levels such as 0.9, whose α is a little less than 0.05.
+        // The small addend is for levels such as 0.9, whose α rounds to slightly less than 0.05.
         let k = ((values.len() + 1) as f64 * (1.0 - level) / 2.0 + 1e-9) as usize;
         let k = k.clamp(1, values.len().max(1));
         Some(Self { low: *values.get(k - 1)?, high: *values.get(values.len() - k)?, undefined })
     }
 }
 
-/// Intervals of the parts of a [`Score`]. `None` where the score is undefined.
+/// Intervals of the parts of a [`Score`]; `None` if the score is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoreIntervals {
-    /// Of the precision.
+    /// Interval of the precision.
     pub precision: Option<Interval>,
-    /// Of the recall.
+    /// Interval of the recall.
     pub recall: Option<Interval>,
-    /// Of F1.
+    /// Interval of F1.
     pub f1: Option<Interval>,
 }
 
-/// Confidence intervals of [`Scores`](crate::Scores), with the same names.
+/// Confidence intervals of [`Scores`](crate::Scores), under the same names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
-    /// How documents were drawn.
+    /// Settings of the draws.
     #[serde(flatten)]
     pub resampling: Resampling,
-    /// Number of documents that were drawn from.
+    /// Number of documents drawn from.
     pub documents: usize,
-    /// Of the micro average.
+    /// Micro average.
     pub overall: ScoreIntervals,
-    /// Of the macro average; of a draw it is over the types that occur in it.
+    /// Macro average; each draw averages over the types that occur in it.
     #[serde(rename = "macro")]
     pub macro_: ScoreIntervals,
-    /// Of the weighted average.
+    /// Weighted average.
     pub weighted: ScoreIntervals,
-    /// Of each type.
+    /// Each type.
     pub per_type: BTreeMap<String, ScoreIntervals>,
 }
 
-/// Percentile bootstrap intervals of all scores: as many documents as there are, drawn with replacement, scored, again
-/// and again. All are `None` where there are fewer than two documents, which say nothing of how documents differ.
+/// Percentile bootstrap intervals of all scores: repeatedly draws as many documents as there are, with replacement, and
+/// scores them. All intervals are `None` for fewer than two documents, which cannot show how documents differ.
 ///
 /// The order of the documents and their ids do not matter.
 ///
@@ -148,7 +148,7 @@ pub fn micro_f1(types: &[Counts]) -> Option<f64> {
     averages(types)[0].f1
 }
 
-/// Macro F1 of the counts of each type; over those that occur.
+/// Macro F1 of the counts of each type, over the types that occur.
 pub fn macro_f1(types: &[Counts]) -> Option<f64> {
     averages(&present(types))[1].f1
 }
@@ -160,34 +160,34 @@ pub struct PairedTest {
     pub first: Option<f64>,
     /// Score of the second.
     pub second: Option<f64>,
-    /// `first - second`; `None` where one is undefined.
+    /// `first - second`; `None` if one is undefined.
     pub difference: Option<f64>,
     /// Bootstrap interval of the difference.
     pub interval: Option<Interval>,
-    /// Two-sided p of the approximate randomisation: how often a difference as large comes about where it is left to
-    /// chance, document by document, which system made which prediction. `None` where the difference is undefined.
+    /// Two-sided p-value of the approximate randomisation test: how often a difference at least as large arises if, per
+    /// document, chance decides which system made which prediction. `None` if the difference is undefined.
     pub p: Option<f64>,
     /// Number of documents.
     pub documents: usize,
-    /// How documents were drawn.
+    /// Settings of the draws.
     #[serde(flatten)]
     pub resampling: Resampling,
 }
 
-/// Tests whether one system is better than another by a score of the counts of each type ([`micro_f1`],
-/// [`macro_f1`]), document by document.
+/// Tests document by document whether one of two systems is better, by a score of the counts of each type
+/// ([`micro_f1`], [`macro_f1`]).
 ///
-/// Two methods over the same pairs. *Approximate randomisation*: in each draw the predictions of every document change
-/// sides or not, by a coin; p is (r + 1) / (n + 1), where r of n draws differ as much as the systems do or more. A draw
-/// whose score is undefined is taken for one of the r. *Paired bootstrap*: as many documents as there are, drawn with
-/// replacement, for both systems alike; the interval is that of the difference. The order of the documents does not
+/// Applies two methods to the same pairs. *Approximate randomisation*: each draw flips a coin per document to swap the
+/// two systems' predictions; p is (r + 1) / (n + 1), where r of n draws differ at least as much as the systems do. A
+/// draw whose score is undefined counts towards r. *Paired bootstrap*: draws as many documents as there are, with
+/// replacement, the same for both systems; the interval is that of the difference. The order of the documents does not
 /// matter.
 ///
 /// Sources: Noreen 1989, "Computer-Intensive Methods for Testing Hypotheses"; Yeh 2000, "More accurate tests for the
 /// statistical significance of result differences"; Efron & Tibshirani 1993, chapter 13; Berg-Kirkpatrick et al. 2012.
 ///
 /// # Errors
-/// Where the two were not scored on the same documents, by their ids, or against the same number of gold mentions.
+/// If the two systems were scored on different documents, by id, or against different numbers of gold mentions.
 pub fn paired_test(
     first: &[DocumentCounts],
     second: &[DocumentCounts],
@@ -213,7 +213,7 @@ pub fn paired_test(
         Some(f64::abs(first? - second?))
     };
     let p = difference.map(|difference| {
-        // The same counts give the same score; this is for scores that are sums in another order.
+        // Equal counts give equal scores; the tolerance is for scores that are summed in another order.
         let least = f64::abs(difference) - 1e-12;
         let as_large =
             resampling.draws(randomised).into_iter().filter(|drawn| drawn.is_none_or(|drawn| drawn >= least));
@@ -236,14 +236,14 @@ pub fn paired_test(
 }
 
 impl PairedTest {
-    /// What the test says, in one sentence: `first` and `second` are the names of the systems, `score` that of what was
-    /// compared (`micro F1`), `unit` what was drawn (`documents`).
+    /// The result in one sentence. `first` and `second` are the names of the systems, `score` that of the compared
+    /// score (`micro F1`), `unit` that of the drawn items (`documents`).
     pub fn in_words(&self, first: &str, second: &str, score: &str, unit: &str) -> String {
         let (Some(difference), Some(p)) = (self.difference, self.p) else {
-            return format!("{score} is undefined for {first} or {second}, so that they cannot be compared.");
+            return format!("{score} is undefined for {first} or {second}, so they cannot be compared.");
         };
         let level = 100.0 * self.resampling.level;
-        // As seen from the better one, whose name comes first in the sentence.
+        // From the view of the better system, which the sentence names first.
         let interval = match self.interval {
             Some(Interval { low, high, .. }) => {
                 let (low, high) = if difference < 0.0 { (-high, -low) } else { (low, high) };
@@ -267,25 +267,25 @@ impl PairedTest {
         }
     }
 
-    /// Whether p is below what the level leaves to chance.
+    /// Whether p is below 1 − level.
     pub fn is_significant(&self) -> bool {
         self.p.is_some_and(|p| p < 1.0 - self.resampling.level)
     }
 }
 
-/// Mean and spread of a score over the seeds of a training.
+/// Mean and spread of a score over training seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeanAndDeviation {
     /// Arithmetic mean.
     pub mean: f64,
-    /// Standard deviation of the sample, whose sum of squares is divided by `count - 1`; `None` where there is one value.
+    /// Sample standard deviation (divisor `count - 1`); `None` for a single value.
     pub standard_deviation: Option<f64>,
     /// Number of values.
     pub count: usize,
 }
 
 impl MeanAndDeviation {
-    /// Of some values; `None` where there is none.
+    /// Mean and deviation of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
@@ -296,14 +296,14 @@ impl MeanAndDeviation {
 }
 
 impl std::fmt::Display for MeanAndDeviation {
-    /// In points: `83.4 ± 0.2`.
+    /// Formats in points: `83.4 ± 0.2`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.1}", 100.0 * self.mean)?;
         self.standard_deviation.map_or(Ok(()), |deviation| write!(f, " ± {:.1}", 100.0 * deviation))
     }
 }
 
-/// The documents of two systems by their ids.
+/// Pairs the documents of two systems by id.
 fn pair<'d>(
     first: &'d [DocumentCounts],
     second: &'d [DocumentCounts],
@@ -337,7 +337,7 @@ fn types_of(documents: &[DocumentCounts]) -> impl Iterator<Item = &str> {
     documents.iter().flat_map(|document| document.by_type.keys().map(String::as_str))
 }
 
-/// The counts of a document in the order of `types`.
+/// The counts of a document, in the order of `types`.
 fn row(document: &DocumentCounts, types: &BTreeSet<&str>) -> Vec<Counts> {
     types.iter().map(|&entity_type| document.by_type.get(entity_type).copied().unwrap_or_default()).collect()
 }
@@ -385,7 +385,8 @@ mod tests {
         check(10_000, 0.95, Some((250.0, 9751.0)));
     }
 
-    /// Each document is one mention, found with probability 0.8: recall is a mean of 400 coins, whose interval is known.
+    /// Each document is one mention, found with probability 0.8: recall is the mean of 400 coin flips, whose interval
+    /// is known.
     #[test]
     fn the_interval_of_a_share_is_that_of_the_binomial() {
         let documents: Vec<DocumentCounts> =
@@ -399,21 +400,21 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_interval() {
+    fn scores_without_an_interval() {
         let one = bootstrap_intervals(&[document(0, 1, 1, 1)], &FEW);
         assert_eq!((one.overall, one.documents), (ScoreIntervals::default(), 1));
         assert_eq!(bootstrap_intervals(&[], &FEW).overall, ScoreIntervals::default());
         // Nothing predicted: precision is undefined, recall is not.
         let unfound = bootstrap_intervals(&[document(0, 0, 0, 1), document(1, 0, 0, 2)], &FEW).overall;
         assert_eq!((unfound.precision, unfound.recall.map(|recall| recall.high)), (None, Some(0.0)));
-        // Half of the documents predict nothing: precision is undefined where the draw holds no other.
+        // Half of the documents have no predictions: precision is undefined if a draw contains only these.
         let rare = bootstrap_intervals(&[document(0, 1, 0, 0), document(1, 0, 0, 1)], &FEW).overall;
         let undefined = rare.precision.expect("defined").undefined;
         assert!((400..600).contains(&undefined), "{undefined} of 2000 draws, a quarter expected");
     }
 
-    /// Ten documents, in each of which the first system finds the one mention and the second does not: only the draws
-    /// that swap all or none differ as much, 2 of 1024.
+    /// Ten documents; in each, the first system finds the single mention and the second does not. Only the draws that
+    /// swap all or none differ as much: 2 of 1024.
     #[test]
     fn the_randomisation_test_has_the_p_of_the_exact_test() {
         let first: Vec<DocumentCounts> = (0..10).map(|at| document(at, 1, 0, 0)).collect();
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_paired_is_named() {
+    fn unpaired_documents_are_errors() {
         let check = |first: &[DocumentCounts], second: &[DocumentCounts], expected: &str| {
             let error = paired_test(first, second, micro_f1, &FEW).expect_err("not paired");
             assert_eq!(error.to_string(), expected);
@@ -450,7 +451,7 @@ mod tests {
         check(only(&one), &[two.clone(), one.clone()], "document 2 was scored for one system only");
         check(only(&one), &[one.clone(), one.clone()], "document 1 was scored for one system only");
         let other = document(1, 1, 0, 1);
-        check(&[one], &[other], "document 1 does not have the same gold mentions for both systems");
+        check(&[one], &[other], "document 1 has different gold mentions for the two systems");
     }
 
     #[test]
@@ -482,7 +483,7 @@ mod tests {
         );
         check(
             &PairedTest { difference: None, interval: None, p: None, ..test },
-            "micro F1 is undefined for A or B, so that they cannot be compared.",
+            "micro F1 is undefined for A or B, so they cannot be compared.",
         );
     }
 

@@ -4,18 +4,18 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-/// What one scheme makes of the mentions, in the words of MUC-5.
+/// The counts of one scheme, in the terms of MUC-5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchemeCounts {
-    /// Pairs that the scheme takes for right.
+    /// Pairs that count as correct.
     pub correct: u64,
-    /// Pairs that it takes for wrong.
+    /// Pairs that count as incorrect.
     pub incorrect: u64,
-    /// Pairs that it takes for half right: of the partial scheme only.
+    /// Pairs that count half, in the partial scheme only.
     pub partial: u64,
-    /// Gold mentions that nothing was paired with.
+    /// Gold mentions without a pair.
     pub missed: u64,
-    /// Predicted mentions that nothing was paired with.
+    /// Predicted mentions without a pair.
     pub spurious: u64,
 }
 
@@ -30,17 +30,17 @@ impl SchemeCounts {
         self.correct + self.incorrect + self.partial + self.spurious
     }
 
-    /// `(correct + partial / 2) / actual`, or `None` where nothing was predicted.
+    /// `(correct + partial / 2) / actual`, or `None` if nothing was predicted.
     pub fn precision(self) -> Option<f64> {
         self.credit_of(self.actual())
     }
 
-    /// `(correct + partial / 2) / possible`, or `None` where nothing is in gold.
+    /// `(correct + partial / 2) / possible`, or `None` if gold is empty.
     pub fn recall(self) -> Option<f64> {
         self.credit_of(self.possible())
     }
 
-    /// Harmonic mean of the two, `None` where there is nothing on either side, and 0 where only one is defined.
+    /// Harmonic mean of precision and recall; `None` if both sides are empty, and 0 if only one of the two is defined.
     pub fn f1(self) -> Option<f64> {
         self.credit_of(self.possible() + self.actual()).map(|half| 2.0 * half)
     }
@@ -61,7 +61,7 @@ impl AddAssign for SchemeCounts {
 }
 
 impl Serialize for SchemeCounts {
-    /// The counts and what is computed from them, side by side.
+    /// Serialises the counts together with the scores.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Fields {
@@ -88,19 +88,19 @@ impl Serialize for SchemeCounts {
 ///
 /// | pair | strict | exact | partial | type |
 /// |---|---|---|---|---|
-/// | the same place and type | correct | correct | correct | correct |
-/// | the same place, another type | incorrect | correct | correct | incorrect |
-/// | the same type, another place | incorrect | incorrect | partial | correct |
-/// | another place and type | incorrect | incorrect | partial | incorrect |
+/// | the same position and type | correct | correct | correct | correct |
+/// | the same position, another type | incorrect | correct | correct | incorrect |
+/// | the same type, another position | incorrect | incorrect | partial | correct |
+/// | another position and type | incorrect | incorrect | partial | incorrect |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Schemes {
-    /// Place and type count.
+    /// Position and type must match.
     pub strict: SchemeCounts,
-    /// The place counts, whatever the type.
+    /// The position must match; the type is ignored.
     pub exact: SchemeCounts,
-    /// A place that overlaps is half right, whatever the type.
+    /// An overlapping position counts half; the type is ignored.
     pub partial: SchemeCounts,
-    /// The type counts where the places overlap.
+    /// The type must match and the positions overlap.
     #[serde(rename = "type")]
     pub type_: SchemeCounts,
 }
@@ -136,15 +136,15 @@ pub struct SemevalScores {
     ///
     /// [`Scores::overall`]: crate::Scores::overall
     pub overall: Schemes,
-    /// By type: pairs and misses by the type of the gold mention, spurious mentions by their own. The types thus add up
-    /// to `overall`, but a prediction of the wrong type weighs on the precision of the type that gold has there, and not
-    /// of its own as in [`Scores::per_type`](crate::Scores::per_type).
+    /// By type: pairs and missed mentions under the type of the gold mention, spurious mentions under their own. The
+    /// types thus add up to `overall`, but a prediction of the wrong type lowers the precision of the gold type, not of
+    /// its own as in [`Scores::per_type`](crate::Scores::per_type).
     pub per_type: BTreeMap<String, Schemes>,
 }
 
 /// Scores mentions by the schemes of SemEval-2013, task 9.1; each item is one document's gold and predicted mentions.
 ///
-/// Mentions are paired by [`pair_mentions`], which the order of documents and mentions does not matter to.
+/// Mentions are paired by [`pair_mentions`]; the order of documents and mentions does not matter.
 ///
 /// Source: Segura-Bedmar, Martínez, Herrero-Zazo 2013, "SemEval-2013 Task 9: Extraction of Drug-Drug Interactions from
 /// Biomedical Texts", section 4; the counts are those of MUC-5 (Chinchor & Sundheim 1993).
@@ -186,7 +186,7 @@ mod tests {
     fn a_table_by_hand() {
         let gold =
             mentions(&["0-4 drug", "10-20 drug", "30-34 brand", "40-45 drug", "50-55 group", "70-72 76-78 group"]);
-        // Right; longer; of another type; both; missed; invented; discontinuous, one fragment short.
+        // Correct; longer; of another type; both; missed; spurious; discontinuous, one fragment short.
         let predicted =
             mentions(&["0-4 drug", "10-24 drug", "30-34 drug", "43-47 brand", "60-65 brand", "70-72 group"]);
         let scores = score_semeval([(gold.as_slice(), predicted.as_slice())]);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_is_none() {
+    fn undefined_scores_are_none() {
         let nothing = SchemeCounts::default();
         assert_eq!((nothing.precision(), nothing.recall(), nothing.f1()), (None, None, None));
         let missed = counts([0, 0, 0, 1, 0]);
@@ -251,7 +251,7 @@ mod tests {
             prop_assert_eq!(overall.possible(), strict.overall.support);
             prop_assert_eq!((overall.precision(), overall.recall()), (strict.overall.precision, strict.overall.recall));
             prop_assert_eq!(overall.f1(), strict.overall.f1);
-            // All schemes see the same mentions, and the types add up.
+            // All schemes count the same mentions, and the types add up.
             let Schemes { strict, exact, partial, type_ } = scores.overall;
             for scheme in [exact, partial, type_] {
                 prop_assert_eq!((scheme.possible(), scheme.actual()), (strict.possible(), strict.actual()));

@@ -5,17 +5,17 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::hash::Hash;
 
-/// Scores mentions document by document; each item is one document's gold and predicted mentions.
+/// Scores mentions document by document. Each item is one document's gold and predicted mentions.
 ///
-/// A mention is right where all its fragments and its entity type equal those of a gold mention; concepts and
-/// attributes do not matter. What occurs twice in a document counts once, on each side. The order of the documents
+/// A mention is correct if all its fragments and its entity type equal those of a gold mention; concepts and attributes
+/// are ignored. Duplicates in a document count once, on each side. The order of documents and mentions does not matter.
 /// and of their mentions does not matter.
 pub fn score_mentions<'m>(documents: impl IntoIterator<Item = (&'m [Mention], &'m [Mention])>) -> Scores {
     score_spans(documents.into_iter().map(|(gold, predicted)| (places(gold), places(predicted))))
 }
 
-/// As [`score_mentions`], of bare places and types: two places are the same where they are equal, whatever they count
-/// (`(start, end)` in tokens of lines, say). No text is needed.
+/// Like [`score_mentions`], for positions and types without text. Positions are compared for equality only, so any unit
+/// will do (`(start, end)` in tokens of lines, say).
 pub fn score_spans<'t, Place: Hash + Eq, Mentions: IntoIterator<Item = (Place, &'t str)>>(
     documents: impl IntoIterator<Item = (Mentions, Mentions)>,
 ) -> Scores {
@@ -30,12 +30,12 @@ fn places(mentions: &[Mention]) -> impl Iterator<Item = (&[Span], &str)> {
     mentions.iter().map(place_and_type)
 }
 
-/// What a mention is compared by.
+/// The key by which mentions are compared.
 pub(crate) fn place_and_type(mention: &Mention) -> (&[Span], &str) {
     (&mention.fragments, &mention.entity_type)
 }
 
-/// The mentions without repetition, in the order of their places and types.
+/// The mentions without duplicates, ordered by position and type.
 pub(crate) fn distinct(mentions: &[Mention]) -> Vec<&Mention> {
     let mut distinct: Vec<&Mention> = mentions.iter().collect();
     distinct.sort_by_key(|&mention| place_and_type(mention));
@@ -43,34 +43,34 @@ pub(crate) fn distinct(mentions: &[Mention]) -> Vec<&Mention> {
     distinct
 }
 
-/// The two annotations of one document.
+/// The gold and predicted mentions of one document.
 #[derive(Clone, Copy, Debug)]
 pub struct PairedDocument<'m> {
     /// Its id.
     pub id: &'m str,
     /// Gold mentions.
     pub gold: &'m [Mention],
-    /// Predicted mentions; none where the document was not predicted.
+    /// Predicted mentions; empty if the document was not predicted.
     pub predicted: &'m [Mention],
 }
 
-/// The documents of two annotations, paired by their ids.
+/// The documents of two annotations, paired by id.
 #[derive(Clone, Debug)]
 pub struct PairedDocuments<'m> {
-    /// The gold documents in their order.
+    /// The gold documents, in order.
     pub documents: Vec<PairedDocument<'m>>,
-    /// Number of those without a predicted one.
+    /// Number of gold documents without a prediction.
     pub missing: usize,
 }
 
 impl<'m> PairedDocuments<'m> {
     /// Pairs mentions by the ids of their documents.
     ///
-    /// A gold document that is not predicted is paired with no mentions, and counted: to leave it out would raise the
+    /// A gold document without a prediction is paired with no mentions and counted: leaving it out would raise the
     /// recall of a system that fails on hard documents.
     ///
     /// # Errors
-    /// Fails where an id occurs twice on one side, and where a predicted document is not in gold.
+    /// If an id occurs twice on one side, or a predicted document is not in gold.
     pub fn by_id(
         gold: impl IntoIterator<Item = (&'m str, &'m [Mention])>,
         predicted: impl IntoIterator<Item = (&'m str, &'m [Mention])>,
@@ -91,10 +91,10 @@ impl<'m> PairedDocuments<'m> {
         }
     }
 
-    /// Pairs documents by their ids, as [`PairedDocuments::by_id`] does.
+    /// Pairs documents by id, like [`PairedDocuments::by_id`].
     ///
     /// # Errors
-    /// Also where the two texts of a document differ in their number of characters.
+    /// Also if the two texts of a document differ in their number of characters.
     pub fn new(gold: &'m [Document], predicted: &'m [Document]) -> Result<Self, ScoreError> {
         let mentions = |document: &'m Document| (document.id.as_str(), document.mentions.as_slice());
         let paired = Self::by_id(gold.iter().map(mentions), predicted.iter().map(mentions))?;
@@ -111,7 +111,7 @@ impl<'m> PairedDocuments<'m> {
         Ok(paired)
     }
 
-    /// Strict scores, as [`score_mentions`] has them.
+    /// Strict scores, like [`score_mentions`].
     pub fn score(&self) -> DocumentScores {
         let count = |document: &PairedDocument<'_>| DocumentCounts {
             id: document.id.to_owned(),
@@ -122,33 +122,33 @@ impl<'m> PairedDocuments<'m> {
         DocumentScores { scores: sum_by_type(&by_document).into(), missing_documents: self.missing, by_document }
     }
 
-    /// The mentions alone.
+    /// The gold and predicted mentions of each document.
     pub fn mentions(&self) -> impl Iterator<Item = (&'m [Mention], &'m [Mention])> {
         self.documents.iter().map(|document| (document.gold, document.predicted))
     }
 }
 
-/// What [`score_documents`] finds. Serialises to the fields of [`Scores`] and `missing_documents`.
+/// The result of [`score_documents`]. Serialises to the fields of [`Scores`] and `missing_documents`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DocumentScores {
     /// The scores.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Number of gold documents without a predicted one; all their mentions count as missed.
+    /// Number of gold documents without a prediction; all their mentions count as missed.
     pub missing_documents: usize,
-    /// The counts of each document, in the order of their ids.
+    /// The counts of each document, ordered by id.
     #[serde(skip)]
     pub by_document: Vec<DocumentCounts>,
 }
 
-/// Pairs documents by their ids, then scores their mentions as [`score_mentions`] does.
+/// Pairs documents by id, then scores their mentions like [`score_mentions`].
 ///
-/// The order of the documents does not matter. A gold document that is not predicted is scored as if nothing had been
-/// found in it, and counted.
+/// The order of the documents does not matter. A gold document without a prediction is counted, and scored as a
+/// document without predicted mentions.
 ///
 /// # Errors
-/// Fails where an id occurs twice on one side, where a predicted document is not in gold, and where the two texts of a
-/// document differ in their number of characters.
+/// If an id occurs twice on one side, a predicted document is not in gold, or the two texts of a document differ in
+/// their number of characters.
 pub fn score_documents(gold: &[Document], predicted: &[Document]) -> Result<DocumentScores, ScoreError> {
     Ok(PairedDocuments::new(gold, predicted)?.score())
 }
@@ -199,7 +199,7 @@ mod tests {
         check(&gold, &[document("1", "ab", &[])], "document 1 has 1 characters in gold and 2 in predicted");
     }
 
-    /// Few places and types, so that matches, duplicates and types of one side only are all common.
+    /// Few positions and types, so that matches, duplicates and types of one side only are all common.
     fn mention() -> impl Strategy<Value = Mention> {
         (0usize..3, 1usize..3, any::<bool>(), 0usize..3).prop_map(|(start, len, is_discontinuous, entity_type)| {
             let mut mention = Mention::new(Span::new(start, start + len), ["A", "B", "C"][entity_type]);
@@ -224,7 +224,7 @@ mod tests {
         #[test]
         fn counts_are_those_of_sets(pairs in pairs()) {
             let scores = score(&pairs);
-            // Plain sets of owned values over all documents, by another way than `tally`.
+            // Plain sets of owned values over all documents, computed differently from `tally`.
             let all = |side: fn(&Pair) -> &Vec<Mention>| -> BTreeSet<(usize, Mention)> {
                 pairs.iter().enumerate().flat_map(|(at, pair)| side(pair).iter().map(move |m| (at, m.clone()))).collect()
             };

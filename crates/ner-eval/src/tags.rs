@@ -3,40 +3,40 @@ use crate::error::{MalformedTag, ScoreError, Side};
 use serde::Serialize;
 use std::ops::Range;
 
-/// How tag sequences are read.
+/// How to read tag sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As `conlleval` and seqeval's default read them: whatever the order of the prefixes `B`, `I`, `E` and `S`, a tag
+    /// Like `conlleval` and seqeval's default mode: the prefixes `B`, `I`, `E` and `S` may come in any order, and a tag
     /// that cannot continue an entity begins one.
     Default,
-    /// As seqeval's `mode="strict"` reads them: what does not fit the scheme is no entity.
+    /// Like seqeval's `mode="strict"`: tags that do not fit the scheme are not entities.
     Strict(SeqevalScheme),
 }
 
 /// The schemes of seqeval's strict mode (`seqeval/scheme.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeqevalScheme {
-    /// `B` only where an entity follows another of its type.
+    /// `B` only if an entity directly follows another of its type.
     Iob1,
     /// Every entity begins with `B`; also called BIO.
     Iob2,
-    /// `E` only where an entity precedes another of its type. seqeval says of itself that it misses some such cases;
-    /// they are missed here too.
+    /// `E` only if an entity directly precedes another of its type. seqeval documents that it misses some of these
+    /// cases; so does this.
     Ioe1,
     /// Every entity ends with `E`.
     Ioe2,
-    /// `B` begins and `E` ends an entity, `S` is one of a single tag; also called BIOES.
+    /// `B` begins and `E` ends an entity, `S` marks one of a single tag; also called BIOES.
     Iobes,
     /// IOBES with `L` for `E` and `U` for `S`.
     Bilou,
 }
 
 impl SeqevalScheme {
-    /// All of them, the more common first.
+    /// All schemes, the more common first.
     pub const ALL: [Self; 6] = [Self::Iob2, Self::Iobes, Self::Bilou, Self::Iob1, Self::Ioe2, Self::Ioe1];
 
-    /// The scheme that gold tags follow: of those that know all prefixes of both sides, the one with the fewest invalid
-    /// gold transitions, and of several the more common. `None` where no scheme knows all prefixes.
+    /// The scheme that gold tags follow. Among the schemes that know all prefixes of both sides, it is the one with the
+    /// fewest invalid gold transitions, or the more common of several. `None` if no scheme knows all prefixes.
     pub fn of_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>]) -> Option<Self> {
         let invalid = |sequences: &[Vec<T>], mode: Mode| -> Option<u64> {
             let count = |tags: &Vec<T>| entities(tags, mode).ok().map(|(_, invalid)| invalid);
@@ -50,38 +50,38 @@ impl SeqevalScheme {
     }
 }
 
-/// An entity that a tag sequence stands for.
+/// An entity in a tag sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entity<'t> {
     /// Positions of its tags in the sequence, half-open. (Not a `Span`: that counts characters.)
     pub tags: Range<usize>,
-    /// Its type; `_` where the tags name none (`B`, `I`), as in seqeval.
+    /// Its type; `_` if the tags name none (`B`, `I`), as in seqeval.
     pub entity_type: &'t str,
 }
 
-/// What [`score_tags`] finds. Serialises to the fields of [`Scores`] and the two counts.
+/// The result of [`score_tags`]. Serialises to the fields of [`Scores`] and the two counts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TagScores {
     /// The scores.
     #[serde(flatten)]
     pub scores: Scores,
-    /// Number of pairs of neighbouring gold tags that the mode does not allow. See [`entities`].
+    /// Number of pairs of adjacent gold tags that the mode does not allow. See [`entities`].
     pub invalid_gold_transitions: u64,
-    /// Number of pairs of neighbouring predicted tags that the mode does not allow. See [`entities`].
+    /// Number of pairs of adjacent predicted tags that the mode does not allow. See [`entities`].
     pub invalid_predicted_transitions: u64,
-    /// The counts of each sequence, in their order.
+    /// The counts of each sequence, in order.
     #[serde(skip)]
     pub by_sequence: Vec<DocumentCounts>,
 }
 
 /// Scores the entities of tag sequences (`B-Disease`, `I-Disease`, `O`), sequence by sequence.
 ///
-/// Equal to seqeval's `classification_report(gold, predicted, mode=…, scheme=…)` wherever its scores are defined.
+/// Equals seqeval's `classification_report(gold, predicted, mode=…, scheme=…)` wherever seqeval's scores are defined.
 ///
 /// # Errors
-/// Fails where the two sides differ in the number of sequences or in the length of one, and on a tag that is neither
-/// `O` nor a prefix of the mode, alone or with `-TYPE`. seqeval takes such a tag with a warning in its default mode,
-/// and then counts entities that begin anywhere.
+/// If the two sides differ in the number of sequences or in the length of one, or if a tag is neither `O` nor a prefix
+/// of the mode, alone or with `-TYPE`. In its default mode seqeval accepts such a tag with a warning, and then counts
+/// entities that begin anywhere.
 pub fn score_tags<T: AsRef<str>>(gold: &[Vec<T>], predicted: &[Vec<T>], mode: Mode) -> Result<TagScores, ScoreError> {
     if gold.len() != predicted.len() {
         return Err(ScoreError::SequenceCount { gold: gold.len(), predicted: predicted.len() });
@@ -110,13 +110,13 @@ fn place_and_type(entity: Entity<'_>) -> (Range<usize>, &str) {
 
 /// The entities of one tag sequence, ascending and disjoint, and the number of its invalid transitions.
 ///
-/// A transition is a pair of neighbouring tags, the ends of the sequence taken for `O`. It is invalid where a scheme
-/// does not allow it: in IOB2 `I-X` after anything but `B-X` and `I-X`, in IOE2 `I-X` before anything but `I-X` and
-/// `E-X`, in IOBES both of these, and so on. The default mode knows no scheme and takes for invalid an `I-X` or `E-X`
-/// after anything but `B-X` and `I-X`. One misplaced tag may break two transitions.
+/// A transition is a pair of adjacent tags; the ends of the sequence count as `O`. It is invalid if the scheme does not
+/// allow it: in IOB2 `I-X` after anything but `B-X` and `I-X`, in IOE2 `I-X` before anything but `I-X` and `E-X`, in
+/// IOBES both of these, and so on. The default mode has no scheme; there, an `I-X` or `E-X` after anything but `B-X`
+/// and `I-X` is invalid. One misplaced tag may break two transitions.
 ///
 /// # Errors
-/// Fails on the first tag that is neither `O` nor a prefix of the mode, alone or with `-TYPE`.
+/// On the first tag that is neither `O` nor a prefix of the mode, alone or with `-TYPE`.
 pub fn entities<T: AsRef<str>>(tags: &[T], mode: Mode) -> Result<(Vec<Entity<'_>>, u64), MalformedTag> {
     let rules = mode.rules();
     let mut parsed = Vec::with_capacity(tags.len() + 1);
@@ -126,13 +126,13 @@ pub fn entities<T: AsRef<str>>(tags: &[T], mode: Mode) -> Result<(Vec<Entity<'_>
             None => return Err(MalformedTag { position, prefixes: rules.letters() }),
         }
     }
-    // Ends an entity that reaches to the end of the sequence.
+    // Ends an entity that reaches the end of the sequence.
     parsed.push(Tag::OUTSIDE);
 
     let mut found = Vec::new();
     let mut invalid_transitions = 0;
     let mut previous = Tag::OUTSIDE;
-    // First tag that no entity has taken yet: an entity takes its tags even where it is then found to lack an end.
+    // First tag not taken by an entity. An entity takes its tags even if it later turns out to lack an end.
     let mut free = 0;
     for (start, &tag) in parsed.iter().enumerate() {
         invalid_transitions += u64::from(any(rules.invalid, previous, tag));
@@ -171,7 +171,7 @@ impl<'t> Tag<'t> {
         if prefix & mode.rules().prefixes == 0 || !(rest.is_empty() || rest.starts_with('-')) {
             return None;
         }
-        // The two halves of seqeval differ on a type with hyphens at its ends.
+        // The two parts of seqeval differ for types with hyphens at their ends.
         let entity_type = match mode {
             Mode::Default => rest.strip_prefix('-').unwrap_or(rest),
             Mode::Strict(_) => rest.trim_matches('-'),
@@ -180,7 +180,7 @@ impl<'t> Tag<'t> {
     }
 }
 
-/// Type of a tag that names none.
+/// Type of tags that name none.
 const UNTYPED: &str = "_";
 
 /// A set of prefixes, one bit each.
@@ -196,7 +196,7 @@ const ANY: Prefixes = O | B | I | E | S | L | U;
 
 const LETTERS: [(char, Prefixes); 7] = [('O', O), ('B', B), ('I', I), ('E', E), ('S', S), ('L', L), ('U', U)];
 
-/// What a pattern asks of the types of two neighbouring tags.
+/// How the types of two adjacent tags must relate.
 #[derive(Clone, Copy)]
 enum Types {
     Same,
@@ -205,10 +205,10 @@ enum Types {
 }
 use Types::{Differ, Same, Whatever};
 
-/// Prefix of a tag, prefix of the next tag, and their types.
+/// Prefixes of a tag, prefixes of the next tag, and the relation of their types.
 type Pattern = (Prefixes, Prefixes, Types);
 
-/// Whether one of the patterns fits the two neighbours.
+/// Whether one of the patterns matches the two adjacent tags.
 fn any(patterns: &[Pattern], previous: Tag<'_>, tag: Tag<'_>) -> bool {
     patterns.iter().any(|&(before, after, types)| {
         let types_fit = match types {
@@ -220,17 +220,18 @@ fn any(patterns: &[Pattern], previous: Tag<'_>, tag: Tag<'_>) -> bool {
     })
 }
 
-/// One mode. `starts`, `inside` and `ends` are seqeval's tables (`Token` of `seqeval/scheme.py`), with its gaps.
+/// The rules of one mode. `starts`, `inside` and `ends` are seqeval's tables (`Token` of `seqeval/scheme.py`), gaps
+/// included.
 struct Rules {
-    /// The prefixes that it knows, without `O`.
+    /// The prefixes that the mode knows, without `O`.
     prefixes: Prefixes,
     /// The second tag begins an entity.
     starts: &'static [Pattern],
     /// The second tag continues the entity of the first.
     inside: &'static [Pattern],
-    /// The entity of the first tag is complete; one that stops otherwise is dropped.
+    /// The entity of the first tag is complete; an entity that stops otherwise is dropped.
     ends: &'static [Pattern],
-    /// The scheme never writes the first tag before the second. (Ours; seqeval has no such table.)
+    /// The scheme never allows this pair. (Our own table; seqeval has none.)
     invalid: &'static [Pattern],
 }
 
@@ -254,8 +255,8 @@ impl Mode {
     }
 }
 
-/// `start_of_chunk` and `end_of_chunk` of `seqeval/metrics/sequence_labeling.py`, in the form of the other tables:
-/// since every entity ends where the next tag does not continue it, only what continues one has to be said.
+/// `start_of_chunk` and `end_of_chunk` of `seqeval/metrics/sequence_labeling.py`, in the form of the other tables.
+/// Every entity ends where the next tag does not continue it, so only continuations need a pattern.
 const DEFAULT: Rules = Rules {
     prefixes: B | I | E | S,
     starts: &[(ANY, B | S, Whatever), (O | E | S, I | E, Whatever), (B | I, I | E, Differ)],
@@ -366,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compared_is_named() {
+    fn incomparable_sequences_are_errors() {
         let check = |gold: &[&str], predicted: &[&str], mode: Mode, expected: &str| {
             let split = |side: &[&str]| -> Vec<Vec<String>> {
                 side.iter().map(|tags| tags.split(' ').map(str::to_owned).collect()).collect()

@@ -1,4 +1,4 @@
-//! Scores of tag sequences against those of seqeval and of conlleval, computed by the originals.
+//! Compares scores of tag sequences with those of seqeval and conlleval, computed by the originals.
 
 use ner_eval::{Counts, Mode, Score, Scores, SeqevalScheme, TagScores, score_tags};
 use serde_json::Value;
@@ -62,10 +62,10 @@ fn random_sequences_score_as_in_seqeval() {
     assert!(compared.iter().all(|&count| count >= 2000), "sequences by mode: {compared:?}");
 }
 
-/// The file that `MEDNER_CORPORA` has, or `None` with a word on stderr where the variable is unset.
+/// Reads the file from `MEDNER_CORPORA`; `None`, with a note on stderr, if the variable is unset.
 fn corpus_file(name: &str) -> Option<String> {
     let Some(corpora) = std::env::var_os("MEDNER_CORPORA") else {
-        // Not `eprintln!`: the test harness swallows that of a test that passes.
+        // Not `eprintln!`: the test harness hides it for tests that pass.
         writeln!(std::io::stderr(), "SKIPPED: MEDNER_CORPORA is unset, so seqeval/{name} was not compared").ok();
         return None;
     };
@@ -107,7 +107,7 @@ fn ground_truth_scores_as_in_conlleval() {
     let scored = score_file(&truth);
     assert_eq!(scored, score_file(&inverted));
 
-    // Percentages with two decimals; what is undefined is 0.
+    // Percentages with two decimals; undefined scores are 0.
     let check = |line: &str, score: &Score| {
         for (key, value) in [("precision:", score.precision), ("recall:", score.recall), ("FB1:", score.f1)] {
             let (_, rest) = line.split_once(key).expect(key);

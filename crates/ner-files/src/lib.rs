@@ -1,4 +1,4 @@
-//! Files and folders that are written whole or not at all.
+//! Atomic writes: a file appears under its name complete, or not at all.
 
 #![forbid(unsafe_code)]
 

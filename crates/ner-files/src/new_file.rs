@@ -3,23 +3,23 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
-/// A file that is written whole or not at all: it appears under its name, by a rename, when it is finished.
+/// A file that appears under its name only when complete: it is written beside its target and renamed at the end.
 pub struct NewFile {
     file: BufWriter<NamedTempFile>,
     path: PathBuf,
 }
 
 impl NewFile {
-    /// A file that is to become `path`; folders on the way to it are made.
+    /// Creates a temporary file for `path`, and the folders on the way to it.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If the folder or the file cannot be created.
     pub fn create(path: &Path) -> io::Result<Self> {
         let folder = folder_of(path);
         fs::create_dir_all(folder)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".medner-");
-        // Temporary files as such are for the owner's eyes alone. The process's umask still applies.
+        // Temporary files are readable by their owner alone by default. The process's umask still applies.
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -29,29 +29,29 @@ impl NewFile {
         Ok(Self { file: BufWriter::new(file), path: path.into() })
     }
 
-    /// The same file, opened once more: for a writer that keeps what it writes to.
+    /// Opens the file a second time, for writers that must own their file handle.
     ///
     /// # Errors
-    /// Where it cannot be opened.
+    /// If it cannot be opened.
     pub fn reopen(&self) -> io::Result<std::fs::File> {
         self.file.get_ref().reopen().map_err(|error| named(&self.path, error))
     }
 
-    /// Writes everything and gives the file its name.
+    /// Writes everything and renames the file to its target.
     ///
-    /// The bytes are not forced to the disk: use this for what can be made again. That takes less time for a folder of
-    /// small files.
+    /// Does not force the bytes to disk, which saves time for folders of small files: use it for files that can be made
+    /// again.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn finish(self) -> io::Result<()> {
         self.persist(false)
     }
 
-    /// As [`finish`](Self::finish), with the bytes and the name on the disk: the file survives a crash of the machine.
+    /// Like [`finish`](Self::finish), with the bytes and the name on disk: the file survives a crash of the machine.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn finish_on_disk(self) -> io::Result<()> {
         self.persist(true)
     }
@@ -69,10 +69,10 @@ impl NewFile {
     }
 }
 
-/// Writes `bytes` to `path`, whole or not at all, also after a crash of the machine.
+/// Writes `bytes` to `path` atomically; the file also survives a crash of the machine.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If the file cannot be written.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = NewFile::create(path)?;
     file.write_all(bytes)?;
@@ -83,7 +83,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The names of new files belong to their folder. Windows cannot open one.
+/// Forces the names of new files to disk. Windows cannot open a folder.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }
@@ -98,7 +98,7 @@ impl Write for NewFile {
     }
 }
 
-/// The error with the name of the file that was to be written: that of the temporary file helps nobody.
+/// Names the target in the error: the name of the temporary file helps nobody.
 fn named(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
 }

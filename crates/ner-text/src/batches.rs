@@ -2,13 +2,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-/// Rows are sorted by length within pools of about this many batches, so that little is padded and batches are others in
-/// every epoch. On the sentences of BC5CDR 2.3 % of the tokens are padding; sorted by lengths with 16 tokens of jitter,
-/// it was 17 %.
+/// Rows are sorted by length within pools of about this many batches, so that there is little padding and the batches
+/// differ between epochs. On the sentences of BC5CDR 2.3 % of the tokens are padding; sorting by length with 16 tokens
+/// of jitter left 17 %.
 const POOL: usize = 64;
 
-/// Groups rows of the given lengths into batches of at most `budget` tokens, padding included; a longer row is a batch
-/// of its own. Rows of like length come together, the batches in random order.
+/// Groups rows of the given lengths into batches of at most `budget` tokens, padding included; a longer row gets a
+/// batch of its own. Rows of similar length share a batch. The order of the batches is random.
 pub fn shuffled_batches(lengths: &[usize], budget: usize, seed: u64) -> Vec<Vec<usize>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut rows: Vec<usize> = (0..lengths.len()).collect();
@@ -27,8 +27,8 @@ pub fn shuffled_batches(lengths: &[usize], budget: usize, seed: u64) -> Vec<Vec<
     batches
 }
 
-/// The same in order of length, longest first, for prediction. `cost` is what a batch of its own costs, in tokens: no
-/// batch is padded by more than that.
+/// Groups rows in order of length, longest first, for prediction. `cost` is the cost of an additional batch in tokens:
+/// no batch contains more padding than that.
 pub fn batches_by_length(lengths: &[usize], budget: usize, cost: usize) -> Vec<Vec<usize>> {
     batches_of((0..lengths.len()).collect(), lengths, budget, cost)
 }

@@ -11,44 +11,44 @@ use unicode_normalization::char::is_combining_mark;
 pub struct Token {
     /// Number in the vocabulary.
     pub id: u32,
-    /// Where it stands in the document's text; empty for one that is white space alone.
+    /// Its position in the document's text; empty for a token that is only white space.
     pub span: Span,
-    /// Number of the [`Word`] that it is a piece of, ascending from 0.
+    /// Number of its [`Word`], ascending from 0.
     pub word: u32,
-    /// Whether a line break stands between it and the token before.
+    /// Whether a line break separates it from the previous token.
     pub starts_line: bool,
 }
 
-/// The unit that is tagged: a pre-token of the tokenizer, cut where a letter meets a digit and two pieces meet.
+/// The unit of tagging: a pre-token of the tokenizer, cut between pieces at a boundary of letter and digit.
 ///
-/// The cut lets `[5-HT]6` and `[Ca]2+` be tagged: on BC5CDR all but 1 of 28,785 mentions begin and end with a word,
-/// instead of all but 15. Tagging every piece for itself would express all of them, but pieces of one word then
+/// The cut makes `[5-HT]6` and `[Ca]2+` taggable: on BC5CDR all but 1 of 28,785 mentions begin and end at a word
+/// boundary, instead of all but 15. Tagging every piece could express all of them, but the pieces of a word then
 /// disagree, which costs far more than it gains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// Where it stands in the document's text.
+    /// Its position in the document's text.
     pub span: Span,
     /// Its pieces.
     pub tokens: Range<usize>,
-    /// Whether a line break stands between it and the word before.
+    /// Whether a line break separates it from the previous word.
     pub starts_line: bool,
 }
 
 /// A document's tokens and words, and the windows over them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedDocument {
-    /// All tokens, without special ones.
+    /// All tokens, without special tokens.
     pub tokens: Vec<Token>,
-    /// The words that the tokens are pieces of.
+    /// The words that consist of the tokens.
     pub words: Vec<Word>,
-    /// The tokens that begin a sentence and a word, ascending; the first is 0 where there is one.
+    /// Indices of the tokens that begin both a sentence and a word, ascending; the first is 0 if there are tokens.
     pub sentences: Vec<usize>,
-    /// The windows in order; none where there is no token.
+    /// The windows, in order; empty if there are no tokens.
     pub windows: Vec<Window>,
 }
 
 impl EncodedDocument {
-    /// A document of these tokens, whose words are derived from them.
+    /// A document with these tokens; derives its words from them.
     pub fn new(tokens: Vec<Token>, sentences: Vec<usize>, windows: Vec<Window>) -> Self {
         let mut words: Vec<Word> = Vec::new();
         for (at, token) in tokens.iter().enumerate() {
@@ -69,7 +69,7 @@ impl EncodedDocument {
     }
 }
 
-/// Label number of each piece: `entities`, whose units are `words`, written on word pieces.
+/// Label number of each piece. The units of `entities` are `words`.
 pub fn piece_labels(words: &[Word], entities: &[TaggedEntity], labels: &LabelSet) -> Vec<usize> {
     let pieces = words.last().map_or(0, |word| word.tokens.end);
     let on_pieces = |entity: &TaggedEntity| TaggedEntity {
@@ -80,11 +80,11 @@ pub fn piece_labels(words: &[Word], entities: &[TaggedEntity], labels: &LabelSet
     labels.encode(pieces, &entities)
 }
 
-/// Tokens of one text. White space at the ends of a token (byte-level BPE's prefix, whatever its file says of trimming)
-/// is none of its span. A token of nothing else has an empty span and belongs to the word that its pre-token is a part
-/// of, else to the word before, so that no word is empty; a text without any other token has none. A combining mark that
-/// the normaliser took off belongs to the token before it, so that a token never ends inside a character as a reader
-/// sees it.
+/// Tokens of one text. A token's span excludes white space at its ends (byte-level BPE's prefix, whatever its file says
+/// about trimming). A token of white space alone has an empty span and belongs to the word of its pre-token, or else to
+/// the previous word, so that no word is empty; a text with only such tokens has no tokens. A combining mark that the
+/// normaliser removed belongs to the token before it, so that a token never ends inside a character as a reader sees
+/// it.
 pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let visible = |piece: &Piece| {
@@ -106,7 +106,7 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
             };
             let (start, end) = if start < end { (start, end) } else { (begin.max(before), begin.max(before)) };
             let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
-            // Two pieces may be parts of one character that the normaliser took apart (Hangul).
+            // Two pieces may share one character that the normaliser decomposed (Hangul).
             let apart = tokens.last().is_some_and(|before| before.span.end <= start);
             if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
                 word += 1;
@@ -127,14 +127,14 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
     tokens
 }
 
-/// The range without the white space at its ends; an empty one behind it where there is nothing else.
+/// The range without white space at its ends; an empty range at its end if it is all white space.
 fn trimmed(chars: &[char], start: usize, end: usize) -> (usize, usize) {
     let is_space = |at: &usize| chars[*at].is_whitespace();
     let start = start + (start..end).take_while(is_space).count();
     (start, end - (start..end).rev().take_while(is_space).count())
 }
 
-/// Whether one of the characters on both sides of `at` is a letter and the other a digit.
+/// Whether one of the two characters at the boundary `at` is a letter and the other a digit.
 fn letter_meets_digit(chars: &[char], at: usize) -> bool {
     let (Some(before), Some(after)) = (at.checked_sub(1).and_then(|at| chars.get(at)), chars.get(at)) else {
         return false;

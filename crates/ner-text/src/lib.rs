@@ -1,7 +1,19 @@
-//! From documents to windows of tokens, and from what a head computes to mentions.
+//! From documents to windows of tokens, and from a model's output to mentions.
 //!
-//! [`DocumentTokenizer`] cuts a text into tokens and words and lays windows over them; [`decode`] makes mentions of a head's
-//! scores. Both are plain data: this crate knows no libtorch and no format of files but the tokenizer's own.
+//! [`DocumentTokenizer`] splits a text into tokens and words and arranges them in windows. [`decode`] turns the scores
+//! of a head into mentions. Both are plain data: this crate does not use libtorch, and the only files that it reads are
+//! the tokenizer's.
+//!
+//! Where things are:
+//!
+//! - `tokenizer.rs`: [`DocumentTokenizer`]; `tokenizer_files.rs` loads it from the files of a model folder.
+//! - `piece_cache.rs`: word pieces of a text, with a cache of earlier text.
+//! - `encoded.rs`: [`EncodedDocument`], its tokens and words.
+//! - `sentences.rs`: where a text may be cut. `windows.rs`: windows of whole sentences, or overlapping ones.
+//! - `batches.rs`: batches of rows of similar length.
+//! - [`decode`]: `tokens.rs` for heads that label tokens, `chain.rs` for the best sequence of tags that a scheme allows
+//!   and the probability of its mentions, `ensemble.rs` for averages and votes of several models, `mod.rs` for spans
+//!   and for any head's output.
 
 #![forbid(unsafe_code)]
 

@@ -1,50 +1,51 @@
-//! From text to word pieces, with a memory of stretches that were cut before.
+//! Splits text into word pieces, with a cache of stretches split before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
-/// A word piece as the tokenizers library makes it.
+/// A word piece, as the tokenizers library makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Number in the vocabulary.
     pub id: u32,
-    /// First of its characters.
+    /// Its first character.
     pub start: usize,
-    /// The character behind its last.
+    /// The character after its last.
     pub end: usize,
-    /// Number of its pre-token; none of what is taken from the text as it stands.
+    /// Number of its pre-token; `None` for tokens that are matched verbatim in the text.
     pub pre_token: Option<u32>,
 }
 
-/// Stretches of text between white space and their pieces, counted from the stretch's beginning.
+/// Cached stretches of text between white space, with their pieces. Positions count from the start of the stretch.
 ///
-/// BERT's normaliser and pre-tokenizer look at nothing beyond white space, so that each stretch can be cut by itself, and
-/// most of a text's stretches have occurred before: an abstract takes a sixth of the time that the library takes for it
-/// as a whole.
+/// BERT's normaliser and pre-tokenizer never look beyond white space, so each stretch can be split separately. Most
+/// stretches of a text have occurred before: an abstract takes a sixth of the time that the library needs for the whole
+/// text.
 #[derive(Debug)]
-struct Memory {
+struct Cache {
     stretches: RwLock<HashMap<Box<str>, Arc<[Piece]>>>,
-    /// What is taken from the text as it stands, whatever surrounds it (`[MASK]`): a text that has it is cut as a whole.
+    /// Tokens that are matched verbatim in any context (`[MASK]`). A text that contains one is split as a whole.
     verbatim: Vec<String>,
 }
 
-impl Memory {
-    /// Stretches that are kept, in a few megabytes: those that come first, as frequent ones do.
+impl Cache {
+    /// Maximum number of cached stretches, a few megabytes. The first ones are kept, since frequent stretches come
+    /// early.
     const MOST: usize = 1 << 15;
-    /// Bytes of the longest that is kept.
+    /// Maximum length of a cached stretch, in bytes.
     const LONGEST: usize = 48;
-    /// What separates stretches: white space for BERT, and in every normal form.
+    /// Separators of stretches: white space for BERT and in every normal form.
     const SPACES: [char; 4] = [' ', '\t', '\n', '\r'];
 
-    /// None where a stretch cannot be cut by itself.
+    /// `None` if stretches cannot be split separately.
     fn of(tokenizer: &Tokenizer) -> Option<Self> {
-        let by_itself = matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
+        let is_separable = matches!(tokenizer.get_normalizer(), Some(NormalizerWrapper::BertNormalizer(_)))
             && matches!(tokenizer.get_pre_tokenizer(), Some(PreTokenizerWrapper::BertPreTokenizer(_)));
         let added = tokenizer.get_added_tokens_decoder();
-        // Others are looked for in the normalised text, and might stand in one that has them otherwise.
-        let found_as_they_stand = added.values().all(|token| !token.normalized);
-        (by_itself && found_as_they_stand).then(|| Self {
+        // Other added tokens are matched in the normalised text, which may contain them where the original does not.
+        let are_verbatim = added.values().all(|token| !token.normalized);
+        (is_separable && are_verbatim).then(|| Self {
             stretches: RwLock::default(),
             verbatim: added.into_values().map(|token| token.content).collect(),
         })
@@ -56,12 +57,12 @@ impl Memory {
 pub struct WordPieces {
     tokenizer: Tokenizer,
     /// Shared by clones.
-    memory: Option<Arc<Memory>>,
+    cache: Option<Arc<Cache>>,
 }
 
 impl WordPieces {
     pub fn new(tokenizer: Tokenizer) -> Self {
-        Self { memory: Memory::of(&tokenizer).map(Arc::new), tokenizer }
+        Self { cache: Cache::of(&tokenizer).map(Arc::new), tokenizer }
     }
 
     pub const fn tokenizer(&self) -> &Tokenizer {
@@ -71,30 +72,30 @@ impl WordPieces {
     /// The pieces of a text, in order.
     ///
     /// # Errors
-    /// Where the library fails.
+    /// If the library fails.
     pub fn of(&self, text: &str) -> tokenizers::Result<Vec<Piece>> {
-        match &self.memory {
-            Some(memory) if memory.verbatim.iter().all(|token| !text.contains(token.as_str())) => {
-                self.by_stretches(text, memory)
+        match &self.cache {
+            Some(cache) if cache.verbatim.iter().all(|token| !text.contains(token.as_str())) => {
+                self.by_stretches(text, cache)
             }
             _ => self.cut(text),
         }
     }
 
-    /// The text as a whole, by the library.
+    /// Splits the whole text with the library.
     fn cut(&self, text: &str) -> tokenizers::Result<Vec<Piece>> {
         let encoding = self.tokenizer.encode_char_offsets(text, false)?;
         let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
         Ok(rows.map(|((&id, &(start, end)), &pre_token)| Piece { id, start, end, pre_token }).collect())
     }
 
-    fn by_stretches(&self, text: &str, memory: &Memory) -> tokenizers::Result<Vec<Piece>> {
+    fn by_stretches(&self, text: &str, cache: &Cache) -> tokenizers::Result<Vec<Piece>> {
         let mut fresh: HashMap<&str, Arc<[Piece]>> = HashMap::new();
-        // What a panic of another thread left there is whole.
-        let known = memory.stretches.read().unwrap_or_else(PoisonError::into_inner);
+        // If another thread panicked, the entries that it left are still complete.
+        let known = cache.stretches.read().unwrap_or_else(PoisonError::into_inner);
         let mut pieces: Vec<Piece> = Vec::with_capacity(text.len() / 4);
         let (mut at, mut pre_tokens) = (0, 0);
-        for stretch in text.split(Memory::SPACES) {
+        for stretch in text.split(Cache::SPACES) {
             let cut = match known.get(stretch).or_else(|| fresh.get(stretch)) {
                 Some(cut) => Arc::clone(cut),
                 None => {
@@ -111,11 +112,11 @@ impl WordPieces {
             }
             at += stretch.chars().count() + 1;
         }
-        let is_full = known.len() >= Memory::MOST;
+        let is_full = known.len() >= Cache::MOST;
         drop(known);
-        fresh.retain(|stretch, _| stretch.len() <= Memory::LONGEST);
+        fresh.retain(|stretch, _| stretch.len() <= Cache::LONGEST);
         if !fresh.is_empty() && !is_full {
-            let mut known = memory.stretches.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = cache.stretches.write().unwrap_or_else(PoisonError::into_inner);
             known.extend(fresh.into_iter().map(|(stretch, cut)| (stretch.into(), cut)));
         }
         Ok(pieces)
@@ -153,7 +154,7 @@ mod tests {
             let pieces = WordPieces::new(tokenizer(lower_case));
             let text = parts.concat();
             let whole = pieces.cut(&text).unwrap();
-            // Twice: the second time everything has occurred before.
+            // Twice: the second time everything comes from the cache.
             for _ in 0..2 {
                 let found = pieces.of(&text).unwrap();
                 let without_number = |pieces: &[Piece]| -> Vec<Piece> {
@@ -170,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_beyond_white_space_is_cut_as_a_whole() {
+    fn tokenizers_that_look_beyond_white_space_cut_whole_texts() {
         let mut other = tokenizer(true);
         other.with_pre_tokenizer(Some(ByteLevel::default()));
-        assert!(WordPieces::new(tokenizer(true)).memory.is_some() && WordPieces::new(other).memory.is_none());
+        assert!(WordPieces::new(tokenizer(true)).cache.is_some() && WordPieces::new(other).cache.is_none());
         let mut normalised = tokenizer(true);
         normalised.add_tokens(&[AddedToken::from("a b", false)]);
-        assert!(WordPieces::new(normalised).memory.is_none());
+        assert!(WordPieces::new(normalised).cache.is_none());
     }
 }

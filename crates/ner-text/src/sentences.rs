@@ -1,16 +1,16 @@
 use ner_document::{Document, Span};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Abbreviations of medical text after which a full stop ends no sentence, in lower case and without it.
+/// Medical abbreviations, in lower case and without their full stop, which does not end a sentence.
 const ABBREVIATIONS: &[&str] = &[
     "approx", "ca", "cf", "dr", "e.g", "eg", "et al", "fig", "figs", "i.e", "ie", "i.m", "i.p", "i.v", "mr", "mrs",
     "ms", "no", "p.o", "prof", "s.c", "sp", "spp", "st", "subsp", "var", "vs",
 ];
 
-/// The sentences of a document: those that the corpus marks, or else those that the text suggests.
+/// The sentences of a document: those that the corpus marks, or else those found in the text.
 ///
-/// They are only where a text may be cut. Rules: Unicode Standard Annex 29, section 5 (which breaks lines, too), within
-/// each passage; no break after a medical abbreviation or a single letter.
+/// They only decide where a text may be cut. Rules: Unicode Standard Annex 29, section 5 (which also breaks at line
+/// breaks), within each passage; no break after a medical abbreviation or a single letter.
 pub fn sentences(document: &Document) -> Vec<Span> {
     if !document.sentences.is_empty() {
         return document.sentences.clone();
@@ -40,7 +40,7 @@ pub fn sentences(document: &Document) -> Vec<Span> {
 }
 
 fn ends_with_abbreviation(part: &str) -> bool {
-    // A line break ends a sentence whatever stands before it.
+    // A line break always ends a sentence.
     let Some(before) = part.trim_end_matches(' ').strip_suffix('.') else { return false };
     let lower = before.to_lowercase();
     let preceded = |abbreviation: &str| {

@@ -1,4 +1,4 @@
-//! From text to windows of word pieces with exact offsets.
+//! Splits text into windows of word pieces with exact offsets.
 
 use crate::encoded::tokens_of;
 use crate::piece_cache::WordPieces;
@@ -13,7 +13,7 @@ use tokenizers::Tokenizer;
 /// Why a text cannot be encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizeError {
-    /// The tokenizer's files do not say what is needed.
+    /// A file of the tokenizer is invalid or incomplete.
     #[error("{}: {message}", path.display())]
     Files {
         /// The file or folder.
@@ -29,27 +29,27 @@ pub enum TokenizeError {
     Document {
         /// The document's id.
         document: String,
-        /// The library's words.
+        /// The library's message.
         message: String,
     },
 }
 
-/// A tokenizer with the special tokens that the encoder expects around a text.
+/// A tokenizer, with the special tokens that the encoder expects around a text.
 #[derive(Clone, Debug)]
 pub struct DocumentTokenizer {
     pieces: WordPieces,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     window: WindowSize,
-    /// Whether words are cut where a letter meets a digit.
+    /// Whether words are cut between letters and digits.
     cuts_words: bool,
 }
 
 impl DocumentTokenizer {
-    /// Wraps a tokenizer; truncation and padding that its file asks for are switched off.
+    /// Wraps a tokenizer. Truncation and padding set by its file are switched off.
     ///
     /// # Errors
-    /// Where the tokenizer's post-processor does not put its special tokens around one text.
+    /// If the tokenizer's post-processor does not put special tokens around a single text, or windows are too short.
     pub fn new(mut tokenizer: Tokenizer, window: WindowSize) -> Result<Self, TokenizeError> {
         let fault = |message: String| TokenizeError::Files { path: "tokenizer".into(), message };
         tokenizer.with_truncation(None).map_err(|error| fault(error.to_string()))?;
@@ -59,7 +59,9 @@ impl DocumentTokenizer {
         let at = whole.get_special_tokens_mask().iter().position(|&special| special == 0).unwrap_or(0);
         let (prefix, rest) = whole.get_ids().split_at(at);
         let suffix = rest.strip_prefix(bare.get_ids());
-        let suffix = suffix.ok_or_else(|| fault("its special tokens do not stand around the text".into()))?.to_vec();
+        let suffix = suffix
+            .ok_or_else(|| fault("its post-processor does not put special tokens around a single text".into()))?
+            .to_vec();
         let specials = prefix.len() + suffix.len();
         if window.max_tokens <= specials + window.overlap {
             let message = format!(
@@ -71,43 +73,43 @@ impl DocumentTokenizer {
         Ok(Self { prefix: prefix.to_vec(), suffix, pieces: WordPieces::new(tokenizer), window, cuts_words: true })
     }
 
-    /// The same with the pre-tokens of the tokenizer as words, uncut: for models that were trained elsewhere, where the
-    /// first piece of a pre-token decides for all of it.
+    /// Uses the tokenizer's pre-tokens as words, without cutting them: for models trained elsewhere, where the first
+    /// piece of a pre-token decides for all of it.
     pub fn with_whole_pre_tokens(self) -> Self {
         Self { cuts_words: false, ..self }
     }
 
-    /// Loads `tokenizer.json` of an encoder's folder, or else builds the BERT tokenizer that its `vocab.txt` and
-    /// `tokenizer_config.json` describe, or RoBERTa's where there are `vocab.json` and `merges.txt` instead.
+    /// Loads `tokenizer.json` of a model folder, or else builds the BERT tokenizer from its `vocab.txt` and
+    /// `tokenizer_config.json`, or RoBERTa's from `vocab.json` and `merges.txt`.
     ///
     /// # Errors
-    /// Where neither can be read.
+    /// If none of these can be read.
     pub fn from_folder(folder: &Path, window: WindowSize) -> Result<Self, TokenizeError> {
         Self::new(tokenizer_files::read(folder)?, window)
     }
 
-    /// Its windows.
+    /// The size of its windows.
     pub const fn window(&self) -> WindowSize {
         self.window
     }
 
-    /// Whether it makes the same tokens and words of every text as another, whatever their windows.
+    /// Whether both tokenizers make the same tokens and words of every text; windows may differ.
     pub fn makes_the_tokens_of(&self, other: &Self) -> bool {
-        let text = |encoder: &Self| encoder.pieces.tokenizer().to_string(false).ok();
+        let text = |tokenizer: &Self| tokenizer.pieces.tokenizer().to_string(false).ok();
         self.cuts_words == other.cuts_words && text(self).is_some() && text(self) == text(other)
     }
 
-    /// Number of the mask token, where the vocabulary has one.
+    /// Number of the mask token, if the vocabulary has one.
     pub fn mask_id(&self) -> Option<u32> {
         ["[MASK]", "<mask>"].iter().find_map(|piece| self.pieces.tokenizer().token_to_id(piece))
     }
 
-    /// Number of the token that stands for what the vocabulary cannot spell, where it has one.
+    /// Number of the token for text that the vocabulary cannot spell, if it has one.
     pub fn unknown_id(&self) -> Option<u32> {
         ["[UNK]", "<unk>"].iter().find_map(|piece| self.pieces.tokenizer().token_to_id(piece))
     }
 
-    /// Special tokens before and after a row.
+    /// Special tokens before and after each window.
     pub fn special_ids(&self) -> (&[u32], &[u32]) {
         (&self.prefix, &self.suffix)
     }
@@ -120,14 +122,14 @@ impl DocumentTokenizer {
     /// Saves `tokenizer.json`.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), TokenizeError> {
         let fault = |error: tokenizers::Error| TokenizeError::Files { path: path.into(), message: error.to_string() };
         let json = self.pieces.tokenizer().to_string(true).map_err(fault)?;
         Ok(ner_files::write_bytes(path, json.as_bytes())?)
     }
 
-    /// `input_ids` of a window: the special tokens around its document's tokens.
+    /// `input_ids` of a window: its document tokens between the special tokens.
     pub fn input_ids(&self, document: &EncodedDocument, window: &Window) -> Vec<u32> {
         let mut ids = Vec::with_capacity(window.tokens.len() + self.specials());
         ids.extend(&self.prefix);
@@ -136,12 +138,12 @@ impl DocumentTokenizer {
         ids
     }
 
-    /// Place of the first of the window's own tokens in its `input_ids`.
+    /// Index of the window's first document token in its `input_ids`.
     pub fn offset(&self) -> usize {
         self.prefix.len()
     }
 
-    /// Tokens into which sentences are packed; as many as there are in a document where it is not cut at sentences.
+    /// Maximum tokens of packed sentences; unlimited if documents are not cut at sentences.
     const fn packed(&self, room: usize) -> usize {
         if self.window.packed < room { self.window.packed } else { usize::MAX }
     }
@@ -149,12 +151,12 @@ impl DocumentTokenizer {
     /// Encodes documents on all cores.
     ///
     /// # Errors
-    /// Where the tokenizers library fails on one.
+    /// If the tokenizers library fails on a document.
     pub fn encode(&self, documents: &[Document]) -> Result<Vec<EncodedDocument>, TokenizeError> {
         documents.par_iter().enumerate().map(|(at, document)| self.encode_one(at, document)).collect()
     }
 
-    /// The document at this place of the list.
+    /// Encodes the document with index `at`.
     fn encode_one(&self, at: usize, document: &Document) -> Result<EncodedDocument, TokenizeError> {
         let pieces = self
             .pieces

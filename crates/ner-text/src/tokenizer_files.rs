@@ -1,4 +1,4 @@
-//! Tokenizers from the files of an encoder's folder.
+//! Loads tokenizers from the files of a model folder.
 
 use crate::TokenizeError;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, Tokenizer};
 
-/// The tokenizer of `tokenizer.json`, or else the BERT tokenizer that `vocab.txt` and `tokenizer_config.json` describe, or
-/// RoBERTa's where there are `vocab.json` and `merges.txt` instead.
+/// Loads `tokenizer.json`, or else builds the BERT tokenizer from `vocab.txt` and `tokenizer_config.json`, or RoBERTa's
+/// from `vocab.json` and `merges.txt`.
 pub(crate) fn read(folder: &Path) -> Result<Tokenizer, TokenizeError> {
     let json = folder.join("tokenizer.json");
     if json.exists() {
@@ -25,7 +25,7 @@ pub(crate) fn read(folder: &Path) -> Result<Tokenizer, TokenizeError> {
     }
 }
 
-/// What is read of a `tokenizer_config.json`.
+/// The part of `tokenizer_config.json` that is read.
 #[derive(Default, Deserialize)]
 struct TokenizerConfig {
     do_lower_case: Option<bool>,
@@ -36,7 +36,7 @@ struct TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// That of a folder; one that says nothing where there is none.
+    /// Reads the configuration of a folder; the defaults if it has none.
     fn of(folder: &Path) -> Result<Self, TokenizeError> {
         let path = folder.join("tokenizer_config.json");
         if !path.exists() {
@@ -47,7 +47,7 @@ impl TokenizerConfig {
     }
 }
 
-/// BERT's tokenizer from `vocab.txt`, as checkpoints of 2019 ship it (BioBERT, ClinicalBERT).
+/// Builds BERT's tokenizer from `vocab.txt`, the file of checkpoints from 2019 (BioBERT, ClinicalBERT).
 fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
     let vocab_path = folder.join("vocab.txt");
     let fault = |message: String| TokenizeError::Files { path: vocab_path.clone(), message };
@@ -56,12 +56,12 @@ fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
         WordPiece::from_file(&vocab_path.to_string_lossy()).build().map_err(|error| fault(error.to_string()))?;
     let mut tokenizer = Tokenizer::new(model);
     let id_of = |tokenizer: &Tokenizer, piece: &str| {
-        tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("it has no {piece}")))
+        tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("missing token {piece}")))
     };
     let (cls, sep) = (id_of(&tokenizer, "[CLS]")?, id_of(&tokenizer, "[SEP]")?);
     let config = TokenizerConfig::of(folder)?;
-    // A vocabulary with capital letters was made from cased text. Without this look a cased model whose configuration
-    // is missing or silent would be fed lower-cased text, transformers' default.
+    // A vocabulary with capital letters was made from cased text. Without this check, a cased model without
+    // configuration or without this setting would get lower-cased text, transformers' default.
     let cased = vocab_text.lines().any(|piece| !piece.starts_with('[') && piece.chars().any(char::is_uppercase));
     let lowercase = config.do_lower_case.unwrap_or(!cased);
     let chinese = config.tokenize_chinese_chars.unwrap_or(true);
@@ -80,16 +80,16 @@ fn bert_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
     Ok(tokenizer)
 }
 
-/// RoBERTa's byte-level BPE from `vocab.json` and `merges.txt`, as checkpoints of 2019 ship it.
+/// Builds RoBERTa's byte-level BPE from `vocab.json` and `merges.txt`, the files of checkpoints from 2019.
 fn roberta_tokenizer(folder: &Path) -> Result<Tokenizer, TokenizeError> {
     let (vocab_path, merges_path) = (folder.join("vocab.json"), folder.join("merges.txt"));
     let fault = |message: String| TokenizeError::Files { path: vocab_path.clone(), message };
     let model = BPE::from_file(&vocab_path.to_string_lossy(), &merges_path.to_string_lossy())
         .build()
-        .map_err(|error| fault(format!("with merges.txt beside it: {error}")))?;
+        .map_err(|error| fault(format!("reading it with merges.txt: {error}")))?;
     let mut tokenizer = Tokenizer::new(model);
     let with_id = |piece: &str| {
-        let id = tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("it has no {piece}")));
+        let id = tokenizer.token_to_id(piece).ok_or_else(|| fault(format!("missing token {piece}")));
         id.map(|id| (piece.to_owned(), id))
     };
     let (cls, sep) = (with_id("<s>")?, with_id("</s>")?);

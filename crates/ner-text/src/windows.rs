@@ -1,44 +1,44 @@
-//! Where a document is cut for the encoder.
+//! Cuts a document into windows for the encoder.
 
 use crate::Token;
 use ner_document::Span;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Where the encoder's windows may be cut, and how long they are.
+/// Length of the encoder's windows, and where they may be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSize {
-    /// Most tokens of a window, special tokens included.
+    /// Maximum tokens of a window, special tokens included.
     pub max_tokens: usize,
-    /// Tokens that two windows share, at least, where a text without a place to cut is longer than one.
+    /// Minimum tokens shared by adjacent windows, if a sentence or an uncut document is longer than one.
     pub overlap: usize,
-    /// A window holds as many whole sentences as fit into this many tokens, and at least one. From `max_tokens` on,
-    /// documents are not cut at sentences at all.
+    /// A window holds as many whole sentences as fit into this many tokens, and at least one. At `max_tokens` or above,
+    /// documents are not cut at sentences.
     pub packed: usize,
 }
 
 impl Default for WindowSize {
-    /// 512 tokens, the positions that BERT was trained with; a quarter of them shared.
+    /// 512 tokens, the number of positions that BERT was trained with; a quarter of them shared.
     fn default() -> Self {
         Self { max_tokens: 512, overlap: 128, packed: 512 }
     }
 }
 
-/// A run of a document's tokens that the encoder sees at once.
+/// A run of a document's tokens that the encoder processes together.
 ///
-/// The windows of a document overlap; their `core`s do not, and together are all its tokens.
+/// The windows of a document overlap. Their `core`s do not, and together they cover all its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Place of the document in the list that was encoded.
+    /// Index of the document in the encoded list.
     pub document: usize,
-    /// The document's tokens that it shows to the encoder.
+    /// The document's tokens that the encoder receives.
     pub tokens: Range<usize>,
-    /// The document's tokens that are predicted from it.
+    /// The document's tokens that are predicted from this window.
     pub core: Range<usize>,
 }
 
-/// The first tokens of sentences, as far as they begin a word, too.
+/// The first tokens of sentences that also begin a word.
 pub(crate) fn sentence_starts(tokens: &[Token], sentences: &[Span]) -> Vec<usize> {
     let first = |sentence: &Span| tokens.partition_point(|token| token.span.start < sentence.start);
     let mut starts: Vec<usize> = sentences.iter().map(first).filter(|&at| is_word_start(tokens, at)).collect();
@@ -48,7 +48,7 @@ pub(crate) fn sentence_starts(tokens: &[Token], sentences: &[Span]) -> Vec<usize
     starts
 }
 
-/// Runs of whole sentences of at most `most` tokens, or of one longer sentence, that together are all `len` tokens.
+/// Runs of whole sentences of at most `most` tokens, or of one longer sentence. Together they cover all `len` tokens.
 pub(crate) fn packed(sentences: &[usize], len: usize, most: usize) -> Vec<Range<usize>> {
     let ends = sentences.iter().skip(1).copied().chain([len]);
     let mut runs: Vec<Range<usize>> = Vec::new();
@@ -61,22 +61,22 @@ pub(crate) fn packed(sentences: &[usize], len: usize, most: usize) -> Vec<Range<
     runs
 }
 
-/// Cuts `tokens` into windows of at most `room` tokens that share at least `overlap`, which is less than `room`; evenly
-/// spread, cut between words where there is a word boundary near; cores meet in the middle of what two windows share.
+/// Cuts `tokens` into evenly spread windows of at most `room` tokens that share at least `overlap` (less than `room`).
+/// Cuts between words if a word boundary is near. Cores meet in the middle of the tokens that two windows share.
 pub(crate) fn windows_of(tokens: &[Token], room: usize, overlap: usize) -> Vec<(Range<usize>, Range<usize>)> {
     let len = tokens.len();
     if len == 0 {
         return Vec::new();
     }
     let search = CUT_SEARCH.min(room - overlap - 1);
-    // A start may move back to a word's first piece; planning with less room keeps the overlap, and the last window
-    // reaching the end.
+    // A start may move back to the first piece of a word. Planning with less room keeps the overlap, and the last
+    // window still reaches the end.
     let planned = if len <= room { room } else { room - search };
     let count = if len <= room { 1 } else { (len - overlap).div_ceil(planned - overlap) };
     let mut starts: Vec<usize> = (0..count)
         .map(|at| if at == 0 { 0 } else { word_start_before(tokens, at * (len - planned) / (count - 1), search) })
         .collect();
-    // Moving back may leave a window that its neighbours make needless, even one that starts where another does.
+    // Moving back may make a window redundant, or let two windows start at the same token.
     let mut at = 1;
     while at < starts.len() {
         let end_before = starts[at - 1] + room;
@@ -95,7 +95,7 @@ pub(crate) fn windows_of(tokens: &[Token], room: usize, overlap: usize) -> Vec<(
             Some(&next) => {
                 let middle = next.midpoint(end);
                 let cut = word_start_before(tokens, middle, search).max(next);
-                // In a word of very many pieces the nearest boundary may be the one where this core begins.
+                // In a word of very many pieces the nearest boundary may be the start of this core.
                 if cut > core_start { cut } else { middle }
             }
             None => len,
@@ -106,14 +106,14 @@ pub(crate) fn windows_of(tokens: &[Token], room: usize, overlap: usize) -> Vec<(
     windows
 }
 
-/// A cut moves to a word boundary over at most this many tokens; words of more pieces are cut.
+/// A cut moves back over at most this many tokens to a word boundary; words of more pieces are cut inside.
 const CUT_SEARCH: usize = 32;
 
 fn is_word_start(tokens: &[Token], at: usize) -> bool {
     at == 0 || at >= tokens.len() || tokens[at].word != tokens[at - 1].word
 }
 
-/// The last word start at or before `at`, looking back over at most `search` tokens; else `at`.
+/// The last word start at or before `at`, at most `search` tokens back; otherwise `at`.
 fn word_start_before(tokens: &[Token], at: usize, search: usize) -> usize {
     (at.saturating_sub(search)..=at).rev().find(|&cut| is_word_start(tokens, cut)).unwrap_or(at)
 }

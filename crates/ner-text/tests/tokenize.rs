@@ -1,4 +1,4 @@
-//! Offsets of tokens on text of every kind, what a tokenizer's files may ask for, and mentions there and back.
+//! Tests token offsets on text of every kind, settings in a tokenizer's files, and mentions to tags and back.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -20,9 +20,9 @@ const UNK: usize = 1;
 /// Characters that text has: precomposed and decomposed letters, letters whose decomposition is several (Hangul) or
 /// whose lower case is, scripts that run from right to left, CJK, symbols, digits, punctuation.
 const VISIBLE: &str = "aBceé\u{c9}ñüßİΣσ\u{2126}\u{212b}µﬁ\u{5d0}\u{5d1}\u{639}\u{628}Ж中文ア한क़²½12-().,/%≠😀👩🔬";
-/// Taken off by the normaliser where it strips accents.
+/// Removed by the normaliser if it strips accents.
 const MARKS: &str = "\u{301}\u{302}\u{327}\u{345}\u{5b0}\u{fe0f}";
-/// Taken out of every text: controls and formats, and the replacement character.
+/// Removed from every text: controls and formats, and the replacement character.
 const REMOVED: &str = "\0\u{7f}\u{ad}\u{200b}\u{200d}\u{200e}\u{feff}\u{fffd}";
 const SPACES: &str = " \t\r\n\u{a0}\u{2009}\u{3000}";
 /// A character that no vocabulary has.
@@ -33,7 +33,7 @@ struct Setting {
     lower_case: bool,
     strip_accents: bool,
     vocabulary: Vec<String>,
-    encoder: DocumentTokenizer,
+    tokenizer: DocumentTokenizer,
 }
 
 impl Setting {
@@ -49,8 +49,8 @@ impl Setting {
         write_vocabulary(folder.path(), &vocabulary);
         let config = json!({ "do_lower_case": lower_case, "strip_accents": strip_accents });
         fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
-        let encoder = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
-        Self { lower_case, strip_accents, vocabulary, encoder }
+        let tokenizer = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
+        Self { lower_case, strip_accents, vocabulary, tokenizer }
     }
 
     fn normal_form(&self, text: &str) -> String {
@@ -77,11 +77,11 @@ fn write_vocabulary(folder: &Path, pieces: &[impl AsRef<str>]) {
     fs::write(folder.join("vocab.txt"), lines).unwrap();
 }
 
-fn encode(encoder: &DocumentTokenizer, text: &str) -> EncodedDocument {
-    encoder.encode(&[Document::new("1", text)]).unwrap().remove(0)
+fn encode(tokenizer: &DocumentTokenizer, text: &str) -> EncodedDocument {
+    tokenizer.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
 
-/// Tokens stand in the text in order; two share a character only where it became several and was cut between them.
+/// Tokens are in text order. Two share a character only if it was decomposed and cut between them.
 fn check_order(text: &str, encoded: &EncodedDocument) {
     let chars = text.chars().count();
     for token in &encoded.tokens {
@@ -97,9 +97,9 @@ fn check_order(text: &str, encoded: &EncodedDocument) {
     assert_eq!(words.iter().map(|word| word.tokens.len()).sum::<usize>(), encoded.tokens.len());
 }
 
-/// The decisive test of offsets: what the text has at a token's offsets is what the token's piece says.
+/// The decisive offset test: the text at a token's offsets equals the token's piece.
 fn check_offsets(setting: &Setting, text: &str) {
-    let encoded = encode(&setting.encoder, text);
+    let encoded = encode(&setting.tokenizer, text);
     check_order(text, &encoded);
     let chars: Vec<char> = text.chars().collect();
     let slice = |span: Span| chars[span.start..span.end].iter().collect::<String>();
@@ -173,7 +173,7 @@ fn offsets_of_chosen_texts() {
         }
     }
     // The accent that was taken off belongs to its letter, and so to the mention.
-    let spans: Vec<Span> = encode(&SETTINGS[0].encoder, "ace\u{301} ac").word_spans();
+    let spans: Vec<Span> = encode(&SETTINGS[0].tokenizer, "ace\u{301} ac").word_spans();
     assert_eq!(spans, [Span::new(0, 4), Span::new(5, 7)]);
 }
 
@@ -186,15 +186,15 @@ proptest! {
     }
 
     #[test]
-    fn tokens_of_any_text_stand_in_order(text: String) {
+    fn tokens_of_any_text_are_in_order(text: String) {
         for setting in SETTINGS.iter() {
-            check_order(&text, &encode(&setting.encoder, &text));
+            check_order(&text, &encode(&setting.tokenizer, &text));
         }
     }
 
     #[test]
     fn mentions_on_word_boundaries_survive(text in texts(), gaps in gaps()) {
-        let encoded = encode(&SETTINGS[0].encoder, &text);
+        let encoded = encode(&SETTINGS[0].tokenizer, &text);
         let (words, spans): (Vec<Word>, Vec<Span>) = (encoded.words.clone(), encoded.word_spans());
         let (mut at, mut mentions) = (0, Vec::new());
         for (gap, len, entity_type) in gaps {
@@ -222,10 +222,10 @@ proptest! {
 
 #[test]
 fn truncation_and_padding_that_a_file_asks_for_are_ignored() {
-    let encoder = &SETTINGS[0].encoder;
+    let tokenizer = &SETTINGS[0].tokenizer;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    encoder.save(&path).unwrap();
+    tokenizer.save(&path).unwrap();
     let mut file: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     assert_eq!((&file["truncation"], &file["padding"]), (&Value::Null, &Value::Null));
     file["truncation"] = json!({ "direction": "Right", "max_length": 128, "strategy": "LongestFirst", "stride": 0 });
@@ -236,7 +236,7 @@ fn truncation_and_padding_that_a_file_asks_for_are_ignored() {
     fs::write(&path, file.to_string()).unwrap();
     let asking = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
     for text in ["ac 12", "ac 12 ".repeat(400).as_str()] {
-        let (plain, found) = (encode(encoder, text), encode(&asking, text));
+        let (plain, found) = (encode(tokenizer, text), encode(&asking, text));
         assert_eq!(found.tokens.len(), text.split(' ').filter(|word| !word.is_empty()).count());
         assert_eq!(found, plain);
     }
@@ -259,11 +259,11 @@ fn a_bare_vocabulary_is_read_as_transformers_reads_it() {
         if !case["config"].is_null() {
             fs::write(folder.path().join("tokenizer_config.json"), case["config"].to_string()).unwrap();
         }
-        let encoder = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
-        assert_eq!((encoder.specials(), encoder.offset(), encoder.mask_id()), (2, 1, Some(4)));
+        let tokenizer = DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap();
+        assert_eq!((tokenizer.specials(), tokenizer.offset(), tokenizer.mask_id()), (2, 1, Some(4)));
         for (text, expected) in texts.iter().zip(&ids) {
-            let encoded = encode(&encoder, text);
-            assert_eq!(&encoder.input_ids(&encoded, &encoded.windows[0]), expected, "{text:?} {}", case["config"]);
+            let encoded = encode(&tokenizer, text);
+            assert_eq!(&tokenizer.input_ids(&encoded, &encoded.windows[0]), expected, "{text:?} {}", case["config"]);
         }
     }
 }
@@ -274,7 +274,7 @@ fn a_folder_that_holds_no_tokenizer_is_an_error_that_says_why() {
     let error = || DocumentTokenizer::from_folder(folder.path(), WindowSize::default()).unwrap_err().to_string();
     assert!(error().contains("vocab.txt"), "{}", error());
     write_vocabulary(folder.path(), &["[PAD]", "[UNK]", "[CLS]", "a"]);
-    assert!(error().ends_with("vocab.txt: it has no [SEP]"), "{}", error());
+    assert!(error().ends_with("vocab.txt: missing token [SEP]"), "{}", error());
     fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
     assert!(error().contains("tokenizer.json: "), "{}", error());
 }

@@ -1,4 +1,5 @@
-//! What benches read: the synthetic corpus, and a tokenizer whose vocabulary is made of it, so that nothing is fetched.
+//! Input of benchmarks: the synthetic corpus, and a tokenizer whose vocabulary is built from it, so that nothing is
+//! downloaded.
 
 use ner_data::synthetic::{SAMPLE_SEED, SAMPLE_SIZES, bc5cdr};
 use ner_data::{Document, DocumentTokenizer, LabelSet, TagScheme, WindowSize};
@@ -14,8 +15,8 @@ pub fn labels() -> LabelSet {
     LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"])
 }
 
-/// A BERT tokenizer that knows the words that are frequent in `documents`, and of all words every run of three letters:
-/// common words are one piece and names are several, as with a real vocabulary.
+/// A BERT tokenizer that knows the frequent words of `documents`, and every run of three letters in any word: common
+/// words are one piece and names are several, as with a real vocabulary.
 pub fn encoder(documents: &[Document], window: WindowSize) -> DocumentTokenizer {
     const FREQUENT: usize = 20;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

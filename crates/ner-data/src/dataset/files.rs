@@ -8,35 +8,35 @@ use std::path::{Path, PathBuf};
 pub struct CorpusFiles {
     /// Their format.
     pub format: Format,
-    /// What the format leaves open.
+    /// Options of the format.
     pub options: FormatOptions,
-    /// Where they are.
+    /// Their locations.
     pub layout: Layout,
 }
 
-/// How the documents of a corpus are laid out.
+/// How the documents of a corpus are stored.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Layout {
-    /// A file or folder for each split.
+    /// A file or folder per split.
     Splits(Splits<PathBuf>),
-    /// One file or folder, to be split.
+    /// One file or folder, to be split at random.
     Whole(PathBuf, RandomSplit),
     /// A release in this folder.
     Release(PathBuf, Release),
 }
 
-/// Files of the MTL-Bioinformatics-2016 collection and of many that follow it.
+/// File names of the MTL-Bioinformatics-2016 collection and of many later ones.
 const CONLL_LAYOUT: Splits<&str> = Splits { train: "train.tsv", dev: "devel.tsv", test: "test.tsv" };
 
 impl DatasetDescription {
     /// Finds the files of a corpus in `folder`.
     ///
-    /// They are those of the description, or else, where none of these is there, `train.tsv`, `devel.tsv` and
-    /// `test.tsv` in CoNLL format, as collections of tagged corpora name them.
+    /// Looks for the files of the description, or else for `train.tsv`, `devel.tsv` and `test.tsv` in CoNLL format, the
+    /// usual names in collections of tagged corpora.
     ///
     /// # Errors
-    /// Where a file is missing in both layouts; names those of the layout that is there in part, else those of the
-    /// description.
+    /// If a file is missing in both layouts. The error names the missing files of the layout that is partly there, or
+    /// else of the description.
     pub fn locate(&self, folder: &Path) -> Result<CorpusFiles, DatasetError> {
         let files = |format, layout| CorpusFiles { format, options: self.format_options.clone(), layout };
         let missing_of = |names: &[&str]| -> Vec<String> {
@@ -83,7 +83,7 @@ impl CorpusFiles {
     /// Loads all three splits.
     ///
     /// # Errors
-    /// Where a file cannot be read, or a folder holds no release.
+    /// If a file cannot be read, or a folder does not contain a release.
     pub fn load(&self) -> Result<Splits<LoadedSplit>, DatasetError> {
         match &self.layout {
             Layout::Release(path, Release::I2b2) => Ok(i2b2_release::import(std::slice::from_ref(path))?),
@@ -95,7 +95,7 @@ impl CorpusFiles {
                 let (documents, diagnostics) = self.format.read(path, &self.options)?;
                 let places = split.assign(documents.iter().map(|document| document.id.as_str()));
                 let mut splits = Splits::<LoadedSplit>::default();
-                // The faults of the one file are told once.
+                // Report the faults of the single file once.
                 splits.train.diagnostics = diagnostics;
                 for (document, place) in documents.into_iter().zip(places) {
                     splits.get_mut(place).documents.push(document);

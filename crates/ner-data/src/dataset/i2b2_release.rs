@@ -1,4 +1,4 @@
-//! The i2b2 2010 release as it is handed out: folders or `.tar.gz` archives of two training sites and a test set.
+//! The i2b2 2010 release as distributed: folders or `.tar.gz` archives of two training sites and a test set.
 //!
 //! | what | where |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | test texts | `test_data/`, or `test_data/txt/`, or `reference_standard_for_test_data/txt/` |
 //! | their concepts | `reference_standard_for_test_data/{concepts,ast,rel}`, or `test_data/{concept,ast,rel}` |
 //!
-//! Copies in which these folders lie deeper or hold copies of one another are read as well: a file's part is told by
-//! the nearest of its folders that has one of these names, its document by its own name, and what the same file says
-//! twice is read once. Texts in a folder `unannotated` are counted, not read.
+//! Copies are read as well if these folders are nested more deeply or contain copies of one another. The nearest folder
+//! with one of these names decides which part a file belongs to; its own name identifies the document; identical copies
+//! are read once. Texts in a folder `unannotated` are counted but not read.
 //!
-//! The release has no development set. Here one is a fixed part of the training documents ([`development_ids`]).
+//! The release has no development set. A fixed part of the training documents serves as one ([`development_ids`]).
 
 use super::split::{LoadedSplit, Splits};
 use crate::format::i2b2::{Files, Part, load, part_of};
@@ -24,28 +24,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// Files in memory, by their paths.
+/// Files in memory, by path.
 pub type FileTree = BTreeMap<PathBuf, Vec<u8>>;
 
-/// Attribute of a document that keeps where it is from: `beth`, `partners` or `test`.
+/// Attribute that records the source of a document: `beth`, `partners` or `test`.
 pub const SITE: &str = "site";
 
-/// Most bytes that archives and folders may hold, unpacked. The release has a few million.
+/// Maximum size of archives and folders, unpacked, in bytes. The release has a few million.
 const MAX_BYTES: u64 = 512 << 20;
 
-/// Archives may lie in archives, so deep.
+/// Maximum depth of archives inside archives.
 const MAX_DEPTH: usize = 3;
 
-/// Per cent of each site's training documents that are the development set.
+/// Percentage of each site's training documents used as the development set.
 const DEVELOPMENT_PERCENT: usize = 15;
 
-/// Names of folders that hold training documents, the second and third for one site only.
+/// Names of folders with training documents; the second and third belong to one site only.
 const TRAINING: &[&str] = &["concept_assertion_relation_training_data", "beth", "partners", "training", "train"];
-/// Names of folders that hold test documents.
+/// Names of folders with test documents.
 const TEST: &[&str] = &["reference_standard_for_test_data", "test_data", "test"];
-/// Name of the folder of texts that nobody annotated.
+/// Name of the folder with unannotated texts.
 const UNANNOTATED: &str = "unannotated";
-/// Names of folders that say nothing of a document but the kind of its files.
+/// Names of folders that only indicate the kind of their files.
 const KINDS: &[&str] = &["txt", "concept", "concepts", "con", "ast", "rel"];
 const ARCHIVES: &[&str] = &[".tar.gz", ".tgz"];
 
@@ -54,25 +54,25 @@ const ARCHIVES: &[&str] = &[".tar.gz", ".tgz"];
 pub enum ReleaseError {
     /// A part of the release is missing.
     #[error(
-        "there are no {part} documents of the i2b2 2010 release here; looked for {looked_for}; found {}",
+        "no {part} documents of the i2b2 2010 release; looked for {looked_for}; found {}",
         found.join("; ")
     )]
     Incomplete {
         /// `training` or `test`.
         part: &'static str,
-        /// Where they were looked for.
+        /// The expected locations.
         looked_for: &'static str,
-        /// Folders with the files in them that could belong to a release, counted.
+        /// Folders that contain files of a release, with the number of files.
         found: Vec<String>,
     },
-    /// A path is neither a folder nor an archive that can be read.
+    /// A path is neither a folder nor a readable archive.
     #[error("{} is neither a folder nor a .tar.gz archive", path.display())]
     NotAnArchive {
         /// The path.
         path: PathBuf,
     },
-    /// There is more than a release can hold.
-    #[error("{} holds more than {} MiB unpacked, which the i2b2 2010 release does not", path.display(), MAX_BYTES >> 20)]
+    /// The input is larger than the release can be.
+    #[error("{} exceeds {} MiB unpacked, too large for the i2b2 2010 release", path.display(), MAX_BYTES >> 20)]
     TooLarge {
         /// The folder or archive.
         path: PathBuf,
@@ -85,8 +85,8 @@ pub enum ReleaseError {
 /// Imports the release from one or several folders and `.tar.gz` archives.
 ///
 /// # Errors
-/// Where something cannot be read, or there are no training or no test documents. What is wrong inside the files is a
-/// diagnostic; what is wrong with an archive is one of the training split.
+/// If a file cannot be read, or training or test documents are missing. Faults inside the files become diagnostics;
+/// faults of an archive become diagnostics of the training split.
 pub fn import(paths: &[PathBuf]) -> Result<Splits<LoadedSplit>, ReleaseError> {
     let (tree, mut diagnostics) = read_tree(paths)?;
     let mut splits = load_tree(&tree)?;
@@ -95,14 +95,14 @@ pub fn import(paths: &[PathBuf]) -> Result<Splits<LoadedSplit>, ReleaseError> {
     Ok(splits)
 }
 
-/// Reads the files of a release into memory; paths begin with the name of the folder or archive.
+/// Reads the files of a release into memory. Paths begin with the name of the folder or archive.
 ///
 /// # Errors
-/// Where something cannot be read or is too large.
+/// If a file cannot be read or is too large.
 pub fn read_tree(paths: &[PathBuf]) -> Result<(FileTree, Diagnostics), ReleaseError> {
     let mut unpacker = Unpacker { tree: FileTree::new(), diagnostics: Diagnostics::default(), left: MAX_BYTES };
     for path in paths {
-        // `.` has a name only where it is resolved.
+        // `.` has no name until it is resolved.
         let resolved = if path.file_name().is_none() { path.canonicalize()? } else { path.clone() };
         let name = PathBuf::from(resolved.file_name().unwrap_or_default());
         if path.is_dir() {
@@ -110,7 +110,7 @@ pub fn read_tree(paths: &[PathBuf]) -> Result<(FileTree, Diagnostics), ReleaseEr
         } else if is_archive(path) {
             unpacker.archive(BufReader::new(fs::File::open(path)?), path, &name, 1)?;
         } else {
-            // Says that it does not exist, where it does not.
+            // Fails with a clear error if the path does not exist.
             fs::metadata(path)?;
             return Err(ReleaseError::NotAnArchive { path: path.clone() });
         }
@@ -118,21 +118,21 @@ pub fn read_tree(paths: &[PathBuf]) -> Result<(FileTree, Diagnostics), ReleaseEr
     Ok((unpacker.tree, unpacker.diagnostics))
 }
 
-/// Name of the folder that an archive was made of.
+/// Name of the folder that an archive was made from.
 fn archive_stem(name: &str) -> Option<&str> {
     ARCHIVES.iter().find_map(|ending| name.strip_suffix(ending))
 }
 
 fn is_archive(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // macOS puts a shadow of every file into archives.
+    // macOS adds a shadow file (`._NAME`) for every file in an archive.
     archive_stem(&name).is_some() && !name.starts_with("._")
 }
 
 struct Unpacker {
     tree: FileTree,
     diagnostics: Diagnostics,
-    /// Bytes that may still come.
+    /// Remaining budget in bytes.
     left: u64,
 }
 
@@ -147,7 +147,7 @@ impl Unpacker {
                 continue;
             }
             if is_archive(path) {
-                // The folder that was made of an archive may have been corrected since.
+                // The unpacked folder is preferred to its archive, as it may have been corrected since.
                 let unpacked = archive_stem(&entry.file_name().to_string_lossy()).map(|stem| path.with_file_name(stem));
                 if !unpacked.is_some_and(|folder| folder.is_dir()) {
                     self.archive(BufReader::new(fs::File::open(path)?), path, &name, 1)?;
@@ -162,7 +162,7 @@ impl Unpacker {
         Ok(())
     }
 
-    /// Reads an archive; nothing of it is written anywhere.
+    /// Reads an archive into memory; writes nothing to disk.
     fn archive(&mut self, input: impl Read, path: &Path, name: &Path, depth: usize) -> Result<(), ReleaseError> {
         let mut inner = Vec::new();
         let mut archive = tar::Archive::new(Bounded { input: MultiGzDecoder::new(input), left: &mut self.left });
@@ -175,13 +175,13 @@ impl Unpacker {
             }
             let is_inside = member.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
             let reason = if !is_inside {
-                "the name of a member leads out of the archive"
+                "a member's path leads out of the archive"
             } else if entry.header().entry_type().is_dir() {
                 continue;
             } else if !entry.header().entry_type().is_file() {
                 "a member is a link"
             } else if is_nested && depth == MAX_DEPTH {
-                "a member is an archive in too many archives"
+                "archives are nested too deeply"
             } else {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(|error| fault(path, error))?;
@@ -194,7 +194,7 @@ impl Unpacker {
                 }
                 continue;
             };
-            let message = format!("{reason}; it was left out");
+            let message = format!("{reason}; left out");
             self.diagnostics.0.push(of_file(DiagnosticKind::MalformedLine, name, None, message));
         }
         for (member, bytes) in inner {
@@ -204,22 +204,22 @@ impl Unpacker {
     }
 }
 
-/// Adds a file to the tree. Archives can hold a path twice, and two of them can have one name.
+/// Adds a file to the tree. An archive may contain a path twice, and two archives may have the same name.
 fn keep(tree: &mut FileTree, diagnostics: &mut Diagnostics, path: PathBuf, bytes: Vec<u8>) {
     if tree.get(&path).is_some_and(|earlier| *earlier != bytes) {
-        let message = "it was read before and differs now; this one was left out".to_owned();
+        let message = "a different file with this path was read before; left out".to_owned();
         diagnostics.0.push(of_file(DiagnosticKind::DuplicateDocument, &path, None, message));
     } else {
         tree.insert(path, bytes);
     }
 }
 
-/// A fault of a file as a whole.
+/// A fault of a whole file.
 fn of_file(kind: DiagnosticKind, file: &Path, document: Option<String>, message: String) -> Diagnostic {
     Diagnostic { kind, file: file.into(), line: 1, document, message }
 }
 
-/// Reads no more than what is left, of which all inputs take their share.
+/// Limits reading to the remaining budget, which all inputs share.
 struct Bounded<'l, R> {
     input: R,
     left: &'l mut u64,
@@ -236,7 +236,7 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
-/// An error of reading, with the path, which neither the archive nor its decoder knows.
+/// Adds the path to a read error, since neither the archive nor its decoder knows it.
 fn fault(path: &Path, error: io::Error) -> ReleaseError {
     match error.kind() {
         io::ErrorKind::FileTooLarge => ReleaseError::TooLarge { path: path.into() },
@@ -244,7 +244,7 @@ fn fault(path: &Path, error: io::Error) -> ReleaseError {
     }
 }
 
-/// What the folders of a file say.
+/// The part of the release that the folders of a file indicate.
 enum Place {
     /// Training documents of a site.
     Training(String),
@@ -271,7 +271,7 @@ fn place_of(path: &Path) -> Option<Place> {
 /// Loads a release from its files in memory.
 ///
 /// # Errors
-/// Where there are no training or no test documents.
+/// If training or test documents are missing.
 pub fn load_tree(tree: &FileTree) -> Result<Splits<LoadedSplit>, ReleaseError> {
     let mut diagnostics = Diagnostics::default();
     let (mut training, mut test): (BTreeMap<String, Files>, BTreeMap<String, Files>) = Default::default();
@@ -289,14 +289,14 @@ pub fn load_tree(tree: &FileTree) -> Result<Splits<LoadedSplit>, ReleaseError> {
         match &mut documents.entry(id.clone()).or_default()[part as usize] {
             Some(first) if tree.get(first) == Some(bytes) => {}
             Some(first) => {
-                let message = format!("it differs from {}, which has its name; this one was left out", first.display());
+                let message = format!("differs from {}, which has the same name; left out", first.display());
                 diagnostics.0.push(of_file(DiagnosticKind::DuplicateDocument, path, Some(id), message));
             }
             none => *none = Some(path.clone()),
         }
     }
     if let Some(folder) = unannotated.first().and_then(|first| first.parent()) {
-        let message = format!("{} texts that nobody annotated", unannotated.len());
+        let message = format!("{} unannotated texts", unannotated.len());
         diagnostics.0.push(of_file(DiagnosticKind::NotRead, folder, None, message));
     }
     let training = load_documents(tree, &training)?;
@@ -318,7 +318,7 @@ const TRAINING_PLACES: &str =
 const TEST_PLACES: &str =
     "test_data/*.txt with reference_standard_for_test_data/concepts/*.con, or test_data/ with txt/ and concept/";
 
-/// Reads documents of the tree, each with the site that its text is from.
+/// Reads documents of the tree, with the site of each text.
 fn load_documents(tree: &FileTree, documents: &BTreeMap<String, Files>) -> io::Result<LoadedSplit> {
     let read = |path: &Path| Ok(Cow::Borrowed(tree.get(path).map_or(&[][..], Vec::as_slice)));
     let mut split = LoadedSplit::default();
@@ -334,7 +334,7 @@ fn load_documents(tree: &FileTree, documents: &BTreeMap<String, Files>) -> io::R
     Ok(split)
 }
 
-/// Parts the development documents from the others.
+/// Separates the development documents from the training documents.
 fn set_aside(training: LoadedSplit) -> (LoadedSplit, LoadedSplit) {
     let site = |document: &Document| document.attributes.get(SITE).cloned();
     let by_site = training.documents.iter().map(|document| (site(document), document.id.as_str())).into_group_map();
@@ -347,18 +347,18 @@ fn set_aside(training: LoadedSplit) -> (LoadedSplit, LoadedSplit) {
     (split(train, train_faults), split(dev, dev_faults))
 }
 
-/// The documents of one site that are its part of the development set, whatever their order: the first 15 % of them,
-/// rounded down, in the order of the SHA-256 of their identifiers.
+/// The development documents of one site, in any input order: the first 15 % of its documents, rounded down, ordered by
+/// the SHA-256 of their identifiers.
 pub fn development_ids<'i>(ids: impl IntoIterator<Item = &'i str>) -> Vec<&'i str> {
     let mut ids = ids.into_iter().map(|id| (Sha256::digest(id), id)).sorted().map(|(_, id)| id).collect_vec();
     ids.truncate(ids.len() * DEVELOPMENT_PERCENT / 100);
     ids
 }
 
-/// Most folders that an error lists.
+/// Maximum number of folders listed in an error.
 const MAX_FOLDERS: usize = 12;
 
-/// How many files of which kind lie in which folder.
+/// Number of files per kind and folder.
 fn inventory(tree: &FileTree) -> Vec<String> {
     let ending = |path: &Path| path.extension().unwrap_or_default().to_string_lossy().into_owned();
     let mut folders: BTreeMap<&Path, BTreeMap<String, usize>> = BTreeMap::new();
@@ -405,7 +405,7 @@ mod tests {
         let mut builder = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
         for (name, bytes) in files {
             let mut header = tar::Header::new_gnu();
-            // Written directly: the builder refuses names that lead out of an archive.
+            // Written directly: the builder rejects names that lead out of an archive.
             header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
             header.set_size(bytes.len() as u64);
             header.set_mode(0o644);
@@ -419,7 +419,7 @@ mod tests {
         tar_gz(names.into_iter().map(|name| (name, contents(name).as_bytes())))
     }
 
-    /// `documents`: each as its site and id, of train and test.
+    /// `documents`: site and id of each, in train and test.
     fn check(files: &[(&str, &[u8])], documents: Result<&[&str], &str>, faults: &[&str]) {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("i2b2");
@@ -448,14 +448,14 @@ mod tests {
     }
 
     #[test]
-    fn layouts_as_they_are_shipped_and_as_they_are_copied() {
+    fn original_and_copied_layouts_are_read() {
         check(&plain(RELEASE), ALL, &[]);
         let copied = ["test_data/txt/0003.txt", "test_data/concept/0003.con"];
         check(&plain(RELEASE.into_iter().take(4).chain(copied)), ALL, &[]);
         let moved =
             ["reference_standard_for_test_data/txt/0003.txt", "reference_standard_for_test_data/concepts/0003.con"];
         check(&plain(RELEASE.into_iter().take(4).chain(moved)), ALL, &[]);
-        // Deeper, with a merged copy of both sites, and with what macOS leaves.
+        // Nested more deeply, with a merged copy of both sites, and with macOS's shadow files.
         let deeper = RELEASE.map(|name| format!("2010/data/{name}"));
         let more = [
             "2010/data/concept_assertion_relation_training_data/merged/txt/record-1.txt",
@@ -466,7 +466,7 @@ mod tests {
         let all: Vec<u8> = release(RELEASE);
         check(&[("release.tar.gz", &all)], ALL, &[]);
         check(&[("all.tgz", &tar_gz([("x/release.tar.gz", all.as_slice())]))], ALL, &[]);
-        // The three archives; and one beside the folder that was made of it and corrected.
+        // The three archives; one beside the corrected folder that was unpacked from it.
         let (training, test, reference) =
             (release(RELEASE[..4].to_vec()), release([RELEASE[4]]), release([RELEASE[5]]));
         check(&[("a.tar.gz", &training), ("test_data.tar.gz", &test), ("c.tar.gz", &reference)], ALL, &[]);
@@ -476,12 +476,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_named() {
+    fn left_out_files_are_named() {
         let with =
             |name: &'static str, bytes: &'static [u8]| plain(RELEASE).into_iter().chain([(name, bytes)]).collect_vec();
         let unannotated = "concept_assertion_relation_training_data/partners/unannotated/9.txt";
-        let fault = "i2b2/concept_assertion_relation_training_data/partners/unannotated:1: left out, no place for it: \
-                     1 texts that nobody annotated";
+        let fault = "i2b2/concept_assertion_relation_training_data/partners/unannotated:1: not supported, left out: \
+                     1 unannotated texts";
         check(&with(unannotated, b"a"), ALL, &[fault]);
         let fault = "i2b2/test_data/txt/0003.txt:1: document 0003: duplicate document: it differs from \
                      i2b2/test_data/0003.txt, which has its name; this one was left out";
@@ -493,20 +493,19 @@ mod tests {
         let text = "a\n".as_bytes();
         let names = ["../out.txt", "/etc/out.txt", "a/../../out.txt"];
         let unsafe_names = tar_gz(names.map(|name| (name, text)));
-        let fault =
-            "i2b2/evil.tar.gz:1: malformed line: the name of a member leads out of the archive; it was left out";
+        let fault = "i2b2/evil.tar.gz:1: malformed line: a member's path leads out of the archive; left out";
         let release = release(RELEASE);
         check(&[("evil.tar.gz", &unsafe_names), ("good.tar.gz", &release)], ALL, &[fault; 3]);
     }
 
     #[test]
-    fn an_error_says_what_was_looked_for_and_what_was_found() {
-        let training = "there are no training documents of the i2b2 2010 release here; looked for \
+    fn the_error_lists_expected_and_found_files() {
+        let training = "no training documents of the i2b2 2010 release; looked for \
             concept_assertion_relation_training_data/{beth,partners}/ with txt/*.txt and concept/*.con; found ";
         check(&[("README", b"")], Err(&format!("{training}no .txt, .con, .ast or .rel file")), &[]);
         let found = "1 .con in i2b2/reference_standard_for_test_data/concepts; 1 .txt in i2b2/test_data";
         check(&plain(RELEASE.into_iter().skip(4)), Err(&format!("{training}{found}")), &[]);
-        let test = "there are no test documents of the i2b2 2010 release here; looked for test_data/*.txt with \
+        let test = "no test documents of the i2b2 2010 release; looked for test_data/*.txt with \
             reference_standard_for_test_data/concepts/*.con, or test_data/ with txt/ and concept/; found ";
         let found = "1 .con in i2b2/beth/concept; 1 .txt in i2b2/beth/txt";
         check(&plain(["beth/txt/1.txt", "beth/concept/1.con"]), Err(&format!("{test}{found}")), &[]);
@@ -517,7 +516,7 @@ mod tests {
         assert!(matches!(error, ReleaseError::NotAnArchive { .. }), "{error}");
     }
 
-    /// 600 MB of zeros are some 600 kB.
+    /// 600 MB of zeros compress to about 600 kB.
     #[test]
     fn a_bomb_does_not_go_off() {
         let zeros = vec![0; 100 << 20];

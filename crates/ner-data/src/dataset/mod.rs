@@ -1,7 +1,7 @@
 //! Descriptions of corpora, and loaders for their files.
 //!
-//! The keys of a description are explained in `datasets/README.md`. Nothing here opens a connection or reads the
-//! environment: whoever calls says in which folder a corpus lies.
+//! `datasets/README.md` explains the keys of a description. Nothing here opens a connection or reads the environment:
+//! the caller passes the folder of a corpus.
 
 mod files;
 pub mod i2b2_release;
@@ -26,17 +26,17 @@ use std::path::{Path, PathBuf};
 pub enum DatasetError {
     /// No description has this name.
     #[error(
-        "no dataset is called `{name}`{}; the names are {}; a corpus of your own is named by the path of its \
+        "unknown dataset `{name}`{}; known datasets: {}; for a corpus of your own, give the path of its \
          dataset.toml",
-        suggestion.map(|s| format!(", did you mean `{s}`?")).unwrap_or_default(),
+        suggestion.map(|s| format!("; did you mean `{s}`?")).unwrap_or_default(),
         names.join(", ")
     )]
     Unknown {
-        /// As given.
+        /// The name as given.
         name: String,
-        /// The nearest name, where one is near.
+        /// The nearest name, if one is near.
         suggestion: Option<&'static str>,
-        /// All names.
+        /// All known names.
         names: Vec<&'static str>,
     },
     /// A description cannot be read.
@@ -47,44 +47,44 @@ pub enum DatasetError {
     Description {
         /// Name of the dataset, or path of the file.
         name: String,
-        /// What is wrong.
+        /// The parser's error.
         source: Box<toml::de::Error>,
     },
     /// A description contradicts itself.
-    #[error("the description of the dataset {name} makes no sense: {message}")]
+    #[error("invalid description of the dataset {name}: {message}")]
     Contradiction {
         /// Name of the dataset.
         name: String,
-        /// What is wrong.
+        /// What is invalid.
         message: String,
     },
-    /// Files of a corpus are not where they should be.
-    #[error("{} holds no {}", folder.display(), missing.join(", no "))]
+    /// Files of a corpus are missing.
+    #[error("missing in {}: {}", folder.display(), missing.join(", "))]
     MissingFiles {
         /// The folder.
         folder: PathBuf,
-        /// Names of the files that are missing.
+        /// Names of the missing files.
         missing: Vec<String>,
-        /// Whether others are there.
+        /// Whether other files of the corpus are there.
         in_part: bool,
     },
-    /// The corpus has no sample that comes with the program.
+    /// The corpus has no embedded sample.
     #[error("the dataset {name} has no sample")]
     NoSample {
         /// Name of the dataset.
         name: String,
     },
-    /// The description has no label map of this name.
-    #[error("the dataset {dataset} has no label map `{name}`; it has {}", if names.is_empty() { "none".into() } else { names.join(", ") })]
+    /// The description has no label map with this name.
+    #[error("the dataset {dataset} has no label map `{name}`; known label maps: {}", if names.is_empty() { "none".into() } else { names.join(", ") })]
     NoLabelMap {
         /// Name of the dataset.
         dataset: String,
-        /// As given.
+        /// The name as given.
         name: String,
-        /// Those that there are.
+        /// The known names.
         names: Vec<String>,
     },
-    /// A release of a corpus is not what it should be.
+    /// A release of a corpus is incomplete or invalid.
     #[error(transparent)]
     Release(#[from] ReleaseError),
     /// A file cannot be read.
@@ -92,7 +92,7 @@ pub enum DatasetError {
     Io(#[from] io::Error),
 }
 
-/// What is known of a corpus without having it.
+/// The description of a corpus, available without its files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetDescription {
@@ -101,7 +101,7 @@ pub struct DatasetDescription {
     /// Full name and release.
     #[serde(default)]
     pub title: String,
-    /// What was annotated.
+    /// What is annotated.
     #[serde(default)]
     pub description: String,
     /// Language of the text (ISO 639-1).
@@ -110,55 +110,55 @@ pub struct DatasetDescription {
     /// Kind of text.
     #[serde(default)]
     pub domain: String,
-    /// Types of the mentions, in the corpus's own words; those of the training split where none are given.
+    /// Entity types, as the corpus names them; those of the training split if empty.
     #[serde(default)]
     pub entity_types: Vec<String>,
     /// Format of the files.
     pub format: Format,
-    /// What the format leaves open.
+    /// Options of the format.
     #[serde(default)]
     pub format_options: FormatOptions,
-    /// Name of the corpus's folder inside a folder of corpora; its name where none is given.
+    /// Name of the corpus's folder inside a folder of corpora; by default the corpus's name.
     #[serde(default)]
     pub folder: Option<String>,
-    /// Page of those who made it.
+    /// Home page of the corpus.
     #[serde(default)]
     pub homepage: String,
-    /// Terms, and where they are stated.
+    /// Licence terms, and where they are stated.
     #[serde(default)]
     pub licence: String,
-    /// Whether its text may be passed on. The predictions of a run then keep it without being asked.
+    /// Whether the text may be redistributed. If so, predictions of a run include it by default.
     #[serde(default)]
     pub public: bool,
     /// What to cite.
     #[serde(default)]
     pub citation: Vec<String>,
-    /// Where it can be fetched; none for a corpus that has to be asked for.
+    /// Where to download it; `None` for a corpus that must be requested.
     pub download: Option<Download>,
     /// Files or folders of the splits.
     pub splits: Option<Splits<SplitFile>>,
-    /// Instead of `splits`: one file or folder of all documents, and how to split it.
+    /// Instead of `splits`: one file or folder with all documents, and how to split it.
     pub split: Option<RandomSplit>,
-    /// Instead of both: a release whose layout has an importer.
+    /// Instead of both: a release with its own importer.
     pub release: Option<Release>,
-    /// Whether no mention crosses the end of a line unless the corpus says so. A model that is trained on it then
-    /// predicts none that does.
+    /// Whether mentions do not cross line ends unless the corpus says so. A model trained on it then predicts none that
+    /// do.
     #[serde(default)]
     pub line_boundaries: bool,
-    /// Maps of the corpus's types to other labels, by name; the one called `default` is always applied.
+    /// Maps of the corpus's types to other labels, by name. The map `default` is always applied.
     #[serde(default)]
     pub label_maps: BTreeMap<String, LabelMap>,
-    /// What a reader calls the model's types (`problem`, `medication`), by the type.
+    /// Display names of the model's types (`problem`, `medication`), by type.
     #[serde(default)]
     pub categories: LabelMap,
-    /// Hyperparameters that suit this corpus better than the general ones, by the keys of a recipe.
+    /// Hyperparameters that suit this corpus better than the defaults, by the keys of a recipe.
     #[serde(default)]
     pub recipe: toml::Table,
-    /// Synthetic sample that comes with the program.
+    /// Embedded synthetic sample.
     pub sample: Option<Sample>,
 }
 
-/// A release of files whose layout needs an importer of its own.
+/// A release whose layout needs its own importer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Release {
     /// The 2010 i2b2/VA challenge ([`crate::i2b2_release`]).
@@ -166,13 +166,13 @@ pub enum Release {
     I2b2,
 }
 
-/// Where a corpus can be fetched.
+/// Where to download a corpus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
     /// The archive, from its publisher.
     pub url: String,
-    /// Folder inside the archive that holds the files.
+    /// Folder with the files inside the archive.
     pub folder: String,
 }
 
@@ -180,35 +180,35 @@ pub struct Download {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitFile {
-    /// Its name, inside the corpus's folder.
+    /// Its name inside the corpus's folder.
     pub file: String,
-    /// SHA-256 of its bytes, in lower-case hexadecimal; none for a folder.
+    /// SHA-256 of its bytes, in lower-case hexadecimal; `None` for a folder.
     pub sha256: Option<String>,
     /// Number of documents in it.
     pub documents: Option<usize>,
 }
 
-/// A sample that comes with the program.
+/// An embedded sample.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// That the sample is synthetic, in words fit to print.
+    /// A notice that the sample is synthetic, fit to print.
     pub note: String,
 }
 
-/// A dataset that is compiled in.
+/// An embedded dataset.
 struct Builtin {
     name: &'static str,
     description: &'static str,
     sample: EmbeddedSample,
 }
 
-/// How a sample is compiled in.
+/// How a sample is embedded.
 enum EmbeddedSample {
     None,
-    /// As the text of its files.
+    /// The text of its files.
     Texts(Splits<&'static str>),
-    /// As the program that makes it up, in the layout of the i2b2 2010 release.
+    /// A generator, in the layout of the i2b2 2010 release.
     Clinical,
 }
 
@@ -246,15 +246,15 @@ static BUILTIN: &[Builtin] = &[
 ];
 
 impl DatasetDescription {
-    /// Names of the descriptions that are compiled in.
+    /// Names of the embedded descriptions.
     pub fn builtin_names() -> Vec<&'static str> {
         BUILTIN.iter().map(|builtin| builtin.name).collect()
     }
 
-    /// The description with this name.
+    /// The embedded description with this name.
     ///
     /// # Errors
-    /// Where there is none; the error suggests a name that is near and lists them all.
+    /// If there is none. The error suggests the nearest name and lists all.
     pub fn builtin(name: &str) -> Result<Self, DatasetError> {
         let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
             let suggestion = crate::nearest(name, BUILTIN.iter().map(|builtin| builtin.name));
@@ -266,7 +266,7 @@ impl DatasetDescription {
     /// Reads a description from a file.
     ///
     /// # Errors
-    /// Where it cannot be read, has a key that nobody knows, or contradicts itself.
+    /// If the file cannot be read, has an unknown key, or contradicts itself.
     pub fn from_file(path: &Path) -> Result<Self, DatasetError> {
         Self::parse(&fs::read_to_string(path)?, &path.display().to_string())
     }
@@ -281,17 +281,17 @@ impl DatasetDescription {
     fn check(&self) -> Result<(), String> {
         let sources = [self.splits.is_some(), self.split.is_some(), self.release.is_some()];
         if sources.into_iter().filter(|&is_said| is_said).count() != 1 {
-            return Err("one of splits, split and release must say where its documents are".into());
+            return Err("set exactly one of `splits`, `split` and `release`".into());
         }
         if let Some(split) = self.split.as_ref().filter(|split| !split.is_sound()) {
             return Err(format!(
-                "a dev share of {} and a test share of {} leave no training data",
+                "a `dev` share of {} and a `test` share of {} leave no training data",
                 split.dev, split.test
             ));
         }
         let safe = |char: char| char.is_alphanumeric() || "-_.".contains(char);
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(safe) {
-            return Err("its name is that of a folder: letters, digits, `-`, `_` and `.`".into());
+            return Err("`name` may only contain letters, digits, `-`, `_` and `.`, and must not begin with `.`".into());
         }
         Ok(())
     }
@@ -310,10 +310,10 @@ impl DatasetDescription {
         }
     }
 
-    /// The label map with this name; without a name the one called `default`, where there is one.
+    /// The label map with this name; without a name, the map `default` if there is one.
     ///
     /// # Errors
-    /// Where there is none of this name.
+    /// If there is no map with this name.
     pub fn label_map(&self, name: Option<&str>) -> Result<Option<&LabelMap>, DatasetError> {
         let Some(name) = name else { return Ok(self.label_maps.get("default")) };
         self.label_maps.get(name).map(Some).ok_or_else(|| DatasetError::NoLabelMap {
@@ -323,8 +323,8 @@ impl DatasetDescription {
         })
     }
 
-    /// The labels that a model of this corpus tells apart: those of the description, in its order, or else those of the
-    /// training split, sorted; as `map` calls them.
+    /// The labels of a model for this corpus: the types of the description, in its order, or else those of the training
+    /// split, sorted; renamed by `map`.
     pub fn labels(&self, map: Option<&LabelMap>, train: &LoadedSplit) -> Vec<String> {
         let mut found: Vec<String> = if self.entity_types.is_empty() {
             // Already mapped.
@@ -341,10 +341,10 @@ impl DatasetDescription {
         found
     }
 
-    /// The synthetic sample that is compiled in, read by the same parser as files are.
+    /// The embedded synthetic sample, read by the same parser as files.
     ///
     /// # Errors
-    /// Where the corpus has none.
+    /// If the corpus has no sample.
     pub fn load_sample(&self) -> Result<Splits<LoadedSplit>, DatasetError> {
         let sample = BUILTIN.iter().find(|builtin| builtin.name == self.name).map(|builtin| &builtin.sample);
         match sample {
@@ -400,11 +400,11 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         };
         let rest = format!(
-            "the names are {}; a corpus of your own is named by the path of its dataset.toml",
+            "known datasets: {}; for a corpus of your own, give the path of its dataset.toml",
             DatasetDescription::builtin_names().join(", ")
         );
-        check("bc5crd", &format!("no dataset is called `bc5crd`, did you mean `bc5cdr`?; {rest}"));
-        check("conll2003", &format!("no dataset is called `conll2003`; {rest}"));
+        check("bc5crd", &format!("unknown dataset `bc5crd`; did you mean `bc5cdr`?; {rest}"));
+        check("conll2003", &format!("unknown dataset `conll2003`; {rest}"));
     }
 
     const OWN: &str = "name = \"own\"\nformat = \"pubtator\"\nsplit = { file = \"all.txt\" }\n";
@@ -421,8 +421,8 @@ mod tests {
         check(&OWN.replace("format", "fromat"), "did you mean `format`?");
         check(&OWN.replace("split =", "sample = { note = \"\", seed = 1 }\nsplit ="), "unknown field `seed`");
         check(&OWN.replace("pubtator", "word"), "unknown variant `word`");
-        check(&OWN.replace("own", "../own"), "its name is that of a folder");
-        check("name = \"own\"\nformat = \"conll\"\n", "one of splits, split and release");
+        check(&OWN.replace("own", "../own"), "`name` may only contain letters");
+        check("name = \"own\"\nformat = \"conll\"\n", "set exactly one of `splits`, `split` and `release`");
         check(&OWN.replace("all.txt\"", "all.txt\", dev = 0.6, test = 0.4"), "leave no training data");
     }
 

@@ -3,10 +3,10 @@ use crate::format::Expressed;
 use crate::{LabelMap, Mention};
 use std::collections::BTreeMap;
 
-/// Mentions that a label map left out, by their type.
+/// Number of mentions that a label map left out, by type.
 pub type Dropped = BTreeMap<String, usize>;
 
-/// Gives every mention its label; returns how many were left out.
+/// Renames the type of every mention by `map`; returns how many mentions were left out.
 pub fn apply_label_map(map: &LabelMap, splits: &mut Splits<LoadedSplit>) -> Dropped {
     let mut dropped = Dropped::new();
     for split in Split::ALL {

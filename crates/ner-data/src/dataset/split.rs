@@ -3,12 +3,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The documents of a split, and what was wrong with its file.
+/// The documents of a split, and the faults of its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadedSplit {
     /// The documents, in the order of the file.
     pub documents: Vec<Document>,
-    /// What was wrong.
+    /// The faults.
     pub diagnostics: Diagnostics,
 }
 
@@ -16,16 +16,16 @@ pub struct LoadedSplit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// To train on.
+    /// For training.
     Train,
-    /// To choose a model by.
+    /// For model selection.
     Dev,
-    /// To measure on.
+    /// For the final measurement.
     Test,
 }
 
 impl Split {
-    /// All of them, in their usual order.
+    /// All splits, in their usual order.
     pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
 
     /// `train`, `dev` or `test`.
@@ -44,20 +44,20 @@ impl fmt::Display for Split {
     }
 }
 
-/// One thing for each split.
+/// One value per split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Splits<T> {
-    /// That of the training split.
+    /// The value of the training split.
     pub train: T,
-    /// That of the development split.
+    /// The value of the development split.
     pub dev: T,
-    /// That of the test split.
+    /// The value of the test split.
     pub test: T,
 }
 
 impl<T> Splits<T> {
-    /// That of `split`.
+    /// The value of `split`.
     pub const fn get(&self, split: Split) -> &T {
         match split {
             Split::Train => &self.train,
@@ -66,7 +66,7 @@ impl<T> Splits<T> {
         }
     }
 
-    /// That of `split`, to change it.
+    /// The value of `split`, mutably.
     pub const fn get_mut(&mut self, split: Split) -> &mut T {
         match split {
             Split::Train => &mut self.train,
@@ -75,12 +75,12 @@ impl<T> Splits<T> {
         }
     }
 
-    /// All three with their splits, in order.
+    /// All three values with their splits, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Split, &T)> {
         Split::ALL.into_iter().map(|split| (split, self.get(split)))
     }
 
-    /// Makes one of each, in order, until one cannot be made.
+    /// Maps each value, in order, up to the first error.
     ///
     /// # Errors
     /// The first error of `make`.
@@ -92,7 +92,7 @@ impl<T> Splits<T> {
         })
     }
 
-    /// Makes one of each, in order.
+    /// Maps each value, in order.
     pub fn map<'s, U>(&'s self, mut make: impl FnMut(Split, &'s T) -> U) -> Splits<U> {
         Splits {
             train: make(Split::Train, &self.train),
@@ -102,20 +102,20 @@ impl<T> Splits<T> {
     }
 }
 
-/// A split by chance for a corpus that has none: always the same for the same ids and seed, whatever the order of the
+/// A random split for a corpus without splits. The same ids and seed always give the same split, in any order of the
 /// documents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RandomSplit {
-    /// The file or folder that holds all documents, inside the corpus's folder.
+    /// The file or folder with all documents, inside the corpus's folder.
     pub file: String,
-    /// Share of the documents that become the development split.
+    /// Share of the documents in the development split.
     #[serde(default = "tenth")]
     pub dev: f64,
-    /// Share of the documents that become the test split.
+    /// Share of the documents in the test split.
     #[serde(default = "tenth")]
     pub test: f64,
-    /// Another seed is another split.
+    /// Seed of the split.
     #[serde(default)]
     pub seed: u64,
 }
@@ -125,8 +125,8 @@ const fn tenth() -> f64 {
 }
 
 impl RandomSplit {
-    /// The split of each document, by its id: documents in the order of the SHA-256 of `seed:id`, the first share is
-    /// dev, the next is test.
+    /// Assigns each document to a split by its id: documents are ordered by the SHA-256 of `seed:id`; the first share
+    /// is dev, the next is test.
     pub fn assign<'i>(&self, ids: impl IntoIterator<Item = &'i str>) -> Vec<Split> {
         let key = |id: &str| Sha256::digest(format!("{}:{id}", self.seed));
         let keys: Vec<_> = ids.into_iter().map(key).collect();
@@ -141,7 +141,7 @@ impl RandomSplit {
         splits
     }
 
-    /// Whether the shares leave something to train on.
+    /// Whether the shares leave training data.
     pub fn is_sound(&self) -> bool {
         self.dev >= 0.0 && self.test >= 0.0 && self.dev + self.test < 1.0
     }

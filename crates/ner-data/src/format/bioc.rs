@@ -1,27 +1,28 @@
-//! What BioC means, in XML and in JSON.
+//! The semantics of BioC, for both XML and JSON.
 //!
-//! A collection holds documents, these hold passages, these hold text or sentences with text; each states its offset
-//! in the document. Annotations (mentions) point to the text by offset and length, relations to annotations by id, and
-//! everything may carry infons, which are keys with values. Comeau et al. (2013), "BioC: a minimalist approach to
-//! interoperability for biomedical text processing"; its file `BioC.dtd`; the package `bioc` (Peng et al.) for JSON.
+//! A collection contains documents, these contain passages, and these contain text, or sentences with text. Each states
+//! its offset in the document. Annotations (mentions) refer to the text by offset and length, relations refer to
+//! annotations by id, and any element may have infons, which are key-value pairs. Comeau et al. (2013), "BioC: a
+//! minimalist approach to interoperability for biomedical text processing"; its file `BioC.dtd`; the package `bioc`
+//! (Peng et al.) for JSON.
 //!
-//! As read here:
-//! - Offsets and lengths count Unicode scalar values, which is what NCBI's exports count. (The paper leaves the choice
-//!   between bytes and characters to each collection.)
-//! - The text of a document is that of its passages at their offsets, with spaces between them. What overlaps the text
-//!   before it is left out, and noted.
-//! - The infon `type` is the kind of a passage, the type of a mention, the kind of a relation (there also `relation`,
-//!   as BC5CDR has it). A passage without it is text without a name.
-//! - Infons that name a concept ([`ID_INFONS`]) become concept ids; several ids in one infon are parted by `|`
-//!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids), and `-1` is none.
-//! - The infon `confidence`, where it is a number from 0 to 1, is the confidence of a mention.
-//! - BC5CDR marks the parts of a composite mention as annotations of their own. They are no mentions but the attribute
+//! Reading:
+//! - Offsets and lengths count Unicode scalar values, as in NCBI's exports. (The paper lets each collection choose
+//!   bytes or characters.)
+//! - The text of a document consists of its passages at their offsets, with spaces in between. A passage that overlaps
+//!   the text before it is left out and noted.
+//! - The infon `type` is the kind of a passage, the type of a mention, or the kind of a relation (also `relation`, as
+//!   in BC5CDR). A passage without it is text without a name.
+//! - Infons that name a concept ([`ID_INFONS`]) become concept ids. Several ids in one infon are separated by `|`
+//!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids); `-1` stands for none.
+//! - The infon `confidence`, if a number from 0 to 1, is the confidence of a mention.
+//! - BC5CDR annotates the parts of a composite mention separately. They are not mentions, but become the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
-//! - A relation with nodes relates mentions. One without relates concepts, by its infons (BC5CDR, BioRED); so does one
-//!   with the infons `role1` and `role2` (PubTator3), whose nodes name no annotations.
+//! - A relation with nodes relates mentions. A relation without nodes relates concepts, by its infons (BC5CDR, BioRED);
+//!   so does one with the infons `role1` and `role2` (PubTator3), whose nodes do not refer to annotations.
 //!
-//! As written: text between passages, unless it is a single space, is a passage without a type; text between the
-//! sentences of a passage is a sentence of the type `gap`. The annotations stand in the passage or sentence in which
+//! Writing: text between passages, unless it is a single space, becomes a passage without a type; text between the
+//! sentences of a passage becomes a sentence of type `gap`. Annotations are written in the passage or sentence in which
 //! they begin.
 
 use super::faults::Faults;
@@ -30,7 +31,7 @@ use super::{Expressed, fragments};
 use crate::{Argument, CharIndex, Confidence, DiagnosticKind, Document, Mention, Passage, Relation, Span, Target};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// An element of BioC: what an XML element and a JSON object have in common.
+/// A BioC element: the common form of an XML element and a JSON object.
 pub(super) struct Element {
     pub(super) shape: &'static Shape,
     /// Line on which it begins.
@@ -38,25 +39,25 @@ pub(super) struct Element {
     pub(super) values: Vec<(&'static str, String)>,
     pub(super) infons: Vec<(String, String)>,
     pub(super) children: Vec<Element>,
-    /// Number of things inside that BioC does not have there.
-    pub(super) strangers: usize,
+    /// Number of elements inside it that BioC does not allow there.
+    pub(super) unknown: usize,
 }
 
-/// What an element may hold.
+/// The allowed contents of an element.
 pub(super) struct Shape {
     pub(super) name: &'static str,
-    /// Name of the list of such elements in JSON.
+    /// Name of the list of these elements in JSON.
     pub(super) plural: &'static str,
-    /// Its values that are attributes in XML.
+    /// Values that are attributes in XML.
     pub(super) attributes: &'static [&'static str],
-    /// What else it holds, in the order of the DTD.
+    /// Other contents, in the order of the DTD.
     pub(super) parts: &'static [Part],
 }
 
 /// A part of an element.
 pub(super) enum Part {
     Infons,
-    /// A value; an element without elements in XML.
+    /// A value; in XML an element without child elements.
     Leaf(&'static str),
     /// Elements of this kind.
     Children(&'static Shape),
@@ -94,7 +95,7 @@ static LOCATION: Shape = Shape { name: "location", plural: "locations", attribut
 static NODE: Shape = Shape { name: "node", plural: "nodes", attributes: &["refid", "role"], parts: &[] };
 
 impl Shape {
-    /// The value of this name that it may hold.
+    /// The allowed value with this name.
     pub(super) fn leaf(&self, name: &str) -> Option<&'static str> {
         let leaves = self.parts.iter().filter_map(|part| if let Leaf(leaf) = part { Some(*leaf) } else { None });
         leaves.into_iter().find(|leaf| *leaf == name)
@@ -104,7 +105,7 @@ impl Shape {
         self.parts.iter().any(|part| matches!(part, Infons))
     }
 
-    /// The children that `is_it` finds.
+    /// The allowed children that match `is_it`.
     pub(super) fn child(&self, is_it: impl Fn(&Self) -> bool) -> Option<&'static Self> {
         let children =
             self.parts.iter().filter_map(|part| if let Children(shape) = part { Some(*shape) } else { None });
@@ -114,19 +115,19 @@ impl Shape {
 
 impl Element {
     pub(super) const fn new(shape: &'static Shape, line: usize) -> Self {
-        Self { shape, line, values: Vec::new(), infons: Vec::new(), children: Vec::new(), strangers: 0 }
+        Self { shape, line, values: Vec::new(), infons: Vec::new(), children: Vec::new(), unknown: 0 }
     }
 
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.values.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets a value; a second one of the same name is a stranger.
+    /// Sets a value; a second one with the same name counts as unknown.
     pub(super) fn set(&mut self, name: &'static str, value: String) {
         if self.value(name).is_none() {
             self.values.push((name, value));
         } else {
-            self.strangers += 1;
+            self.unknown += 1;
         }
     }
 
@@ -142,59 +143,59 @@ impl Element {
         self.value(name)?.trim().parse().ok()
     }
 
-    /// How many elements of `shape` are in it, at any depth.
+    /// Number of elements of `shape` inside, at any depth.
     fn count(&self, shape: &Shape) -> usize {
         self.children.iter().map(|child| usize::from(child.shape.name == shape.name) + child.count(shape)).sum()
     }
 
-    fn count_strangers(&self) -> usize {
-        self.strangers + self.children.iter().map(Self::count_strangers).sum::<usize>()
+    fn count_unknown(&self) -> usize {
+        self.unknown + self.children.iter().map(Self::count_unknown).sum::<usize>()
     }
 }
 
-/// Infon of the kind of a passage or relation, and of the type of a mention.
+/// Infon for the kind of a passage or relation, and for the type of a mention.
 const TYPE: &str = "type";
 
-/// As [`TYPE`], of relations in BC5CDR.
+/// Like [`TYPE`], for relations in BC5CDR.
 const RELATION_TYPE: &str = "relation";
 
-/// Type of what is written as a sentence but is text between sentences.
+/// Type of sentences that represent text between sentences.
 const GAP: &str = "gap";
 
-/// Infons whose value is the id of a concept, in small letters and with spaces for `_`: those of PubTator3 and NLM-Chem
-/// (`identifier`), of BC5CDR (`MESH`), and of the other tools of NCBI (its `tmBioC.key`).
+/// Infons whose value is a concept id, in lower case and with spaces for `_`: those of PubTator3 and NLM-Chem
+/// (`identifier`), of BC5CDR (`MESH`), and of NCBI's other tools (its `tmBioC.key`).
 const ID_INFONS: &[&str] = &["identifier", "mesh", "omim", "ncbi gene", "ncbi taxonomy", "chebi", "umls", "cui"];
 
-/// The one of them that is written.
+/// The concept-id infon used for writing.
 const ID_INFON: &str = "identifier";
 
 const NO_CONCEPT: &str = "-1";
 
-/// Infon of how sure a model is of a mention; one that is no number from 0 to 1 is an attribute like any other.
+/// Infon for a model's confidence in a mention. A value that is not a number from 0 to 1 becomes an ordinary attribute.
 const CONFIDENCE: &str = "confidence";
 
-/// Infon by which BC5CDR tells composite mentions and their parts.
+/// Infon by which BC5CDR marks composite mentions and their parts.
 const ROLE_IN_COMPOSITE: &str = "CompositeRole";
 const COMPOSITE: &str = "CompositeMention";
 const INDIVIDUAL: &str = "IndividualMention";
 
-/// Infons of a relation that are no argument of it: whether it is new (BioRED), how sure it is (PubTator3).
+/// Infons of a relation that are not arguments: novelty (BioRED), score (PubTator3).
 const NOT_ARGUMENTS: &[&str] = &["novel", "score"];
 
 /// Infons of a relation between concepts in PubTator3.
 const ROLES: [&str; 2] = ["role1", "role2"];
 
-/// Most characters of a document that lie between passages or sentences, single spaces apart. Without a limit an offset
-/// of many digits would take all memory.
+/// Maximum number of filling characters between passages or sentences of a document, single spaces excluded. Without a
+/// limit, an offset with many digits would exhaust memory.
 const MAX_FILLING: usize = 1 << 20;
 
-/// A document for which there is no id.
+/// Id of a document without one.
 const NO_ID: &str = "-";
 
-/// Reads a document; what is wrong with it is noted. None where it has no id.
+/// Reads a document and notes its faults. `None` if it has no id.
 pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Document> {
     let Some(id) = element.value("id") else {
-        let message = "a document without an id; it was left out";
+        let message = "a document without an id; left out";
         faults.note(DiagnosticKind::MalformedLine, element.line, None, message);
         return None;
     };
@@ -210,7 +211,7 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
     };
     for (key, value) in &element.infons {
         if assembly.document.attributes.insert(key.clone(), value.clone()).is_some() {
-            assembly.not_read("infons of the same key", 1);
+            assembly.not_read("infons with a repeated key", 1);
         }
     }
     for child in &element.children {
@@ -221,25 +222,25 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
     }
     assembly.mentions();
     assembly.relations();
-    assembly.not_read("things that BioC does not have there", element.count_strangers());
+    assembly.not_read("elements unknown to BioC", element.count_unknown());
     for (what, count) in std::mem::take(&mut assembly.not_read) {
         assembly.note(DiagnosticKind::NotRead, element.line, format!("{what}: {count}"));
     }
     Some(assembly.document)
 }
 
-/// A document that is put together.
+/// A document under construction.
 struct Assembly<'e, 'f> {
     document: Document,
-    /// Of the text so far, in characters.
+    /// Length of the text so far, in characters.
     length: usize,
-    /// Characters between passages or sentences so far, single spaces apart.
+    /// Filling characters between passages or sentences so far, single spaces excluded.
     filling: usize,
     annotations: Vec<&'e Element>,
     relations: Vec<&'e Element>,
-    /// The mention that an annotation became, or none where it was left out.
+    /// Index of the mention for each annotation, or `None` if it was left out.
     mention_of_id: HashMap<&'e str, Option<usize>>,
-    /// What was not read, and how often.
+    /// Parts that were not read, with their number.
     not_read: BTreeMap<&'static str, usize>,
     faults: &'f mut Faults,
 }
@@ -255,7 +256,7 @@ impl<'e> Assembly<'e, '_> {
         }
     }
 
-    /// Keeps an annotation or a relation for when the text is whole.
+    /// Keeps an annotation or relation until the text is complete.
     fn gather(&mut self, element: &'e Element) {
         match element.shape.name {
             "annotation" => self.annotations.push(element),
@@ -266,7 +267,7 @@ impl<'e> Assembly<'e, '_> {
     fn passage(&mut self, passage: &'e Element) {
         let Some(start) = self.begin(passage) else { return };
         self.not_read(
-            "infons of passages beside their type",
+            "infons of passages other than their type",
             passage.infons.iter().filter(|(key, _)| key != TYPE).count(),
         );
         let text = passage.value("text").unwrap_or_default();
@@ -284,14 +285,14 @@ impl<'e> Assembly<'e, '_> {
         }
     }
 
-    /// A sentence that brings its text.
+    /// A sentence with its own text.
     fn sentence(&mut self, sentence: &'e Element) {
         let Some(start) = self.begin(sentence) else { return };
         self.push_text(sentence.value("text").unwrap_or_default());
         self.mark_sentence(sentence, Span::new(start, self.length));
     }
 
-    /// A sentence of a passage that has brought its text, which begins at `start`.
+    /// A sentence of a passage that states the text itself, beginning at `start`.
     fn sentence_of_text(&mut self, sentence: &'e Element, passage: &str, index: &CharIndex, start: usize) {
         let text = sentence.value("text").unwrap_or_default();
         let offset = sentence.number("offset").and_then(|offset| offset.checked_sub(start));
@@ -299,7 +300,7 @@ impl<'e> Assembly<'e, '_> {
         match span.filter(|&span| index.slice(passage, span) == Some(text)) {
             Some(span) => self.mark_sentence(sentence, Span::new(start + span.start, start + span.end)),
             None => {
-                let message = "a sentence that is not its passage's text; it was left out";
+                let message = "a sentence whose text differs from its passage's; left out";
                 self.note(DiagnosticKind::TextMismatch, sentence.line, message);
                 sentence.children.iter().for_each(|child| self.gather(child));
             }
@@ -315,7 +316,7 @@ impl<'e> Assembly<'e, '_> {
         sentence.children.iter().for_each(|child| self.gather(child));
     }
 
-    /// Brings the text up to the offset of a passage or sentence, which is returned. None where that cannot be done.
+    /// Fills the text up to the offset of a passage or sentence, and returns the offset. `None` if that is impossible.
     fn begin(&mut self, part: &Element) -> Option<usize> {
         let offset = part.number("offset");
         let gap = offset.map(|offset| offset.checked_sub(self.length));
@@ -324,19 +325,19 @@ impl<'e> Assembly<'e, '_> {
             _ => self.filling,
         };
         let fault = match (offset, gap) {
-            (Some(_), Some(Some(_))) if filling > MAX_FILLING => "begins too far behind the text before it",
+            (Some(_), Some(Some(_))) if filling > MAX_FILLING => "begins too far after the text before it",
             (Some(offset), Some(Some(gap))) => {
                 self.document.text.extend(std::iter::repeat_n(' ', gap));
                 self.length = offset;
                 self.filling = filling;
                 return Some(offset);
             }
-            (Some(_), _) => "begins before the end of the text before it",
-            (None, _) => "has no number as its offset",
+            (Some(_), _) => "overlaps the text before it",
+            (None, _) => "has no numeric offset",
         };
         let (name, place) = (part.shape.name, offset.map_or(String::new(), |offset| format!(" at {offset}")));
         let annotations = part.count(&ANNOTATION);
-        let message = format!("the {name}{place} {fault}; it was left out with its annotations ({annotations})");
+        let message = format!("the {name}{place} {fault}; left out with its annotations ({annotations})");
         self.note(DiagnosticKind::MalformedLine, part.line, message);
         None
     }
@@ -366,7 +367,7 @@ impl<'e> Assembly<'e, '_> {
                     if place == next {
                         self.document.mentions.push(mention);
                     } else {
-                        let message = format!("the {} mention at {} again", mention.entity_type, mention.span());
+                        let message = format!("{} at {}", mention.entity_type, mention.span());
                         self.note(DiagnosticKind::DuplicateMention, annotation.line, message);
                     }
                     Some(place)
@@ -381,7 +382,7 @@ impl<'e> Assembly<'e, '_> {
         }
     }
 
-    /// The mention that an annotation is.
+    /// Reads an annotation as a mention.
     fn mention(&mut self, annotation: &Element, index: &CharIndex) -> Result<Mention, (DiagnosticKind, String)> {
         let malformed = |message: &str| (DiagnosticKind::MalformedLine, message.to_owned());
         let mut spans = Vec::new();
@@ -393,17 +394,17 @@ impl<'e> Assembly<'e, '_> {
             spans.push(Span::new(start, start.saturating_add(length)));
         }
         if spans.is_empty() {
-            return Err(malformed("it has no location"));
+            return Err(malformed("missing location"));
         }
         let text = &self.document.text;
         let pieces = fragments::pieces(text, index, &spans)?;
         let given = annotation.value("text");
         if given.is_some_and(|given| !fragments::is_text_of(given, &pieces, text, index, &spans)) {
-            let message = format!("its text is not the document's text at {}", spans[0]);
+            let message = format!("its text differs from the document's at {}", spans[0]);
             return Err((DiagnosticKind::TextMismatch, message));
         }
         let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
-        let mut mention = Mention::new(spans[0], entity_type.ok_or_else(|| malformed("it has no type"))?);
+        let mut mention = Mention::new(spans[0], entity_type.ok_or_else(|| malformed("missing type"))?);
         spans.sort_unstable();
         mention.fragments = spans;
         let mut repeated = 0;
@@ -416,12 +417,12 @@ impl<'e> Assembly<'e, '_> {
                 repeated += 1;
             }
         }
-        self.not_read("infons of the same key", repeated);
+        self.not_read("infons with a repeated key", repeated);
         Ok(mention)
     }
 
-    /// Adds a part of a composite mention to the composite, which stands before it. Its text is what is kept: some
-    /// offsets of such parts in BC5CDR are wrong by one.
+    /// Adds a part to the preceding composite mention. It keeps the part's text, because some offsets of such parts in
+    /// BC5CDR are off by one.
     fn individual_mention(&mut self, part: &Element, composite: Option<usize>) {
         let (Some(composite), Some(text)) = (composite, part.value("text")) else { return };
         let attributes = &mut self.document.mentions[composite].attributes;
@@ -480,9 +481,9 @@ impl<'e> Assembly<'e, '_> {
                     arguments.push(Argument { role, target: Target::Mention(*mention) });
                     continue;
                 }
-                Some(None) => (DiagnosticKind::NotRead, "a relation with an annotation that was left out"),
-                None if relations.contains(refid) => (DiagnosticKind::NotRead, "a relation with a relation"),
-                None => (DiagnosticKind::MalformedLine, "a relation with something that is not in the document"),
+                Some(None) => (DiagnosticKind::NotRead, "a relation that refers to an annotation that was left out"),
+                None if relations.contains(refid) => (DiagnosticKind::NotRead, "a relation that refers to a relation"),
+                None => (DiagnosticKind::MalformedLine, "a relation that refers to something outside the document"),
             };
             return Err((fault, message.into()));
         }
@@ -490,7 +491,7 @@ impl<'e> Assembly<'e, '_> {
     }
 }
 
-/// The infon that names the kind of a relation, and the kind.
+/// The infon that states the kind of a relation, and the kind.
 fn kind_of_relation(element: &Element) -> (&'static str, String) {
     let key = if element.infon(TYPE).is_some() { TYPE } else { RELATION_TYPE };
     (key, element.infon(key).unwrap_or_default().to_owned())
@@ -509,33 +510,34 @@ fn split_ids(value: &str) -> impl Iterator<Item = String> {
     ids.filter(|id| !id.is_empty() && *id != NO_CONCEPT).map(str::to_owned)
 }
 
-/// Infon of the argument of a relation, counted from 0, that has no role.
+/// Infon for an argument without a role; `at` counts from 0.
 fn roleless(at: usize) -> String {
     format!("argument{}", at + 1)
 }
 
-/// The document as BioC can say it; `sayable` is a string as the format can say it, of as many characters.
+/// Converts a document to what BioC can represent. `to_valid` converts a string to the characters that the format
+/// allows, of the same length.
 ///
-/// Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or cross the
-/// border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the same
-/// place and type, the first stays. Ids of concepts come as they are parted when read, and attributes that read as
-/// types, ids or parts of a composite are left out. Relations between concepts whose roles are not distinct infons lose
-/// the roles; those between mentions and concepts are left out.
-pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expressed {
-    let text = sayable(&document.text);
+/// Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or cross a
+/// passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the same
+/// position and type, the first is kept. Concept ids are split as in reading, and attributes that would be read as
+/// types, ids or parts of a composite are left out. Relations between concepts lose their roles unless these are
+/// distinct infons; relations between a mention and a concept are left out.
+pub(super) fn express(document: &Document, to_valid: fn(&str) -> String) -> Expressed {
+    let text = to_valid(&document.text);
     let index = CharIndex::new(&text);
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
         let mut spans = mention.fragments.clone();
         spans.sort_unstable();
-        let entity_type = sayable(&mention.entity_type);
+        let entity_type = to_valid(&mention.entity_type);
         let is_sayable =
             !spans.is_empty() && !entity_type.is_empty() && fragments::pieces(&text, &index, &spans).is_ok();
         if !is_sayable || !seen.insert((spans.clone(), entity_type.clone())) {
             return None;
         }
-        let concept_ids = split_ids(&sayable(&mention.concept_ids.join("|"))).collect();
-        let attributes = strings(&mention.attributes, sayable).filter(|(key, value)| {
+        let concept_ids = split_ids(&to_valid(&mention.concept_ids.join("|"))).collect();
+        let attributes = strings(&mention.attributes, to_valid).filter(|(key, value)| {
             let is_individual = key == ROLE_IN_COMPOSITE && value == INDIVIDUAL;
             key != TYPE && !is_id_infon(key) && !is_individual && !is_confidence(key, value)
         });
@@ -545,13 +547,13 @@ pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expre
         }
         Some(Mention { fragments: spans, entity_type, concept_ids, attributes, confidence: mention.confidence })
     });
-    expressed.change_relations(|relation| express_relation(relation, sayable));
+    expressed.change_relations(|relation| express_relation(relation, to_valid));
     let (mentions, relations) =
         (std::mem::take(&mut expressed.document.mentions), std::mem::take(&mut expressed.document.relations));
-    let id = if document.id.is_empty() { NO_ID.to_owned() } else { sayable(&document.id) };
-    let passages = express_passages(&document.passages, index.len(), sayable);
+    let id = if document.id.is_empty() { NO_ID.to_owned() } else { to_valid(&document.id) };
+    let passages = express_passages(&document.passages, index.len(), to_valid);
     let sentences = express_sentences(&document.sentences, &blocks(&text, &index, &passages));
-    let attributes = strings(&document.attributes, sayable).collect();
+    let attributes = strings(&document.attributes, to_valid).collect();
     expressed.document = Document { id, text, passages, sentences, words: Vec::new(), mentions, relations, attributes };
     sort_mentions(&mut expressed);
     expressed
@@ -559,17 +561,17 @@ pub(super) fn express(document: &Document, sayable: fn(&str) -> String) -> Expre
 
 fn strings<'d>(
     attributes: &'d BTreeMap<String, String>,
-    sayable: fn(&str) -> String,
+    to_valid: fn(&str) -> String,
 ) -> impl Iterator<Item = (String, String)> + 'd {
-    attributes.iter().map(move |(key, value)| (sayable(key), sayable(value)))
+    attributes.iter().map(move |(key, value)| (to_valid(key), to_valid(value)))
 }
 
-fn express_relation(relation: &Relation, sayable: fn(&str) -> String) -> Option<Relation> {
+fn express_relation(relation: &Relation, to_valid: fn(&str) -> String) -> Option<Relation> {
     let mut arguments: Vec<Argument> = relation.arguments.clone();
     for argument in &mut arguments {
-        argument.role = sayable(&argument.role);
+        argument.role = to_valid(&argument.role);
         if let Target::Concept(id) = &mut argument.target {
-            *id = sayable(id);
+            *id = to_valid(id);
         }
     }
     let concepts = arguments.iter().filter(|argument| matches!(argument.target, Target::Concept(_))).count();
@@ -585,10 +587,10 @@ fn express_relation(relation: &Relation, sayable: fn(&str) -> String) -> Option<
     if concepts > 0 && !arguments.iter().enumerate().all(&mut is_infon) {
         arguments.iter_mut().for_each(|argument| argument.role.clear());
     }
-    Some(Relation { kind: sayable(&relation.kind), arguments })
+    Some(Relation { kind: to_valid(&relation.kind), arguments })
 }
 
-fn express_passages(passages: &[Passage], length: usize, sayable: fn(&str) -> String) -> Vec<Passage> {
+fn express_passages(passages: &[Passage], length: usize, to_valid: fn(&str) -> String) -> Vec<Passage> {
     let mut sorted: Vec<&Passage> = passages.iter().collect();
     sorted.sort_by_key(|passage| passage.span);
     let mut end = 0;
@@ -598,7 +600,7 @@ fn express_passages(passages: &[Passage], length: usize, sayable: fn(&str) -> St
         end = if fits { next } else { end };
         fits
     };
-    let passage = |passage: &Passage| Passage { kind: sayable(&passage.kind), span: passage.span };
+    let passage = |passage: &Passage| Passage { kind: to_valid(&passage.kind), span: passage.span };
     sorted.into_iter().filter(fits).map(passage).collect()
 }
 
@@ -615,7 +617,7 @@ fn express_sentences(sentences: &[Span], blocks: &[Block]) -> Vec<Span> {
     sorted
 }
 
-/// Sorts the mentions by the passage or sentence in which they are written.
+/// Sorts the mentions by the passage or sentence that they are written in.
 fn sort_mentions(expressed: &mut Expressed) {
     let starts = starts_of_slots(&expressed.document);
     let document = &mut expressed.document;
@@ -637,14 +639,14 @@ fn sort_mentions(expressed: &mut Expressed) {
     }
 }
 
-/// What is written as a passage.
+/// Text that is written as a passage.
 struct Block {
-    /// None for text between passages.
+    /// `None` for text between passages.
     kind: Option<String>,
     span: Span,
 }
 
-/// The passages, and the text before, between and behind them. A single space between two is filled in when read.
+/// The passages, and the text before, between and after them. Reading restores a single space between two passages.
 fn blocks(text: &str, index: &CharIndex, passages: &[Passage]) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut end = 0;
@@ -662,7 +664,7 @@ fn blocks(text: &str, index: &CharIndex, passages: &[Passage]) -> Vec<Block> {
     blocks
 }
 
-/// What is written as the sentences of a block, and whether it is one; nothing where the block has none.
+/// The spans written as sentences of a block, and whether each is a sentence; empty if the block has no sentences.
 fn parts(text: &str, index: &CharIndex, block: &Block, sentences: &[Span]) -> Vec<(Span, bool)> {
     let first = sentences.partition_point(|sentence| sentence.start < block.span.start);
     let inside = sentences[first..].iter().take_while(|sentence| sentence.end <= block.span.end);
@@ -682,7 +684,7 @@ fn parts(text: &str, index: &CharIndex, block: &Block, sentences: &[Span]) -> Ve
     parts
 }
 
-/// Where the passages without sentences, and the sentences, begin; in ascending order.
+/// Starts of the sentences, and of the passages without sentences, ascending.
 fn starts_of_slots(document: &Document) -> Vec<usize> {
     let index = document.char_index();
     let mut starts = Vec::new();
@@ -696,13 +698,13 @@ fn starts_of_slots(document: &Document) -> Vec<usize> {
     starts
 }
 
-/// The last slot that begins where the mention does, or before.
+/// The last slot that begins at or before the mention.
 fn slot_of(starts: &[usize], mention: &Mention) -> usize {
     let start = mention.span().start;
     starts.partition_point(|&slot| slot <= start).saturating_sub(1)
 }
 
-/// Writes a document that [`express`] returned.
+/// Writes a document returned by [`express`].
 pub(super) fn element(document: &Document) -> Element {
     let index = document.char_index();
     let text = |span| index.slice(&document.text, span).unwrap_or_default().to_owned();
@@ -830,8 +832,8 @@ mod tests {
         check_text(&[passage(2, "a", ""), passage(3, "b", ""), passage(6, "", "")], "  ab  |2..3 3..4 6..6|", &[]);
         check_text(&[passage(0, "", &(sentence(0, "a.") + &sentence(4, "b.")))], "a.  b.|0..6|0..2 4..6", &[]);
         check_text(&[passage(1, "a. b.", &(sentence(1, "a.") + &sentence(4, "b.")))], " a. b.|1..6|1..3 4..6", &[]);
-        let overlap = "begins before the end of the text before it; it was left out with its annotations (0)";
-        let far = "begins too far behind the text before it; it was left out with its annotations (0)";
+        let overlap = "overlaps the text before it; left out with its annotations (0)";
+        let far = "begins too far after the text before it; left out with its annotations (0)";
         check_text(
             &[passage(0, "ab", ""), passage(1, "cd", ""), passage(2, "e", "")],
             "abe|0..2 2..3|",
@@ -850,12 +852,12 @@ mod tests {
         check_text(
             &[passage(0, "a. b.", &sentence(1, "a."))],
             "a. b.|0..5|",
-            &["text does not match the offsets: a sentence that is not its passage's text; it was left out"],
+            &["text does not match the offsets: a sentence whose text differs from its passage's; left out"],
         );
         check_text(
             &["<passage><text>a</text><annotation/></passage>".into()],
             "||",
-            &["malformed line: the passage has no number as its offset; it was left out with its annotations (1)"],
+            &["malformed line: the passage has no numeric offset; left out with its annotations (1)"],
         );
     }
 
@@ -868,14 +870,14 @@ mod tests {
             annotation(2, &[of_type("X"), ("identifier", "MESH:D1,D2; OMIM:3"), ("NCBI_Gene", "4")], &[(2, 1)], "b"),
             annotation(3, &[of_type("X"), role("CompositeMention"), ("n", "1")], &[(4, 5)], "c d e"),
             annotation(4, &[of_type("X"), role("IndividualMention")], &[(4, 1), (8, 1)], "c e"),
-            // The offset is wrong, as some in BC5CDR are.
+            // The offset is wrong, as some are in BC5CDR.
             annotation(5, &[of_type("X"), role("IndividualMention")], &[(5, 3)], "d e"),
             annotation(6, &[of_type("Y"), role("CompositeMention")], &[(4, 1)], "c"),
             annotation(7, &[of_type("X")], &[(0, 1)], "a"),
         ];
-        let part = "left out, no place for it: a part of a composite mention";
+        let part = "not supported, left out: a part of a composite mention";
         let (document, faults) = read(&passage(0, "a b c d e", &annotations.concat()), "");
-        assert_eq!(faults, [part, part, "duplicate mention: the X mention at 0..1 again"]);
+        assert_eq!(faults, [part, part, "duplicate mention: X at 0..1"]);
         let shown: Vec<(String, &BTreeMap<String, String>)> =
             document.mentions.iter().map(|mention| (mention.concept_ids.join(" "), &mention.attributes)).collect();
         let attributes = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.into(), v.into())).collect();
@@ -896,7 +898,7 @@ mod tests {
         };
         let check = |inside: &str, shown: &str, faults: &[&str]| {
             let (document, mut printed) = read(&passage(0, "a b", &annotations), &relation(inside));
-            assert_eq!(printed.remove(0), "malformed line: annotation 2: it has no type");
+            assert_eq!(printed.remove(0), "malformed line: annotation 2: missing type");
             assert_eq!(printed, faults, "{inside}");
             let argument = |Argument { role, target }: &Argument| match target {
                 Target::Concept(id) => format!(" {role}={id}"),
@@ -917,20 +919,20 @@ mod tests {
         check(
             &infons(&[("entity1", "1"), ("entity2", "2"), ("novel", "No"), ("type", "x")]),
             "x entity1=1 entity2=2",
-            &["left out, no place for it: infons of relations: 1"],
+            &["not supported, left out: infons of relations: 1"],
         );
         check(
             &(infons(&[("role1", "a|1"), ("role2", "b|2"), ("type", "x")]) + &node("0")),
             "x role1=a|1 role2=b|2",
-            &["left out, no place for it: nodes of relations between concepts: 1"],
+            &["not supported, left out: nodes of relations between concepts: 1"],
         );
-        check(&node("2"), "", &["left out, no place for it: a relation with an annotation that was left out"]);
-        check(&node("R"), "", &["left out, no place for it: a relation with a relation"]);
-        check(&node("9"), "", &["malformed line: a relation with something that is not in the document"]);
+        check(&node("2"), "", &["not supported, left out: a relation that refers to an annotation that was left out"]);
+        check(&node("R"), "", &["not supported, left out: a relation that refers to a relation"]);
+        check(&node("9"), "", &["malformed line: a relation that refers to something outside the document"]);
     }
 
     #[test]
-    fn what_bioc_cannot_say_is_changed_or_left_out() {
+    fn unsupported_parts_are_changed_or_left_out() {
         let passage = |kind: &str, start, end| Passage { kind: kind.into(), span: Span::new(start, end) };
         let mut attributed = Mention::new(Span::new(4, 5), "X");
         attributed.concept_ids = ["D1", "a,b", "-1"].map(String::from).into();
@@ -963,7 +965,7 @@ mod tests {
         assert_eq!(new.id, NO_ID);
         assert_eq!(new.passages, [passage("first", 0, 5), passage("later", 6, 9)]);
         assert_eq!(new.sentences, [Span::new(0, 2), Span::new(3, 5)]);
-        // By the sentence or passage in which they begin.
+        // Sorted by the sentence or passage in which they begin.
         assert_eq!(mentions, [Some(2), Some(1), None, None, Some(0)]);
         assert_eq!(new.mentions[0].fragments, [Span::new(0, 1), Span::new(8, 9)]);
         assert_eq!(new.mentions[1].concept_ids, ["D1", "a", "b"]);

@@ -1,4 +1,4 @@
-//! BioC JSON: a collection object with `documents`, as the package `bioc` and NCBI's exports have it.
+//! BioC JSON: a collection object with `documents`, in the form of the package `bioc` and of NCBI's exports.
 //!
 //! ```json
 //! {"source": "PubTator", "date": "", "key": "", "infons": {}, "documents": [
@@ -8,10 +8,10 @@
 //!    "annotations": [], "relations": []}]}
 //! ```
 //!
-//! What the objects mean is said in `bioc.rs`. Read are also documents that stand alone, one or several in a file
-//! (PubTator's export, one a line), lists of collections (PubMed Central's) and the object of PubTator3, whose list of
-//! documents bears its name. Values of infons that are no strings are read as their JSON, but for objects with an
-//! `identifier` (PubTator3's concepts), which are read as that.
+//! `bioc.rs` explains the semantics. Also reads standalone documents, one or several per file (PubTator's export, one
+//! per line), lists of collections (PubMed Central's), and the object of PubTator3, which stores its documents under
+//! its own name. Infon values that are not strings are read as their JSON, except objects with an `identifier`
+//! (PubTator3's concepts), which are read as the identifier.
 
 use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
@@ -25,39 +25,39 @@ use std::path::Path;
 /// Keys of lists of documents.
 const DOCUMENTS: &[&str] = &["documents", "PubTator3"];
 
-/// Keys that say nothing of a document: what kind of object it is (`bioc`).
+/// Keys without information about a document: its kind of object (`bioc`).
 const SILENT: &[&str] = &["bioctype"];
 
-/// Values whose JSON is a number.
+/// Values that are numbers in JSON.
 const NUMBERS: &[&str] = &["offset", "length"];
 
-/// Lists and objects around a document. The deepest form that occurs is a list of collections: list, collection, list,
-/// document.
+/// Maximum nesting of lists and objects around a document. The deepest known form is a list of collections: list,
+/// collection, list, document.
 const MAX_DEPTH: usize = 8;
 
-const STRAY: &str = "what stands here is not JSON, or not BioC";
-const UNENDED: &str = "a string or value that does not end";
+const STRAY: &str = "not JSON, or not BioC";
+const UNENDED: &str = "an unterminated string or value";
 
-/// Whether a file that begins with `text` is one.
+/// Whether `text` is the beginning of a file in this format.
 pub(super) fn begins(text: &str) -> bool {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
-    // Lines of our own JSON have passages too, but these have no offset.
+    // Our own JSON lines have passages too, but without offsets.
     text.starts_with(['{', '[']) && (DOCUMENTS.iter().any(|key| has(key)) || has("passages") && has("offset"))
 }
 
-/// Reads documents one by one, in memory that does not grow with the file.
+/// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
     json: Scanner<R>,
-    /// The lists and objects that are open.
+    /// The open lists and objects.
     open: Vec<Level>,
     faults: Faults,
-    /// Line on which the document returned last begins.
+    /// Line where the last returned document begins.
     first_line: usize,
 }
 
 enum Level {
     List,
-    /// An object; whether it is a collection or a document shows when it ends.
+    /// An object; its end shows whether it is a collection or a document.
     Object {
         line: usize,
         fields: Map<String, Value>,
@@ -88,7 +88,7 @@ impl<R: BufRead> super::Reader for Reader<R> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
+    /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path) -> Self {
         let json = Scanner { input: Utf8::new(input) };
         Self { json, open: Vec::new(), faults: Faults::new(file), first_line: 0 }
@@ -134,22 +134,22 @@ impl<R: BufRead> Reader<R> {
         self.json.skip();
         self.open.push(level);
         if self.open.len() > MAX_DEPTH {
-            self.give_up("lists and objects deeper than BioC's");
+            self.give_up("lists and objects nested deeper than in BioC");
             self.json.skip_line()?;
         }
         Ok(())
     }
 
-    /// Notes a fault at which the lists and objects around it are left.
+    /// Notes a fault that ends the surrounding lists and objects.
     fn give_up(&mut self, message: &str) {
         let is_lost = self.open.iter().any(|level| matches!(level, Level::Object { is_collection: false, .. }));
-        let lost = if is_lost { "; the document around it was left out" } else { "" };
+        let lost = if is_lost { "; its document was left out" } else { "" };
         let line = self.json.input.line();
         self.faults.note(DiagnosticKind::MalformedLine, line, None, format!("{message}{lost}"));
         self.open.clear();
     }
 
-    /// The object that ends, where it is a document.
+    /// Closes the current object; returns it if it is a document.
     fn close_object(&mut self) -> Option<(usize, Map<String, Value>)> {
         let Some(Level::Object { line, fields, is_collection, is_broken }) = self.open.pop() else { return None };
         if is_collection || is_broken {
@@ -162,12 +162,12 @@ impl<R: BufRead> Reader<R> {
         if fields.contains_key("passages") {
             return Some((line, fields));
         }
-        let message = "an object that is neither a collection nor a document; it was left out";
+        let message = "an object that is neither a collection nor a document; left out";
         self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
         None
     }
 
-    /// Reads a key and its value, or what is before the first document of a list of documents.
+    /// Reads a key and its value, or everything up to the first document of a list of documents.
     fn field(&mut self) -> io::Result<()> {
         let line = self.json.input.line();
         let Some(key) = self.json.value()? else {
@@ -199,7 +199,7 @@ impl<R: BufRead> Reader<R> {
             Err(_) if *is_broken => {}
             Err(_) => {
                 *is_broken = true;
-                let message = "what is no JSON, or too deep; the object around it was left out";
+                let message = "invalid JSON, or nested too deeply; its object was left out";
                 self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
             }
         }
@@ -207,13 +207,14 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// Finds where values of JSON end, so that a document is parsed when it is whole and a collection never.
+/// Finds the ends of JSON values, so that each document is parsed when complete and a collection is never parsed as a
+/// whole.
 struct Scanner<R> {
     input: Utf8<R>,
 }
 
 impl<R: BufRead> Scanner<R> {
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn peek(&mut self) -> io::Result<Option<u8>> {
         loop {
             let bytes = self.input.fill_buf()?;
@@ -229,7 +230,7 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// Passes the byte that was peeked.
+    /// Skips the peeked byte.
     fn skip(&mut self) {
         self.input.consume(1);
     }
@@ -238,8 +239,8 @@ impl<R: BufRead> Scanner<R> {
         self.input.skip_until(b'\n').map(drop)
     }
 
-    /// The bytes of the next value, which begins here. None where it does not end: at the end of the file, or at a line
-    /// break in a string, which JSON does not have; what follows it can be sound.
+    /// The bytes of the value that begins here. `None` if it is unterminated: at the end of the file, or at a line
+    /// break in a string, which JSON forbids; the text after it can still be valid.
     fn value(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut value = Vec::new();
         let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
@@ -294,7 +295,7 @@ impl<R: BufRead> Scanner<R> {
     }
 }
 
-/// The element that an object is. What it has beyond its shape is counted.
+/// Reads an object as an element, and counts the parts beyond its shape.
 fn element(shape: &'static Shape, fields: Map<String, Value>, line: usize) -> Element {
     let mut element = Element::new(shape, line);
     for (key, value) in fields {
@@ -312,14 +313,14 @@ fn element(shape: &'static Shape, fields: Map<String, Value>, line: usize) -> El
                 for value in values {
                     match value {
                         Value::Object(fields) => element.children.push(self::element(child, fields, line)),
-                        _ => element.strangers += 1,
+                        _ => element.unknown += 1,
                     }
                 }
             }
             (_, _, Value::Object(infons)) if key == "infons" && shape.has_infons() => {
                 element.infons = infons.into_iter().filter_map(|(key, value)| Some((key, infon(value)?))).collect();
             }
-            _ => element.strangers += 1,
+            _ => element.unknown += 1,
         }
     }
     element
@@ -345,18 +346,18 @@ fn infon(value: Value) -> Option<String> {
     }
 }
 
-/// The document as this format can say it.
+/// Converts a document to what this format can represent.
 ///
-/// Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or cross the
-/// border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the same
-/// place and type, the first stays. Ids of concepts come as they are parted when read (at `|`, `,` and `;`), and
-/// attributes that read as types, ids or parts of a composite are left out. Relations between concepts whose roles are
-/// not distinct infons lose the roles; those between mentions and concepts are left out.
+/// Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or cross a
+/// passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the same
+/// position and type, the first is kept. Concept ids are split as in reading (at `|`, `,` and `;`), and attributes that
+/// would be read as types, ids or parts of a composite are left out. Relations between concepts lose their roles unless
+/// these are distinct infons; relations between a mention and a concept are left out.
 pub fn express(document: &Document) -> Expressed {
     bioc::express(document, str::to_owned)
 }
 
-/// Writes documents into one collection, one a line.
+/// Writes documents into one collection, one per line.
 pub struct Sink<'w> {
     out: Output<'w>,
     is_first: bool,
@@ -368,7 +369,7 @@ impl<'w> Sink<'w> {
         Self { out, is_first: true }
     }
 
-    /// What stands before a document, or before the end.
+    /// Writes the text before a document, or before the end.
     fn begin(&mut self, separator: &str) -> io::Result<()> {
         if std::mem::replace(&mut self.is_first, false) {
             write!(self.out, r#"{{"source":"medner","date":"","key":"","infons":{{}},"documents":["#)
@@ -392,7 +393,7 @@ impl super::Sink for Sink<'_> {
     }
 }
 
-/// The object that an element is, with all lists that it may have: `bioc` asks for them.
+/// Converts an element to an object with all lists that it may have: `bioc` requires them.
 fn object(element: &Element) -> Value {
     let mut fields = Map::new();
     let shape = element.shape;
@@ -435,7 +436,7 @@ mod tests {
         (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
     }
 
-    /// `documents`: each as `ID text`. `faults`: as they are printed, without the name of the file.
+    /// `documents`: each as `ID text`. `faults`: as printed, without the name of the file.
     fn check(input: &str, documents: &[&str], faults: &[&str]) {
         let (found, printed) = parse(input.as_bytes());
         let faults: Vec<String> = faults.iter().map(|fault| format!("in.json:{fault}")).collect();
@@ -463,9 +464,9 @@ mod tests {
             "score": "0.9", "role1": {"identifier": "9", "x": [1]}, "role2": {"identifier": "8"}, "type": "x"},
             "nodes": [{"refid": "0", "role": "0,1"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
         let faults = [
-            "1: document 3: left out, no place for it: infons of relations: 1",
-            "1: document 3: left out, no place for it: nodes of relations between concepts: 1",
-            "1: document 3: left out, no place for it: things that BioC does not have there: 2",
+            "1: document 3: not supported, left out: infons of relations: 1",
+            "1: document 3: not supported, left out: nodes of relations between concepts: 1",
+            "1: document 3: not supported, left out: elements unknown to BioC: 2",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
@@ -477,28 +478,24 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let one = r#"{"id": "1", "passages": []}"#;
         let table: &[(String, &[&str], &str)] = &[
-            (
-                format!("{one}\nnull\n{one}"),
-                &["1 ", "1 "],
-                "2: malformed line: what stands here is not JSON, or not BioC",
-            ),
+            (format!("{one}\nnull\n{one}"), &["1 ", "1 "], "2: malformed line: not JSON, or not BioC"),
             (
                 format!("[{one}, {{\"id\": 2}}]"),
                 &["1 "],
-                "1: malformed line: an object that is neither a collection nor a document; it was left out",
+                "1: malformed line: an object that is neither a collection nor a document; left out",
             ),
             (
                 format!("[{one},\n{{\"passages\": []}}]"),
                 &["1 "],
-                "2: malformed line: a document without an id; it was left out",
+                "2: malformed line: a document without an id; left out",
             ),
             (
                 format!("{{\"documents\": [{one},\n{{\"id\": \"2"),
                 &["1 "],
-                "2: malformed line: a string or value that does not end; the document around it was left out",
+                "2: malformed line: an unterminated string or value; its document was left out",
             ),
             (
                 format!("{{\"documents\": [{one},\n"),
@@ -508,23 +505,27 @@ mod tests {
             (
                 format!("{{\"id\": \"2\n{one}"),
                 &["1 "],
-                "2: malformed line: a string or value that does not end; the document around it was left out",
+                "2: malformed line: an unterminated string or value; its document was left out",
             ),
             (
                 format!("[{{\"id\": tru, \"passages\": []}}, {one}]"),
                 &["1 "],
-                "1: malformed line: what is no JSON, or too deep; the object around it was left out",
+                "1: malformed line: invalid JSON, or nested too deeply; its object was left out",
             ),
-            (format!("{}\n{one}", "[".repeat(9)), &["1 "], "1: malformed line: lists and objects deeper than BioC's"),
+            (
+                format!("{}\n{one}", "[".repeat(9)),
+                &["1 "],
+                "1: malformed line: lists and objects nested deeper than in BioC",
+            ),
             (
                 format!("{{\"id\": 1, \"passages\": {}{}}}\n{one}", "[".repeat(100_000), "]".repeat(100_000)),
                 &["1 "],
-                "1: malformed line: what is no JSON, or too deep; the object around it was left out",
+                "1: malformed line: invalid JSON, or nested too deeply; its object was left out",
             ),
             (
                 format!("{{\"infons\": {{\"a\": 1}}, \"documents\": [{one}]}}"),
                 &["1 "],
-                "1: left out, no place for it: the infons of a collection",
+                "1: not supported, left out: the infons of a collection",
             ),
         ];
         for (input, documents, fault) in table {
@@ -532,12 +533,12 @@ mod tests {
         }
         let (documents, faults) = parse(b"{\"id\": \"\xff\", \"passages\": []}");
         assert_eq!(documents[0].id, "\u{fffd}");
-        assert_eq!(faults, ["in.json:1: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"]);
+        assert_eq!(faults, ["in.json:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD"]);
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..3)) {
             round_trip::check(Format::BiocJson, &FormatOptions::default(), &documents)?;
         }
 

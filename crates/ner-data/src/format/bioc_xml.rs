@@ -1,5 +1,4 @@
-//! BioC XML: a `<collection>` of documents, passages and annotations, as NCBI's tools and the BioCreative tasks have
-//! it.
+//! BioC XML: a `<collection>` of documents, passages and annotations, as in NCBI's tools and the BioCreative tasks.
 //!
 //! ```xml
 //! <collection><source>PubTator</source><date/><key/>
@@ -11,9 +10,9 @@
 //! </passage></document></collection>
 //! ```
 //!
-//! What the elements mean is said in `bioc.rs`. The file is read as UTF-8 whatever it declares; entities beside those
-//! that XML has itself are not resolved, so that a document type can neither open files nor grow. Markup that is broken
-//! costs the document that it stands in.
+//! `bioc.rs` explains the semantics. The file is read as UTF-8 regardless of its declaration. Only XML's predefined
+//! entities are resolved, so that a document type can neither open files nor expand. Broken markup costs the document
+//! that contains it.
 
 use super::bioc::{self, Element, Part};
 use super::faults::Faults;
@@ -25,18 +24,18 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
-/// Whether a file that begins with `text` is one.
+/// Whether `text` is the beginning of a file in this format.
 pub(super) fn begins(text: &str) -> bool {
     text.starts_with('<') && text.contains("<collection")
 }
 
-/// Reads documents one by one, in memory that does not grow with the file.
+/// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
     xml: quick_xml::Reader<Utf8<R>>,
     faults: Faults,
-    /// Line on which the document returned last begins.
+    /// Line where the last returned document begins.
     first_line: usize,
-    /// Whether anything of BioC was met.
+    /// Whether any BioC element was found.
     is_bioc: bool,
     is_done: bool,
 }
@@ -65,30 +64,30 @@ impl<R: BufRead> super::Reader for Reader<R> {
 /// A document that is being read.
 #[derive(Default)]
 struct Open {
-    /// The document, the element in it that is open, the one in that.
+    /// The document, its open child element, that element's open child, and so on.
     elements: Vec<Element>,
-    /// The value or infon that is open in the last of them.
+    /// The open value or infon of the last of them.
     leaf: Option<Leaf>,
-    /// How many elements are open that BioC does not have there.
-    strangers: usize,
+    /// Number of open elements that BioC does not allow there.
+    unknown: usize,
 }
 
 struct Leaf {
-    /// None for an infon.
+    /// `None` for an infon.
     name: Option<&'static str>,
     key: String,
     text: String,
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
+    /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path) -> Self {
         let mut xml = quick_xml::Reader::from_reader(Utf8::new(input));
         xml.config_mut().expand_empty_elements = true;
         Self { xml, faults: Faults::new(file), first_line: 0, is_bioc: false, is_done: false }
     }
 
-    /// The next document as it stands in the file.
+    /// The next document element.
     fn next_element(&mut self) -> io::Result<Option<Element>> {
         let mut open = Open::default();
         let mut buffer = Vec::new();
@@ -130,7 +129,7 @@ impl<R: BufRead> Reader<R> {
                 Ok(Event::GeneralRef(reference)) => {
                     let character = resolve(&reference);
                     if character.is_none() && !open.elements.is_empty() {
-                        let message = "a reference to an entity or character that XML does not have; read as U+FFFD";
+                        let message = "an unknown entity or invalid character reference; read as U+FFFD";
                         self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
                     }
                     open.text(character.as_deref().unwrap_or("\u{fffd}"));
@@ -143,14 +142,14 @@ impl<R: BufRead> Reader<R> {
                     self.is_done = broken_at == at;
                     broken_at = at;
                     if self.is_done {
-                        let message = "the rest of the file is no XML that can be read";
+                        let message = "the rest of the file is not readable XML";
                         self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
                     }
                     false
                 }
             };
             if !is_sound && !self.is_done && !is_broken {
-                let lost = if open.elements.is_empty() { "" } else { "; the document around it was left out" };
+                let lost = if open.elements.is_empty() { "" } else { "; its document was left out" };
                 let message = format!("the markup is not well-formed{lost}");
                 self.faults.note(DiagnosticKind::MalformedLine, line, None, message);
             }
@@ -162,14 +161,14 @@ impl<R: BufRead> Reader<R> {
         Ok(None)
     }
 
-    /// At the end of the file.
+    /// Reports faults at the end of the file.
     fn end(&mut self, line: usize, open: &Open) {
         self.is_done = true;
         let message = match open.elements.first() {
             Some(document) => {
                 format!("the file ends inside the document of line {}, which was left out", document.line)
             }
-            None if !self.is_bioc && self.xml.buffer_position() > 0 => "no collection: this is not BioC XML".into(),
+            None if !self.is_bioc && self.xml.buffer_position() > 0 => "not BioC XML: no collection".into(),
             None => return,
         };
         let line = if self.is_bioc { line } else { 1 };
@@ -178,14 +177,14 @@ impl<R: BufRead> Reader<R> {
 }
 
 impl Open {
-    /// Opens an element inside the document. None where its attributes are broken.
+    /// Opens an element inside the document. `None` if its attributes are malformed.
     fn start(&mut self, tag: &BytesStart, line: usize) -> Option<()> {
         let parent = self.elements.last_mut()?;
         let local_name = tag.local_name();
         let name = std::str::from_utf8(local_name.as_ref()).ok()?;
-        if self.strangers > 0 || self.leaf.is_some() {
-            parent.strangers += usize::from(self.strangers == 0);
-            self.strangers += 1;
+        if self.unknown > 0 || self.leaf.is_some() {
+            parent.unknown += usize::from(self.unknown == 0);
+            self.unknown += 1;
         } else if name == "infon" && parent.shape.has_infons() {
             let key = attributes(tag)?.into_iter().find(|(name, _)| name == "key");
             self.leaf =
@@ -197,21 +196,21 @@ impl Open {
             for (name, value) in attributes(tag)? {
                 match shape.attributes.iter().find(|attribute| **attribute == name) {
                     Some(attribute) => element.set(attribute, value),
-                    None => element.strangers += 1,
+                    None => element.unknown += 1,
                 }
             }
             self.elements.push(element);
         } else {
-            parent.strangers += 1;
-            self.strangers += 1;
+            parent.unknown += 1;
+            self.unknown += 1;
         }
         Some(())
     }
 
-    /// Closes what is open; returns the document where that was it.
+    /// Closes the current element; returns the document if it was that.
     fn end(&mut self) -> Option<Element> {
-        if self.strangers > 0 {
-            self.strangers -= 1;
+        if self.unknown > 0 {
+            self.unknown -= 1;
         } else if let Some(Leaf { name, key, text }) = self.leaf.take() {
             let parent = self.elements.last_mut()?;
             match name {
@@ -229,21 +228,21 @@ impl Open {
     }
 
     fn text(&mut self, text: &str) {
-        if self.strangers > 0 {
+        if self.unknown > 0 {
             return;
         }
         match (&mut self.leaf, self.elements.last_mut()) {
             (Some(leaf), _) => leaf.text.push_str(text),
-            (None, Some(element)) => element.strangers += usize::from(!text.trim().is_empty()),
+            (None, Some(element)) => element.unknown += usize::from(!text.trim().is_empty()),
             (None, None) => {}
         }
     }
 }
 
-/// The names and values of a tag's attributes. None where they are not well-formed.
+/// The names and values of a tag's attributes. `None` if they are malformed.
 fn attributes(tag: &BytesStart) -> Option<Vec<(String, String)>> {
     let mut attributes = Vec::new();
-    // Without checks, as these compare each name with all before it.
+    // Without checks, which compare each name with all previous ones.
     for attribute in tag.attributes().with_checks(false) {
         let attribute = attribute.ok()?;
         let name = std::str::from_utf8(attribute.key.local_name().into_inner()).ok()?.to_owned();
@@ -253,7 +252,7 @@ fn attributes(tag: &BytesStart) -> Option<Vec<(String, String)>> {
     Some(attributes)
 }
 
-/// What a reference stands for, where XML itself knows.
+/// The text of a reference, if XML predefines it.
 fn resolve(reference: &BytesRef) -> Option<String> {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => Some(character.into()),
@@ -262,26 +261,26 @@ fn resolve(reference: &BytesRef) -> Option<String> {
     }
 }
 
-/// The document as this format can say it.
+/// Converts a document to what this format can represent.
 ///
-/// Characters that XML does not have become spaces where they are white space, and U+FFFD where not, which keeps every
-/// offset. Passages are sorted, and those that overlap an earlier one are left out, as are sentences that overlap or
-/// cross the border of a passage. Mentions are sorted by the passage or sentence in which they begin; of those with the
-/// same place and type, the first stays. Ids of concepts come as they are parted when read (at `|`, `,` and `;`), and
-/// attributes that read as types, ids or parts of a composite are left out. Relations between concepts whose roles are
-/// not distinct infons lose the roles; those between mentions and concepts are left out.
+/// Characters that XML forbids become spaces if they are white space, and U+FFFD otherwise, which preserves all
+/// offsets. Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or
+/// cross a passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the
+/// same position and type, the first is kept. Concept ids are split as in reading (at `|`, `,` and `;`), and attributes
+/// that would be read as types, ids or parts of a composite are left out. Relations between concepts lose their roles
+/// unless these are distinct infons; relations between a mention and a concept are left out.
 pub fn express(document: &Document) -> Expressed {
-    bioc::express(document, sayable)
+    bioc::express(document, to_valid)
 }
 
-/// `text` with other characters in place of those that XML does not have (XML 1.0, section 2.2).
-fn sayable(text: &str) -> String {
+/// Replaces the characters of `text` that XML forbids (XML 1.0, section 2.2).
+fn to_valid(text: &str) -> String {
     let is_sayable = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
     let replacement = |c: char| if c.is_whitespace() { ' ' } else { char::REPLACEMENT_CHARACTER };
     text.chars().map(|c| if is_sayable(c) { c } else { replacement(c) }).collect()
 }
 
-/// Writes documents into one collection, one element a line.
+/// Writes documents into one collection, one element per line.
 pub struct Sink<'w> {
     out: Output<'w>,
     is_first: bool,
@@ -348,12 +347,12 @@ fn write_element(out: &mut impl Write, element: &Element) -> io::Result<()> {
     writeln!(out, "</{name}>")
 }
 
-/// Readers of XML take a carriage return for a line break.
+/// XML readers turn a carriage return into a line break.
 fn escape_text(text: &str) -> String {
     escape(text).replace('\r', "&#13;")
 }
 
-/// Readers of XML take all white space in attributes for spaces.
+/// XML readers turn all white space in attributes into spaces.
 fn escape_attribute(text: &str) -> String {
     escape_text(text).replace('\n', "&#10;").replace('\t', "&#9;")
 }
@@ -372,7 +371,7 @@ mod tests {
         (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
     }
 
-    /// `documents`: each as `ID text`. `faults`: as they are printed, without the name of the file.
+    /// `documents`: each as `ID text`. `faults`: as printed, without the name of the file.
     fn check(input: &str, documents: &[&str], faults: &[&str]) {
         let (found, printed) = parse(input.as_bytes());
         let faults: Vec<String> = faults.iter().map(|fault| format!("in.xml:{fault}")).collect();
@@ -392,7 +391,7 @@ mod tests {
         let one =
             |text: &str| format!("\u{feff}<?xml version='1.0'?>\r\n<collection>{}</collection>", document("1", text));
         check(&one("a &amp; &#98;&#x1D6FC;<!-- c --><![CDATA[<d>&amp;]]> "), &["1 a & b𝛼<d>&amp; "], &[]);
-        // Line breaks as XML has them: one character, unless they are written as references.
+        // Line breaks as in XML: one character, unless they are written as references.
         check(&one("a\r\nb\rc&#13;&#10;d"), &["1 a\nb\nc\r\nd"], &[]);
         check(&one(""), &["1 "], &[]);
         check("<document><id/><passage><offset>2</offset></passage></document>", &["   "], &[]);
@@ -402,13 +401,13 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let (one, two) = (document("1", "a"), document("2", "b"));
-        let broken = "malformed line: the markup is not well-formed; the document around it was left out";
-        let entity = "malformed line: a reference to an entity or character that XML does not have; read as U+FFFD";
-        let stranger = "left out, no place for it: things that BioC does not have there: 1";
+        let broken = "malformed line: the markup is not well-formed; its document was left out";
+        let entity = "malformed line: an unknown entity or invalid character reference; read as U+FFFD";
+        let unknown = "not supported, left out: elements unknown to BioC: 1";
         let table: &[(String, &[&str], &[String])] = &[
-            ("a plain text\n".into(), &[], &["1: malformed line: no collection: this is not BioC XML".into()]),
+            ("a plain text\n".into(), &[], &["1: malformed line: not BioC XML: no collection".into()]),
             (format!("{one}\n<document><id>2</id>\n<pass"), &["1 a"], &[format!("3: {broken}")]),
             (
                 format!("{one}\n<document><id>2</id>\n<passage>"),
@@ -420,13 +419,13 @@ mod tests {
             (format!("<document><infon key='&x;'/></document>\n{two}"), &["2 b"], &[format!("1: {broken}")]),
             (document("1", "a&nbsp;b"), &["1 a\u{fffd}b"], &[format!("1: {entity}")]),
             (document("1", "&#0;"), &["1 \u{fffd}"], &[format!("1: {entity}")]),
-            (document("1", "<b>a</b>"), &["1 "], &[format!("1: document 1: {stranger}")]),
-            (format!("<document><id>1</id><x>{two}</x></document>"), &["1 "], &[format!("1: document 1: {stranger}")]),
-            ("<document/>".into(), &[], &["1: malformed line: a document without an id; it was left out".into()]),
+            (document("1", "<b>a</b>"), &["1 "], &[format!("1: document 1: {unknown}")]),
+            (format!("<document><id>1</id><x>{two}</x></document>"), &["1 "], &[format!("1: document 1: {unknown}")]),
+            ("<document/>".into(), &[], &["1: malformed line: a document without an id; left out".into()]),
             (
                 "<collection><infon key='a'>b</infon></collection>".into(),
                 &[],
-                &["1: left out, no place for it: an infon of the collection".into()],
+                &["1: not supported, left out: an infon of the collection".into()],
             ),
         ];
         for (input, documents, faults) in table {
@@ -434,7 +433,7 @@ mod tests {
         }
         let (documents, faults) = parse(b"<document><id>\xff</id></document>");
         assert_eq!(documents[0].id, "\u{fffd}");
-        assert_eq!(faults, ["in.xml:1: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"]);
+        assert_eq!(faults, ["in.xml:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD"]);
     }
 
     #[test]
@@ -463,7 +462,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..3)) {
             round_trip::check(Format::BiocXml, &FormatOptions::default(), &documents)?;
         }
 

@@ -1,4 +1,4 @@
-//! brat standoff: a folder in which NAME.txt is a text and NAME.ann its annotation, one a line.
+//! brat standoff: a folder with a text NAME.txt and its annotation NAME.ann, one item per line.
 //!
 //! ```text
 //! T1 ⇥ Disease 10 15;20 25 ⇥ renal failure
@@ -9,16 +9,16 @@
 //! #1 ⇥ AnnotatorNotes T1 ⇥ see the guideline
 //! ```
 //!
-//! Folders inside the folder are read too: the id of a document is the path of its files, without the ending. Files
-//! whose names begin with a dot are passed over. A text without annotation is a document without mentions.
+//! Subfolders are read as well: the id of a document is the path of its files, without the extension. Files whose names
+//! begin with a dot are ignored. A text without annotation is a document without mentions.
 //!
-//! Offsets count Unicode scalar values of the text exactly as the file has it: its line breaks are not touched (CRLF is
-//! two characters), and a byte-order mark is a character of the text, as it is for brat.
-//! Format: <https://brat.nlplab.org/standoff.html>, and `server/src/annotation.py` where that is silent.
+//! Offsets count Unicode scalar values of the unchanged text of the file: CRLF is two characters, and a byte-order mark
+//! is part of the text, as in brat. Format: <https://brat.nlplab.org/standoff.html>, and `server/src/annotation.py` for
+//! what it leaves open.
 //!
-//! As read here: attributes (`A`, and `M` of old files) and notes (`#`) of mentions become their attributes, those
-//! without a value with the value `true`; ids of normalisations (`N`) become concept ids, without the resource where
-//! that is `ID`. Events (`E`), equivalences (`*`) and what belongs to them or to relations are noted as not read.
+//! Reading: attributes (`A`, and `M` in old files) and notes (`#`) of mentions become their attributes, with the value
+//! `true` if they have none. Ids of normalisations (`N`) become concept ids, without the resource if that is `ID`.
+//! Events (`E`), equivalences (`*`) and their attributes, as well as those of relations, are noted as not read.
 
 use super::faults::Faults;
 use super::file_names::{id_of_stem, stem_of_id};
@@ -36,22 +36,22 @@ use walkdir::WalkDir;
 const TEXT: &str = "txt";
 const ANNOTATION: &str = "ann";
 
-/// Value of an attribute that has none.
+/// Value of an attribute without one.
 const FLAG: &str = "true";
 
-/// Kind of a note that a person wrote.
+/// Kind of a note by a person.
 const NOTES: &str = "AnnotatorNotes";
 
-/// The resource of a concept id that names none: brat asks for one.
+/// The resource of a concept id without one: brat requires a resource.
 const ANY_RESOURCE: &str = "ID:";
 
-/// Id of a document that has none.
+/// Id of a document without one.
 const NO_ID: &str = "-";
 
-/// Reads the documents of a folder one by one, in the order of their names.
+/// Reads the documents of a folder one at a time, ordered by name.
 pub struct Reader {
     documents: std::vec::IntoIter<(PathBuf, String)>,
-    /// The text of the document returned last.
+    /// The text file of the last returned document.
     text: PathBuf,
     diagnostics: Diagnostics,
 }
@@ -60,7 +60,7 @@ impl Reader {
     /// Lists the folder.
     ///
     /// # Errors
-    /// Where that cannot be done.
+    /// If the folder cannot be listed.
     pub fn open(folder: &Path) -> io::Result<Self> {
         if !fs::metadata(folder)?.is_dir() {
             let message = format!("{} is not a folder of brat's .txt and .ann files", folder.display());
@@ -80,7 +80,7 @@ impl Reader {
             } else if entry.file_type().is_file() && ending == Some(ANNOTATION) && !path.with_extension(TEXT).is_file()
             {
                 let mut faults = Faults::new(path);
-                let message = "annotation of a text that is not there";
+                let message = "no .txt file for this annotation";
                 faults.note(DiagnosticKind::UnknownDocument, 1, None, message);
                 diagnostics.0.append(&mut faults.take().0);
             }
@@ -119,18 +119,18 @@ impl super::Reader for Reader {
     }
 }
 
-/// The id of the document whose text has this path in the folder.
+/// The id of a document from the path of its text inside the folder.
 fn id_of_path(path: &Path) -> String {
     let stem = path.with_extension("");
     stem.iter().map(|part| id_of_stem(&part.to_string_lossy())).join("/")
 }
 
-/// Path in the folder, without an ending, of the files of a document.
+/// Path of a document's files inside the folder, without an extension.
 fn path_of_id(id: &str) -> PathBuf {
     if id.split('/').any(str::is_empty) { stem_of_id(id).into() } else { id.split('/').map(stem_of_id).collect() }
 }
 
-/// Whether a folder holds both files of a document; the annotation is written last.
+/// Whether a folder contains both files of a document; the annotation is written last.
 pub(super) fn is_written(folder: &Path, id: &str) -> bool {
     let mut path = folder.join(path_of_id(id)).into_os_string();
     path.push(format!(".{ANNOTATION}"));
@@ -140,26 +140,26 @@ pub(super) fn is_written(folder: &Path, id: &str) -> bool {
 /// The mentions of a file so far.
 #[derive(Default)]
 struct Mentions {
-    /// Place in the document of each `T` line, or none where it was left out.
+    /// Index in the document for each `T` line, or `None` if it was left out.
     place_of_name: HashMap<String, Option<usize>>,
     place_of_mention: HashMap<(Vec<Span>, String), usize>,
 }
 
 impl Mentions {
-    /// The place in the document of the mention that a line is about.
+    /// Index in the document of the mention that a line refers to.
     fn place(&self, name: &str) -> Result<usize, Fault> {
         match self.place_of_name.get(name) {
             Some(Some(place)) => Ok(*place),
-            Some(None) => Err(not_read("it is about a mention that was left out")),
-            None if name.starts_with('T') => Err(malformed("it is about a mention that is not there")),
-            None => Err(not_read("it is about something other than a mention")),
+            Some(None) => Err(not_read("refers to a mention that was left out")),
+            None if name.starts_with('T') => Err(malformed("refers to a mention that does not exist")),
+            None => Err(not_read("refers to something other than a mention")),
         }
     }
 }
 
 type Fault = (DiagnosticKind, String);
 
-const RELATION: &str = "a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`";
+const RELATION: &str = "a relation must be `ID⇥KIND ROLE:MENTION ROLE:MENTION`";
 
 fn malformed(message: &str) -> Fault {
     (DiagnosticKind::MalformedLine, message.into())
@@ -173,7 +173,7 @@ fn read_annotation(document: &mut Document, lines: &mut Lines<impl io::BufRead>)
     let index = document.char_index();
     let mut mentions = Mentions::default();
     let mut names = 0;
-    // A line may refer to a mention that stands below it.
+    // A line may refer to a mention further down.
     let mut others = Vec::new();
     while let Some(line) = lines.next_line()? {
         let number = lines.number();
@@ -202,14 +202,14 @@ fn read_annotation(document: &mut Document, lines: &mut Lines<impl io::BufRead>)
             Some('R') => read_relation(document, &mentions, body),
             Some('E') => Err(not_read("an event")),
             Some('*') => Err(not_read("an equivalence")),
-            _ => Err(malformed("a line that is none of T, A, M, N, R, E, #, *, or has no tab")),
+            _ => Err(malformed("not a T, A, M, N, R, E, # or * line, or no tab")),
         };
         if let Err((kind, message)) = result {
             lines.report_at(number, kind, Some(&document.id), message);
         }
     }
     if names > 0 {
-        let message = format!("{names} names of concepts, which stand beside their ids");
+        let message = format!("{names} concept names beside their ids");
         lines.report_at(1, DiagnosticKind::NotRead, Some(&document.id), message);
     }
     Ok(())
@@ -220,23 +220,24 @@ fn read_mention(document: &mut Document, mentions: &mut Mentions, index: &CharIn
     let mut columns = line.splitn(3, '\t');
     let (name, body) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
     if mentions.place_of_name.contains_key(name) {
-        return Err(malformed("its id is that of an earlier line"));
+        return Err(malformed("repeats the id of an earlier line"));
     }
     mentions.place_of_name.insert(name.into(), None);
     let (entity_type, places) = body.split_once(' ').unwrap_or_default();
     if entity_type.is_empty() {
-        return Err(malformed("a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"));
+        return Err(malformed("a mention must be `ID⇥TYPE START END⇥TEXT`, with single spaces"));
     }
     let span = |place: &str| {
         let (start, end) = place.split_whitespace().collect_tuple()?;
         Some(Span::new(start.parse().ok()?, end.parse().ok()?))
     };
     let spans: Option<Vec<Span>> = places.split(';').map(span).collect();
-    let mut spans = spans.ok_or_else(|| malformed("the place of a mention is `START END`, several joined by `;`"))?;
+    let mut spans =
+        spans.ok_or_else(|| malformed("the position of a mention must be `START END`, several joined by `;`"))?;
     let pieces = fragments::pieces(&document.text, index, &spans)?;
     let given = columns.next().filter(|given| !given.trim().is_empty());
     if given.is_some_and(|given| !fragments::is_text_of(given, &pieces, &document.text, index, &spans)) {
-        let message = format!("column 3 is not the document's text at {}", spans[0]);
+        let message = format!("column 3 differs from the document's text at {}", spans[0]);
         return Err((DiagnosticKind::TextMismatch, message));
     }
     spans.sort_unstable();
@@ -248,7 +249,7 @@ fn read_mention(document: &mut Document, mentions: &mut Mentions, index: &CharIn
         document.mentions.push(mention);
         return Ok(());
     }
-    let message = format!("the {entity_type} mention at {} again", mention.span());
+    let message = format!("{entity_type} at {}", mention.span());
     Err((DiagnosticKind::DuplicateMention, message))
 }
 
@@ -263,7 +264,7 @@ fn set(mention: &mut Mention, key: &str, value: &str) -> Result<(), Fault> {
 fn read_attribute(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
     let mut parts = body.splitn(3, ' ');
     let (Some(key), Some(name)) = (parts.next(), parts.next()) else {
-        return Err(malformed("an attribute is `ID⇥NAME MENTION VALUE`, with or without a value"));
+        return Err(malformed("an attribute must be `ID⇥NAME MENTION VALUE`, with or without a value"));
     };
     let value = parts.next().filter(|value| !value.trim().is_empty()).unwrap_or(FLAG);
     set(&mut document.mentions[mentions.place(name)?], key, value)
@@ -271,14 +272,14 @@ fn read_attribute(document: &mut Document, mentions: &Mentions, body: &str) -> R
 
 fn read_note(document: &mut Document, mentions: &Mentions, body: &str, text: &str) -> Result<(), Fault> {
     let Some((kind, name)) = body.split_once(' ') else {
-        return Err(malformed("a note is `ID⇥KIND MENTION⇥TEXT`"));
+        return Err(malformed("a note must be `ID⇥KIND MENTION⇥TEXT`"));
     };
     set(&mut document.mentions[mentions.place(name)?], kind, text)
 }
 
 fn read_concept(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
     let Some((_, name, id)) = body.split_whitespace().collect_tuple() else {
-        return Err(malformed("a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"));
+        return Err(malformed("a normalisation must be `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"));
     };
     let mention = &mut document.mentions[mentions.place(name)?];
     mention.concept_ids.push(id.strip_prefix(ANY_RESOURCE).unwrap_or(id).into());
@@ -302,29 +303,28 @@ fn read_relation(document: &mut Document, mentions: &Mentions, body: &str) -> Re
     Ok(())
 }
 
-/// What ends a line for brat, which reads lines as Python splits them.
+/// The line breaks of brat, which splits lines as Python does.
 fn is_line_break(character: char) -> bool {
     matches!(character, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Whether `text` can stand where a line has several things between spaces.
+/// Whether `text` can be an item between spaces.
 fn is_token(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// `text` as such a thing: with `_` for white space and where there is nothing.
+/// Converts `text` to such an item: `_` replaces white space and the empty text.
 fn token(text: &str) -> String {
     let character = |c: char| if c.is_whitespace() || c.is_control() { '_' } else { c };
     if text.is_empty() { "_".into() } else { text.chars().map(character).collect() }
 }
 
-/// The document as this format can say it.
+/// Converts a document to what this format can represent.
 ///
-/// A fragment with a line break in it becomes several, which is what brat asks for. Types, names of attributes, kinds
-/// and roles get `_` for their white space. Line breaks in values of attributes become spaces. Ids of concepts with
-/// white space are left out. Relations are those between two mentions; roles that are missing or the same become `Arg1`
-/// and `Arg2`. Of mentions with the same place and type, the first stays. Passages, sentences, words, attributes of the
-/// document and confidences are left out.
+/// A fragment with a line break is split, as brat requires. White space in types, attribute names, kinds and roles
+/// becomes `_`. Line breaks in attribute values become spaces. Concept ids with white space are left out. Only
+/// relations between two mentions are kept; missing or equal roles become `Arg1` and `Arg2`. Of mentions with the same
+/// position and type, the first is kept. Passages, sentences, words, document attributes and confidences are left out.
 pub fn express(document: &Document) -> Expressed {
     let index = document.char_index();
     let mut seen = HashSet::new();
@@ -368,7 +368,7 @@ pub fn express(document: &Document) -> Expressed {
     expressed
 }
 
-/// The fragments without the line breaks in them, in ascending order. None where one lies outside the text.
+/// The fragments without the line breaks in them, ascending. `None` if one lies outside the text.
 fn split_at_line_breaks(text: &str, index: &CharIndex, fragments: &[Span]) -> Option<Vec<Span>> {
     let mut split = Vec::new();
     for fragment in fragments {
@@ -391,10 +391,10 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Makes the folder where it is not there.
+    /// Creates the folder if it does not exist.
     ///
     /// # Errors
-    /// Where that cannot be done.
+    /// If the folder cannot be created.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self { folder: folder.into() })
@@ -403,7 +403,7 @@ impl Sink {
 
 impl super::Sink for Sink {
     fn write(&mut self, document: &Document) -> io::Result<()> {
-        // Not `set_extension`: a dot of the id is no ending.
+        // Not `set_extension`: a dot in the id does not begin an extension.
         let path = |ending: &str| {
             let mut path = self.folder.join(path_of_id(&document.id)).into_os_string();
             path.push(format!(".{ending}"));
@@ -482,7 +482,7 @@ mod tests {
         (documents, diagnostics.0.iter().map(|diagnostic| diagnostic.to_string().replace(&prefix, "")).collect())
     }
 
-    /// `shown`: the mentions and relations of the annotation `ann` of `text`. `faults`: as they are printed.
+    /// `shown`: the mentions and relations of the annotation `ann` of `text`. `faults`: as printed.
     fn check(text: &str, ann: &str, shown: &[&str], faults: &[&str]) {
         let (documents, printed) = parse(&[("x.txt", text.as_bytes()), ("x.ann", ann.as_bytes())]);
         let faults: Vec<String> = faults.iter().map(|fault| format!("x.ann:{fault}")).collect();
@@ -510,11 +510,11 @@ mod tests {
         check("ab", "", &[], &[]);
         check("ab cd", "T1\tX 0 2\tab\nT2\tY 0 5\tab cd\n", &["X 0..2", "Y 0..5"], &[]);
         check("ab cd", "\u{feff}T1\tX 0 2\tab\r\n\r\n", &["X 0..2"], &[]);
-        // In several places, in any order, and with the texts joined as they are by old tools.
+        // In several places, in any order, and with texts joined as by old tools.
         check("ab cd ef", "T1\tX 0 2;6 8\tab ef\n", &["X 0..2 6..8"], &[]);
         check("ab cd ef", "T1\tX 6 8;0 2\tef ab\n", &["X 0..2 6..8"], &[]);
         check("ab cd ef", "T1\tX 0 2;6 8\tabef\nT2\tY 0 2;3 5\n", &["X 0..2 6..8", "Y 0..2 3..5"], &[]);
-        // Offsets count characters, of the line breaks too; these stand as spaces in the third column.
+        // Offsets count characters, line breaks included; these are spaces in the third column.
         check("\u{feff}ä𝛼\r\ne\u{301}", "T1\tX 1 3\tä𝛼\nT2\tY 2 7\t𝛼  e\u{301}\n", &["X 1..3", "Y 2..7"], &[]);
         check("a\tb", "T1\tX 0 3\ta\tb\n", &["X 0..3"], &[]);
         check(
@@ -531,32 +531,35 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let table = [
-            ("ab", "malformed line: a line that is none of T, A, M, N, R, E, #, *, or has no tab"),
-            ("X1\tb c", "malformed line: a line that is none of T, A, M, N, R, E, #, *, or has no tab"),
-            ("T1\tX 3 5\tcd", "malformed line: its id is that of an earlier line"),
-            ("T2\tX\tcd", "malformed line: a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"),
-            ("T2", "malformed line: a mention is `ID⇥TYPE START END⇥TEXT`, with single spaces"),
-            ("T2\tX 3\tcd", "malformed line: the place of a mention is `START END`, several joined by `;`"),
-            ("T2\tX 3 5;\tcd", "malformed line: the place of a mention is `START END`, several joined by `;`"),
+            ("ab", "malformed line: not a T, A, M, N, R, E, # or * line, or no tab"),
+            ("X1\tb c", "malformed line: not a T, A, M, N, R, E, # or * line, or no tab"),
+            ("T1\tX 3 5\tcd", "malformed line: repeats the id of an earlier line"),
+            ("T2\tX\tcd", "malformed line: a mention must be `ID⇥TYPE START END⇥TEXT`, with single spaces"),
+            ("T2", "malformed line: a mention must be `ID⇥TYPE START END⇥TEXT`, with single spaces"),
+            ("T2\tX 3\tcd", "malformed line: the position of a mention must be `START END`, several joined by `;`"),
+            ("T2\tX 3 5;\tcd", "malformed line: the position of a mention must be `START END`, several joined by `;`"),
             ("T2\tX 3 9\tcd", "offset out of range: 3..9 reaches outside the document of 5 characters"),
             ("T2\tX 5 3\tcd", "offset out of range: 5..3 reaches outside the document of 5 characters"),
             ("T2\tX 3 3\t", "offset out of range: 3..3 is empty"),
-            ("T2\tX 2 4\tcd", "text does not match the offsets: column 3 is not the document's text at 2..4"),
-            ("T2\tX 0 2\tab", "duplicate mention: the X mention at 0..2 again"),
-            ("A1\tNegated", "malformed line: an attribute is `ID⇥NAME MENTION VALUE`, with or without a value"),
-            ("A1\tNegated T9", "malformed line: it is about a mention that is not there"),
-            ("A1\tNegated E1", "left out, no place for it: it is about something other than a mention"),
-            ("N1\tReference T1", "malformed line: a normalisation is `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"),
-            ("#1\tAnnotatorNotes\tx", "malformed line: a note is `ID⇥KIND MENTION⇥TEXT`"),
-            ("#1\tAnnotatorNotes R1\tx", "left out, no place for it: it is about something other than a mention"),
-            ("R1\tpart", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
-            ("R1\tpart T1 T1", "malformed line: a relation is `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
-            ("R1\tpart Arg1:T1 Arg2:T9", "malformed line: it is about a mention that is not there"),
-            ("R1\tpart Arg1:T1 Arg2:E9", "left out, no place for it: it is about something other than a mention"),
-            ("E1\tX:T1 Theme:T1", "left out, no place for it: an event"),
-            ("*\tEquiv T1 T1", "left out, no place for it: an equivalence"),
+            ("T2\tX 2 4\tcd", "text does not match the offsets: column 3 differs from the document's text at 2..4"),
+            ("T2\tX 0 2\tab", "duplicate mention: X at 0..2"),
+            ("A1\tNegated", "malformed line: an attribute must be `ID⇥NAME MENTION VALUE`, with or without a value"),
+            ("A1\tNegated T9", "malformed line: refers to a mention that does not exist"),
+            ("A1\tNegated E1", "not supported, left out: refers to something other than a mention"),
+            (
+                "N1\tReference T1",
+                "malformed line: a normalisation must be `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`",
+            ),
+            ("#1\tAnnotatorNotes\tx", "malformed line: a note must be `ID⇥KIND MENTION⇥TEXT`"),
+            ("#1\tAnnotatorNotes R1\tx", "not supported, left out: refers to something other than a mention"),
+            ("R1\tpart", "malformed line: a relation must be `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
+            ("R1\tpart T1 T1", "malformed line: a relation must be `ID⇥KIND ROLE:MENTION ROLE:MENTION`"),
+            ("R1\tpart Arg1:T1 Arg2:T9", "malformed line: refers to a mention that does not exist"),
+            ("R1\tpart Arg1:T1 Arg2:E9", "not supported, left out: refers to something other than a mention"),
+            ("E1\tX:T1 Theme:T1", "not supported, left out: an event"),
+            ("*\tEquiv T1 T1", "not supported, left out: an equivalence"),
         ];
         for (line, fault) in table {
             check("ab cd", &format!("T1\tX 0 2\tab\n{line}\n"), &["X 0..2"], &[&format!("2: document x: {fault}")]);
@@ -567,15 +570,15 @@ mod tests {
             &["Y 3..5 #A:1 N=true"],
             &[
                 "1: document x: offset out of range: 0..9 reaches outside the document of 5 characters",
-                "1: document x: left out, no place for it: 1 names of concepts, which stand beside their ids",
-                "2: document x: left out, no place for it: it is about a mention that was left out",
-                "5: document x: left out, no place for it: a second value or note of the same name",
+                "1: document x: not supported, left out: 1 concept names beside their ids",
+                "2: document x: not supported, left out: refers to a mention that was left out",
+                "5: document x: not supported, left out: a second value or note of the same name",
             ],
         );
     }
 
     #[test]
-    fn what_the_format_cannot_say_is_changed_or_left_out() {
+    fn unsupported_parts_are_changed_or_left_out() {
         let mut document = Document::new("x", "a\r\nb\n c d");
         let mut mention = Mention::new(Span::new(0, 6), "a b");
         mention.concept_ids = ["MESH:1", "2", "ID:3", ":4", "a b"].map(String::from).into();
@@ -621,8 +624,8 @@ mod tests {
         assert_eq!(
             faults,
             [
-                "a/lost.ann:1: unknown document: annotation of a text that is not there",
-                "a/x.y.txt:2: invalid UTF-8: bytes that are not UTF-8; they were read as U+FFFD"
+                "a/lost.ann:1: unknown document: no .txt file for this annotation",
+                "a/x.y.txt:2: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD"
             ]
         );
         for id in ["a/b", "/a", "a//b", "a/", "../x", "a b/ä.txt", "%", "."] {
@@ -634,7 +637,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..3)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..3)) {
             round_trip::check(Format::Brat, &FormatOptions::default(), &documents)?;
         }
 

@@ -1,10 +1,9 @@
-//! CoNLL columns: one word a line with its tag, a blank line between sentences.
+//! CoNLL columns: one word with its tag per line, a blank line between sentences.
 //!
-//! `-DOCSTART-` lines stand before the documents; in a file without them each sentence is a document of its own. The
-//! format has no identifiers: documents are numbered from 1, and [`express`] leaves theirs empty. Reading takes IOB1,
-//! IOB2, IO and BIOES (and BILOU) tags without being told which. What is written has two columns, so that it is read
-//! with the default ones.
-//! Source: Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
+//! `-DOCSTART-` lines begin documents; in a file without them each sentence is a document. The format has no
+//! identifiers: documents are numbered from 1, and [`express`] leaves the id empty. Reading accepts IOB1, IOB2, IO and
+//! BIOES (and BILOU) tags without configuration. Writing produces two columns, which the default columns read. Source:
+//! Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
 
 use super::lines::Lines;
 use super::{Expressed, Output, pubtator};
@@ -19,17 +18,17 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use unicode_normalization::char::is_combining_mark;
 
-/// Choices that the format leaves open.
+/// Options of the format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConllOptions {
-    /// Column of the words that are read, from 0.
+    /// Column of the words to read, from 0.
     pub word_column: usize,
-    /// Column of the tags that are read, from 0; none for the last of each line.
+    /// Column of the tags to read, from 0; `None` for the last column of each line.
     pub tag_column: Option<usize>,
-    /// Scheme of the tags that are written.
+    /// Scheme of the tags to write.
     pub scheme: Scheme,
-    /// Whether a `-DOCSTART-` line is written before each document. Without, each sentence is one when it is read back.
+    /// Whether to write a `-DOCSTART-` line before each document. Otherwise each sentence is read back as a document.
     pub documents: bool,
 }
 
@@ -39,25 +38,25 @@ impl Default for ConllOptions {
     }
 }
 
-/// How tags that are written say where mentions begin and end.
+/// How written tags mark where mentions begin and end.
 ///
 /// Source: Ramshaw and Marcus (1995); Ratinov and Roth (2009) for BIOES (there BILOU).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
-    /// `I-X`; `B-X` on the first word only where another mention of the type ends before it.
+    /// `I-X`; `B-X` on the first word only if another mention of the type ends directly before it.
     Iob1,
     /// `B-X` on the first word, `I-X` on the rest.
     #[default]
     Iob2,
-    /// `B-X`, `I-X`, `E-X` on the last word, `S-X` on an only one.
+    /// `B-X`, `I-X`, `E-X` on the last word, `S-X` on a single word.
     Bioes,
-    /// `I-X`; two mentions of one type that touch become one.
+    /// `I-X`; two adjacent mentions of one type merge.
     Io,
 }
 
 impl Scheme {
-    /// Letter of word `at` of a mention of `len` words; `touches` says whether a mention of its type ends before it.
+    /// Letter of word `at` of a mention of `len` words. `touches`: a mention of its type ends directly before it.
     const fn letter(self, at: usize, len: usize, touches: bool) -> char {
         match self {
             Self::Iob1 if at == 0 && touches => 'B',
@@ -72,10 +71,10 @@ impl Scheme {
 
 const DOCUMENT_START: &str = "-DOCSTART-";
 
-/// Mentions that begin with `I` after which a file that never begins one with `B` is taken at its word.
+/// Number of mentions beginning with `I`, and none with `B`, after which a file is assumed never to use `B`.
 const PATIENCE: usize = 1000;
 
-/// Whether a file that begins with `text` is one: its first line has columns, of which the last is a tag.
+/// Whether `text` is the beginning of a file in this format: its first line has columns, and the last is a tag.
 pub(super) fn begins(text: &str) -> bool {
     let mut columns = text.lines().next().unwrap_or_default().split_ascii_whitespace();
     let (first, last) = (columns.next(), columns.next_back());
@@ -83,10 +82,10 @@ pub(super) fn begins(text: &str) -> bool {
     !pubtator::begins(text) && (first == Some(DOCUMENT_START) || last.is_some_and(is_tag))
 }
 
-/// A sentence as the file has it.
+/// A sentence as written in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaggedSentence {
-    /// Line of each word, from 1. (Not one number: a line that was left out as malformed parts two words.)
+    /// Line of each word, from 1. (Not a single number: words may be separated by a malformed line that was left out.)
     pub lines: Vec<usize>,
     /// The words.
     pub words: Vec<String>,
@@ -94,10 +93,10 @@ pub struct TaggedSentence {
     pub tags: Vec<String>,
 }
 
-/// Reads the sentences of a file as they stand.
+/// Reads the sentences of a file unchanged.
 ///
 /// # Errors
-/// Only where the file cannot be read.
+/// Only if the file cannot be read.
 pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<TaggedSentence>, Diagnostics)> {
     let mut parts = Parts::new(BufReader::new(fs::File::open(path)?), path, options);
     let mut sentences = Vec::new();
@@ -109,19 +108,19 @@ pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<Ta
     Ok((sentences, parts.lines.take_diagnostics()))
 }
 
-/// What a file consists of.
+/// A part of a file.
 enum Part {
-    /// A document begins on this line.
+    /// The start of a document, on this line.
     Document(usize),
-    /// A sentence that is not empty.
+    /// A non-empty sentence.
     Sentence(TaggedSentence),
 }
 
-/// The parts of a file one after the other.
+/// The parts of a file, one at a time.
 struct Parts<R> {
     lines: Lines<R>,
     options: ConllOptions,
-    /// Line of a document that begins after the sentence returned last.
+    /// Line of a document that begins after the last returned sentence.
     pending: Option<usize>,
 }
 
@@ -136,7 +135,7 @@ impl<R: BufRead> Parts<R> {
         }
         let mut sentence = TaggedSentence::default();
         while let Some(line) = self.lines.next_line()? {
-            // Only ASCII spaces and tabs part the columns: a thin space or a no-break space can be a word.
+            // Only ASCII spaces and tabs separate columns: a thin space or a no-break space can be a word.
             let columns: Vec<&str> = line.split_ascii_whitespace().collect();
             if columns.first() == Some(&DOCUMENT_START) {
                 if sentence.words.is_empty() {
@@ -161,7 +160,7 @@ impl<R: BufRead> Parts<R> {
                 }
                 _ => {
                     let count = columns.len();
-                    let message = format!("{count} columns; one of them has to be the word and another its tag");
+                    let message = format!("{count} columns; the word and its tag need a column each");
                     self.lines.report(DiagnosticKind::MalformedLine, None, message);
                 }
             }
@@ -170,23 +169,23 @@ impl<R: BufRead> Parts<R> {
     }
 }
 
-/// Reads documents one by one: words joined by one space, sentences by one line break.
+/// Reads documents one at a time: words joined by a space, sentences by a line break.
 pub struct Reader<R> {
     parts: Parts<R>,
-    /// What was read while looking for the end of the document before it.
+    /// The part read while looking for the end of the previous document.
     pending: Option<Part>,
-    /// Documents so far.
+    /// Number of documents so far.
     count: usize,
-    /// Line on which the document returned last begins.
+    /// Line where the last returned document begins.
     first_line: usize,
     beginnings: Beginnings,
 }
 
-/// What the file has shown of how its mentions begin.
+/// How mentions begin, as far as the file has shown.
 enum Beginnings {
     /// With `I` on these lines of these documents, and never with `B`.
     Unknown(Vec<(usize, String)>),
-    /// With `B`, so that `I` is a fault.
+    /// With `B`, so that an `I` is a fault.
     WithB,
     /// With `I`: IOB1 or IO.
     WithI,
@@ -232,14 +231,14 @@ impl<R: BufRead> super::Reader for Reader<R> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
+    /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path, options: &ConllOptions) -> Self {
         let parts = Parts::new(input, file, options);
         Self { parts, pending: None, count: 0, first_line: 0, beginnings: Beginnings::Unknown(Vec::new()) }
     }
 
-    /// A mention begins at `B` and `S`, and wherever `I` or `E` does not continue one of its type; it ends after `E` and
-    /// `S`, and where the next word does not continue it. That is how [`LabelSet::decode`] reads tags, too.
+    /// A mention begins at `B` and `S`, and at an `I` or `E` that does not continue one of its type. It ends after `E`
+    /// and `S`, and before a word that does not continue it. [`LabelSet::decode`] reads tags the same way.
     fn read_sentence(&mut self, document: &mut Document, sentence: &TaggedSentence) {
         let words = append_sentence(document, &sentence.words);
         // Type of the mention that the next tag may continue.
@@ -247,8 +246,8 @@ impl<R: BufRead> Reader<R> {
         for ((tag, &line), word) in sentence.tags.iter().zip(&sentence.lines).zip(&words) {
             let Some((position, entity_type)) = split(tag) else {
                 if tag != "O" {
-                    // The tag is not quoted: in a file of other columns it may be a piece of text.
-                    let message = "its tag is none; it was read as O".to_owned();
+                    // The message does not quote the tag: in a file with other columns it may be text.
+                    let message = "not a tag; read as O".to_owned();
                     self.parts.lines.report_at(line, DiagnosticKind::MalformedLine, Some(&document.id), message);
                 }
                 open = None;
@@ -266,11 +265,11 @@ impl<R: BufRead> Reader<R> {
         document.words.extend(words);
     }
 
-    /// Notes a tag that should continue a mention and follows none. `I` may begin one, unless the file has shown that
-    /// its mentions begin with `B`; faults before that are noted when it does.
+    /// Notes a tag that should continue a mention but follows none. `I` may begin one, unless the file has shown that
+    /// its mentions begin with `B`; earlier faults are then noted as well.
     fn check_beginning(&mut self, position: Position, follows: bool, line: usize, document: &str) {
         match (position, &mut self.beginnings) {
-            // In IOB1, too, `B` begins a mention right after another of its type.
+            // Also in IOB1, `B` begins a mention directly after another of its type.
             _ if follows => {}
             (Position::End, _) | (Position::Inside, Beginnings::WithB) => self.broken(line, document),
             (Position::Inside, Beginnings::Unknown(lines)) => {
@@ -291,12 +290,12 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn broken(&mut self, line: usize, document: &str) {
-        let message = "the tag continues no entity of its type; it was read as a beginning".to_owned();
+        let message = "the tag continues no entity of its type; read as a beginning".to_owned();
         self.parts.lines.report_at(line, DiagnosticKind::InvalidTagSequence, Some(document), message);
     }
 }
 
-/// Adds a sentence to the document's text; returns where its words stand.
+/// Appends a sentence to the document's text; returns the spans of its words.
 fn append_sentence(document: &mut Document, words: &[String]) -> Vec<Span> {
     let mut at = document.sentences.last().map_or(0, |sentence| sentence.end);
     if at > 0 {
@@ -319,7 +318,7 @@ fn append_sentence(document: &mut Document, words: &[String]) -> Vec<Span> {
     spans
 }
 
-/// Splits `B-Disease` into its position and type.
+/// Splits `B-Disease` into position and type.
 fn split(tag: &str) -> Option<(Position, &str)> {
     let (letter, entity_type) = tag.split_once('-')?;
     let position = match letter {
@@ -332,11 +331,11 @@ fn split(tag: &str) -> Option<(Position, &str)> {
     (!entity_type.is_empty()).then_some((position, entity_type))
 }
 
-/// The document as this format can say it.
+/// Converts a document to what this format can represent.
 ///
-/// The words are those of the document; where it has none, and between them, runs of letters and digits and every other
-/// character by itself are words. Sentences are those of the document, else lines and passages; two that share a
-/// mention become one. Mentions are widened to whole words. Where they overlap, the longest is kept, as [`align`] does.
+/// Uses the document's words; text without words is split into runs of letters and digits, and single other characters.
+/// Uses the document's sentences, or else lines and passages; sentences that share a mention are joined. Mentions are
+/// widened to whole words. Of overlapping mentions the longest is kept, as in [`align`].
 pub fn express(document: &Document, options: &ConllOptions) -> Expressed {
     let characters: Vec<char> = document.text.chars().collect();
     let words = words_of(document, &characters);
@@ -385,14 +384,14 @@ pub fn express(document: &Document, options: &ConllOptions) -> Expressed {
             return None;
         }
         let first = words.partition_point(|word| word.end <= mention.span().start);
-        // None where it was merged into the one before it.
+        // `None` if it was merged into the previous one.
         entities.binary_search_by_key(&first, |entity| entity.units.start).ok()
     };
     let mentions = mentions.iter().enumerate().map(place).collect();
     Expressed { document: expressed, mentions, relations: vec![None; document.relations.len()] }
 }
 
-/// Characters that cannot stand in a column.
+/// Characters that a column cannot contain.
 fn parts_columns(character: char) -> bool {
     // At the start of a file U+FEFF is a byte-order mark.
     character.is_ascii_whitespace() || character == '\u{feff}'
@@ -420,7 +419,7 @@ fn words_of(document: &Document, characters: &[char]) -> Vec<Span> {
     words
 }
 
-/// Cuts a part of a text into runs of letters and digits, with the marks on them, and other single characters.
+/// Splits a part of a text into runs of letters and digits, including combining marks, and single other characters.
 fn cut_words(characters: &[char], part: Span, words: &mut Vec<Span>) {
     let mut run: Option<usize> = None;
     for (at, &character) in (part.start..).zip(&characters[part.start..part.end]) {
@@ -436,7 +435,7 @@ fn cut_words(characters: &[char], part: Span, words: &mut Vec<Span>) {
     words.extend(run.map(|start| Span::new(start, part.end)));
 }
 
-/// Positions at which a sentence may begin, ascending.
+/// Positions where a sentence may begin, ascending.
 fn breaks_of(document: &Document, characters: &[char]) -> Vec<usize> {
     let ends = |span: &Span| [span.start, span.end];
     let mut breaks: Vec<usize> = document.sentences.iter().flat_map(ends).collect();
@@ -448,7 +447,7 @@ fn breaks_of(document: &Document, characters: &[char]) -> Vec<usize> {
     breaks
 }
 
-/// What IO tags make of entities: those of one type that touch inside a sentence become one.
+/// Merges adjacent entities of one type inside a sentence, as IO tags do.
 fn merge_touching(entities: &[TaggedEntity], starts: &[bool]) -> Vec<TaggedEntity> {
     let mut merged: Vec<TaggedEntity> = Vec::with_capacity(entities.len());
     for entity in entities {
@@ -528,7 +527,7 @@ mod tests {
         input.expect("one file").read_all().expect("memory can be read")
     }
 
-    /// The document as text, and what was lost.
+    /// The document as text, and the number of losses.
     fn written(document: &Document, scheme: Scheme, documents: bool) -> (String, usize) {
         let options = FormatOptions { conll: ConllOptions { scheme, documents, ..ConllOptions::default() } };
         let mut bytes = Vec::new();
@@ -539,7 +538,7 @@ mod tests {
         (String::from_utf8(bytes).expect("UTF-8"), losses)
     }
 
-    /// `documents`: each as its text and its mentions as `span type`. `faults`: as they are printed.
+    /// `documents`: each as its text and its mentions as `span type`. `faults`: as printed.
     fn check(input: &str, documents: &[(&str, &[&str])], faults: &[&str]) {
         let (found, diagnostics) = read(input, &ConllOptions::default());
         let printed: Vec<String> = diagnostics.0.iter().map(ToString::to_string).collect();
@@ -569,16 +568,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_named_with_its_line_and_no_tag_is_quoted() {
-        let broken =
-            "document 1: invalid tag sequence: the tag continues no entity of its type; it was read as a beginning";
+        let broken = "document 1: invalid tag sequence: the tag continues no entity of its type; read as a beginning";
         let at = |line: usize| format!("in.tsv:{line}: {broken}");
         let mentions = &["2..3 X", "4..5 Y", "6..7 X"];
         check("a O\nb I-X\nc I-Y\nd B-X\n", &[("a b c d", mentions)], &[&at(2), &at(3)]);
-        // As long as no mention begins with B, or only where it has to, this is IOB1.
+        // While no mention begins with B, or only where it must, this is IOB1.
         check("a O\nb I-X\nc I-Y\nd B-Y\n", &[("a b c d", &["2..3 X", "4..5 Y", "6..7 Y"])], &[]);
         check("a S-X\nb I-X\nc E-X\nd E-X\n", &[("a b c d", &["0..1 X", "2..5 X", "6..7 X"])], &[&at(2), &at(4)]);
-        let word = "in.tsv:2: malformed line: 1 columns; one of them has to be the word and another its tag";
-        let tag = |line: usize| format!("in.tsv:{line}: document 1: malformed line: its tag is none; it was read as O");
+        let word = "in.tsv:2: malformed line: 1 columns; the word and its tag need a column each";
+        let tag = |line: usize| format!("in.tsv:{line}: document 1: malformed line: not a tag; read as O");
         check("a O\nsecret\nb secret\nc B-\nd B-X\n", &[("a b c d", &["6..7 X"])], &[word, &tag(3), &tag(4)]);
     }
 
@@ -596,17 +594,17 @@ mod tests {
     #[test]
     fn text_becomes_words_and_mentions_widen_to_them() {
         let mention = |start, end, entity_type: &str| Mention::new(Span::new(start, end), entity_type);
-        // The second ends inside a word, the third overlaps the first, the fourth goes on in the next line.
+        // The second ends inside a word, the third overlaps the first, the fourth continues in the next line.
         let mentions =
             vec![mention(1, 5, "X"), mention(9, 10, "Y"), mention(4, 7, "Y"), mention(14, 19, "Side effect")];
         let document = Document { mentions, ..Document::new("7", "[5-HT]6 ée\u{301}a. b c\nd\n\nf") };
         let expected = "[\tO\n5\tB-X\n-\tI-X\nHT\tI-X\n]\tO\n6\tO\née\u{301}a\tB-Y\n.\tO\n\
             b\tB-Side_effect\nc\tI-Side_effect\nd\tI-Side_effect\n\nf\tO\n\n";
-        // The id, the text and, of the four mentions, three moved and one lost, with a fragment each.
+        // The id, the text, and of the four mentions three moved and one lost, with a fragment each.
         assert_eq!(written(&document, Scheme::Iob2, false), (expected.to_owned(), 10));
     }
 
-    /// A word that would begin a document, one with a space in it, and what stands between words.
+    /// A word that would begin a document, one with a space in it, and text between words.
     #[test]
     fn words_that_cannot_be_written_are_cut() {
         let words = vec![Span::new(0, 10), Span::new(11, 14), Span::new(15, 18)];
@@ -614,11 +612,11 @@ mod tests {
         let (text, losses) = written(&document, Scheme::Iob2, true);
         let words: Vec<&str> = text.lines().skip(2).filter_map(|line| line.strip_suffix("\tO")).collect();
         assert_eq!(words, ["-", "DOCSTART", "-", "a", "b", ",", "5-x"]);
-        // The text, two of the words, and the third, which stands elsewhere now.
+        // The text, two of the words, and the third, which has moved.
         assert_eq!(losses, 4);
     }
 
-    /// Two mentions that touch, in two types, and one in the next sentence.
+    /// Two adjacent mentions, in two types, and one in the next sentence.
     #[test]
     fn schemes() {
         let mention = |at: usize, entity_type: &str| Mention::new(Span::new(at, at + 1), entity_type);
@@ -634,14 +632,14 @@ mod tests {
             let expected = format!("-DOCSTART-\tO\n\na\t{a}\nb\t{b}\nc\t{c}\n\nd\t{d}\n\n");
             let (text, losses) = written(&document, scheme, true);
             assert_eq!(text, expected);
-            // Of two that became one, the first is longer now and the second is lost, with its fragment each.
+            // Of two that merged, the first is longer now and the second is lost, with its fragment each.
             assert_eq!(losses, if scheme == Scheme::Io { 4 } else { 0 }, "{scheme:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..4)) {
             for scheme in SCHEMES {
                 let conll = ConllOptions { scheme, ..ConllOptions::default() };
                 round_trip::check(Format::Conll, &FormatOptions { conll }, &documents)?;

@@ -1,7 +1,7 @@
 use crate::{Diagnostic, DiagnosticKind, Diagnostics};
 use std::path::{Path, PathBuf};
 
-/// What was found wrong with a file so far.
+/// The faults of a file so far.
 pub(super) struct Faults {
     file: PathBuf,
     found: Vec<Diagnostic>,
@@ -12,12 +12,12 @@ impl Faults {
         Self { file: file.into(), found: Vec::new() }
     }
 
-    /// The file, as it was given.
+    /// The file, as given.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Notes a fault. The message quotes no text of a document.
+    /// Notes a fault. The message never quotes text of a document.
     pub(super) fn note(
         &mut self,
         kind: DiagnosticKind,
@@ -29,14 +29,14 @@ impl Faults {
         self.found.push(Diagnostic { kind, file, line, document, message });
     }
 
-    /// Notes the lines of a file on which bytes were not UTF-8.
+    /// Notes the lines of a file with bytes that are not UTF-8.
     pub(super) fn invalid_utf8(&mut self, lines: Vec<usize>) {
         for line in lines {
-            self.note(DiagnosticKind::InvalidUtf8, line, None, "bytes that are not UTF-8; they were read as U+FFFD");
+            self.note(DiagnosticKind::InvalidUtf8, line, None, "bytes that are not UTF-8; read as U+FFFD");
         }
     }
 
-    /// The faults noted since the last call, in the order of the lines.
+    /// The faults noted since the last call, ordered by line.
     pub(super) fn take(&mut self) -> Diagnostics {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by_key(|diagnostic| diagnostic.line);

@@ -1,8 +1,8 @@
-//! Names of files for documents of any id.
+//! File names for documents with any id.
 
-/// The file stem for a document's id; [`id_of_stem`] gives the id back.
+/// The file stem for a document's id; [`id_of_stem`] is the inverse.
 ///
-/// What cannot stand in a file's name, and a dot in front, which would hide the file, is percent-encoded; so is `%`.
+/// Percent-encodes characters that file names cannot contain, a leading dot, which would hide the file, and `%`.
 pub fn stem_of_id(id: &str) -> String {
     if id.is_empty() {
         return "%".into();
@@ -21,7 +21,7 @@ pub fn stem_of_id(id: &str) -> String {
     stem
 }
 
-/// The id of the document whose file has this stem. A `%` without two hexadecimal digits stands for itself.
+/// The id of the document with this file stem. A `%` without two hexadecimal digits stands for itself.
 pub fn id_of_stem(stem: &str) -> String {
     if stem == "%" {
         return String::new();

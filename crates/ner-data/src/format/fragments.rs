@@ -1,11 +1,11 @@
-//! The text of a mention, where a format states it beside the offsets.
+//! Compares the text that a format states for a mention with its offsets.
 
 use crate::{CharIndex, DiagnosticKind, Span};
 
-/// The text at each of the fragments.
+/// The text of each fragment.
 ///
 /// # Errors
-/// Where a fragment is empty or reaches outside of the text that `index` is of.
+/// If a fragment is empty or reaches outside of the text indexed by `index`.
 pub(super) fn pieces<'t>(
     text: &'t str,
     index: &CharIndex,
@@ -23,10 +23,10 @@ pub(super) fn pieces<'t>(
         .collect()
 }
 
-/// Whether `given` is the text of a mention with these fragments, each kind of white space counting as a space.
+/// Whether `given` is the text of a mention with these fragments; any white space equals a space.
 ///
-/// Fragments are usually joined by a space. Some tools give everything from the first to the last, as `bioc` asks for;
-/// old releases of brat joined them by nothing.
+/// Fragments are usually joined by a space. Some tools give the whole text from the first to the last fragment, as
+/// `bioc` requires; old releases of brat joined fragments without a space.
 pub(super) fn is_text_of(given: &str, pieces: &[&str], text: &str, index: &CharIndex, fragments: &[Span]) -> bool {
     if same(given, &pieces.join(" ")) {
         return true;

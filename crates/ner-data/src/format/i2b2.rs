@@ -1,16 +1,16 @@
-//! i2b2 2010: the text of a document in one file, its concepts in another, one a line.
+//! i2b2 2010: the text of a document in one file, its concepts in another, one per line.
 //!
 //! ```text
 //! c="a hip fracture" 16:15 16:17||t="problem"                     concept/NAME.con
 //! c="a hip fracture" 16:15 16:17||t="problem"||a="present"        ast/NAME.ast
 //! ```
 //!
-//! A place is `LINE:TOKEN`, lines from 1 and tokens from 0, where tokens are what stands between single spaces: a line
-//! that begins with a space has an empty token 0. The end is inclusive in the file and half-open here, as everywhere.
-//! A mention never begins or ends with an empty token, since that has no characters.
+//! A position is `LINE:TOKEN`, lines from 1 and tokens from 0. Single spaces separate tokens, so a line that begins
+//! with a space has an empty token 0. Ends are inclusive in the file and half-open here, as everywhere. A mention never
+//! begins or ends with an empty token, which has no characters.
 //!
-//! A collection is a folder with `txt/`, `concept/` and `ast/`, or with all files side by side. In the names of files
-//! an identifier's characters that are not fit for one are percent-encoded. Relations (`.rel`) are counted, not read.
+//! A collection is a folder with `txt/`, `concept/` and `ast/`, or with all files side by side. Characters of an
+//! identifier that file names cannot contain are percent-encoded. Relations (`.rel`) are counted but not read.
 //!
 //! Format: Uzuner, South, Shen, DuVall (2011), "2010 i2b2/VA challenge on concepts, assertions, and relations in
 //! clinical text", and its annotation file formatting guide.
@@ -28,13 +28,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Attribute of a mention that keeps its assertion (`present`, `absent`, …).
+/// Attribute for the assertion of a mention (`present`, `absent`, …).
 pub const ASSERTION: &str = "assertion";
 
 /// Folders of a collection; files may also lie beside them.
 const FOLDERS: &[&str] = &["txt", "concept", "concepts", "con", "ast", "rel"];
 
-/// What a file says of its document, which its ending tells.
+/// The kind of a file, as its extension tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Text,
@@ -50,7 +50,7 @@ const PARTS: &[(Part, &str)] =
 /// The files of one document, by [`Part`].
 pub(crate) type Files = [Option<PathBuf>; 4];
 
-/// Part and document of a file; none for files of other kinds, and for the shadows that macOS leaves in archives.
+/// Part and document of a file; `None` for other files, and for the shadow files that macOS adds to archives.
 pub(crate) fn part_of(path: &Path) -> Option<(Part, String)> {
     let name = path.file_name()?.to_string_lossy();
     if name.starts_with("._") {
@@ -66,7 +66,7 @@ struct File<'f> {
     bytes: &'f [u8],
 }
 
-/// Place of a token as the files count: lines from 1, tokens from 0.
+/// Position of a token as in the files: lines from 1, tokens from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenPosition {
     /// The line.
@@ -75,25 +75,25 @@ pub struct TokenPosition {
     pub token: usize,
 }
 
-/// A concept as its line states it. Where the text is not at hand, two are the same whose places and types are.
+/// A concept as its line states it. Without the text, concepts are equal if their positions and types are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concept {
     /// Its first token.
     pub start: TokenPosition,
-    /// After its last token, on the line of that token.
+    /// The position after its last token, on the line of that token.
     pub end: TokenPosition,
     /// Its type.
     pub entity_type: String,
-    /// What stands there, in lower case.
+    /// Its text, in lower case.
     text: String,
-    /// In lines of `.ast` files.
+    /// Only in `.ast` files.
     assertion: Option<String>,
 }
 
 impl Concept {
-    /// Reads `c="…" L:T L:T||t="…"`, with `||a="…"` after it where `asserted`.
+    /// Parses `c="…" L:T L:T||t="…"`, followed by `||a="…"` if `asserted`.
     ///
-    /// From the end, since the concept's text may hold quotes and anything else.
+    /// Parses from the end, since the text of the concept may contain quotes and anything else.
     fn parse(line: &str, asserted: bool) -> Option<Self> {
         let last_field = |line: &str, name: &str| {
             let (before, value) = line.strip_suffix('"')?.rsplit_once(name)?;
@@ -120,7 +120,7 @@ fn position(text: &str) -> Option<TokenPosition> {
 
 /// The lines of a text and their tokens.
 struct Grid {
-    /// Each line without its break.
+    /// Each line without its line break.
     lines: Vec<Span>,
     /// Tokens of each line.
     tokens: Vec<Vec<Span>>,
@@ -140,7 +140,7 @@ impl Grid {
                 of_line.push(Span::new(at, end));
                 at = end + 1;
             }
-            // After the last token there is no space.
+            // There is no space after the last token.
             at -= 1;
             lines.push(Span::new(start, at));
             tokens.push(of_line);
@@ -149,19 +149,19 @@ impl Grid {
         Self { lines, tokens }
     }
 
-    /// The same lines without their empty tokens; where `keeps_first`, a leading space still leaves one.
+    /// The same lines without empty tokens; with `keeps_first`, a leading space still gives one.
     fn without_empty_tokens(&self, keeps_first: bool) -> Self {
         let keeps = |(at, token): &(usize, &Span)| !token.is_empty() || (keeps_first && *at == 0);
         let tokens = self.tokens.iter().map(|line| line.iter().enumerate().filter(keeps).map(|(_, &t)| t).collect());
         Self { lines: self.lines.clone(), tokens: tokens.collect() }
     }
 
-    /// The tokens that are not empty.
+    /// The non-empty tokens.
     fn words(&self) -> Vec<Span> {
         self.tokens.iter().flatten().copied().filter(|token| !token.is_empty()).collect()
     }
 
-    /// The lines that are not empty.
+    /// The non-empty lines.
     fn sentences(&self) -> Vec<Span> {
         self.lines.iter().copied().filter(|line| !line.is_empty()).collect()
     }
@@ -173,7 +173,7 @@ impl Grid {
         TokenPosition { line: line + 1, token }
     }
 
-    /// Where a concept stands in `document`, whose characters `index` counts.
+    /// Span of a concept in `document`, whose characters `index` counts.
     fn locate(
         &self,
         concept: &Concept,
@@ -191,57 +191,57 @@ impl Grid {
             return out_of_range(format!("{place} is empty"));
         };
         if !index.slice(&document.text, span).is_some_and(|text| folded(text).eq(folded(&concept.text))) {
-            let message = format!("the text of the concept is not that of the tokens {place}");
+            let message = format!("the text of the concept differs from the tokens {place}");
             return Err((DiagnosticKind::TextMismatch, message));
         }
         Ok(span)
     }
 }
 
-/// From the first to the last of the words that share a character with `span`.
+/// The span of all words that share a character with `span`.
 fn covered_words(words: &[Span], span: Span) -> Option<Span> {
     let first = words.partition_point(|word| word.end <= span.start);
     let last = words.partition_point(|word| word.start < span.end);
     (first < last).then(|| Span::new(words[first].start, words[last - 1].end))
 }
 
-/// The text without its case and its white space, of which line breaks may be some. One character after the other, so
-/// that no more is read than it takes to see a difference.
+/// The text without case and white space, line breaks included. An iterator, so that comparing reads only up to the
+/// first difference.
 fn folded(text: &str) -> impl Iterator<Item = char> {
     text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase)
 }
 
-/// Reads the documents of a folder in the order of their identifiers.
+/// Reads the documents of a folder, ordered by identifier.
 pub struct Reader {
     documents: std::collections::btree_map::IntoIter<String, Files>,
-    /// Text of the document returned last.
+    /// Text file of the last returned document.
     place: PathBuf,
     diagnostics: Diagnostics,
 }
 
 impl Reader {
-    /// A reader of a folder with `txt/` and `concept/`, or with the texts and concepts side by side.
+    /// A reader of a folder with `txt/` and `concept/`, or with texts and concepts side by side.
     ///
     /// # Errors
-    /// Where the folder cannot be listed, or holds nothing of this format.
+    /// If the folder cannot be listed, or contains no files of this format.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let (documents, diagnostics) = gather(folder)?;
         Ok(Self { documents: documents.into_iter(), place: folder.into(), diagnostics })
     }
 }
 
-/// Whether a folder holds the text of any document, and not only annotations.
+/// Whether a folder contains the text of any document, and not only annotations.
 ///
 /// # Errors
-/// Where the folder cannot be listed, or holds nothing of this format.
+/// If the folder cannot be listed, or contains no files of this format.
 pub fn has_texts(folder: &Path) -> io::Result<bool> {
     Ok(gather(folder)?.0.values().any(|files| files[Part::Text as usize].is_some()))
 }
 
-/// Reads a folder of concepts whose texts lie in another folder, as those of a system's predictions do.
+/// Reads a folder of concepts whose texts are in another folder, such as a system's predictions.
 ///
 /// # Errors
-/// Where a folder cannot be listed or a file cannot be read.
+/// If a folder cannot be listed or a file cannot be read.
 pub fn read_with_texts(concepts: &Path, texts: &Path) -> io::Result<(Vec<Document>, Diagnostics)> {
     let (mut documents, diagnostics) = gather(concepts)?;
     let (mut others, _) = gather(texts)?;
@@ -276,7 +276,7 @@ impl super::Reader for Reader {
     }
 }
 
-/// The files of each document of a folder, and those that came twice.
+/// The files of each document of a folder, and faults for duplicate files.
 fn gather(folder: &Path) -> io::Result<(BTreeMap<String, Files>, Diagnostics)> {
     let mut documents: BTreeMap<String, Files> = BTreeMap::new();
     let mut diagnostics = Diagnostics::default();
@@ -290,13 +290,13 @@ fn gather(folder: &Path) -> io::Result<(BTreeMap<String, Files>, Diagnostics)> {
             if slot.is_none() {
                 *slot = Some(path);
             } else {
-                let message = "its document has another file of this kind; this one was left out".to_owned();
+                let message = "a second file of this kind for its document; left out".to_owned();
                 note(&mut diagnostics, DiagnosticKind::DuplicateDocument, &path, &id, message);
             }
         }
     }
     if documents.is_empty() && inner.is_empty() {
-        let message = format!("{} holds no .txt or .con file, nor has it folders txt and concept", folder.display());
+        let message = format!("no .txt or .con files in {}, and no folders txt and concept", folder.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, message));
     }
     Ok((documents, diagnostics))
@@ -308,7 +308,7 @@ fn note(diagnostics: &mut Diagnostics, kind: DiagnosticKind, file: &Path, id: &s
     diagnostics.0.push(Diagnostic { kind, file: file.into(), line: 1, document, message });
 }
 
-/// Reads the document that `files` hold, through `read`; none where the text or its concepts are missing.
+/// Reads the document of `files` through `read`; `None` if the text or its concepts are missing.
 pub(crate) fn load<'f>(
     id: &str,
     files: &Files,
@@ -318,13 +318,13 @@ pub(crate) fn load<'f>(
     let (text_path, concepts_path) = match files {
         [Some(text), Some(concepts), ..] => (text, concepts),
         [Some(text), ..] => {
-            let message = "the text has no concept file; it was left out".to_owned();
+            let message = "the text has no concept file; left out".to_owned();
             note(diagnostics, DiagnosticKind::UnknownDocument, text, id, message);
             return Ok(None);
         }
         _ => {
             for path in files.iter().flatten() {
-                let message = "the annotation has no text; it was left out".to_owned();
+                let message = "the annotation has no text; left out".to_owned();
                 note(diagnostics, DiagnosticKind::UnknownDocument, path, id, message);
             }
             return Ok(None);
@@ -361,8 +361,8 @@ fn read_document(
     let index = document.char_index();
     let mut file = ConceptFile::read(concepts, id, false)?;
 
-    // Not all tools that write the format count tokens as the release does where spaces follow one another. Which way a
-    // file follows is seen from the texts of its concepts.
+    // Tools that write the format differ from the release in how they count tokens around repeated spaces. The texts of
+    // the concepts show which way a file follows.
     let fitting = |grid: &Grid| file.rows.iter().filter(|(_, c)| grid.locate(c, &document, &index).is_ok()).count();
     let mut most = fitting(&grid);
     for keeps_first in [true, false] {
@@ -376,7 +376,7 @@ fn read_document(
     }
 
     let mut mentions = Vec::with_capacity(file.rows.len());
-    // Places in the list, to find doubles and what an assertion is about.
+    // Indices in the list, to find duplicates and the concept of an assertion.
     let mut places: HashMap<(Span, String), usize> = HashMap::new();
     for (line, concept) in std::mem::take(&mut file.rows) {
         let span = match grid.locate(&concept, &document, &index) {
@@ -388,7 +388,7 @@ fn read_document(
         };
         match places.entry((span, concept.entity_type)) {
             Entry::Occupied(entry) => {
-                let message = format!("the {} mention at {span} again", entry.key().1);
+                let message = format!("{} at {span}", entry.key().1);
                 file.report(line, DiagnosticKind::DuplicateMention, message);
             }
             Entry::Vacant(entry) => {
@@ -403,7 +403,7 @@ fn read_document(
         let mut file = ConceptFile::read(assertions, id, true)?;
         for (line, concept) in std::mem::take(&mut file.rows) {
             let mention = grid.locate(&concept, &document, &index).and_then(|span| {
-                let missing = "no concept of this type stands there; the assertion was left out".to_owned();
+                let missing = "no concept of this type at this position; the assertion was left out".to_owned();
                 let place = places.get(&(span, concept.entity_type));
                 Ok(&mut mentions[*place.ok_or((DiagnosticKind::MalformedLine, missing))?])
             });
@@ -413,7 +413,7 @@ fn read_document(
                     None => drop(mention.attributes.insert(ASSERTION.to_owned(), value)),
                     Some(earlier) => {
                         let (kind, message) = if *earlier == value {
-                            (DiagnosticKind::DuplicateMention, "the assertion again")
+                            (DiagnosticKind::DuplicateMention, "repeated assertion")
                         } else {
                             (DiagnosticKind::MalformedLine, "a second assertion of its concept; the first was kept")
                         };
@@ -429,7 +429,7 @@ fn read_document(
     Ok(document)
 }
 
-/// The text as it is given, line breaks and all, without a byte-order mark.
+/// The unchanged text, line breaks included, without a byte-order mark.
 fn read_text(id: &str, file: File<'_>, diagnostics: &mut Diagnostics) -> String {
     let bytes = file.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file.bytes);
     let text = String::from_utf8_lossy(bytes);
@@ -451,7 +451,7 @@ fn read_text(id: &str, file: File<'_>, diagnostics: &mut Diagnostics) -> String 
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The sound lines of a file of concepts or assertions with their numbers, and its faults so far.
+/// The valid lines of a concept or assertion file with their numbers, and its faults so far.
 struct ConceptFile<'f> {
     id: &'f str,
     rows: Vec<(usize, Concept)>,
@@ -470,7 +470,7 @@ impl<'f> ConceptFile<'f> {
                 Some(concept) => rows.push((lines.number(), concept)),
                 None => {
                     let last = if asserted { "||a=\"…\"" } else { "" };
-                    let message = format!("the line is not of the form c=\"…\" L:T L:T||t=\"…\"{last}");
+                    let message = format!("the line must have the form c=\"…\" L:T L:T||t=\"…\"{last}");
                     lines.report(DiagnosticKind::MalformedLine, Some(id), message);
                 }
             }
@@ -483,17 +483,17 @@ impl<'f> ConceptFile<'f> {
     }
 
     fn finish(mut self, diagnostics: &mut Diagnostics) {
-        // What is wrong with its bytes is noted before the document is known.
+        // Invalid bytes are noted before the document is known.
         let faults = self.lines.take_diagnostics().0.into_iter();
         diagnostics.0.extend(faults.map(|fault| Diagnostic { document: Some(self.id.to_owned()), ..fault }));
     }
 }
 
-/// Reads the concepts of a folder as their lines state them, by document. Texts are neither needed nor looked at: it is
-/// for folders of nothing but `.con` files.
+/// Reads the concepts of a folder as their lines state them, by document. It does not need texts: use it for folders
+/// that contain only `.con` files.
 ///
 /// # Errors
-/// Where the folder cannot be listed or a file cannot be read.
+/// If the folder cannot be listed or a file cannot be read.
 pub fn read_concepts(folder: &Path) -> io::Result<(BTreeMap<String, Vec<Concept>>, Diagnostics)> {
     let (documents, mut diagnostics) = gather(folder)?;
     let mut concepts = BTreeMap::new();
@@ -508,8 +508,8 @@ pub fn read_concepts(folder: &Path) -> io::Result<(BTreeMap<String, Vec<Concept>
     Ok((concepts, diagnostics))
 }
 
-/// The document as this format can say it: its lines are the sentences, its tokens the words; mentions of one fragment,
-/// widened to whole tokens, each span and type once, with an assertion and nothing else.
+/// Converts a document to what this format can represent: lines become sentences and tokens become words. Mentions keep
+/// one fragment, widened to whole tokens, and their assertion only; duplicates are left out.
 pub fn express(document: &Document) -> Expressed {
     let grid = Grid::new(&document.text);
     let words = grid.words();
@@ -533,12 +533,12 @@ pub fn express(document: &Document) -> Expressed {
     expressed
 }
 
-/// A type or an assertion stands between quotes on one line.
+/// Types and assertions are quoted on one line.
 fn quotable(value: &str) -> String {
     value.replace(['"', '\n'], "_")
 }
 
-/// Whether a folder holds all files of a document; the concepts are written last.
+/// Whether a folder contains all files of a document; the concepts are written last.
 pub(super) fn is_written(folder: &Path, id: &str) -> bool {
     folder.join("concept").join(format!("{}.con", stem_of_id(id))).is_file()
 }
@@ -552,7 +552,7 @@ impl Sink {
     /// A sink into `folder`.
     ///
     /// # Errors
-    /// Where the folder cannot be made.
+    /// If the folder cannot be created.
     pub fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder.join("txt"))?;
         fs::create_dir_all(folder.join("concept"))?;
@@ -574,7 +574,7 @@ impl super::Sink for Sink {
         for mention in &document.mentions {
             let span = mention.span();
             let (start, end) = (grid.position(span.start), grid.position(span.end.saturating_sub(1)));
-            // As `folded` does it, and not by whole words: a final sigma would differ.
+            // Lower-cased as in `folded`, not by whole words: a final sigma would differ.
             let text = index.slice(&document.text, span).unwrap_or_default();
             let text: String = text.chars().flat_map(char::to_lowercase).collect();
             let text = text.split_whitespace().join(" ");
@@ -587,13 +587,13 @@ impl super::Sink for Sink {
             concepts.push('\n');
         }
         let name = stem_of_id(&document.id);
-        // A text that begins with a byte-order mark would lose it on reading.
+        // A text that begins with a byte-order mark would lose it when read.
         let mark = if document.text.as_bytes().starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK } else { &[] };
         self.write_file("txt", &format!("{name}.txt"), &[mark, document.text.as_bytes()].concat())?;
         if !assertions.is_empty() {
             self.write_file("ast", &format!("{name}.ast"), assertions.as_bytes())?;
         }
-        // Last: it says that the document is there.
+        // Written last: this file marks the document as complete.
         self.write_file("concept", &format!("{name}.con"), concepts.as_bytes())
     }
 
@@ -619,7 +619,7 @@ mod tests {
         (document.expect("memory can be read"), diagnostics)
     }
 
-    /// `mentions`: each as `span type` and its assertion. `faults`: as they are printed, without the document.
+    /// `mentions`: each as `span type` and its assertion. `faults`: as printed, without the document.
     fn check_asserted(text: &str, concepts: &str, assertions: Option<&str>, mentions: &[&str], faults: &[&str]) {
         let (document, diagnostics) = read(text.as_bytes(), concepts.as_bytes(), assertions.map(str::as_bytes));
         let show = |m: &Mention| {
@@ -641,17 +641,17 @@ mod tests {
         check("a bc d\n", "c=\"BC  D\" 1:1 1:2||t=\"x y\"\r\n\n", &["2..6 x y"], &[]);
         // No line break at the end; an empty line; a byte-order mark.
         check("\u{feff}a\n\nbc", "\u{feff}c=\"bc\" 3:0 3:0||t=\"x\"", &["3..5 x"], &[]);
-        // A leading space is an empty token, and carriage returns belong to line breaks.
+        // A leading space gives an empty token, and carriage returns belong to line breaks.
         check(" a b\r\n c\r\n", "c=\"c\" 2:1 2:1||t=\"x\"\nc=\"a b\" 1:1 1:2||t=\"x\"\n", &["7..8 x", "1..4 x"], &[]);
-        // An empty token at an end of a concept is no part of the mention.
+        // An empty token at an end of a concept is not part of the mention.
         check(" a \n", "c=\"a\" 1:0 1:2||t=\"x\"\n", &["1..2 x"], &[]);
-        // Across lines, in the ways in which the text is seen to be written.
+        // Across lines, in the ways in which texts are written.
         check("a b\nc\n", "c=\"b c\" 1:1 2:0||t=\"x\"\n", &["2..5 x"], &[]);
         check("a b\r\nc\n", "c=\"bc\" 1:1 2:0||t=\"x\"\n", &["2..6 x"], &[]);
-        // Quotes, and what looks like the rest of a line.
+        // Quotes, and text that looks like the rest of a line.
         check("a \" b \" c\n", "c=\"\" b \"\" 1:1 1:3||t=\"x\"\n", &["2..7 x"], &[]);
         check("a\" 1:0 1:0||t=\"y\n", "c=\"a\" 1:0 1:0||t=\"y\" 1:0 1:2||t=\"x\"\n", &["0..16 x"], &[]);
-        // Characters of more bytes than one; a space that is none.
+        // Characters of several bytes; a no-break space.
         check(
             "ä 👩\u{200d}👧\u{a0}É e\u{301}\n",
             "c=\"👩\u{200d}👧 é E\u{301}\" 1:1 1:2||t=\"x\"\n",
@@ -685,18 +685,18 @@ mod tests {
         let a = "c=\"a\" 1:0 1:0||t=\"x\"||a=\"absent\"\n";
         check("", &["0..1 x", "2..3 y"], &[]);
         check(a, &["0..1 x absent", "2..3 y"], &[]);
-        let again = "d.ast:2: duplicate mention: the assertion again";
+        let again = "d.ast:2: duplicate mention: repeated assertion";
         check(&format!("{a}{a}"), &["0..1 x absent", "2..3 y"], &[again]);
         let second = "d.ast:2: malformed line: a second assertion of its concept; the first was kept";
         check(&format!("{a}{}", a.replace("absent", "present")), &["0..1 x absent", "2..3 y"], &[second]);
-        let missing = "malformed line: no concept of this type stands there; the assertion was left out";
+        let missing = "malformed line: no concept of this type at this position; the assertion was left out";
         check("c=\"a\" 1:0 1:0||t=\"y\"||a=\"absent\"\n", &["0..1 x", "2..3 y"], &[&format!("d.ast:1: {missing}")]);
-        let form = "malformed line: the line is not of the form c=\"…\" L:T L:T||t=\"…\"||a=\"…\"";
+        let form = "malformed line: the line must have the form c=\"…\" L:T L:T||t=\"…\"||a=\"…\"";
         check("\nc=\"a\" 1:0 1:0||t=\"x\"\n", &["0..1 x", "2..3 y"], &[&format!("d.ast:2: {form}")]);
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let check = |line: &str, fault: &str| {
             check(
                 "a b\nc\n",
@@ -716,23 +716,23 @@ mod tests {
             "c=\"a\" 1:0 1:18446744073709551615||t=\"x\"",
             "c=\"a\" 1:0 1:0||t=\"x\"||a=\"present\"",
         ] {
-            check(line, "malformed line: the line is not of the form c=\"…\" L:T L:T||t=\"…\"");
+            check(line, "malformed line: the line must have the form c=\"…\" L:T L:T||t=\"…\"");
         }
         let at = |place: &str| format!("offset out of range: the text has no tokens {place}");
         check("c=\"a\" 0:0 1:0||t=\"x\"", &at("0:0 to 1:0"));
         check("c=\"a\" 1:0 1:2||t=\"x\"", &at("1:0 to 1:2"));
         check("c=\"a\" 1:0 3:0||t=\"x\"", &at("1:0 to 3:0"));
         check("c=\"b\" 2:0 1:1||t=\"x\"", "offset out of range: 2:0 to 1:1 is empty");
-        let differs = "text does not match the offsets: the text of the concept is not that of the tokens";
+        let differs = "text does not match the offsets: the text of the concept differs from the tokens";
         check("c=\"secret\" 1:0 1:0||t=\"x\"", &format!("{differs} 1:0 to 1:0"));
-        check("c=\"B\" 1:1 1:1||t=\"x\"", "duplicate mention: the x mention at 2..3 again");
+        check("c=\"B\" 1:1 1:1||t=\"x\"", "duplicate mention: x at 2..3");
         let (document, diagnostics) = read(b"a\nb\xff c\n", b"c=\"c\" 2:1 2:1||t=\"x\"\n", None);
         assert_eq!((document.text.as_str(), document.mentions.len()), ("a\nb\u{fffd} c\n", 1));
         assert_eq!(diagnostics.0[0].to_string(), "d.txt:2: document d: invalid UTF-8: byte 2 of the line is not UTF-8");
     }
 
     #[test]
-    fn what_is_not_of_this_format_is_widened_or_lost() {
+    fn unsupported_parts_are_widened_or_lost() {
         let mut document = Document::new("d", "ab cd ef");
         let mention = |start, end, entity_type: &str| Mention::new(Span::new(start, end), entity_type);
         document.mentions = vec![
@@ -779,10 +779,10 @@ mod tests {
             format!("{} {}: {}", file.display(), fault.kind, fault.message)
         });
         let expected = [
-            "c.txt duplicate document: its document has another file of this kind; this one was left out",
-            "rel/b.rel left out, no place for it: 1 relations",
-            "stray.con unknown document: the annotation has no text; it was left out",
-            "txt/lonely.txt unknown document: the text has no concept file; it was left out",
+            "c.txt duplicate document: a second file of this kind for its document; left out",
+            "rel/b.rel not supported, left out: 1 relations",
+            "stray.con unknown document: the annotation has no text; left out",
+            "txt/lonely.txt unknown document: the text has no concept file; left out",
         ];
         assert_eq!(faults.collect_vec(), expected);
 
@@ -799,7 +799,7 @@ mod tests {
         assert!(Reader::open(empty.path()).is_err());
     }
 
-    /// Pieces of concept files, so that random ones are nearly sound.
+    /// Pieces of concept files, so that random ones are nearly valid.
     const PIECES: &[&str] = &[
         "c=\"", "\"", " ", "1:0", "1:1", "2:0", "0:0", "9:9", "||t=\"", "x", "||a=\"", "\n", "a", "b", "\r\n",
         "\u{feff}", "é",
@@ -811,7 +811,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec((round_trip::document(), vec(select(vec!["", "absent", "a\"b\nc"]), 6)), 0..4)) {
+        fn written_documents_are_read_back(documents in vec((round_trip::document(), vec(select(vec!["", "absent", "a\"b\nc"]), 6)), 0..4)) {
             let documents = documents.into_iter().map(|(mut document, assertions)| {
                 for (mention, assertion) in document.mentions.iter_mut().zip(assertions) {
                     mention.attributes.insert(ASSERTION.to_owned(), assertion.to_owned());

@@ -1,6 +1,6 @@
-//! JSON lines: one document a line.
+//! JSON lines: one document per line.
 //!
-//! What is written is a shape of our own, which says everything that a document holds:
+//! Documents are written in our own format, which represents everything that a document contains:
 //!
 //! ```json
 //! {"id": "7", "text": "Aspirin and fever", "spans": [{"start": 0, "end": 7, "label": "Chemical"}]}
@@ -8,17 +8,18 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `id` | a text or a number; the number of the line where it is missing |
+//! | `id` | a string or a number; the line number if missing |
 //! | `text` | the text |
-//! | `spans` | mentions: `start`, `end` and `label`, and where there are any `fragments`, `concept_ids`, `attributes`, and `confidence` (from 0 to 1) |
+//! | `spans` | mentions: `start`, `end` and `label`, and optionally `fragments`, `concept_ids`, `attributes`, and `confidence` (from 0 to 1) |
 //! | `passages` | `kind`, `start` and `end` of each |
 //! | `sentences`, `words`, `fragments` | positions: `[[0, 7], [8, 11]]` |
-//! | `relations` | `{"kind": "CID", "arguments": [{"role": "Arg1", "target": {"mention": 0}}, …]}`; a `mention` is a place in `spans`, a `concept` an identifier |
+//! | `relations` | `{"kind": "CID", "arguments": [{"role": "Arg1", "target": {"mention": 0}}, …]}`; a `mention` is an index into `spans`, a `concept` an identifier |
 //! | `attributes` | names and values |
 //!
-//! Positions count Unicode characters, half-open. A mention with `text` must have that text at its place.
+//! Positions count Unicode characters, half-open. If a mention has a `text`, the document must have that text at its
+//! position.
 //!
-//! Read are also, line by line, the shapes of other tools:
+//! Also reads the formats of other tools, detected line by line:
 //!
 //! | tool | what is read |
 //! |---|---|
@@ -26,10 +27,10 @@
 //! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
 //! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label` |
 //! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both |
-//! | sentence by sentence | `{"pmid": "7", "sentences": [{"text": "Aspirin.", "entities": [{"start": 0, "end": 7, "type": "Chemical"}]}]}`; positions count from the sentence, and a line break stands between two |
+//! | sentence by sentence | `{"pmid": "7", "sentences": [{"text": "Aspirin.", "entities": [{"start": 0, "end": 7, "type": "Chemical"}]}]}`; positions count from the start of the sentence; sentences are joined by a line break |
 //!
-//! Their bookkeeping (`meta`, `tokens`, keys with `_` in front) is passed over in silence. Other keys, and labels of
-//! whole texts, are annotation that has no place here; they are noted.
+//! Bookkeeping keys (`meta`, `tokens`, keys that begin with `_`) are ignored silently. Other keys, and labels of whole
+//! texts, are annotation that is not supported; they are noted.
 
 use super::lines::Lines;
 use super::{Expressed, Output};
@@ -44,11 +45,11 @@ use std::path::Path;
 const READ: &[&str] = &["id", "pmid", "answer", "passages", "sentences", "words", "relations", "attributes"];
 const TEXT: &[&str] = &["text", "data"];
 const MENTIONS: &[&str] = &["spans", "mentions", "entities", "labels", "label"];
-/// Keys that tools add and that annotate nothing; and all that begin with `_`.
+/// Keys that tools add without annotating anything, besides all that begin with `_`.
 const BOOKKEEPING: &[&str] =
     &["meta", "tokens", "comments", "Comments", "version", "score", "created_at", "updated_at"];
 
-/// Whether a file that begins with `text` is one: its first line is a JSON value that holds a text.
+/// Whether `text` is the beginning of a file in this format: its first line is a JSON value with a text.
 pub(super) fn begins(text: &str) -> bool {
     let line = text.lines().next().unwrap_or_default();
     match serde_json::from_str::<Value>(line) {
@@ -56,7 +57,7 @@ pub(super) fn begins(text: &str) -> bool {
             join_sentences(&mut object);
             text_of(&object).is_some()
         }),
-        // A first line that is longer than what is looked at. (On one line, a BioC collection has `documents`, and a
+        // The first line is longer than the part that is examined. (A BioC collection on one line has `documents`, a
         // BioC document `passages` with an `offset` each.)
         Err(_) => {
             let has = |key: &str| line.contains(&format!("\"{key}\""));
@@ -69,10 +70,10 @@ pub(super) fn begins(text: &str) -> bool {
     }
 }
 
-/// Reads documents one by one, in memory that does not grow with the file.
+/// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
     lines: Lines<R>,
-    /// Line of the document returned last.
+    /// Line of the last returned document.
     line: usize,
 }
 
@@ -99,7 +100,7 @@ impl<R: BufRead> super::Reader for Reader<R> {
     }
 }
 
-/// What is wrong with a part of a line. Nothing of the line is quoted: it may be a piece of a text.
+/// A fault in a part of a line. It never quotes the line, which may contain text of a document.
 type Fault = (DiagnosticKind, String);
 
 fn malformed(message: impl Into<String>) -> Fault {
@@ -111,7 +112,7 @@ fn not_read(message: impl Into<String>) -> Fault {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
+    /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path) -> Self {
         Self { lines: Lines::new(input, file), line: 0 }
     }
@@ -121,7 +122,7 @@ impl<R: BufRead> Reader<R> {
         let (id, document) = match serde_json::from_str(line).map_err(|error| error.column()) {
             Ok(value) => read_value(value, self.lines.number(), &mut faults),
             Err(column) => {
-                faults.push(malformed(format!("it is no JSON that can be read, from column {column} on")));
+                faults.push(malformed(format!("invalid JSON from column {column}")));
                 (None, None)
             }
         };
@@ -132,10 +133,10 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// Reads a line; returns the document's id and, where it is one, the document.
+/// Reads a line; returns the id and, if it is one, the document.
 fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<String>, Option<Document>) {
     let Some(mut object) = object_of(value) else {
-        faults.push(malformed("it is neither an object nor a pair of a text and an object"));
+        faults.push(malformed("must be an object, or a list of a text and an object"));
         return (None, None);
     };
     if let Some(message) = join_sentences(&mut object) {
@@ -146,16 +147,16 @@ fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<Str
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
         Some(_) => {
-            faults.push(malformed("its id is neither a text nor a number"));
+            faults.push(malformed("the id must be a string or a number"));
             return (None, None);
         }
     };
     if object.get("answer").is_some_and(|answer| !answer.is_null() && answer != "accept") {
-        faults.push(not_read("its answer is not `accept`, so it is no annotation"));
+        faults.push(not_read("its answer is not `accept`"));
         return (Some(id), None);
     }
     let Some(text) = text_of(&object) else {
-        faults.push(malformed("it has no text"));
+        faults.push(malformed("missing text"));
         return (Some(id), None);
     };
     let mut document = Document::new(id.clone(), text);
@@ -165,13 +166,13 @@ fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<Str
     for (number, passage) in items.enumerate() {
         match read_passage(passage, &index) {
             Some(passage) => document.passages.push(passage),
-            None => faults.push(malformed(format!("passage {number} has no kind, or no place inside the text"))),
+            None => faults.push(malformed(format!("passage {number} lacks a kind, or a span inside the text"))),
         }
     }
     for (key, spans) in [("sentences", &mut document.sentences), ("words", &mut document.words)] {
         match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, &index)) {
             Some(Some(read)) if key == "sentences" || read.iter().all(|word| !word.is_empty()) => *spans = read,
-            Some(_) => faults.push(malformed(format!("its {key} are not ascending places inside the text"))),
+            Some(_) => faults.push(malformed(format!("{key} must be ascending spans inside the text"))),
             None => {}
         }
     }
@@ -181,12 +182,12 @@ fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<Str
     let known = |key: &str| [READ, TEXT, MENTIONS, BOOKKEEPING].iter().any(|keys| keys.contains(&key));
     let others = object.iter().filter(|(key, value)| !known(key) && !key.starts_with('_') && !value.is_null()).count();
     if others > 0 {
-        faults.push(not_read(format!("{others} keys that are not known")));
+        faults.push(not_read(format!("{others} unknown keys")));
     }
     (Some(id), Some(document))
 }
 
-/// The object that a line holds, with its text inside where the line is spaCy's pair of both.
+/// The object in a line, including the text if the line is spaCy's pair of both.
 fn object_of(value: Value) -> Option<Map<String, Value>> {
     match value {
         Value::Object(object) => Some(object),
@@ -201,7 +202,7 @@ fn object_of(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Makes sentences that have texts and entities of their own into one text with spans; returns what is wrong with them.
+/// Joins sentences that have their own texts and entities into one text with spans; returns the fault if there is one.
 fn join_sentences(object: &mut Map<String, Value>) -> Option<&'static str> {
     let has_texts = |sentences: &Vec<Value>| sentences.first().is_some_and(Value::is_object);
     let sentences = object.get("sentences").and_then(Value::as_array).filter(|sentences| has_texts(sentences))?.clone();
@@ -210,7 +211,7 @@ fn join_sentences(object: &mut Map<String, Value>) -> Option<&'static str> {
     let mut fault = None;
     for sentence in &sentences {
         let Some(own) = sentence.get("text").and_then(Value::as_str) else {
-            fault = Some("one of its sentences has no text");
+            fault = Some("a sentence has no text");
             continue;
         };
         if !places.is_empty() {
@@ -225,7 +226,7 @@ fn join_sentences(object: &mut Map<String, Value>) -> Option<&'static str> {
                 (Some(start), Some(stop), Some(label)) if inside(start, stop) => {
                     spans.push(json!({ "start": at + start, "end": at + stop, "label": label }));
                 }
-                _ => fault = Some("one of its sentences has an entity without a type, or outside of its text"),
+                _ => fault = Some("a sentence has an entity without a type, or outside its text"),
             }
         }
         text.push_str(own);
@@ -248,12 +249,12 @@ fn read_mentions_and_relations(
     index: &CharIndex,
     faults: &mut Vec<Fault>,
 ) {
-    // For each item of the list its place among the mentions, which relations need.
+    // For each item of the list, the index of its mention, which relations refer to.
     let mut places = Vec::new();
     let mut seen: HashMap<Mention, usize> = HashMap::new();
     for value in MENTIONS.iter().filter_map(|key| object.get(*key)).filter(|value| !value.is_null()) {
         let Value::Array(items) = value else {
-            faults.push(not_read("a label of the whole text"));
+            faults.push(not_read("a label for the whole text"));
             continue;
         };
         for item in items {
@@ -265,7 +266,7 @@ fn read_mentions_and_relations(
                 if place == next {
                     document.mentions.push(mention);
                 } else {
-                    let message = format!("span {number} is span {place} again");
+                    let message = format!("span {number} repeats span {place}");
                     faults.push((DiagnosticKind::DuplicateMention, message));
                 }
                 place
@@ -276,7 +277,7 @@ fn read_mentions_and_relations(
     let items = object.get("relations").and_then(Value::as_array).into_iter().flatten();
     for (number, item) in items.enumerate() {
         match serde_json::from_value::<Relation>(item.clone()) {
-            Err(_) => faults.push(not_read(format!("relation {number} has another form"))),
+            Err(_) => faults.push(not_read(format!("relation {number} has an unknown form"))),
             Ok(mut relation) => {
                 let there = relation.arguments.iter_mut().all(|argument| match &mut argument.target {
                     Target::Concept(_) => true,
@@ -291,7 +292,7 @@ fn read_mentions_and_relations(
                 if there {
                     document.relations.push(relation);
                 } else {
-                    faults.push(malformed(format!("relation {number} is of a mention that was not read")));
+                    faults.push(malformed(format!("relation {number} refers to a mention that was left out")));
                 }
             }
         }
@@ -306,15 +307,15 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
         Value::Object(_) => {
             (first_of(["start", "start_offset"]), first_of(["end", "end_offset"]), first_of(["label", "type"]))
         }
-        _ => return Err(not_read("a label of the whole text")),
+        _ => return Err(not_read("a label for the whole text")),
     };
     let label = label.and_then(Value::as_str).filter(|label| !label.is_empty());
-    let label = label.ok_or_else(|| malformed("it has no label"))?;
+    let label = label.ok_or_else(|| malformed("missing label"))?;
     let fragments = match item.get("fragments") {
-        None => vec![read_span(start, end).ok_or_else(|| malformed("its start and end are not whole numbers"))?],
+        None => vec![read_span(start, end).ok_or_else(|| malformed("start and end must be whole numbers"))?],
         Some(fragments) => read_spans(fragments, index)
             .filter(|fragments| !fragments.is_empty())
-            .ok_or_else(|| malformed("its fragments are not ascending places inside the text"))?,
+            .ok_or_else(|| malformed("fragments must be ascending spans inside the text"))?,
     };
     for fragment in &fragments {
         if fragment.is_empty() {
@@ -326,7 +327,7 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
         };
         let given = item.get("text").and_then(Value::as_str);
         if fragments.len() == 1 && given.is_some_and(|given| given != found) {
-            let message = format!("its text is not the document's at {fragment}");
+            let message = format!("its text differs from the document's at {fragment}");
             return Err((DiagnosticKind::TextMismatch, message));
         }
     }
@@ -334,7 +335,7 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
     for id in item.get("concept_ids").and_then(Value::as_array).into_iter().flatten() {
         match scalar(id) {
             Some(id) => mention.concept_ids.push(id),
-            None => faults.push(not_read("a concept id that is neither a text nor a number")),
+            None => faults.push(not_read("a concept id that is neither a string nor a number")),
         }
     }
     if let Some(attributes) = item.get("attributes") {
@@ -342,16 +343,17 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
     }
     read_wire_attributes(item, &mut mention.attributes);
     if let Some(confidence) = item.get("confidence").filter(|value| !value.is_null()) {
-        // By way of its text: rounded to f64 and then to f32, it might not be the number that was written.
+        // Parsed from its text: rounding to f64 and then to f32 could change the number.
         mention.confidence = confidence.as_number().and_then(|number| number.to_string().parse().ok());
         if mention.confidence.is_none() {
-            faults.push(not_read("a confidence that is no number from 0 to 1"));
+            faults.push(not_read("a confidence that is not a number from 0 to 1"));
         }
     }
     Ok(mention)
 }
 
-/// What `annotate` says of a mention beside its place and type: attributes, named as its other formats name them.
+/// Reads what `annotate` writes about a mention besides its position and type, as attributes with the names of its
+/// other formats.
 fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>) {
     let models = item.get("models").and_then(Value::as_array);
     let names = models.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|"));
@@ -367,7 +369,7 @@ fn read_passage(value: &Value, index: &CharIndex) -> Option<Passage> {
     Some(Passage { kind: value.get("kind")?.as_str()?.to_owned(), span })
 }
 
-/// Reads `[[0, 7], [8, 11]]`, which have to ascend inside the text.
+/// Reads `[[0, 7], [8, 11]]`, which must be ascending and inside the text.
 fn read_spans(value: &Value, index: &CharIndex) -> Option<Vec<Span>> {
     let spans = value.as_array()?.iter().map(|pair| read_span(pair.get(0), pair.get(1)));
     let spans: Vec<Span> = spans.collect::<Option<_>>()?;
@@ -399,7 +401,8 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// The document as this format can say it: as it is, but for mentions without a type and those that stand there twice.
+/// Converts a document to what this format can represent: only mentions without a type and duplicate mentions are left
+/// out.
 pub fn express(document: &Document) -> Expressed {
     let mut seen = HashSet::new();
     Expressed::new(document, |mention| {
@@ -429,7 +432,7 @@ struct MentionForm<'d> {
     start: usize,
     end: usize,
     label: &'d str,
-    /// Only where there are several.
+    /// Only if there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fragments: Vec<[usize; 2]>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -460,7 +463,7 @@ fn pairs(spans: &[Span]) -> Vec<[usize; 2]> {
     spans.iter().map(|span| [span.start, span.end]).collect()
 }
 
-/// Writes documents, one a line.
+/// Writes documents, one per line.
 pub struct Sink<'w> {
     out: Output<'w>,
 }
@@ -512,7 +515,7 @@ mod tests {
         (documents, diagnostics.0.iter().map(ToString::to_string).collect())
     }
 
-    /// `documents`: each as `ID text` and its mentions as `fragments type`. `faults`: as they are printed.
+    /// `documents`: each as `ID text` and its mentions as `fragments type`. `faults`: as printed.
     fn check(input: &str, documents: &[(&str, &[&str])], faults: &[&str]) {
         let (found, printed) = read(input);
         assert_eq!(printed, faults, "{input}");
@@ -530,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_annotate_wrote_before_and_writes_now_are_the_same_document() {
+    fn old_and_new_output_of_annotate_give_the_same_document() {
         let before = r#"{"id":"1","text":"a fever","spans":[{"start":2,"end":7,"text":"fever","label":"Disease","confidence":0.75,"attributes":{"category":"problem","models":"a|b"}}]}"#;
         let now = r#"{"id":"1","text":"a fever","mentions":[{"start":2,"end":7,"text":"fever","type":"Disease","category":"problem","confidence":0.75,"models":["a","b"]}]}"#;
         let read = |line: &str| {
@@ -546,7 +549,7 @@ mod tests {
     #[test]
     fn the_shapes_of_other_tools() {
         check("", &[], &[]);
-        // A byte-order mark, CRLF, empty lines; an id that is a number, and none.
+        // A byte-order mark, CRLF, empty lines; a numeric id, and none.
         check(
             "\u{feff}{\"id\": 7, \"text\": \"a\"}\r\n\r\n{\"text\": \"b\", \"spans\": null}",
             &[("7 a", &[]), ("3 b", &[])],
@@ -559,7 +562,7 @@ mod tests {
         check(
             r#"{"id":"7","text":"a","spans":[{"start":0,"end":1,"label":"X"}],"answer":"reject"}"#,
             &[],
-            &["in.jsonl:1: document 7: left out, no place for it: its answer is not `accept`, so it is no annotation"],
+            &["in.jsonl:1: document 7: not supported, left out: its answer is not `accept`"],
         );
         // doccano, old and new.
         check(r#"{"id":1,"data":"ab","label":[[0,1,"X"],[1,2,"Y"]]}"#, &[("1 ab", &["0..1 X", "1..2 Y"])], &[]);
@@ -576,58 +579,56 @@ mod tests {
         check(
             r#"{"pmid":"7","sentences":[{"text":"äb"},{"text":"cd","entities":[{"start":0,"end":2,"type":"X"},{"start":1,"end":2,"type":"Y"},{"start":1,"end":3,"type":"Y"}]}]}"#,
             &[("7 äb\ncd", &["3..5 X", "4..5 Y"])],
-            &[
-                "in.jsonl:1: document 7: malformed line: one of its sentences has an entity without a type, or outside of its text",
-            ],
+            &["in.jsonl:1: document 7: malformed line: a sentence has an entity without a type, or outside its text"],
         );
     }
 
     #[test]
-    fn what_has_no_place_is_noted() {
-        let fault = |what: &str| format!("in.jsonl:1: document 1: left out, no place for it: {what}");
-        let label = fault("a label of the whole text");
+    fn unsupported_parts_are_noted() {
+        let fault = |what: &str| format!("in.jsonl:1: document 1: not supported, left out: {what}");
+        let label = fault("a label for the whole text");
         check(r#"{"text":"a","label":"X"}"#, &[("1 a", &[])], &[&label]);
-        check(r#"{"text":"a","label":["X"]}"#, &[("1 a", &[])], &[&fault("span 0: a label of the whole text")]);
-        check(r#"{"text":"a","cats":{"X":1},"accept":["Y"]}"#, &[("1 a", &[])], &[&fault("2 keys that are not known")]);
+        check(r#"{"text":"a","label":["X"]}"#, &[("1 a", &[])], &[&fault("span 0: a label for the whole text")]);
+        check(r#"{"text":"a","cats":{"X":1},"accept":["Y"]}"#, &[("1 a", &[])], &[&fault("2 unknown keys")]);
         let relations = r#"{"text":"a","relations":[{"head":0,"child":0,"label":"R"}]}"#;
-        check(relations, &[("1 a", &[])], &[&fault("relation 0 has another form")]);
+        check(relations, &[("1 a", &[])], &[&fault("relation 0 has an unknown form")]);
         let attributes = r#"{"text":"a","attributes":{"x":true,"y":[]}}"#;
         check(attributes, &[("1 a", &[])], &[&fault("an attribute whose value is a list or an object")]);
         assert_eq!(read(attributes).0[0].attributes["x"], "true");
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let deep = "[".repeat(100_000);
         for (line, column) in [("{\"text\": \"se", 12), ("secret", 1), (r#"{"text":"\ud800"}"#, 16), (&deep, 128)] {
-            let fault = format!("in.jsonl:1: malformed line: it is no JSON that can be read, from column {column} on");
+            let fault = format!("in.jsonl:1: malformed line: invalid JSON from column {column}");
             check(&format!("{line}\n{{\"text\":\"a\"}}"), &[("2 a", &[])], &[&fault]);
         }
         let whole = |line: &str, fault: &str| {
             check(line, &[], &[&format!("in.jsonl:1: malformed line: {fault}")]);
         };
-        whole("17", "it is neither an object nor a pair of a text and an object");
-        whole(r#"["a", {}, 1]"#, "it is neither an object nor a pair of a text and an object");
-        whole(r#"{"id":[],"text":"a"}"#, "its id is neither a text nor a number");
-        check(r#"{"id":"7"}"#, &[], &["in.jsonl:1: document 7: malformed line: it has no text"]);
+        whole("17", "must be an object, or a list of a text and an object");
+        whole(r#"["a", {}, 1]"#, "must be an object, or a list of a text and an object");
+        whole(r#"{"id":[],"text":"a"}"#, "the id must be a string or a number");
+        check(r#"{"id":"7"}"#, &[], &["in.jsonl:1: document 7: malformed line: missing text"]);
         let table = [
-            (r#"{"start":0,"end":1}"#, "malformed line: span 0: it has no label"),
-            (r#"{"start":0,"end":1,"label":""}"#, "malformed line: span 0: it has no label"),
-            (r#"[0,"1","X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
-            (r#"[-1,1,"X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
-            (r#"[0,1e30,"X"]"#, "malformed line: span 0: its start and end are not whole numbers"),
+            (r#"{"start":0,"end":1}"#, "malformed line: span 0: missing label"),
+            (r#"{"start":0,"end":1,"label":""}"#, "malformed line: span 0: missing label"),
+            (r#"[0,"1","X"]"#, "malformed line: span 0: start and end must be whole numbers"),
+            (r#"[-1,1,"X"]"#, "malformed line: span 0: start and end must be whole numbers"),
+            (r#"[0,1e30,"X"]"#, "malformed line: span 0: start and end must be whole numbers"),
             (r#"[1,1,"X"]"#, "offset out of range: span 0: the mention at 1..1 is empty"),
             (r#"[3,1,"X"]"#, "offset out of range: span 0: the mention at 3..1 is empty"),
             (r#"[0,5,"X"]"#, "offset out of range: span 0: 0..5 reaches outside the document of 4 characters"),
             (
                 r#"{"start":0,"end":1,"text":"b","label":"X"}"#,
-                "text does not match the offsets: span 0: its text is not the document's at 0..1",
+                "text does not match the offsets: span 0: its text differs from the document's at 0..1",
             ),
             (
                 r#"{"fragments":[[2,3],[0,1]],"label":"X"}"#,
-                "malformed line: span 0: its fragments are not ascending places inside the text",
+                "malformed line: span 0: fragments must be ascending spans inside the text",
             ),
-            (r#"[2,4,"Y"],[2,4,"Y"]"#, "duplicate mention: span 1 is span 0 again"),
+            (r#"[2,4,"Y"],[2,4,"Y"]"#, "duplicate mention: span 1 repeats span 0"),
         ];
         for (spans, fault) in table {
             let line = format!(r#"{{"id":"7","text":"ab c","spans":[{spans},{{"start":2,"end":4,"label":"Y"}}]}}"#);
@@ -635,13 +636,13 @@ mod tests {
             check(&line, &[("7 ab c", &["2..4 Y"])], &[&format!("in.jsonl:1: document 7: {fault}")]);
         }
         for (key, fault) in [
-            (r#""words":[[0,0]]"#, "its words are not ascending places inside the text"),
-            (r#""sentences":[[0,9]]"#, "its sentences are not ascending places inside the text"),
-            (r#""sentences":[[1,2],[0,1]]"#, "its sentences are not ascending places inside the text"),
-            (r#""passages":[{"kind":"x","start":2,"end":1}]"#, "passage 0 has no kind, or no place inside the text"),
+            (r#""words":[[0,0]]"#, "words must be ascending spans inside the text"),
+            (r#""sentences":[[0,9]]"#, "sentences must be ascending spans inside the text"),
+            (r#""sentences":[[1,2],[0,1]]"#, "sentences must be ascending spans inside the text"),
+            (r#""passages":[{"kind":"x","start":2,"end":1}]"#, "passage 0 lacks a kind, or a span inside the text"),
             (
                 r#""relations":[{"kind":"R","arguments":[{"target":{"mention":0}}]}]"#,
-                "relation 0 is of a mention that was not read",
+                "relation 0 refers to a mention that was left out",
             ),
         ] {
             let line = format!(r#"{{"id":"7","text":"ab c",{key}}}"#);
@@ -651,7 +652,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..4)) {
             round_trip::check(Format::Jsonl, &FormatOptions::default(), &documents)?;
         }
 

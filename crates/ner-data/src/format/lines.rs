@@ -2,9 +2,9 @@ use crate::{Diagnostic, DiagnosticKind, Diagnostics};
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-/// The lines of a file with their numbers, and the faults found in them so far.
+/// The lines of a file with their numbers, and the faults noted so far.
 ///
-/// A byte-order mark and carriage returns are taken off; bytes that are not UTF-8 become U+FFFD and are reported.
+/// Removes a byte-order mark and carriage returns. Bytes that are not UTF-8 become U+FFFD and are reported.
 pub(crate) struct Lines<R> {
     input: R,
     file: PathBuf,
@@ -42,25 +42,24 @@ impl<R: BufRead> Lines<R> {
         }))
     }
 
-    /// The faults noted since the last call, in the order of the lines, which is not always that in which they were
-    /// found.
+    /// The faults noted since the last call, ordered by line, which may differ from the order of detection.
     pub(crate) fn take_diagnostics(&mut self) -> Diagnostics {
         let mut diagnostics = std::mem::take(&mut self.diagnostics);
         diagnostics.0.sort_by_key(|diagnostic| diagnostic.line);
         diagnostics
     }
 
-    /// The file, as it was given.
+    /// The file, as given.
     pub(crate) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Number of the line read last, from 1.
+    /// Number of the last line read, from 1.
     pub(crate) const fn number(&self) -> usize {
         self.number
     }
 
-    /// Notes a fault of the line read last.
+    /// Notes a fault of the last line read.
     pub(crate) fn report(&mut self, kind: DiagnosticKind, document: Option<&str>, message: String) {
         self.report_at(self.number, kind, document, message);
     }

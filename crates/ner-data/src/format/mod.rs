@@ -1,9 +1,18 @@
-//! The formats in which corpora are kept, behind one reader and one writer.
+//! The formats of corpora, behind one reader and one writer.
 //!
-//! A format is a module with three things: a reader, which gives documents one after the other and notes what is wrong
-//! with the file; `express`, which brings a document into the form that the format can say exactly; and a sink, which
-//! writes documents of that form. What `express` changes is the format's loss: [`ConversionReport`] finds it by comparison,
-//! so that a format cannot forget to count something.
+//! Each format is a module with three parts: a [`Reader`], which yields documents and notes faults; `express`, which
+//! converts a document to a form that the format can represent exactly; and a [`Sink`], which writes documents of that
+//! form. [`Writer`] combines the last two. [`ConversionReport`] compares the document before and after `express`, so
+//! that the reported losses always match the written file.
+//!
+//! Where things are:
+//!
+//! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
+//!   `bioc.rs` is shared by the last two.
+//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `utf8.rs`, `fragments.rs` and `faults.rs`
+//!   by several.
+//! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
+//!   and expressing them again changes nothing.
 
 mod bioc;
 pub mod bioc_json;
@@ -44,7 +53,7 @@ pub enum Format {
     Pubtator,
     /// Words with tags ([`conll`]).
     Conll,
-    /// A JSON value a line ([`jsonl`]).
+    /// One JSON value per line ([`jsonl`]).
     Jsonl,
     /// A collection in XML ([`bioc_xml`]).
     BiocXml,
@@ -52,24 +61,24 @@ pub enum Format {
     BiocJson,
     /// Texts with standoff annotation ([`brat`]).
     Brat,
-    /// Clinical notes with their concepts by line and token ([`i2b2`]).
+    /// Clinical notes with concepts by line and token ([`i2b2`]).
     I2b2,
 }
 
-/// What a format is, apart from its reader and writer.
+/// Properties of a format, apart from its reader and writer.
 struct Facts {
     format: Format,
     name: &'static str,
-    /// Ending of its files, without the dot; of the file that holds the text where a document has several.
+    /// File extension, without the dot; for documents of several files, that of the text file.
     extension: &'static str,
     signs: Signs,
 }
 
-/// What a format is known by.
+/// How to recognise a format.
 enum Signs {
-    /// A file holds many documents, and begins like this.
+    /// A file contains many documents and begins like this.
     Beginning(fn(&str) -> bool),
-    /// Each document is a file (or several) of its own, and the collection a folder; some files end like this.
+    /// Each document has its own file or files, and a collection is a folder; some files have this extension.
     FolderOf(&'static str),
 }
 
@@ -98,10 +107,10 @@ const FACTS: &[Facts] = &[
     Facts { format: Format::I2b2, name: "i2b2", extension: "txt", signs: Signs::FolderOf("con") },
 ];
 
-/// Bytes of a file that are looked at to tell its format.
+/// Number of bytes read from a file to detect its format.
 const BEGINNING: u64 = 1 << 16;
 
-/// Entries of a folder that are looked at to tell its format.
+/// Number of folder entries examined to detect the format.
 const ENTRIES: usize = 10_000;
 
 impl Format {
@@ -111,11 +120,11 @@ impl Format {
     }
 
     fn facts(self) -> &'static Facts {
-        // Every format has its row: a test goes through them all.
+        // Every format has a row; a test checks them all.
         FACTS.iter().find(|facts| facts.format == self).unwrap_or(&FACTS[0])
     }
 
-    /// Its name, as on the command line and in descriptions.
+    /// Its name on the command line and in descriptions.
     pub fn name(self) -> &'static str {
         self.facts().name
     }
@@ -125,20 +134,20 @@ impl Format {
         FACTS.iter().find(|facts| facts.name == name).map(|facts| facts.format)
     }
 
-    /// Ending of its files, without the dot.
+    /// File extension, without the dot.
     pub fn extension(self) -> &'static str {
         self.facts().extension
     }
 
-    /// Whether each document is a file (or several) of its own, so that a collection is a folder.
+    /// Whether each document has its own file or files, so that a collection is a folder.
     pub fn is_folder(self) -> bool {
         matches!(self.facts().signs, Signs::FolderOf(_))
     }
 
-    /// The format of a file or folder, told by what it looks like; `None` where it looks like none, or like several.
+    /// Detects the format of a file or folder; `None` if none or several match.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn detect(path: &Path) -> io::Result<Option<Self>> {
         if path.is_dir() {
             return Ok(Self::detect_folder(path));
@@ -148,7 +157,7 @@ impl Format {
         Ok(Self::detect_beginning(&beginning))
     }
 
-    /// As [`Format::detect`], of what a file begins with.
+    /// Like [`Format::detect`], given the beginning of a file.
     pub fn detect_beginning(beginning: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(beginning);
         let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -163,10 +172,10 @@ impl Format {
         only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(ending) if ends(ending))))
     }
 
-    /// Opens a file, or a folder where [`Format::is_folder`], for reading.
+    /// Opens a file for reading, or a folder if [`Format::is_folder`].
     ///
     /// # Errors
-    /// Where it cannot be opened.
+    /// If it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
         match self {
             Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
@@ -177,10 +186,10 @@ impl Format {
         }
     }
 
-    /// Reads from an input that need not be a file; `file` is the name that diagnostics give.
+    /// Reads from any input; diagnostics report `file` as its name.
     ///
     /// # Errors
-    /// Where [`Format::is_folder`]: a folder cannot be read from one input.
+    /// If [`Format::is_folder`]: a folder cannot be read from one input.
     pub fn open_input<'r>(
         self,
         input: Box<dyn BufRead + 'r>,
@@ -202,12 +211,12 @@ impl Format {
     /// Reads a whole file or folder.
     ///
     /// # Errors
-    /// Only where it cannot be read; what is wrong inside it is a diagnostic.
+    /// Only if it cannot be read; faults inside it become diagnostics.
     pub fn read(self, path: &Path, options: &FormatOptions) -> io::Result<(Vec<Document>, Diagnostics)> {
         self.open(path, options)?.read_all()
     }
 
-    /// The document as this format can say it.
+    /// Converts a document to the form that this format can represent.
     pub fn express(self, document: &Document, options: &FormatOptions) -> Expressed {
         match self {
             Self::Pubtator => pubtator::express(document),
@@ -220,7 +229,7 @@ impl Format {
         }
     }
 
-    /// Whether a folder of such a format holds a document with this id, written to its end.
+    /// Whether a folder of this format contains a complete document with this id.
     pub fn is_written(self, folder: &Path, id: &str) -> bool {
         match self {
             Self::Brat => brat::is_written(folder, id),
@@ -229,10 +238,10 @@ impl Format {
         }
     }
 
-    /// Makes a file, or a folder where [`Format::is_folder`], to write documents into.
+    /// Creates a file for writing documents, or a folder if [`Format::is_folder`].
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If it cannot be created.
     pub fn create(self, path: &Path, options: &FormatOptions) -> io::Result<Writer<'static>> {
         let sink: Box<dyn Sink> = match self {
             Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
@@ -250,10 +259,10 @@ impl Format {
         })
     }
 
-    /// Writes to an output that need not be a file.
+    /// Writes to any output.
     ///
     /// # Errors
-    /// Where [`Format::is_folder`]: a folder cannot be written to one output.
+    /// If [`Format::is_folder`]: a folder cannot be written to one output.
     pub fn create_output<'w>(self, out: Output<'w>, options: &FormatOptions) -> io::Result<Writer<'w>> {
         let sink: Box<dyn Sink + 'w> = match self {
             Self::Pubtator => Box::new(pubtator::Sink::new(out)),
@@ -273,10 +282,10 @@ impl Format {
         })
     }
 
-    /// Writes all documents into a new file or folder, and returns what was kept, moved and lost.
+    /// Writes all documents into a new file or folder; reports what was kept, moved and lost.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write<'d>(
         self,
         path: &Path,
@@ -295,7 +304,7 @@ fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(buffered(fs::File::open(path)?, path))
 }
 
-/// What a file holds, unpacked where its name ends in `.gz`.
+/// The contents of a file, unpacked if its name ends in `.gz`.
 pub fn buffered<'r>(file: impl Read + 'r, name: &Path) -> Box<dyn BufRead + 'r> {
     if is_gz(name) { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(BufReader::new(file)) }
 }
@@ -304,12 +313,12 @@ fn is_gz(name: &Path) -> bool {
     name.extension().is_some_and(|extension| extension == "gz")
 }
 
-/// Why a format whose collections are folders cannot be read from, or written to, one stream.
+/// The error of reading or writing a folder format through one stream.
 fn only_as_folder(format: Format) -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, format!("a collection in the format {format} is a folder, not one file"))
+    io::Error::new(io::ErrorKind::Unsupported, format!("a {format} collection is a folder, not a single file"))
 }
 
-/// The format, where there is exactly one.
+/// The format, if exactly one matches.
 fn only<'f>(mut facts: impl Iterator<Item = &'f Facts>) -> Option<Format> {
     let first = facts.next()?;
     facts.next().is_none().then_some(first.format)
@@ -321,59 +330,59 @@ impl fmt::Display for Format {
     }
 }
 
-/// Choices that some formats leave open.
+/// Options of the formats that have any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FormatOptions {
-    /// Those of CoNLL files.
+    /// Options of CoNLL files.
     pub conll: conll::ConllOptions,
 }
 
-/// Reads documents one after the other, in memory that does not grow with the file.
+/// Reads documents one at a time, in constant memory.
 pub trait Reader {
-    /// The next document, or `None` at the end. What is wrong in the file is noted, never an error.
+    /// The next document, or `None` at the end. Faults in the file are noted, and are never an error.
     ///
     /// # Errors
-    /// Where the input cannot be read.
+    /// If the input cannot be read.
     fn next_document(&mut self) -> io::Result<Option<Document>>;
 
-    /// File and line (from 1) on which the document returned last begins.
+    /// File and line (from 1) where the last returned document begins.
     fn place(&self) -> (&Path, usize);
 
-    /// The faults noted since the last call, in the order of the lines.
+    /// The faults noted since the last call, ordered by line.
     fn take_diagnostics(&mut self) -> Diagnostics;
 }
 
-/// Writes documents one after the other. It is only given what `express` returned.
+/// Writes documents one at a time. It only receives documents returned by `express`.
 pub trait Sink {
     /// Writes one document.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     fn write(&mut self, document: &Document) -> io::Result<()>;
 
-    /// Writes what has to stand at the end, and everything to the disk.
+    /// Writes the end of the file, and flushes everything to disk.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     fn finish(self: Box<Self>) -> io::Result<()>;
 }
 
-/// Where the sink of a single file writes.
+/// The output of a single-file sink.
 pub enum Output<'w> {
     /// A file that appears under its name when it is finished.
     New(NewFile),
-    /// The same, packed: its name ends in `.gz`.
+    /// The same, compressed: its name ends in `.gz`.
     NewGz(Box<GzEncoder<NewFile>>),
-    /// What is open already (stdout, a pipe, memory).
+    /// An open output (stdout, a pipe, memory).
     Open(Box<dyn Write + 'w>),
 }
 
 impl Output<'static> {
-    /// A new file, or what is there already where that is no file (a pipe, a device).
+    /// A new file, or the existing target if it is not a regular file (a pipe, a device).
     ///
     /// # Errors
-    /// Where it cannot be made or opened.
+    /// If it cannot be created or opened.
     pub fn create(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(there) if !there.is_file() && !there.is_dir() => {
@@ -390,10 +399,10 @@ impl Output<'static> {
 }
 
 impl Output<'_> {
-    /// Writes everything; gives a new file its name.
+    /// Writes everything; renames a new file to its target.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::New(file) => file.finish(),
@@ -421,10 +430,10 @@ impl Write for Output<'_> {
     }
 }
 
-/// The documents of a file or folder. A document whose id came before is left out, and noted.
+/// The documents of a file or folder. A document with the id of an earlier one is left out and noted.
 pub struct Documents<'r> {
     reader: Box<dyn Reader + 'r>,
-    /// Hashes of the ids so far: eight bytes for each, so that a large collection streams.
+    /// Hashes of the ids so far, eight bytes each, so that large collections can be streamed.
     seen: HashSet<u64>,
     hasher: RandomState,
     duplicates: Vec<Diagnostic>,
@@ -438,7 +447,7 @@ impl<'r> Documents<'r> {
     /// The next document, or `None` at the end.
     ///
     /// # Errors
-    /// Where the input cannot be read.
+    /// If the input cannot be read.
     pub fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some(document) = self.reader.next_document()? {
             if self.seen.insert(self.hasher.hash_one(&document.id)) {
@@ -450,13 +459,13 @@ impl<'r> Documents<'r> {
                 file: file.into(),
                 line,
                 document: Some(document.id),
-                message: "its id is that of an earlier document".into(),
+                message: "repeats the id of an earlier document".into(),
             });
         }
         Ok(None)
     }
 
-    /// The faults noted since the last call, in the order of files and lines.
+    /// The faults noted since the last call, ordered by file and line.
     pub fn take_diagnostics(&mut self) -> Diagnostics {
         let mut diagnostics = self.reader.take_diagnostics();
         diagnostics.0.append(&mut self.duplicates);
@@ -464,10 +473,10 @@ impl<'r> Documents<'r> {
         diagnostics
     }
 
-    /// All that is left, and all faults.
+    /// All remaining documents, and all faults.
     ///
     /// # Errors
-    /// Where the input cannot be read.
+    /// If the input cannot be read.
     pub fn read_all(mut self) -> io::Result<(Vec<Document>, Diagnostics)> {
         let mut documents = Vec::new();
         while let Some(document) = self.next_document()? {
@@ -477,20 +486,20 @@ impl<'r> Documents<'r> {
     }
 }
 
-/// A document as a format can say it: what its sink writes, its reader reads back.
+/// A document in the form that a format can represent: its reader reads back exactly what its sink writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expressed {
     /// The document.
     pub document: Document,
-    /// For each mention of the original its place in `document`, or none where the format cannot say it.
+    /// For each mention of the original, its index in `document`, or `None` if the format cannot represent it.
     pub mentions: Vec<Option<usize>>,
-    /// For each relation of the original its place in `document`, or none where the format cannot say it.
+    /// For each relation of the original, its index in `document`, or `None` if the format cannot represent it.
     pub relations: Vec<Option<usize>>,
 }
 
 impl Expressed {
-    /// The document with each mention as `change` gives it, left out where it gives none. Relations between mentions
-    /// follow; a relation with an end that is left out is left out too.
+    /// Applies `change` to each mention and leaves out those for which it returns `None`. Relations between mentions
+    /// are updated; those with an argument that is left out are left out as well.
     pub fn new<'d>(document: &'d Document, change: impl FnMut(&'d Mention) -> Option<Mention>) -> Self {
         let (mentions, places) = keep_some(&document.mentions, change);
         let follow = |relation: &Relation| {
@@ -507,7 +516,7 @@ impl Expressed {
         Self { document, mentions: places, relations: relation_places }
     }
 
-    /// Changes each relation, and leaves it out where `change` gives none.
+    /// Applies `change` to each relation and leaves out those for which it returns `None`.
     pub fn change_relations(&mut self, change: impl FnMut(&Relation) -> Option<Relation>) {
         let (relations, places) = keep_some(&self.document.relations, change);
         self.document.relations = relations;
@@ -517,7 +526,7 @@ impl Expressed {
     }
 }
 
-/// The items that `change` gives, and the place of each original one among them.
+/// The items returned by `change`, and the new index of each original item.
 fn keep_some<'t, T>(items: &'t [T], mut change: impl FnMut(&'t T) -> Option<T>) -> (Vec<T>, Vec<Option<usize>>) {
     let mut kept = Vec::with_capacity(items.len());
     let mut places = Vec::with_capacity(items.len());
@@ -529,24 +538,24 @@ fn keep_some<'t, T>(items: &'t [T], mut change: impl FnMut(&'t T) -> Option<T>) 
     (kept, places)
 }
 
-/// Writes documents in a format, and counts what it cannot say.
+/// Writes documents in a format, and counts what the format cannot represent.
 pub struct Writer<'w> {
     format: Format,
     options: FormatOptions,
     sink: Box<dyn Sink + 'w>,
     report: ConversionReport,
-    /// Ids so far, where each document is a file: a second one would replace the first.
+    /// Ids so far, for formats with one file per document: a second document would replace the first.
     ids: HashSet<String>,
 }
 
 impl Writer<'_> {
-    /// Writes one document; returns what of it was moved or lost.
+    /// Writes one document; returns the changes made to it.
     ///
     /// # Errors
-    /// Where the output cannot be written, and where each document is a file of its own and there is one of this id.
+    /// If the output cannot be written, or if each document has its own file and this id was written before.
     pub fn write(&mut self, document: &Document) -> io::Result<Vec<ConversionChange>> {
         if self.format.is_folder() && !self.ids.insert(document.id.clone()) {
-            let message = format!("document {} was written before, and its file would be replaced", document.id);
+            let message = format!("a second document {}: writing it would replace the file of the first", document.id);
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
         let expressed = self.format.express(document, &self.options);
@@ -554,15 +563,15 @@ impl Writer<'_> {
         Ok(self.report.add(document, &expressed))
     }
 
-    /// What was kept, moved and lost so far.
+    /// Report of what was kept, moved and lost so far.
     pub const fn report(&self) -> &ConversionReport {
         &self.report
     }
 
-    /// Writes everything to the disk and returns what was kept, moved and lost.
+    /// Flushes everything to disk; reports what was kept, moved and lost.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     pub fn finish(self) -> io::Result<ConversionReport> {
         self.sink.finish()?;
         Ok(self.report)
@@ -574,7 +583,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_what_files_begin_with() {
+    fn formats_are_detected_from_the_beginning_of_a_file() {
         let check = |text: &str, expected| assert_eq!(Format::detect_beginning(text.as_bytes()), expected, "{text}");
         let (pubtator, conll, jsonl) = (Some(Format::Pubtator), Some(Format::Conll), Some(Format::Jsonl));
         for text in ["", "\n\n", "text", "a text of words", "[]", "{", "<html>"] {

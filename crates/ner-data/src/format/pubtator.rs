@@ -1,4 +1,4 @@
-//! PubTator: one document is a title line, an abstract line, then mentions and relations, ended by a blank line.
+//! PubTator: a document is a title line, an abstract line, then mentions and relations, and ends with a blank line.
 //!
 //! ```text
 //! 227508|t|Naloxone reverses the antihypertensive effect of clonidine.
@@ -7,9 +7,9 @@
 //! 227508 ⇥ CID ⇥ D003000 ⇥ D007022
 //! ```
 //!
-//! Offsets count Unicode characters of the title, one space, the abstract. A mention line has five columns (system
-//! output), six (with concept identifiers joined by `|`, `-1` for none) or seven (the parts of a composite mention).
-//! Format: Wei, Kao, Lu (2013), "PubTator: a web-based text mining tool for assisting biocuration".
+//! Offsets count Unicode characters of the title, a space, and the abstract. A mention line has five columns (system
+//! output), six (with concept identifiers joined by `|`, `-1` for none) or seven (with the parts of a composite
+//! mention). Format: Wei, Kao, Lu (2013), "PubTator: a web-based text mining tool for assisting biocuration".
 
 use super::lines::Lines;
 use super::{Expressed, Output};
@@ -19,22 +19,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
-/// Attribute that keeps the seventh column: the parts of a composite mention, joined by `|`.
+/// Attribute for the seventh column: the parts of a composite mention, joined by `|`.
 pub const INDIVIDUAL_MENTIONS: &str = "individual_mentions";
 
 const NO_CONCEPT: &str = "-1";
 
-/// Whether a file that begins with `text` is one: a title line stands among its first.
+/// Whether `text` is the beginning of a file in this format: one of its first lines is a title line.
 pub(super) fn begins(text: &str) -> bool {
     !text.starts_with(['{', '[', '<']) && text.lines().any(|line| matches!(text_line(line), Some((_, 't', _))))
 }
 
-/// Reads documents one by one, in memory that does not grow with the file.
+/// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
     lines: Lines<R>,
-    /// A title line that was read while looking for the end of the document before it.
+    /// A title line read while looking for the end of the previous document.
     pending: Option<(usize, String)>,
-    /// Line on which the document returned last begins.
+    /// Line where the last returned document begins.
     first_line: usize,
 }
 
@@ -78,12 +78,12 @@ impl<R: BufRead> super::Reader for Reader<R> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// A reader of `input`; `file` is the name that diagnostics give.
+    /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path) -> Self {
         Self { lines: Lines::new(input, file), pending: None, first_line: 0 }
     }
 
-    /// Skips to the next title line; everything else on the way is a fault.
+    /// Skips to the next title line; every other line on the way is a fault.
     fn find_title(&mut self) -> io::Result<Option<(String, String)>> {
         loop {
             let (number, line) = match self.pending.take() {
@@ -118,7 +118,7 @@ impl<R: BufRead> Reader<R> {
                     if seen.insert((mention.fragments.clone(), mention.entity_type.clone())) {
                         document.mentions.push(mention);
                     } else {
-                        let message = format!("the {} mention at {} again", mention.entity_type, mention.span());
+                        let message = format!("{} at {}", mention.entity_type, mention.span());
                         self.lines.report_at(*line, DiagnosticKind::DuplicateMention, Some(&document.id), message);
                     }
                 }
@@ -143,7 +143,7 @@ enum Row {
     Relation(Relation),
 }
 
-/// Reads a mention or relation line of `document`.
+/// Parses a mention or relation line of `document`.
 fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (DiagnosticKind, String)> {
     let columns: Vec<&str> = row.split('\t').collect();
     let malformed = |message: String| (DiagnosticKind::MalformedLine, message);
@@ -151,18 +151,15 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
         return Err(malformed(format!("{} tab-separated columns; a mention has 5 to 7, a relation 4", columns.len())));
     }
     if columns[0] != document.id {
-        // The column is not quoted: in a broken line it may be a piece of text.
-        return Err((
-            DiagnosticKind::UnknownDocument,
-            "column 1 is not the id of the document it stands in".to_owned(),
-        ));
+        // The message does not quote the column: in a broken line it may be text.
+        return Err((DiagnosticKind::UnknownDocument, "column 1 differs from the id of its document".to_owned()));
     }
     let (Ok(start), Ok(end)) = (columns[1].parse::<usize>(), columns[2].parse::<usize>()) else {
         if columns.len() == 4 && columns[1].parse::<usize>().is_err() {
             let arguments = columns[2..].iter().map(|&concept| Argument::concept(concept)).collect();
             return Ok(Row::Relation(Relation { kind: columns[1].to_owned(), arguments }));
         }
-        return Err(malformed("columns 2 and 3 of a mention are its start and end".to_owned()));
+        return Err(malformed("columns 2 and 3 of a mention must be its start and end".to_owned()));
     };
     if !(5..=7).contains(&columns.len()) {
         return Err(malformed(format!("{} tab-separated columns; a mention has 5 to 7", columns.len())));
@@ -179,7 +176,7 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
         return Err((DiagnosticKind::OffsetOutOfRange, message));
     };
     if text != columns[3] {
-        return Err((DiagnosticKind::TextMismatch, format!("column 4 is not the document's text at {span}")));
+        return Err((DiagnosticKind::TextMismatch, format!("column 4 differs from the document's text at {span}")));
     }
     let mut mention = Mention::new(span, columns[4]);
     if let Some(ids) = columns.get(5) {
@@ -192,12 +189,12 @@ fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (
     Ok(Row::Mention(mention))
 }
 
-/// The document as this format can say it.
+/// Converts a document to what this format can represent.
 ///
-/// Line breaks and tabs of the text become spaces, which keeps every offset. A title passage with a space behind it
-/// stays, and all that follows becomes the abstract; in every other document the whole text becomes the title.
-/// Mentions keep one place, one line of concepts and [`INDIVIDUAL_MENTIONS`]; of those with the same place and type,
-/// the first stays. Relations are those between two concepts, without roles.
+/// Line breaks and tabs in the text become spaces, which preserves all offsets. A title passage followed by a space is
+/// kept, and all text after it becomes the abstract; otherwise the whole text becomes the title. Mentions keep one
+/// span, one line of concepts and [`INDIVIDUAL_MENTIONS`]; of mentions with the same position and type, the first is
+/// kept. Only relations between two concepts are kept, without roles.
 pub fn express(document: &Document) -> Expressed {
     let index = document.char_index();
     let text = one_line(&document.text).into_owned();
@@ -218,7 +215,7 @@ pub fn express(document: &Document) -> Expressed {
         let span = mention.span();
         let mention = Mention {
             entity_type: one_line(&mention.entity_type).into_owned(),
-            concept_ids: mention.concept_ids.iter().filter(|id| can_say_concept(id)).cloned().collect(),
+            concept_ids: mention.concept_ids.iter().filter(|id| can_express_concept(id)).cloned().collect(),
             attributes: individual_mentions(mention),
             fragments: mention.fragments.clone(),
             confidence: None,
@@ -235,11 +232,11 @@ pub fn express(document: &Document) -> Expressed {
             _ => None,
         };
         let arguments: Vec<Argument> = relation.arguments.iter().map(concept).collect::<Option<_>>()?;
-        // A number in place of the kind makes the line a mention.
+        // A number instead of the kind would make the line a mention.
         (arguments.len() == 2 && kind.parse::<usize>().is_err()).then_some(Relation { kind, arguments })
     });
     expressed.document = Document {
-        id: sayable_id(&document.id),
+        id: encoded_id(&document.id),
         text,
         passages,
         mentions: expressed.document.mentions,
@@ -249,13 +246,13 @@ pub fn express(document: &Document) -> Expressed {
     expressed
 }
 
-/// `text` with a space in place of each line break and tab.
+/// `text` with a space for each line break and tab.
 fn one_line(text: &str) -> Cow<'_, str> {
     const BREAKS: [char; 3] = ['\n', '\r', '\t'];
     if text.contains(BREAKS) { text.replace(BREAKS, " ").into() } else { text.into() }
 }
 
-fn can_say_concept(id: &str) -> bool {
+fn can_express_concept(id: &str) -> bool {
     !id.is_empty() && id != NO_CONCEPT && !id.contains(['|', '\n', '\r', '\t'])
 }
 
@@ -264,8 +261,8 @@ fn individual_mentions(mention: &Mention) -> BTreeMap<String, String> {
     parts.map(|parts| (INDIVIDUAL_MENTIONS.to_owned(), one_line(parts).into_owned())).into_iter().collect()
 }
 
-/// The id with what parts lines and columns percent-encoded; `-` where there is none.
-fn sayable_id(id: &str) -> String {
+/// The id, with line and column separators percent-encoded; `-` if it is empty.
+fn encoded_id(id: &str) -> String {
     let mut sayable = String::with_capacity(id.len());
     for character in id.chars() {
         match character {
@@ -278,7 +275,7 @@ fn sayable_id(id: &str) -> String {
     if sayable.trim().is_empty() { "-".into() } else { sayable }
 }
 
-/// Writes documents, with an empty line between two.
+/// Writes documents, separated by an empty line.
 pub struct Sink<'w> {
     out: Output<'w>,
     is_first: bool,
@@ -346,7 +343,7 @@ mod tests {
         input.expect("one file").read_all().expect("memory can be read")
     }
 
-    /// `documents`: each as `ID text` and its mentions as `span type ids`. `faults`: as they are printed.
+    /// `documents`: each as `ID text` and its mentions as `span type ids`. `faults`: as printed.
     fn check(input: impl AsRef<[u8]>, documents: &[(&str, &[&str])], faults: &[&str]) {
         let (found, diagnostics) = parse(input.as_ref());
         let printed: Vec<String> = diagnostics.0.iter().map(ToString::to_string).collect();
@@ -379,7 +376,7 @@ mod tests {
         check(format!("{text}7\t0\t5\tab cd\tX\tD1|-1\tab|ab cd\n"), &[("7 ab cd ef", &["0..5 X D1"])], &[]);
         // A mention whose text looks like a title line; a bar in a title.
         check("7|t|a|t|b\n7\t0\t5\ta|t|b\tX\n", &[("7 a|t|b", &["0..5 X "])], &[]);
-        // No blank line between documents, and many.
+        // Documents without a blank line between them, and with many.
         check(
             "7|t|ab\n7\t0\t2\tab\tX\n8|t|cd\n\n\n9|t|ef",
             &[("7 ab", &["0..2 X "]), ("8 cd", &[]), ("9 ef", &[])],
@@ -396,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_with_its_line_and_what_is_sound_is_kept() {
+    fn faults_are_noted_with_their_line_and_valid_parts_kept() {
         let head = "7|t|ab cd\n7|a|ef\n";
         let rows = |rows: &str| format!("{head}{rows}7\t0\t2\tab\tX\n");
         let kept: &[(&str, &[&str])] = &[("7 ab cd ef", &["0..2 X "])];
@@ -405,36 +402,36 @@ mod tests {
             ("7\tCID\tD1\n", "malformed line: 3 tab-separated columns; a mention has 5 to 7, a relation 4"),
             ("7\t0\t2\tab\n", "malformed line: 4 tab-separated columns; a mention has 5 to 7"),
             ("7\t0\t2\tab\tX\tD1\tab\tmore\n", "malformed line: 8 tab-separated columns; a mention has 5 to 7"),
-            ("7\tCID\tD1\tD2\tD3\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
-            ("7\t-1\t2\tab\tX\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
-            ("7\t0\t2.0\tab\tX\n", "malformed line: columns 2 and 3 of a mention are its start and end"),
+            ("7\tCID\tD1\tD2\tD3\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
+            ("7\t-1\t2\tab\tX\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
+            ("7\t0\t2.0\tab\tX\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
             (
                 "7\t0\t99999999999999999999\tab\tX\n",
-                "malformed line: columns 2 and 3 of a mention are its start and end",
+                "malformed line: columns 2 and 3 of a mention must be its start and end",
             ),
             ("7\t0\t2\tab\t\n", "malformed line: the mention at 0..2 has no type"),
             ("7|a|gh\n", "malformed line: an abstract of another document, or a second one"),
             ("8|a|gh\n", "malformed line: an abstract of another document, or a second one"),
-            ("8\t0\t2\tab\tX\n", "unknown document: column 1 is not the id of the document it stands in"),
+            ("8\t0\t2\tab\tX\n", "unknown document: column 1 differs from the id of its document"),
             ("7\t2\t2\t\tX\n", "offset out of range: the mention at 2..2 is empty"),
             ("7\t5\t3\tcd\tX\n", "offset out of range: the mention at 5..3 is empty"),
             ("7\t6\t9\tef\tX\n", "offset out of range: 6..9 reaches outside the document of 8 characters"),
-            ("7\t1\t3\tab\tX\n", "text does not match the offsets: column 4 is not the document's text at 1..3"),
-            ("7\t0\t2\tAB\tX\n", "text does not match the offsets: column 4 is not the document's text at 0..2"),
+            ("7\t1\t3\tab\tX\n", "text does not match the offsets: column 4 differs from the document's text at 1..3"),
+            ("7\t0\t2\tAB\tX\n", "text does not match the offsets: column 4 differs from the document's text at 0..2"),
         ];
         for (row, fault) in table {
             check(rows(row), kept, &[&format!("in.txt:3: document 7: {fault}")]);
         }
-        // Once more with another identifier is a duplicate, too; with another type it is not.
+        // The same with another identifier is a duplicate; with another type it is not.
         check(
             rows("7\t0\t2\tab\tX\tD1\n7\t0\t2\tab\tY\n"),
             &[("7 ab cd ef", &["0..2 X D1", "0..2 Y "])],
-            &["in.txt:5: document 7: duplicate mention: the X mention at 0..2 again"],
+            &["in.txt:5: document 7: duplicate mention: X at 0..2"],
         );
         check(
             format!("{head}\n7|t|gh\n\n8|t|ij"),
             &[("7 ab cd ef", &[]), ("8 ij", &[])],
-            &["in.txt:4: document 7: duplicate document: its id is that of an earlier document"],
+            &["in.txt:4: document 7: duplicate document: repeats the id of an earlier document"],
         );
         let first = "malformed line: a title line `ID|t|…` must come first";
         check(
@@ -447,20 +444,20 @@ mod tests {
                 "in.txt:6: document 7: malformed line: 1 tab-separated columns; a mention has 5 to 7, a relation 4",
             ],
         );
-        // A byte that is not UTF-8 is one character, so that the offsets after it hold.
+        // A byte that is not UTF-8 counts as one character, so the offsets after it remain valid.
         check(
             b"7|t|a\xe4 cd\n7\t1\t3\tno\tX\n7\t3\t5\tcd\tX\n7\t0\t2\ta\xe4\tX\n",
             &[("7 a\u{fffd} cd", &["3..5 X ", "0..2 X "])],
             &[
                 "in.txt:1: invalid UTF-8: byte 6 of the line is not UTF-8",
-                "in.txt:2: document 7: text does not match the offsets: column 4 is not the document's text at 1..3",
+                "in.txt:2: document 7: text does not match the offsets: column 4 differs from the document's text at 1..3",
                 "in.txt:4: invalid UTF-8: byte 8 of the line is not UTF-8",
             ],
         );
     }
 
     #[test]
-    fn what_the_format_cannot_say_is_counted_or_made_sayable() {
+    fn unsupported_parts_are_changed_or_counted() {
         let fragments = vec![Span::new(0, 1), Span::new(2, 3)];
         let apart = Mention { fragments, ..Mention::new(Span::new(0, 3), "X") };
         let concept_ids = vec!["D1".to_owned(), "-1".to_owned(), "D2|D3".to_owned()];
@@ -501,7 +498,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(documents in vec(round_trip::document(), 0..4)) {
+        fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..4)) {
             round_trip::check(Format::Pubtator, &FormatOptions::default(), &documents)?;
         }
 

@@ -1,4 +1,4 @@
-//! The law of formats, for their tests: what is written is read back, and what cannot be written is changed before.
+//! The round-trip test of formats: expressed documents are read back unchanged.
 
 use super::{Format, FormatOptions, Output};
 use crate::{Argument, Confidence, Document, Mention, Passage, Relation, Span, Target};
@@ -8,7 +8,7 @@ use proptest::sample::select;
 use std::collections::HashSet;
 use std::io::Write;
 
-/// Pieces of text: of one to four bytes, combining, right-to-left, line breaks, what markup and columns are made of.
+/// Pieces of text: of one to four bytes, combining, right-to-left, line breaks, and characters of markup and columns.
 const PIECES: &[&str] = &[
     "a",
     "b",
@@ -110,7 +110,7 @@ const NAMES: &[&str] = &[
     "\u{1}",
 ];
 
-/// A text of such pieces, with the marks that a document may have.
+/// A text of these pieces, with all annotation that a document may have.
 pub(super) fn document() -> impl Strategy<Value = Document> {
     let text = vec(select(PIECES), 0..14).prop_map(|pieces| pieces.concat());
     let name = || select(NAMES).prop_map(str::to_owned);
@@ -167,7 +167,7 @@ fn ascending(steps: Vec<(usize, usize)>) -> Vec<Span> {
     steps.into_iter().map(span).collect()
 }
 
-/// Checks that documents are read back as they were expressed, without a fault, and that to express them again changes
+/// Checks that expressed documents are read back equal and without faults, and that expressing them again changes
 /// nothing. CoNLL, which has no ids, numbers its documents.
 pub(super) fn check(format: Format, options: &FormatOptions, documents: &[Document]) -> Result<(), TestCaseError> {
     let mut ids = HashSet::new();
@@ -175,7 +175,7 @@ pub(super) fn check(format: Format, options: &FormatOptions, documents: &[Docume
     for document in documents {
         let once = format.express(document, options).document;
         let twice = format.express(&once, options);
-        prop_assert_eq!(&twice.document, &once, "to express it again changes it");
+        prop_assert_eq!(&twice.document, &once, "expressing it again changes it");
         prop_assert!(twice.mentions.iter().copied().eq((0..once.mentions.len()).map(Some)));
         prop_assert!(twice.relations.iter().copied().eq((0..once.relations.len()).map(Some)));
         if format == Format::Conll || ids.insert(once.id.clone()) {

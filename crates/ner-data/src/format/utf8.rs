@@ -1,17 +1,17 @@
 use std::io::{self, BufRead, Read};
 
-/// An input as UTF-8: without a byte-order mark, and with U+FFFD for bytes that are not UTF-8.
+/// Decodes an input as UTF-8, without a byte-order mark, and with U+FFFD for invalid bytes.
 pub(super) struct Utf8<R> {
     input: R,
-    /// What has been decoded but not consumed is `ready[at..]`.
+    /// Decoded but not yet consumed text is `ready[at..]`.
     ready: String,
     at: usize,
-    /// The beginning of a character whose other bytes are still to come.
+    /// The first bytes of an incomplete character.
     incomplete: Vec<u8>,
     is_first: bool,
-    /// Line of the next byte to be consumed.
+    /// Line of the next byte to consume.
     line: usize,
-    /// Line of the next byte to be decoded.
+    /// Line of the next byte to decode.
     decoded_line: usize,
     invalid_lines: Vec<usize>,
 }
@@ -30,12 +30,12 @@ impl<R: BufRead> Utf8<R> {
         }
     }
 
-    /// Number of the line that the next byte is on, from 1.
+    /// Line of the next byte, from 1.
     pub(super) const fn line(&self) -> usize {
         self.line
     }
 
-    /// The lines, since the last call, on which bytes were not UTF-8.
+    /// The lines with invalid bytes since the last call.
     pub(super) fn take_invalid_lines(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.invalid_lines)
     }
@@ -109,7 +109,7 @@ mod tests {
     use std::io::BufReader;
 
     proptest! {
-        /// However the input comes in pieces, the result is that of the library on the whole.
+        /// Decoding in pieces of any size gives the library's result for the whole.
         #[test]
         fn pieces_are_decoded_as_the_whole(
             parts in proptest::collection::vec(

@@ -3,30 +3,31 @@ use crate::{Document, EncodedDocument, LabelSet, MisfitReason, Span, align, ment
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 
-/// How many mentions survive the way to tags on words and back, which bounds the recall of any tagger of these words.
+/// How many mentions survive conversion to word tags and back: an upper bound on the recall of any tagger of these
+/// words.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct AlignmentStatistics {
     /// Word pieces, without special tokens.
     pub tokens: usize,
-    /// Words that the pieces make up; they are what is tagged.
+    /// Words, the unit of tagging.
     pub words: usize,
-    /// Windows that the encoder sees.
+    /// Windows for the encoder.
     pub windows: usize,
     /// Mentions.
     pub mentions: usize,
-    /// Mentions that come back with the same span and type.
+    /// Mentions that are restored with the same span and type.
     pub surviving: usize,
-    /// `surviving / mentions`; none where there is no mention.
+    /// `surviving / mentions`; `None` if there are no mentions.
     pub surviving_share: Option<f64>,
-    /// The others, by reason.
+    /// The other mentions, by reason.
     pub misfits: BTreeMap<MisfitReason, usize>,
-    /// The others, each by the place of its document and its place in the document.
+    /// The other mentions: index of the document, index of the mention in it, reason.
     #[serde(skip)]
     pub misfit_mentions: Vec<(usize, usize, MisfitReason)>,
 }
 
 impl AlignmentStatistics {
-    /// Aligns the mentions of `documents` with the words of the same documents, `encoded`.
+    /// Aligns the mentions of `documents` with the words of the same documents in `encoded`.
     pub fn of(documents: &[Document], encoded: &[EncodedDocument], labels: &LabelSet) -> Self {
         let mut counted = Self::default();
         for (at, (document, encoded)) in documents.iter().zip(encoded).enumerate() {

@@ -5,74 +5,73 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Whether a string that is a mention in a document is one wherever it stands there, and of the same type.
+/// Whether a string that is a mention in a document is a mention wherever it occurs there, and of the same type.
 ///
-/// Strings are those of mentions of one fragment, folded; they are looked for where no letter or digit goes on at either
-/// end. An author who names a thing twice means the same more often than not, so these are places to look at; they are
-/// no proof of a fault.
+/// Considers the folded strings of mentions with one fragment, where they are not part of a longer word. An author who
+/// repeats a name usually means the same thing, so the cases are worth checking; they do not prove an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Consistency {
-    /// Strings of mentions, each counted once for each document.
+    /// Strings of mentions, counted once per document.
     pub strings: usize,
-    /// Strings that have a type at one place, and at another place, where they are a mention, too, have it not.
+    /// Strings that have a type in one place but lack it in another place where they are also a mention.
     pub differently_typed: usize,
-    /// Strings at odds about two types, for each two, the most frequent first.
+    /// Pairs of types that strings disagree about, the most frequent first.
     pub type_pairs: Vec<TypePair>,
-    /// Strings with at least one place that carries no mention.
+    /// Strings with at least one occurrence that is not a mention.
     pub partly_unlabelled: usize,
-    /// Places of all strings.
+    /// Occurrences of all strings.
     #[serde(flatten)]
     pub places: ConsistencyCounts,
-    /// Places of the strings that somewhere in the document have this type; a string of two types counts for both.
+    /// Occurrences of the strings that have this type somewhere in the document; a string of two types counts for both.
     pub by_type: BTreeMap<String, ConsistencyCounts>,
-    /// The strings that are differently typed or partly unlabelled, in the order of the documents.
+    /// The differently typed or partly unlabelled strings, in the order of the documents.
     #[serde(skip)]
     pub cases: Vec<Inconsistency>,
 }
 
-/// Places of strings.
+/// Occurrences of strings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ConsistencyCounts {
-    /// Places where the string is a mention.
+    /// Occurrences that are a mention.
     pub labelled: usize,
-    /// Places where the string stands and no character of it is in a mention.
+    /// Occurrences that share no character with a mention.
     pub unlabelled: usize,
-    /// Places where the string stands and is a part of another mention, or shares a part with one.
+    /// Occurrences that are part of another mention, or overlap one.
     pub inside_another: usize,
-    /// `unlabelled / (labelled + unlabelled)`; none where there is neither.
+    /// `unlabelled / (labelled + unlabelled)`; `None` if both are 0.
     pub unlabelled_share: Option<f64>,
 }
 
-/// Two types that strings have at different places of one document.
+/// Two types that a string has in different places of one document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TypePair {
     /// The types, in alphabetical order.
     pub types: [String; 2],
-    /// Strings that have one of the types at a place where they have not the other.
+    /// Strings that have one of the types in a place where they lack the other.
     pub strings: usize,
 }
 
-/// A string that is not labelled alike wherever it stands in a document.
+/// A string that is labelled inconsistently in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inconsistency {
-    /// Place of the document in its split.
+    /// Index of the document in its split.
     pub document: usize,
-    /// Places with each type.
+    /// Occurrences with each type.
     pub labelled: BTreeMap<String, Vec<Span>>,
-    /// Whether the types differ between places.
+    /// Whether the types differ between occurrences.
     pub differently_typed: bool,
-    /// Places without a mention.
+    /// Occurrences without a mention.
     pub unlabelled: Vec<Span>,
 }
 
 impl Consistency {
-    /// Looks through documents, each for itself.
+    /// Checks each document separately.
     pub fn of(documents: &[Document]) -> Self {
         let mut counted = Self::default();
         let mut pairs: BTreeMap<[String; 2], usize> = BTreeMap::new();
         for (at, document) in documents.iter().enumerate() {
-            for found in strings_of(document) {
-                counted.add(at, found, &mut pairs);
+            for occurrences in strings_of(document) {
+                counted.add(at, occurrences, &mut pairs);
             }
         }
         counted.type_pairs = pairs.into_iter().map(|(types, strings)| TypePair { types, strings }).collect();
@@ -83,54 +82,55 @@ impl Consistency {
         counted
     }
 
-    fn add(&mut self, document: usize, found: Found, pairs: &mut BTreeMap<[String; 2], usize>) {
+    fn add(&mut self, document: usize, occurrences: Occurrences, pairs: &mut BTreeMap<[String; 2], usize>) {
         self.strings += 1;
-        self.partly_unlabelled += usize::from(!found.unlabelled.is_empty());
-        let labelled: BTreeSet<Span> = found.labelled.values().flatten().copied().collect();
-        self.places.add(labelled.len(), &found);
+        self.partly_unlabelled += usize::from(!occurrences.unlabelled.is_empty());
+        let labelled: BTreeSet<Span> = occurrences.labelled.values().flatten().copied().collect();
+        self.places.add(labelled.len(), &occurrences);
         let mut differently_typed = false;
-        let types: Vec<(&str, &BTreeSet<Span>)> = found.labelled.iter().map(|(name, places)| (*name, places)).collect();
+        let types: Vec<(&str, &BTreeSet<Span>)> =
+            occurrences.labelled.iter().map(|(name, places)| (*name, places)).collect();
         for (i, &(name, places)) in types.iter().enumerate() {
-            self.by_type.entry(name.to_owned()).or_default().add(places.len(), &found);
+            self.by_type.entry(name.to_owned()).or_default().add(places.len(), &occurrences);
             for (other, _) in types[i + 1..].iter().filter(|(_, other)| *other != places) {
                 differently_typed = true;
                 *pairs.entry([name.to_owned(), (*other).to_owned()]).or_default() += 1;
             }
         }
         self.differently_typed += usize::from(differently_typed);
-        if differently_typed || !found.unlabelled.is_empty() {
+        if differently_typed || !occurrences.unlabelled.is_empty() {
             let list = |(name, places): (&str, BTreeSet<Span>)| (name.to_owned(), places.into_iter().collect());
             self.cases.push(Inconsistency {
                 document,
-                labelled: found.labelled.into_iter().map(list).collect(),
+                labelled: occurrences.labelled.into_iter().map(list).collect(),
                 differently_typed,
-                unlabelled: found.unlabelled,
+                unlabelled: occurrences.unlabelled,
             });
         }
     }
 }
 
 impl ConsistencyCounts {
-    fn add(&mut self, labelled: usize, found: &Found) {
+    fn add(&mut self, labelled: usize, occurrences: &Occurrences) {
         self.labelled += labelled;
-        self.unlabelled += found.unlabelled.len();
-        self.inside_another += found.inside_another;
+        self.unlabelled += occurrences.unlabelled.len();
+        self.inside_another += occurrences.inside_another;
     }
 }
 
-/// Where one string stands in one document.
+/// Occurrences of one string in one document.
 #[derive(Default)]
-struct Found<'d> {
+struct Occurrences<'d> {
     labelled: BTreeMap<&'d str, BTreeSet<Span>>,
     unlabelled: Vec<Span>,
     inside_another: usize,
 }
 
 /// The strings of a document's mentions, in the order of their first mentions.
-fn strings_of(document: &Document) -> Vec<Found<'_>> {
+fn strings_of(document: &Document) -> Vec<Occurrences<'_>> {
     let index = document.char_index();
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    let mut strings: Vec<Found> = Vec::new();
+    let mut strings: Vec<Occurrences> = Vec::new();
     for mention in &document.mentions {
         let &[span] = mention.fragments.as_slice() else { continue };
         let string = fold(index.slice(&document.text, span).unwrap_or_default());
@@ -139,13 +139,14 @@ fn strings_of(document: &Document) -> Vec<Found<'_>> {
         }
         let number = *numbers.entry(string).or_insert(strings.len());
         if number == strings.len() {
-            strings.push(Found::default());
+            strings.push(Occurrences::default());
         }
         strings[number].labelled.entry(&mention.entity_type).or_default().insert(span);
     }
     let mut patterns: Vec<(String, usize)> = numbers.into_iter().collect();
     patterns.sort_unstable_by_key(|&(_, number)| number);
-    // The kind that is built fastest: each automaton reads one document. It fails on patterns of gigabytes only.
+    // The kind of automaton that is built fastest, since each one reads only one document. Building fails only for
+    // patterns of gigabytes.
     let automaton = AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::NoncontiguousNFA))
         .build(patterns.iter().map(|(string, _)| string));
@@ -153,12 +154,12 @@ fn strings_of(document: &Document) -> Vec<Found<'_>> {
     let folded = Folded::new(&document.text);
     let mut covered: Vec<Span> = document.mentions.iter().flat_map(|mention| &mention.fragments).copied().collect();
     merge(&mut covered);
-    for found in automaton.find_overlapping_iter(&folded.text) {
-        if !folded.is_word_bounded(&found.range()) {
+    for hit in automaton.find_overlapping_iter(&folded.text) {
+        if !folded.is_word_bounded(&hit.range()) {
             continue;
         }
-        let span = folded.span(found.range());
-        let string = &mut strings[found.pattern().as_usize()];
+        let span = folded.span(hit.range());
+        let string = &mut strings[hit.pattern().as_usize()];
         if string.labelled.values().any(|places| places.contains(&span)) {
             continue;
         }
@@ -177,7 +178,8 @@ mod tests {
     use super::*;
     use crate::Mention;
 
-    /// `expected`: labelled, unlabelled, inside another; differently typed strings; places of the cases' unlabelled.
+    /// `expected`: labelled, unlabelled, inside another; differently typed strings; unlabelled occurrences of the
+    /// cases.
     fn check(text: &str, mentions: &[(usize, usize, &str)], expected: ([usize; 3], usize, &[(usize, usize)])) {
         let mentions = mentions.iter().map(|&(start, end, kind)| Mention::new(Span::new(start, end), kind)).collect();
         let found = Consistency::of(&[Document { mentions, ..Document::new("1", text) }]);

@@ -6,74 +6,74 @@ use crate::dataset::LoadedSplit;
 use crate::{Document, DocumentTokenizer, LabelSet, Splits, TokenizeError};
 use serde::Serialize;
 
-/// Everything that is counted of a corpus.
+/// All counts of a corpus.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CorpusStatistics {
-    /// What each split holds.
+    /// Counts of each split.
     pub splits: Splits<SplitReport>,
-    /// How the sizes of documents and mentions are spread.
+    /// Size distributions of documents and mentions.
     pub distributions: Distributions,
-    /// What splits have in common.
+    /// Texts and ids that splits share.
     pub shared: Shared,
-    /// Mentions that training does not show.
+    /// Mentions that do not occur in training.
     pub unseen: UnseenMentions,
 }
 
-/// What is counted of one split.
+/// Counts of one split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SplitReport {
-    /// Its documents and mentions.
+    /// Documents and mentions.
     pub statistics: SplitStatistics,
     /// Mentions that share characters.
     pub overlaps: Overlaps,
-    /// Strings that are a mention here and none, or another, there.
+    /// Strings that are labelled inconsistently.
     pub consistency: Consistency,
-    /// What of the mentions tags can say; none without an encoder.
+    /// Mentions that tags can express; `None` without an encoder.
     pub alignment: Option<AlignmentStatistics>,
-    /// Word pieces; none without an encoder.
+    /// Word pieces; `None` without an encoder.
     pub pieces: Option<PieceStatistics>,
 }
 
-/// What splits have in common.
+/// Texts and ids that splits share.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shared {
-    /// Whole documents, by their text.
+    /// Whole documents, by text.
     pub documents: SharedTexts,
-    /// Documents, by their identifier.
+    /// Documents, by identifier.
     pub document_ids: Vec<SharedIds>,
     /// Sentences.
     pub sentences: SharedTexts,
 }
 
-/// Mentions of the splits that are measured on, compared with those of the training split.
+/// Mentions of the dev and test splits, compared with those of the training split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UnseenMentions {
-    /// Those of the development split.
+    /// Mentions of the development split.
     pub dev: Unseen,
-    /// Those of the test split.
+    /// Mentions of the test split.
     pub test: Unseen,
 }
 
 impl CorpusStatistics {
-    /// Counts a corpus. Where there is an encoder, its words are counted, too, and mentions are brought onto them and
-    /// back with `labels`.
+    /// Counts a corpus. With an encoder, also counts word pieces, and aligns mentions with its words and back using
+    /// `labels`.
     ///
     /// # Errors
-    /// Where the tokenizer fails on a document.
+    /// If the tokenizer fails on a document.
     pub fn of(
         splits: &Splits<LoadedSplit>,
-        encoder: Option<&DocumentTokenizer>,
+        tokenizer: Option<&DocumentTokenizer>,
         labels: &LabelSet,
     ) -> Result<Self, TokenizeError> {
         let documents = splits.map(|_, split| split.documents.as_slice());
-        let encoded = match encoder {
-            Some(encoder) => Some(documents.try_map(|_, documents| encoder.encode(documents))?),
+        let encoded = match tokenizer {
+            Some(tokenizer) => Some(documents.try_map(|_, documents| tokenizer.encode(documents))?),
             None => None,
         };
         let report = |split, loaded: &LoadedSplit| {
             let documents: &[Document] = &loaded.documents;
             let encoded = encoded.as_ref().map(|encoded| encoded.get(split));
-            let unknown = encoder.and_then(DocumentTokenizer::unknown_id);
+            let unknown = tokenizer.and_then(DocumentTokenizer::unknown_id);
             SplitReport {
                 statistics: SplitStatistics::of(loaded),
                 overlaps: Overlaps::of(documents),

@@ -3,25 +3,25 @@ use crate::{CharIndex, Document, EncodedDocument, Splits};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How the sizes of documents and mentions are spread.
+/// Size distributions of documents and mentions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Distributions {
-    /// Unicode characters of a document.
+    /// Unicode characters per document.
     pub document_characters: Distribution,
-    /// Words of a document.
+    /// Words per document.
     pub document_words: Distribution,
-    /// Word pieces of a document, without special tokens; none without an encoder.
+    /// Word pieces per document, without special tokens; `None` without an encoder.
     pub document_tokens: Option<Distribution>,
-    /// Mentions of a document.
+    /// Mentions per document.
     pub document_mentions: Distribution,
-    /// Unicode characters of a mention; of all its fragments, and of nothing between them.
+    /// Unicode characters per mention, over its fragments and excluding the gaps.
     pub mention_characters: Distribution,
-    /// Words that a mention is made of, whole or in part; of all its fragments.
+    /// Words per mention over its fragments, whole or partial.
     pub mention_words: Distribution,
 }
 
 impl Distributions {
-    /// Measures documents and mentions; word pieces, too, where the encoded documents are at hand.
+    /// Measures documents and mentions, and word pieces if the encoded documents are given.
     pub fn of(splits: &Splits<&[Document]>, encoded: Option<&Splits<Vec<EncodedDocument>>>) -> Self {
         let sizes = splits.map(|_, documents| Sizes::of(documents));
         let spread = |part: fn(&Sizes) -> &Frequencies| Distribution::of(&sizes.map(|_, sizes| part(sizes).clone()));
@@ -63,13 +63,13 @@ impl Sizes {
     }
 }
 
-/// Words that a mention is made of.
+/// Number of words that a mention covers, whole or in part.
 pub fn words_of(mention: &crate::Mention, document: &Document, index: &CharIndex) -> usize {
     let texts = mention.fragments.iter().filter_map(|&fragment| index.slice(&document.text, fragment));
     texts.map(count_words).sum()
 }
 
-/// Whole numbers, and how often each came.
+/// Frequencies of whole numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Frequencies(BTreeMap<usize, usize>);
 
@@ -82,7 +82,7 @@ impl Frequencies {
         self.0.values().sum()
     }
 
-    /// The least value that at least `percent` of a hundred values do not exceed.
+    /// The smallest value that at least `percent` % of the values do not exceed.
     fn quantile(&self, percent: usize) -> Option<usize> {
         let rank = (self.count() * percent).div_ceil(100).max(1);
         let mut up_to = 0;
@@ -101,33 +101,33 @@ impl FromIterator<usize> for Frequencies {
     }
 }
 
-/// How a quantity is spread in each split, over bins that the splits share.
+/// Distribution of a quantity in each split, over bins shared by the splits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Distribution {
-    /// Edges of the bins, ascending: bin `i` holds the values from `edges[i]` to below `edges[i + 1]`. All bins are of
-    /// one width, but for the last, which reaches to the largest value where that is far out. Empty where there is no
-    /// value.
+    /// Edges of the bins, ascending: bin `i` holds the values from `edges[i]` to below `edges[i + 1]`. All bins have
+    /// the same width, except the last, which reaches to the largest value if that is far away. Empty if there are no
+    /// values.
     pub edges: Vec<usize>,
-    /// How it is spread.
+    /// Distribution in each split.
     pub splits: Splits<Spread>,
 }
 
-/// How a quantity is spread in one split.
+/// Distribution of a quantity in one split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// Number of values.
     pub count: usize,
-    /// Their mean; none where there is no value.
+    /// Their mean; `None` if there are no values.
     pub mean: Option<f64>,
-    /// Order statistics; none where there is no value.
+    /// Their quantiles; `None` if there are no values.
     pub quantiles: Option<Quantiles>,
-    /// Values in each bin.
+    /// Number of values in each bin.
     pub histogram: Vec<usize>,
 }
 
-/// Values that came, in order: that of `p25` is the least that at least 25 % of the values do not exceed.
+/// Quantiles are values that occur: `p25` is the smallest that at least 25 % of the values do not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct Quantiles {
     pub min: usize,
     pub p5: usize,
@@ -138,7 +138,7 @@ pub struct Quantiles {
     pub max: usize,
 }
 
-/// Most bins of one width; one more reaches to the largest value.
+/// Maximum number of bins of equal width; one more bin reaches to the largest value.
 const BINS: usize = 20;
 
 impl Distribution {
@@ -153,8 +153,8 @@ impl Distribution {
     }
 }
 
-/// Bins of the least width of 1, 2 or 5 times a power of ten with which [`BINS`] reach from the least value to the 95th
-/// percentile. If they reached to the largest, a few long documents would press all others into one bin.
+/// Bins with the smallest width (1, 2 or 5 times a power of ten) for which [`BINS`] bins reach from the smallest value
+/// to the 95th percentile. If they reached to the largest, a few long documents would squeeze all others into one bin.
 fn edges(values: &Frequencies) -> Vec<usize> {
     let ends = values.0.keys().next().zip(values.quantile(95)).zip(values.0.keys().next_back());
     let Some(((&min, most), &max)) = ends else { return Vec::new() };
@@ -162,7 +162,7 @@ fn edges(values: &Frequencies) -> Vec<usize> {
     let first = |width: usize| min / width * width;
     let width = widths.into_iter().find(|&width| (most - first(width)) / width < BINS).unwrap_or(usize::MAX);
     let mut edges: Vec<usize> = (first(width)..=most).step_by(width).collect();
-    // The bin after the last edge so far holds the 95th percentile.
+    // The bin after the last edge contains the 95th percentile.
     let end = edges.last().map_or(0, |last| last + width);
     edges.push(end);
     if max >= end {

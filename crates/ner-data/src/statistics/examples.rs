@@ -5,9 +5,9 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// Places to look at, so many of each kind and split; how many there are is in the statistics.
+/// Examples to inspect, a limited number of each kind and split; the statistics give the totals.
 ///
-/// A text of the corpus stands here only where it was asked for.
+/// Contains text of the corpus only if requested.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Examples<'d> {
     /// Documents with the same text in two splits.
@@ -18,42 +18,43 @@ pub struct Examples<'d> {
     pub crossing: Vec<Example<'d>>,
     /// Strings with different types in one document.
     pub differently_typed: Vec<InconsistencyExample<'d>>,
-    /// Strings that are also no mention in one document, those with the most such places first.
+    /// Strings with unlabelled occurrences in one document, those with the most first.
     pub partly_unlabelled: Vec<InconsistencyExample<'d>>,
 }
 
-/// A place.
+/// A location in a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Example<'d> {
     /// Split of the document.
     pub split: Split,
-    /// Its identifier.
+    /// Identifier of the document.
     pub document: &'d str,
-    /// The place in its text.
+    /// Position in its text.
     pub span: Span,
     /// The text there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'d str>,
 }
 
-/// A string that is not labelled alike in its document.
+/// A string that is labelled inconsistently in its document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InconsistencyExample<'d> {
     /// Split of the document.
     pub split: Split,
-    /// Its identifier.
+    /// Identifier of the document.
     pub document: &'d str,
-    /// The string, as it stands at one of the places.
+    /// The string, as written at one of its occurrences.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<&'d str>,
-    /// Places with each type.
+    /// Occurrences with each type.
     pub labelled: BTreeMap<String, Vec<Span>>,
-    /// Places without a mention.
+    /// Occurrences without a mention.
     pub unlabelled: Vec<Span>,
 }
 
 impl<'d> Examples<'d> {
-    /// At most `most` of each kind and split (or two splits), with their texts if `with_text`. `statistics` are those of `splits`.
+    /// At most `most` examples of each kind and split (or pair of splits), with text if `with_text`. `statistics` must
+    /// be those of `splits`.
     pub fn of(statistics: &CorpusStatistics, splits: &'d Splits<LoadedSplit>, most: usize, with_text: bool) -> Self {
         let lookup = Lookup { splits, with_text };
         let mut examples = Self {
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
     use crate::{Diagnostics, LabelSet, Mention, TagScheme};
 
-    /// Examples of one document, which is in the training and in the test split.
+    /// Examples from one document that is in the training and in the test split.
     fn check(most: usize, with_text: bool, expected: &str) {
         let mention = |start, end, kind: &str| Mention::new(Span::new(start, end), kind);
         let mentions = vec![mention(0, 5, "A"), mention(7, 12, "B"), mention(10, 14, "B")];

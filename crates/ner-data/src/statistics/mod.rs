@@ -1,12 +1,14 @@
-//! What a corpus holds, counted before anything is trained on it.
+//! Statistics of a corpus, computed before training.
 //!
-//! Everything here takes time linear in the text, or n log n in the mentions of a document. A share of nothing is
-//! none, never 0. Places are kept as numbers ([`TextPlace`]): no text of a document is in what these types hold, so whoever
-//! prints them decides whether to show it.
+//! All statistics take time linear in the text, or n log n in the mentions of a document. A share of nothing is `None`,
+//! never 0. Locations are numbers ([`TextPlace`]); these types contain no text of a document, so the caller decides
+//! whether to show any. Only `examples.rs`, which picks locations to inspect, returns text.
 //!
-//! A *word* is a run of characters without whitespace, in every corpus alike: in a corpus that comes tokenised these
-//! are its words, and elsewhere no tokenizer's taste enters into the figures. Texts are compared *folded*: in lower
-//! case, each run of whitespace as one space, none at the ends.
+//! Each kind of statistics has its own module with its counts and test; `corpus.rs` combines them.
+//!
+//! A *word* is a run of characters without white space, in every corpus: in a tokenised corpus these are its words, and
+//! elsewhere the numbers do not depend on a tokenizer. Texts are compared *folded*: in lower case, each run of white
+//! space as one space, trimmed.
 
 mod alignment;
 mod consistency;
@@ -32,26 +34,26 @@ pub use unseen::{Unseen, UnseenCounts};
 
 use crate::Span;
 
-/// Where something stands in a split.
+/// A location in a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TextPlace {
-    /// Place of the document in the split.
+    /// Index of the document in the split.
     pub document: usize,
-    /// Place in its text.
+    /// Position in its text.
     pub span: Span,
 }
 
-/// `part / whole`; none where there is no whole.
+/// `part / whole`; `None` if `whole` is 0.
 fn share(part: usize, whole: usize) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// Words of a text: runs of characters without whitespace.
+/// Number of words in a text: runs of characters without white space.
 fn count_words(text: &str) -> usize {
     text.split_whitespace().count()
 }
 
-/// Sorts spans, and makes one of those that overlap or touch.
+/// Sorts spans, and joins those that overlap or touch.
 fn merge(spans: &mut Vec<Span>) {
     spans.sort_unstable();
     spans.dedup_by(|next, last| {

@@ -4,29 +4,29 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// Mentions that share characters with others of their document, which flat tags cannot say.
+/// Mentions that share characters with others of their document, which flat tags cannot express.
 ///
-/// A mention reaches here from its first character to its last, with whatever lies between its fragments. Each of the
-/// counts counts mentions, not pairs; a mention can be nested in one and cross another.
+/// A mention extends from its first character to its last, gaps between fragments included. Each number counts
+/// mentions, not pairs; a mention can be nested in one mention and cross another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Overlaps {
     /// Mentions that share a character with another in any way.
     pub overlapping: usize,
-    /// `overlapping` as a share of all mentions; none where there is none.
+    /// `overlapping` as a share of all mentions; `None` if there are no mentions.
     pub share: Option<f64>,
-    /// Mentions that begin and end where another does.
+    /// Mentions with the same start and end as another.
     pub same_extent: usize,
     /// Mentions inside a longer one.
     pub nested: usize,
-    /// Mentions with a shorter one inside.
+    /// Mentions that contain a shorter one.
     pub containing: usize,
-    /// Mentions that share a part with another, while each of the two has a part of its own.
+    /// Mentions that partly overlap another: each of the two has a part of its own.
     pub crossing: usize,
-    /// Most mentions over one character.
+    /// Maximum number of mentions over one character.
     pub deepest: usize,
-    /// Mentions of several fragments.
+    /// Mentions with several fragments.
     pub discontinuous: usize,
-    /// Where the crossing ones are: they are rarely meant.
+    /// Locations of the crossing mentions, which are rarely intended.
     #[serde(skip)]
     pub crossing_places: Vec<TextPlace>,
 }
@@ -55,7 +55,7 @@ impl Overlaps {
             }
         }
         let spans: Vec<Span> = extents.iter().map(|&(span, _)| span).collect();
-        // Whatever stands before begins no later, and whatever stands after no earlier.
+        // Earlier mentions in the order do not begin later, and later ones do not begin earlier.
         let mut nested = vec![false; spans.len()];
         let mut furthest = 0;
         for (i, span) in spans.iter().enumerate() {
@@ -92,7 +92,7 @@ impl Overlaps {
     }
 }
 
-/// For each span whether another begins before it and ends inside it.
+/// For each span, whether another begins before it and ends inside it.
 fn crossed_from_left(spans: &[Span]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
     order.sort_unstable_by_key(|&i| spans[i].start);
@@ -108,9 +108,9 @@ fn crossed_from_left(spans: &[Span]) -> Vec<bool> {
     crossed
 }
 
-/// Most spans over one position.
+/// Maximum number of spans over one position.
 fn deepest(spans: &[Span]) -> usize {
-    // An end sorts before a beginning at the same place: the two do not meet.
+    // At the same position an end sorts before a beginning: the two spans do not overlap.
     let ends = spans.iter().map(|span| (span.end, false));
     let mut borders: Vec<(usize, bool)> = spans.iter().map(|span| (span.start, true)).chain(ends).collect();
     borders.sort_unstable();

@@ -3,10 +3,10 @@ use crate::{Document, EncodedDocument, Span};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Into how many pieces an encoder's vocabulary cuts the words of a split.
+/// Number of pieces into which an encoder's vocabulary splits the words of a split.
 ///
-/// Words are here those of the tokenizer, which are what is tagged ([`Word`](crate::Word)). A word is inside a mention
-/// where the two share a character.
+/// Words are those of the tokenizer, the unit of tagging ([`Word`](crate::Word)). A word is inside a mention if the two
+/// share a character.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PieceStatistics {
     /// All words.
@@ -26,19 +26,19 @@ pub struct PieceCounts {
     pub words: usize,
     /// Their pieces.
     pub pieces: usize,
-    /// `pieces / words`; none where there is no word.
+    /// `pieces / words`; `None` if there are no words.
     pub pieces_per_word: Option<f64>,
     /// Words of one piece.
     pub in_one_piece: usize,
-    /// `in_one_piece / words`; none where there is no word.
+    /// `in_one_piece / words`; `None` if there are no words.
     pub one_piece_share: Option<f64>,
-    /// Pieces that stand for what the vocabulary cannot spell.
+    /// Pieces for text that the vocabulary cannot spell.
     pub unknown: usize,
-    /// Words of one piece, of two, and so on; the last place counts those of as many pieces or more.
+    /// Words of one piece, of two, and so on; the last entry counts words of that many pieces or more.
     pub histogram: [usize; 8],
 }
 
-/// Pieces, and unknown ones among them.
+/// Number of pieces, and of unknown ones.
 #[derive(Clone, Copy)]
 struct WordPieces {
     span: Span,
@@ -47,8 +47,8 @@ struct WordPieces {
 }
 
 impl PieceStatistics {
-    /// Counts the words of `documents`, whose encoded forms are `encoded`; `unknown` is the number of the token for what
-    /// cannot be spelt.
+    /// Counts the words of `documents`, whose encoded forms are `encoded`. `unknown` is the number of the token for
+    /// text that cannot be spelled.
     pub fn of(documents: &[Document], encoded: &[EncodedDocument], unknown: Option<u32>) -> Self {
         let mut counted = Self::default();
         for (document, encoded) in documents.iter().zip(encoded) {
@@ -91,7 +91,7 @@ impl PieceStatistics {
     }
 }
 
-/// The words, which ascend, that share a character with a fragment; each once.
+/// Indices of the (ascending) words that share a character with a fragment, each once.
 fn touched(words: &[WordPieces], fragments: &mut Vec<Span>) -> Vec<usize> {
     merge(fragments);
     let mut touched: Vec<usize> = Vec::new();
@@ -121,8 +121,8 @@ mod tests {
 
     const UNKNOWN: u32 = 0;
 
-    /// One word for each `(start, pieces)`, whose pieces are of one character each; those of the word number
-    /// `unknown` are unknown.
+    /// One word for each `(start, pieces)`, with pieces of one character each; the pieces of word number `unknown` are
+    /// unknown.
     fn encoded(words: &[(usize, usize)], unknown: usize) -> EncodedDocument {
         let pieces = words.iter().zip(0..).flat_map(|(&(start, pieces), word)| {
             (start..start + pieces).map(move |at| Token {

@@ -7,53 +7,54 @@ use std::collections::HashMap;
 /// Texts that occur in two splits, or twice in one. Texts are compared folded.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SharedTexts {
-    /// Texts that were compared.
+    /// Number of texts compared.
     pub compared: Splits<usize>,
-    /// Those of them that stood before in the same split.
+    /// Number of texts that occurred earlier in the same split.
     pub repeated: Splits<usize>,
-    /// What each two splits share.
+    /// The shared texts of each pair of splits.
     pub pairs: Vec<SharedTextsPair>,
 }
 
 /// Texts that occur in two splits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SharedTextsPair {
-    /// One split.
+    /// The first split.
     pub first: Split,
-    /// The other, which is measured on where `first` is trained on.
+    /// The second split: the one for evaluation, if `first` is the training split.
     pub second: Split,
-    /// Different texts that occur in both.
+    /// Number of distinct texts that occur in both.
     pub texts: usize,
-    /// Places of these texts in `first`.
+    /// Occurrences of these texts in `first`.
     pub in_first: usize,
-    /// Places of these texts in `second`.
+    /// Occurrences of these texts in `second`.
     pub in_second: usize,
-    /// `in_second` as a share of the texts of `second` that were compared; none where there are none.
+    /// `in_second` as a share of the compared texts of `second`; `None` if there are none.
     pub share_of_second: Option<f64>,
-    /// The first place of each of these texts in either split.
+    /// The first occurrence of each of these texts in either split.
     #[serde(skip)]
     pub places: Vec<[TextPlace; 2]>,
 }
 
-/// Identifiers that documents of two splits have in common.
+/// Identifiers shared by documents of two splits.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SharedIds {
-    /// One split.
+    /// The first split.
     pub first: Split,
-    /// The other.
+    /// The second split.
     pub second: Split,
-    /// Identifiers that documents of both have.
+    /// Number of shared identifiers.
     pub ids: usize,
-    /// Those whose two documents have the same text, folded. The others may be running numbers, which say nothing.
+    /// Number of them whose two documents have the same text, folded. The others may be running numbers, which mean
+    /// nothing.
     pub same_text: usize,
 }
 
 const PAIRS: [(Split, Split); 3] = [(Split::Train, Split::Dev), (Split::Train, Split::Test), (Split::Dev, Split::Test)];
 
-/// Sentences of fewer words are headings and phrases that any two documents may share.
+/// Minimum words of a compared sentence. Shorter ones are headings and phrases that any two documents may share.
 pub(super) const LEAST_WORDS: usize = 5;
 
-/// Compares whole documents; those without a visible character are left out.
+/// Compares whole documents, except those without a visible character.
 pub fn shared_documents(splits: &Splits<&[Document]>) -> SharedTexts {
     shared(splits, |document, add| {
         let text = fold(&document.text);
@@ -63,8 +64,8 @@ pub fn shared_documents(splits: &Splits<&[Document]>) -> SharedTexts {
     })
 }
 
-/// Compares [`sentences`] of five words or more: those that the corpus marks, or else those that the text suggests.
-/// Where these are wrong, they are so in every copy alike.
+/// Compares [`sentences`] of five words or more: those that the corpus marks, or else those found in the text. Wrong
+/// boundaries are the same in every copy.
 pub fn shared_sentences(splits: &Splits<&[Document]>) -> SharedTexts {
     shared(splits, |document, add| {
         let index = document.char_index();
@@ -94,14 +95,14 @@ pub fn shared_ids(splits: &Splits<&[Document]>) -> Vec<SharedIds> {
     PAIRS.into_iter().map(compare).collect()
 }
 
-/// One text: in each split how often it stands there, and where it does first.
+/// One text: for each split its number of occurrences, and the first of them.
 #[derive(Clone, Copy, Default)]
 struct Text([(usize, Option<TextPlace>); 3]);
 
-/// Compares the texts that `texts_of` gives for each document.
+/// Compares the texts that `texts_of` returns for each document.
 fn shared(splits: &Splits<&[Document]>, texts_of: impl Fn(&Document, &mut dyn FnMut(Span, String))) -> SharedTexts {
     let mut numbers: HashMap<String, usize> = HashMap::new();
-    // In the order of their first places, which a walk over the map would lose.
+    // In the order of their first occurrences, which a map would not preserve.
     let mut texts: Vec<Text> = Vec::new();
     for (split, documents) in splits.iter() {
         for (document, at) in documents.iter().zip(0..) {
@@ -151,7 +152,7 @@ mod tests {
         texts.iter().map(|(id, text)| Document::new(*id, *text)).collect()
     }
 
-    /// Two places, each a document of a split.
+    /// Two locations, each a document of a split.
     type Pair = [(usize, usize); 2];
 
     /// `expected`: repeated in train, and (texts, in train, in test, places) of train and test.

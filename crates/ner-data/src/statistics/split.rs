@@ -5,7 +5,7 @@ use crate::{DiagnosticKind, Document};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 
-/// What a split holds, counted.
+/// Counts of a split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SplitStatistics {
     /// Documents.
@@ -14,9 +14,9 @@ pub struct SplitStatistics {
     pub documents_without_mentions: usize,
     /// Unicode characters of all texts.
     pub characters: usize,
-    /// Sentences, as the corpus marks them; 0 where it does not.
+    /// Sentences marked by the corpus; 0 if it marks none.
     pub sentences: usize,
-    /// Words, as the corpus gives them; 0 where it comes without.
+    /// Words given by the corpus; 0 if it is not tokenised.
     pub words: usize,
     /// Mentions.
     pub mentions: usize,
@@ -24,9 +24,9 @@ pub struct SplitStatistics {
     pub mentions_by_type: BTreeMap<String, usize>,
     /// More about each type.
     pub types: BTreeMap<String, TypeStatistics>,
-    /// Mean number of mentions of a document; none where there is no document.
+    /// Mean number of mentions per document; `None` if there are no documents.
     pub mentions_per_document: Option<f64>,
-    /// Mentions of several fragments.
+    /// Mentions with several fragments.
     pub discontinuous: usize,
     /// Mentions with several concept identifiers.
     pub several_concepts: usize,
@@ -36,18 +36,18 @@ pub struct SplitStatistics {
     pub diagnostics: BTreeMap<DiagnosticKind, usize>,
 }
 
-/// What a split holds of one type.
+/// Counts of one type in a split.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TypeStatistics {
     /// Mentions.
     pub mentions: usize,
-    /// Documents with at least one.
+    /// Documents with at least one mention.
     pub documents: usize,
-    /// Strings that the mentions have, folded, each counted once.
+    /// Distinct strings of the mentions, folded.
     pub strings: usize,
-    /// Mean number of words of a mention; none where there is none.
+    /// Mean number of words per mention; `None` if there are no mentions.
     pub mean_words: Option<f64>,
-    /// Words of the longest mention.
+    /// Number of words of the longest mention.
     pub most_words: usize,
 }
 

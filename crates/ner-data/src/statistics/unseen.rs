@@ -3,15 +3,15 @@ use crate::Document;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Mentions of a split whose string and type no training mention has: what memory cannot find.
+/// Mentions of a split whose string and type do not occur as a training mention: what memorising cannot find.
 ///
-/// Strings are compared folded, and whole.
+/// Whole strings are compared, folded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Unseen {
-    /// Those of all types.
+    /// Counts over all types.
     #[serde(flatten)]
     pub overall: UnseenCounts,
-    /// Those of each type of the split.
+    /// Counts of each type of the split.
     pub by_type: BTreeMap<String, UnseenCounts>,
 }
 
@@ -20,11 +20,11 @@ pub struct Unseen {
 pub struct UnseenCounts {
     /// Mentions.
     pub mentions: usize,
-    /// Those whose string never has their type in training.
+    /// Mentions whose string never has this type in training.
     pub unseen: usize,
-    /// `unseen / mentions`; none where there is no mention.
+    /// `unseen / mentions`; `None` if there are no mentions.
     pub share: Option<f64>,
-    /// Those of the unseen whose string is in training a mention of another type.
+    /// Unseen mentions whose string is a training mention of another type.
     pub seen_as_another_type: usize,
 }
 

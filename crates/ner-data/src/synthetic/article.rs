@@ -1,4 +1,4 @@
-//! Writes one document: casts its chemicals and diseases, then fills the templates of the grammar with them.
+//! Writes one document: chooses its cast of chemicals and diseases, then fills the templates of the grammar with them.
 
 use super::builder::TextBuilder;
 use super::grammar::{STUDIES, Section, Study, WORDS};
@@ -6,35 +6,35 @@ use super::lexicon::{Kind, Lexicon, Part, Term};
 use super::random::Random;
 use crate::{Argument, Document, Passage, Relation, Span};
 
-/// How often a name that has an acronym is introduced with it, and how often the acronym is used from then on.
+/// How often (in per cent) a name that has an acronym is introduced with it, and the acronym used afterwards.
 const ABBREVIATES_PERCENT: usize = 60;
 const ACRONYM_PERCENT: usize = 75;
-/// How often a concept is called by its other name.
+/// How often (in per cent) a concept is called by its other name.
 const SYNONYM_PERCENT: usize = 18;
 const UNICODE_PERCENT: usize = 8;
 const STRUCTURED_PERCENT: usize = 20;
-/// Characters that a long document reaches by reporting several studies: some 650 words, and more word pieces than an
-/// encoder has positions.
+/// Length of a long document, in characters, reached by reporting several studies: about 650 words, and more word
+/// pieces than an encoder has positions.
 const LONG_CHARS: usize = 5000;
 
 /// A member of the cast of a document.
 struct Role<'l> {
     name: &'static str,
     term: &'l Term,
-    /// Whether this text shortens the name after its first use in the abstract.
+    /// Whether this text abbreviates the name after its first use in the abstract.
     abbreviates: bool,
     introduced: bool,
     mentioned: bool,
 }
 
-/// How a name has to look where it stands.
+/// Allowed forms of a name at its position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// Any name; the acronym may be introduced here.
     Free,
-    /// Any name, without an introduction: part of a compound, in parentheses, in a title.
+    /// Any name, without introducing an acronym: in a compound, in parentheses, in a title.
     Bound,
-    /// The name itself.
+    /// The full name.
     Full,
     Plural,
 }
@@ -46,14 +46,14 @@ struct Article<'l> {
     builder: TextBuilder,
     cast: Vec<Role<'l>>,
     relations: Vec<Relation>,
-    /// Identifiers in the composite mentions of the study at hand.
+    /// Identifiers in the composite mentions of the current study.
     composites: Vec<String>,
     in_title: bool,
     man: &'static str,
     year: usize,
 }
 
-/// The document of number `id`, from a stream of its own.
+/// The document of number `id`, from its own random stream.
 pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, id: String, long: bool) -> Document {
     let unicode = random.chance(UNICODE_PERCENT);
     let structured = !long && random.chance(STRUCTURED_PERCENT);
@@ -89,7 +89,7 @@ pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, id: Strin
 }
 
 impl<'l> Article<'l> {
-    /// Chooses who the text is about; no term and no acronym twice.
+    /// Chooses the cast; no term and no acronym occurs twice.
     fn choose_cast(&mut self) {
         self.cast.clear();
         let lexicon = self.lexicon;
@@ -131,7 +131,7 @@ impl<'l> Article<'l> {
         }
     }
 
-    /// Notes that `c1` causes `d1` and the composites, where the text names both sides and they have identifiers.
+    /// Records that `c1` causes `d1` and the composites, if the text names both sides and they have identifiers.
     fn relate(&mut self) {
         let id = |name| self.cast.iter().find(|role| role.name == name && role.mentioned)?.term.id.clone();
         let (chemical, disease) = (id("c1"), id("d1"));
@@ -156,7 +156,7 @@ impl<'l> Article<'l> {
                 self.builder.push(before);
             }
             let Some((slot, after)) = after.split_once('}') else { break };
-            // An acronym in parentheses would tear a compound or another parenthesis apart.
+            // An acronym in parentheses would break a compound or another parenthesis.
             let bound = before.ends_with(['(', '-', '/', ']']) || after.starts_with([')', '-', '/']);
             self.fill(slot, if bound || self.in_title { Form::Bound } else { Form::Free });
             rest = after;
@@ -190,7 +190,7 @@ impl<'l> Article<'l> {
         }
     }
 
-    /// A number with its unit, or `None` where no slot has this name.
+    /// A number with its unit, or `None` if there is no slot with this name.
     fn number(&mut self, slot: &str) -> Option<String> {
         let random = &mut self.random;
         let decimal = |random: &mut Random| format!("{}.{}", random.between(1, 60), random.below(10));
@@ -273,7 +273,7 @@ impl<'l> Article<'l> {
         }
     }
 
-    /// Names a member of the cast, by acronym where the text has introduced one.
+    /// Names a member of the cast, by its acronym if the text has introduced one.
     fn name(&mut self, role: usize, form: Form) {
         let Role { term, abbreviates, introduced, .. } = self.cast[role];
         match (&term.acronym, form) {
@@ -298,7 +298,7 @@ impl<'l> Article<'l> {
         self.mention_role(role, name);
     }
 
-    /// "[5-VST]3" or "5-VST3": the ligand is a mention, the receptor's number is not.
+    /// "[5-VST]3" or "5-VST3": the ligand is a mention, the number of the receptor is not part of it.
     fn receptor(&mut self, role: usize) {
         let term = self.cast[role].term;
         let acronym = term.acronym.as_deref().unwrap_or(&term.name);

@@ -1,7 +1,7 @@
 use crate::format::pubtator::INDIVIDUAL_MENTIONS;
 use crate::{Mention, Span};
 
-/// What a document with Unicode spells in one character and the others in ASCII.
+/// Spellings that a document with Unicode uses, and their ASCII equivalents in the others.
 const UNICODE: &[(&str, &str)] = &[
     ("micrograms", "µg"),
     ("+/-", "±"),
@@ -13,9 +13,9 @@ const UNICODE: &[(&str, &str)] = &[
     ("~", "–"),
 ];
 
-/// Text under construction, with the mentions in it at their character positions.
+/// Text under construction, with its mentions at their character positions.
 ///
-/// Text and annotation grow together, so that no offset has to be searched for afterwards.
+/// Text and annotation grow together, so that offsets need not be searched for.
 pub(super) struct TextBuilder {
     text: String,
     chars: usize,
@@ -29,7 +29,7 @@ impl TextBuilder {
         Self { text: String::new(), chars: 0, mentions: Vec::new(), capitalise: true, unicode }
     }
 
-    /// Whether this text spells with Unicode what others spell in ASCII.
+    /// Whether this text uses Unicode where others use ASCII.
     pub(super) const fn is_unicode(&self) -> bool {
         self.unicode
     }
@@ -39,12 +39,12 @@ impl TextBuilder {
         self.chars
     }
 
-    /// Makes the next character a capital, where it is a letter of ASCII.
+    /// Capitalises the next character if it is an ASCII letter.
     pub(super) const fn begin_sentence(&mut self) {
         self.capitalise = true;
     }
 
-    /// Appends text that is no mention; `~` stands for the dash of a range.
+    /// Appends text that is not a mention; `~` stands for the dash of a range.
     pub(super) fn push(&mut self, piece: &str) {
         let mut piece = piece.to_owned();
         if self.unicode {
@@ -63,7 +63,7 @@ impl TextBuilder {
         self.text.push_str(&piece);
     }
 
-    /// Appends a mention. `parts` are the single mentions that a composite one stands for, else empty.
+    /// Appends a mention. `parts` are the single mentions of a composite one; otherwise empty.
     pub(super) fn push_mention(&mut self, text: &str, entity_type: &str, concept_ids: Vec<String>, parts: &[String]) {
         let start = self.chars;
         self.push(text);
@@ -74,7 +74,7 @@ impl TextBuilder {
         self.mentions.push(mention);
     }
 
-    /// The text and its mentions in their order.
+    /// The text and its mentions, in order.
     pub(super) fn finish(self) -> (String, Vec<Mention>) {
         (self.text, self.mentions)
     }

@@ -1,22 +1,22 @@
 //! The sentences, as templates with slots.
 //!
-//! A slot `{…}` names a member of the cast of a document, with a form after a dot where it needs one
-//! (`{d2.patients}`), a number to be drawn (`{dose}`), or a row of [`WORDS`], whose choices may hold slots themselves.
-//! The cast: `c1` the chemical under study, `c2` and `c3` others; `d1` the disease that `c1` causes, `d2` the one that
-//! it treats, `d3` and `d4` others; `g1` and `g2` proteins, `m1` and `m2` measurements, `k1` a cell line or strain, `r1` a
-//! ligand. `tox`, `overdose` and `composite` are diseases outside of the cast.
+//! A slot `{…}` names a member of a document's cast, with a form after a dot if needed (`{d2.patients}`), a random
+//! number (`{dose}`), or a row of [`WORDS`], whose choices may contain slots. The cast: `c1` the chemical under study,
+//! `c2` and `c3` others; `d1` the disease that `c1` causes, `d2` the one that it treats, `d3` and `d4` others; `g1` and
+//! `g2` proteins, `m1` and `m2` measurements, `k1` a cell line or strain, `r1` a ligand. `tox`, `overdose` and
+//! `composite` are diseases outside of the cast.
 //!
 //! Verbs after a disease are in the past tense or fit both numbers, because some diseases are plural.
 
-/// A kind of article: its titles, then the parts of its abstract in their order.
+/// A kind of article: its titles, then the parts of its abstract, in order.
 pub(super) struct Study {
     pub(super) titles: &'static [&'static str],
     pub(super) sections: &'static [Section],
 }
 
-/// A part of an abstract: `least..=most` of its sentences are used.
+/// A part of an abstract, which uses `least..=most` of the sentences.
 pub(super) struct Section {
-    /// What it is called where an abstract names its parts.
+    /// Its heading in abstracts with named parts.
     pub(super) heading: &'static str,
     pub(super) sentences: &'static [&'static str],
     pub(super) least: usize,
@@ -27,7 +27,7 @@ const fn section(heading: &'static str, sentences: &'static [&'static str], leas
     Section { heading, sentences, least, most }
 }
 
-/// Every kind of article.
+/// All kinds of article.
 pub(super) const STUDIES: &[Study] = &[
     Study {
         titles: CASE_TITLES,
@@ -303,7 +303,7 @@ const CONCLUSIONS: &[&str] = &[
     "Early recognition of {d1} and withdrawal of {c1} may avert {d4}.",
 ];
 
-/// The choices of a slot that is neither of the cast nor a number. What stands here is never annotated.
+/// The choices of a slot that is neither a cast member nor a number. This text is never annotated.
 pub(super) const WORDS: &[(&str, &[&str])] = &[
     (
         "sev",

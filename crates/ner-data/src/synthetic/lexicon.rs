@@ -1,9 +1,9 @@
-//! The invented vocabulary: chemicals and diseases, which are annotated, and what only looks like them.
+//! The invented vocabulary: chemicals and diseases, which are annotated, and look-alikes, which are not.
 
 use super::random::Random;
 use std::collections::BTreeSet;
 
-/// What a name stands for.
+/// The kind of thing that a name denotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Chemical,
@@ -13,7 +13,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The corpus's word for it, or `None` where it is not annotated.
+    /// The corpus's name for it, or `None` if it is not annotated.
     pub(super) const fn entity_type(self) -> Option<&'static str> {
         match self {
             Self::Chemical => Some("Chemical"),
@@ -23,7 +23,7 @@ impl Kind {
     }
 }
 
-/// A concept with the forms in which a text can name it.
+/// A concept with the forms by which a text can name it.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
     pub(super) kind: Kind,
@@ -36,7 +36,7 @@ pub(super) struct Term {
     /// "hypertensive" for "hypertension".
     pub(super) adjective: Option<String>,
     pub(super) plural: Option<String>,
-    /// Adjective and head, where two terms with one head can be joined: "ocular and auditory toxicity".
+    /// Adjective and head, if two terms with one head can be joined: "ocular and auditory toxicity".
     pub(super) head: Option<(String, String)>,
 }
 
@@ -47,7 +47,7 @@ impl Term {
     }
 }
 
-/// Which part of the corpus a text is for.
+/// The part of the corpus that a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Train,
@@ -55,18 +55,18 @@ pub(super) enum Part {
     Test,
 }
 
-/// Terms of one sort: those of every part, and those that only the development or test part may use.
+/// Terms of one sort: common to all parts, or reserved for the development or test part.
 pub(super) struct Pool<T> {
     shared: Vec<T>,
     dev: Vec<T>,
     test: Vec<T>,
 }
 
-/// How often a term of the development or test part is one that the training part never names.
+/// How often a term of the development or test part is one that training never names.
 const UNSEEN_PERCENT: usize = 27;
 
 impl<T> Pool<T> {
-    /// Two thirds of `terms` for every part, a sixth each for development and test.
+    /// Splits `terms`: two thirds for all parts, a sixth each for development and test.
     pub(super) fn new(mut terms: Vec<T>) -> Self {
         let held_out = terms.len() / 6;
         let test = terms.split_off(terms.len() - held_out);
@@ -74,7 +74,7 @@ impl<T> Pool<T> {
         Self { shared: terms, dev, test }
     }
 
-    /// The terms of all parts.
+    /// The terms common to all parts.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.shared.iter().chain(&self.dev).chain(&self.test)
@@ -89,7 +89,7 @@ impl<T> Pool<T> {
         };
         match held_out {
             Some(terms) if random.chance(UNSEEN_PERCENT) => random.choose(terms),
-            // The smaller of two draws: some names are common and many are rare, as in any text.
+            // The smaller of two draws makes some names common and many rare, as in any text.
             _ => &self.shared[random.below(self.shared.len()).min(random.below(self.shared.len()))],
         }
     }
@@ -153,7 +153,7 @@ impl Lexicon {
     }
 }
 
-/// Gives identifiers from `first` on, and none to one term in forty.
+/// Assigns identifiers from `first` on, and none to one term in forty.
 fn number(terms: &mut [Term], first: usize, random: &mut Random) {
     for (at, term) in terms.iter_mut().enumerate() {
         if !random.chance(3) {
@@ -162,12 +162,12 @@ fn number(terms: &mut [Term], first: usize, random: &mut Random) {
     }
 }
 
-/// The names given out so far.
+/// The names used so far.
 #[derive(Default)]
 pub(super) struct Names(BTreeSet<String>);
 
 impl Names {
-    /// The first name of `make` that is new.
+    /// The first new name that `make` returns.
     pub(super) fn unique(&mut self, mut make: impl FnMut() -> String) -> String {
         loop {
             let name = make();
@@ -186,13 +186,13 @@ pub(super) const ONSETS: &[&str] = &[
 ];
 const MIDDLES: &[&str] =
     &["a", "e", "i", "o", "u", "ava", "ori", "eli", "iva", "uro", "ona", "ita", "epo", "alu", "esi"];
-/// Ends of drug names; about half of them are stems of the International Nonproprietary Names.
+/// Endings of drug names; about half are stems of the International Nonproprietary Names.
 const DRUG_ENDS: &[&str] = &[
     "olol", "pril", "azepam", "mycin", "statin", "sartan", "dipine", "cillin", "oxetine", "conazole", "triptan",
     "floxacin", "caine", "platin", "idone", "phylline", "tidine", "amide", "ine", "ol", "ium", "one", "ate", "in",
     "an", "ane", "azine", "oxide", "yl", "ar",
 ];
-/// Ends of protein names. Several could end a drug's name as well: only the sentence tells.
+/// Endings of protein names. Several could also end a drug name: only the sentence tells.
 pub(super) const PROTEIN_ENDS: &[&str] =
     &["actin", "ectin", "ulin", "globin", "kine", "ase", "in", "elin", "orin", "stain", "one"];
 const COMPOUND_ENDS: &[&str] = &["ane", "ol", "amine", "one", "ene", "idine", "uracil", "phenol", "azole"];
@@ -214,7 +214,7 @@ const COMPOUND_PREFIXES: &[&str] = &[
 const SALTS: &[&str] = &[" hydrochloride", " sodium", " maleate", " acetate", " tartrate", " sulfate", " citrate"];
 const LETTERS: &[u8] = b"ABDEGHJKLNPQRSTUVWXZ";
 
-/// Joins a beginning and an end, with a middle where two consonants or a too short word would come of it.
+/// Joins a beginning and an ending, with a middle if two consonants would meet or the word would be too short.
 pub(super) fn stem(random: &mut Random, ends: &[&str]) -> String {
     let (onset, end) = (*random.choose(ONSETS), *random.choose(ends));
     let vowel = end.starts_with(['a', 'e', 'i', 'o', 'u']);
@@ -226,7 +226,7 @@ pub(super) fn stem(random: &mut Random, ends: &[&str]) -> String {
     }
 }
 
-/// A drug's name. Short ones are too often a word or a brand ("kevin", "lumbar").
+/// A drug name. Short ones are too often a word or a brand ("kevin", "lumbar").
 pub(super) fn drug(random: &mut Random) -> String {
     loop {
         let name = stem(random, DRUG_ENDS);
@@ -236,7 +236,7 @@ pub(super) fn drug(random: &mut Random) -> String {
     }
 }
 
-/// "KV-4172", "HJ 52": the name of a compound under study, of a cell line or of a strain.
+/// "KV-4172", "HJ 52": the name of a compound under study, a cell line or a strain.
 fn code(random: &mut Random) -> String {
     let letters: String = (0..random.between(2, 4)).map(|_| char::from(*random.choose(LETTERS))).collect();
     let bound = *random.choose(&[99, 999, 9999]);
@@ -357,7 +357,7 @@ fn measures() -> Vec<Term> {
     MEASURES.iter().map(term).collect()
 }
 
-/// Adjectives of anatomy, with the noun where "liver failure" is a second name of "hepatic failure".
+/// Anatomical adjectives, with the noun if "liver failure" is a second name of "hepatic failure".
 pub(super) const SITES: &[(&str, Option<&str>)] = &[
     ("renal", Some("kidney")),
     ("hepatic", Some("liver")),
@@ -380,7 +380,7 @@ pub(super) const SITES: &[(&str, Option<&str>)] = &[
     ("ventricular", None),
     ("synovial", None),
 ];
-/// Heads of disease names: in American and British spelling where they differ, and as a plural where there is one.
+/// Heads of disease names: in American and British spelling if they differ, and in the plural if there is one.
 const HEADS: &[(&str, Option<&str>, Option<&str>)] = &[
     ("failure", None, None),
     ("insufficiency", None, None),
@@ -419,7 +419,7 @@ const ORGANS: &[&str] = &[
     "entero",
     "cerebello",
 ];
-/// Ends of one-word disease names, and of their adjectives.
+/// Endings of one-word disease names, and of their adjectives.
 const CONDITIONS: &[(&str, Option<&str>)] = &[
     ("toxicity", Some("toxic")),
     ("pathy", Some("pathic")),
@@ -488,7 +488,7 @@ const PLAIN: &[(&str, Option<&str>, Option<&str>)] = &[
     ("bipolar II disorder", None, None),
     ("type 4 lactic acidosis", None, None),
 ];
-/// Words that are part of some names and merely stand before others.
+/// Words that are part of some names and merely precede others.
 const GRADES: &[&str] = &["acute", "chronic", "progressive", "recurrent", "diffuse"];
 
 fn disease(name: impl Into<String>) -> Term {

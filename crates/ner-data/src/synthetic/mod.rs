@@ -1,14 +1,14 @@
-//! Invented documents in the style of a corpus, for a fresh clone that has no corpus yet.
+//! Invented documents in the style of a corpus, for a fresh clone without a corpus.
 //!
 //! [`bc5cdr`] imitates the BioCreative V CDR corpus: titles and abstracts with `Chemical` and `Disease` mentions and
-//! chemical-induced disease relations. The chemicals are made of syllables, the findings are false, and a score on such
-//! text says nothing about a score on real text: it shows that the way from a file to a score works.
+//! chemical-induced disease relations. The chemicals are made of syllables and the findings are false. A score on such
+//! text says nothing about real text; it only shows that everything from file to score works.
 //!
-//! What makes it less than trivial: about a quarter of the concepts of the development and test parts are never named
-//! in training; proteins, cell lines and measurements are named and abbreviated just like chemicals and diseases;
-//! "acute" is part of some names and stands before others; institutes and scales contain names of diseases.
+//! To be less than trivial: about a quarter of the concepts of the development and test parts never occur in training;
+//! proteins, cell lines and measurements are named and abbreviated like chemicals and diseases; "acute" is part of some
+//! names and precedes others; institutes and scales contain names of diseases.
 //!
-//! A document depends on the seed, its part and its number only, not on how many documents there are.
+//! A document depends only on the seed, its part and its number, not on the number of documents.
 
 mod article;
 mod builder;
@@ -21,25 +21,25 @@ use crate::Document;
 use lexicon::{Lexicon, Part};
 use random::Random;
 
-/// How many documents each part shall have.
+/// Number of documents in each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Documents to train on.
+    /// Documents for training.
     pub train: usize,
-    /// Documents to choose a model by.
+    /// Documents for model selection.
     pub dev: usize,
-    /// Documents to measure on.
+    /// Documents for the final measurement.
     pub test: usize,
 }
 
 /// The parts of an invented corpus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parts {
-    /// Documents to train on.
+    /// Documents for training.
     pub train: Vec<Document>,
-    /// Documents to choose a model by.
+    /// Documents for model selection.
     pub dev: Vec<Document>,
-    /// Documents to measure on.
+    /// Documents for the final measurement.
     pub test: Vec<Document>,
 }
 
@@ -49,18 +49,18 @@ pub const SAMPLE_SEED: u64 = 5;
 /// Sizes of the committed sample.
 pub const SAMPLE_SIZES: Sizes = Sizes { train: 210, dev: 55, test: 55 };
 
-/// One document in this many is long: several times the 512 positions of an encoder.
+/// One in this many documents is long: several times the 512 positions of an encoder.
 const LONG_EVERY: usize = 55;
 
-/// Writes documents in the style of BC5CDR, the same ones for the same seed on every platform.
+/// Writes documents in the style of BC5CDR, identical for the same seed on every platform.
 ///
-/// Their identifiers have nine digits and begin with 99, which no PMID has; those of the concepts are `D9` and five
-/// more digits. Offsets count Unicode scalar values; some of the texts are not ASCII.
+/// Document identifiers have nine digits and begin with 99, as no PMID does; concept identifiers are `D9` and five
+/// digits. Offsets count Unicode scalar values; some texts are not ASCII.
 pub fn bc5cdr(seed: u64, sizes: Sizes) -> Parts {
     let lexicon = Lexicon::new(seed);
     let part = |part: Part, number: u64, count: usize| {
         let write = |at: usize| {
-            // Stream 0 is the vocabulary's; each document has one of its own, so that parts can grow.
+            // Stream 0 is for the vocabulary; each document has its own, so that parts can grow.
             let random = Random::new(seed, (number << 32) | at as u64);
             let id = format!("99{number}{:06}", at + 1);
             article::write(&lexicon, part, random, id, at % LONG_EVERY == LONG_EVERY / 2)
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_holds_what_makes_the_real_corpus_hard() {
+    fn the_sample_has_the_difficulties_of_the_real_corpus() {
         let parts = sample();
         let count = |fits: &dyn Fn(&Document) -> bool| all(&parts).filter(|document| fits(document)).count();
         let mentions = |fits: &dyn Fn(&Document, &crate::Mention) -> bool| {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_sample_is_what_the_generator_gives() {
+    fn the_committed_sample_equals_the_output_of_the_generator() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets/bc5cdr/sample");
         let parts = sample();
         for (name, documents) in [("train", &parts.train), ("dev", &parts.dev), ("test", &parts.test)] {

@@ -1,19 +1,18 @@
-//! Choices from a ChaCha stream, by arithmetic of our own.
+//! Random choices from a ChaCha stream, with our own arithmetic.
 //!
-//! The distributions of `rand` may draw differently from one release to the next, and `usize` ranges from one
-//! platform to the next. The sample is committed and compared byte for byte, so only the cipher is borrowed, whose
-//! output is fixed by its specification.
+//! The distributions of `rand` may change between releases, and `usize` ranges between platforms. The sample is
+//! committed and compared byte for byte, so only the cipher is used, whose output its specification fixes.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// A stream of choices.
+/// A stream of random choices.
 pub(super) struct Random(ChaCha8Rng);
 
 impl Random {
-    /// The stream number `stream` of `seed`; streams are independent of one another.
+    /// Stream number `stream` of `seed`; streams are independent.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
-        // Not `seed_from_u64`: how it spreads a number over the key belongs to rand, not to ChaCha.
+        // Not `seed_from_u64`: its key derivation belongs to rand, not to ChaCha.
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         let mut rng = ChaCha8Rng::from_seed(key);
@@ -21,17 +20,17 @@ impl Random {
         Self(rng)
     }
 
-    /// A number below `bound`, which must not be 0. Its bias is below `bound / 2^32`, which no text can show.
+    /// A number below `bound`, which must not be 0. The bias is below `bound / 2^32`, which is negligible.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         ((u64::from(self.0.next_u32()) * bound as u64) >> 32) as usize
     }
 
-    /// A number of `low..high`.
+    /// A number in `low..high`.
     pub(super) fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low)
     }
 
-    /// True `percent` times out of 100.
+    /// True with a probability of `percent` %.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -41,7 +40,7 @@ impl Random {
         &items[self.below(items.len())]
     }
 
-    /// `count` different ones of `items` (all, where there are fewer) in a random order.
+    /// `count` different ones of `items` (all, if there are fewer), in random order.
     pub(super) fn sample<T: Copy>(&mut self, items: &[T], count: usize) -> Vec<T> {
         let mut rest = items.to_vec();
         self.shuffle(&mut rest);
@@ -49,7 +48,7 @@ impl Random {
         rest
     }
 
-    /// Brings `items` into a random order (Fisher and Yates).
+    /// Shuffles `items` (Fisher and Yates).
     pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

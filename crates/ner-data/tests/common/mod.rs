@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-/// The folder `name` of the folder of corpora.
+/// The folder `name` inside the folder of corpora.
 pub fn corpus(name: &str) -> Option<PathBuf> {
     match std::env::var_os("MEDNER_CORPORA") {
         Some(folder) => Some(PathBuf::from(folder).join(name)),

@@ -1,50 +1,50 @@
-//! The best sequence of tags on words, and how sure it is of each of its entities.
+//! The best sequence of tags for words, and the probability of each of its entities.
 
 use super::ScoredEntity;
 use ner_document::{Position, Tag, TagScheme, TaggedEntity};
 
-/// Scores of tags beside each other, the first and the last of a text included: what a linear chain adds to the scores of
-/// the words. What the scheme does not allow is impossible.
+/// Transition scores of tags, from one to the next and at the start and end of a text: the part that a linear chain
+/// adds to the scores of words. Transitions that the scheme forbids are impossible.
 ///
 /// Source: Lafferty et al. (2001), "Conditional random fields"; Rabiner (1989), "A tutorial on hidden Markov models",
-/// section III, for the forward-backward procedure with scaling and for Viterbi's.
+/// section III, for the scaled forward-backward procedure and Viterbi's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transitions {
     scheme: TagScheme,
     labels: usize,
-    /// `[labels]`, in log space, minus infinity where it is impossible; as are the others.
+    /// `[labels]`, in log space, minus infinity for impossible transitions; the same for `end` and `between`.
     start: Vec<f64>,
     end: Vec<f64>,
-    /// `[labels, labels]`, from the row's label to the column's.
+    /// `[labels, labels]`: row is the label before, column the label after.
     between: Vec<f64>,
-    /// The same where something new begins, so that what is open has to end.
+    /// Like `between`, for words that must begin something new, so that an open entity has to end.
     between_apart: Vec<f64>,
 }
 
 impl Transitions {
-    /// From scores that were learned: `start` and `end` for each label, `between` for each pair, row by row.
+    /// Builds from learned scores: `start` and `end` per label, `between` per pair, row by row.
     pub fn new(scheme: TagScheme, start: &[f32], end: &[f32], between: &[f32]) -> Self {
         let labels = start.len();
         assert!(end.len() == labels && between.len() == labels * labels, "one score for each label and each pair");
         let tag = |label: usize| Some(scheme.tag(label));
-        let score = |allowed: bool, score: f32| if allowed { f64::from(score) } else { f64::NEG_INFINITY };
-        let pair = |(at, &found): (usize, &f32)| score(scheme.allows(tag(at / labels), tag(at % labels)), found);
+        let masked = |allowed: bool, score: f32| if allowed { f64::from(score) } else { f64::NEG_INFINITY };
+        let pair = |(at, &score): (usize, &f32)| masked(scheme.allows(tag(at / labels), tag(at % labels)), score);
         let between: Vec<f64> = between.iter().enumerate().map(pair).collect();
-        let apart = |(at, &found): (usize, &f64)| {
+        let apart = |(at, &score): (usize, &f64)| {
             let allowed = scheme.allows(tag(at / labels), None) && scheme.allows(None, tag(at % labels));
-            if allowed { found } else { f64::NEG_INFINITY }
+            if allowed { score } else { f64::NEG_INFINITY }
         };
         Self {
             scheme,
             labels,
-            start: start.iter().enumerate().map(|(to, &found)| score(scheme.allows(None, tag(to)), found)).collect(),
-            end: end.iter().enumerate().map(|(from, &found)| score(scheme.allows(tag(from), None), found)).collect(),
+            start: start.iter().enumerate().map(|(to, &score)| masked(scheme.allows(None, tag(to)), score)).collect(),
+            end: end.iter().enumerate().map(|(from, &score)| masked(scheme.allows(tag(from), None), score)).collect(),
             between_apart: between.iter().enumerate().map(apart).collect(),
             between,
         }
     }
 
-    /// Nothing but what the scheme allows, for so many types: what is allowed scores 0.
+    /// The scheme's constraints alone for `types` types: every allowed transition scores 0.
     pub fn constraints(scheme: TagScheme, types: usize) -> Self {
         let labels = 1 + types * scheme.width();
         Self::new(scheme, &vec![0.0; labels], &vec![0.0; labels], &vec![0.0; labels * labels])
@@ -55,8 +55,8 @@ impl Transitions {
         self.labels
     }
 
-    /// The entities of the best sequence on words with these `scores`, `[words, labels]` in log space, row by row. None
-    /// goes over a word of which `breaks` says that it begins something new.
+    /// The entities of the best sequence for words with these `scores`, `[words, labels]` in log space, row by row. No
+    /// entity continues into a word whose `breaks` is true.
     pub fn entities(&self, scores: &[f32], breaks: &[bool]) -> Vec<ScoredEntity> {
         assert_eq!(scores.len(), breaks.len() * self.labels, "a score for each label of each word");
         let best = self.best_sequence(scores, breaks);
@@ -64,7 +64,7 @@ impl Transitions {
         for (at, &label) in best.iter().enumerate() {
             let Tag::Entity(_, entity_type) = self.scheme.tag(label) else { continue };
             match entities.last_mut() {
-                Some(last) if last.units.end == at && !breaks[at] && self.goes_on(best[at - 1], label) => {
+                Some(last) if last.units.end == at && !breaks[at] && self.continues(best[at - 1], label) => {
                     last.units.end = at + 1;
                 }
                 _ => entities.push(TaggedEntity { units: at..at + 1, entity_type }),
@@ -74,15 +74,16 @@ impl Transitions {
             return Vec::new();
         }
         let chain = Chain::new(self, scores, breaks);
-        let found = |entity: TaggedEntity| {
+        let scored = |entity: TaggedEntity| {
             let probability = chain.probability(entity.units.start, &best[entity.units.clone()]) as f32;
             let TaggedEntity { units: words, entity_type } = entity;
             ScoredEntity { words, entity_type, probability: probability.clamp(0.0, 1.0) }
         };
-        entities.into_iter().map(found).collect()
+        entities.into_iter().map(scored).collect()
     }
 
-    /// Viterbi's: the label of each word in the best sequence; of two as good, that whose labels have lower numbers.
+    /// Viterbi's algorithm: the label of each word in the best sequence; of equally good labels, the one with the lower
+    /// number.
     pub fn best_sequence(&self, scores: &[f32], breaks: &[bool]) -> Vec<usize> {
         let labels = self.labels;
         let words = breaks.len();
@@ -90,7 +91,7 @@ impl Transitions {
             return Vec::new();
         }
         let mut best: Vec<f64> = (0..labels).map(|to| self.start[to] + f64::from(scores[to])).collect();
-        // Of each word but the first and each of its labels, the label before.
+        // For each word after the first and each of its labels, the best label before.
         let mut before = vec![0; words * labels];
         for at in 1..words {
             let between = if breaks[at] { &self.between_apart } else { &self.between };
@@ -107,7 +108,7 @@ impl Transitions {
             best = next;
         }
         let last = best.iter().zip(&self.end).map(|(best, end)| best + end);
-        let better = |best: (usize, f64), found: (usize, f64)| if found.1 > best.1 { found } else { best };
+        let better = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
         let (mut label, _) = last.enumerate().fold((0, f64::NEG_INFINITY), better);
         let mut sequence = vec![label; words];
         for at in (1..words).rev() {
@@ -117,8 +118,8 @@ impl Transitions {
         sequence
     }
 
-    /// Whether a word with the label `to` goes on with the entity of the word before, whose label is `from`.
-    fn goes_on(&self, from: usize, to: usize) -> bool {
+    /// Whether a word labelled `to` continues the entity of the previous word, labelled `from`.
+    fn continues(&self, from: usize, to: usize) -> bool {
         match (self.scheme.tag(from), self.scheme.tag(to)) {
             (Tag::Entity(before, left), Tag::Entity(Position::Inside | Position::End, right)) => {
                 left == right && !matches!(before, Position::End | Position::Single)
@@ -128,20 +129,21 @@ impl Transitions {
     }
 }
 
-/// Forward and backward sums over a text, each word's scaled by `scales`.
+/// Forward and backward sums over a text, scaled per word.
 struct Chain<'c> {
     transitions: &'c Transitions,
     breaks: &'c [bool],
-    /// Of transitions that are allowed, e to their scores; else 0.
+    /// Exponentials of the transition scores; 0 for impossible ones.
     start: Vec<f64>,
     end: Vec<f64>,
     between: Vec<f64>,
     between_apart: Vec<f64>,
-    /// e to the scores of the words, scaled so that no sum vanishes or overflows; as is the rest, `[words, labels]`.
+    /// Exponentials of the word scores, scaled so that sums neither vanish nor overflow. `[words, labels]`, as the next
+    /// two.
     weights: Vec<f64>,
-    /// Of all that leads to a word, its own score included.
+    /// Sum over everything before a word, its own score included.
     forward: Vec<f64>,
-    /// Of all that follows.
+    /// Sum over everything after a word.
     backward: Vec<f64>,
     total: f64,
 }
@@ -177,7 +179,7 @@ impl<'c> Chain<'c> {
         }
         for at in (0..words).rev() {
             for from in 0..labels {
-                chain.backward[at * labels + from] = chain.behind(at, from, |_| true);
+                chain.backward[at * labels + from] = chain.after(at, from, |_| true);
             }
         }
         let last = (words - 1) * labels;
@@ -185,13 +187,13 @@ impl<'c> Chain<'c> {
         chain
     }
 
-    /// Weight of `to` behind `from`.
+    /// Weight of the transition from `from` to `to`.
     fn pair(&self, from: usize, to: usize, breaks: bool) -> f64 {
         let between = if breaks { &self.between_apart } else { &self.between };
         between[from * self.transitions.labels + to]
     }
 
-    /// The sum of what leads to the label `to` of the word `at`, over the labels before it that `counts` accepts.
+    /// Sum over everything before the label `to` of word `at`, restricted to previous labels that `counts` accepts.
     fn before(&self, at: usize, to: usize, counts: impl Fn(usize) -> bool) -> f64 {
         let labels = self.transitions.labels;
         if at == 0 {
@@ -202,8 +204,8 @@ impl<'c> Chain<'c> {
         kept.map(|(from, forward)| forward * self.pair(from, to, self.breaks[at])).sum()
     }
 
-    /// The sum of what follows the label `from` of the word `at`, over the labels behind it that `counts` accepts.
-    fn behind(&self, at: usize, from: usize, counts: impl Fn(usize) -> bool) -> f64 {
+    /// Sum over everything after the label `from` of word `at`, restricted to next labels that `counts` accepts.
+    fn after(&self, at: usize, from: usize, counts: impl Fn(usize) -> bool) -> f64 {
         let labels = self.transitions.labels;
         let next = at + 1;
         if next == self.breaks.len() {
@@ -213,21 +215,21 @@ impl<'c> Chain<'c> {
         (0..labels).filter(|&to| counts(to)).map(|to| self.pair(from, to, self.breaks[next]) * follows(to)).sum()
     }
 
-    /// Probability that the words from `start` on have these labels and that nothing of their entity stands beside them.
+    /// Probability that the words from `start` have these labels and that their entity extends no further.
     fn probability(&self, start: usize, labels: &[usize]) -> f64 {
         let (first, last) = (labels[0], labels[labels.len() - 1]);
         let end = start + labels.len();
         let width = self.transitions.labels;
         let breaks = |at: usize| self.breaks.get(at).copied().unwrap_or(true);
-        let goes_on = |from: usize, to: usize| self.transitions.goes_on(from, to);
-        let mut product = self.before(start, first, |from| breaks(start) || !goes_on(from, first));
+        let continues = |from: usize, to: usize| self.transitions.continues(from, to);
+        let mut product = self.before(start, first, |from| breaks(start) || !continues(from, first));
         for (at, &label) in labels.iter().enumerate() {
             if at > 0 {
                 product *= self.between[labels[at - 1] * width + label];
             }
             product *= self.weights[(start + at) * width + label];
         }
-        product * self.behind(end - 1, last, |to| breaks(end) || !goes_on(last, to)) / self.total
+        product * self.after(end - 1, last, |to| breaks(end) || !continues(last, to)) / self.total
     }
 }
 
@@ -237,7 +239,7 @@ mod tests {
     use ner_document::LabelSet;
     use proptest::prelude::*;
 
-    /// Every sequence of labels on so many words.
+    /// Every sequence of labels for `words` words.
     fn sequences(words: usize, labels: usize) -> impl Iterator<Item = Vec<usize>> {
         let count = labels.pow(words as u32);
         (0..count).map(move |number| (0..words as u32).map(|at| number / labels.pow(at) % labels).collect())

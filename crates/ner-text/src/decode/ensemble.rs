@@ -1,16 +1,16 @@
-//! What several models say of one document, brought together.
+//! Combines the outputs of several models for one document.
 //!
-//! Averages of probabilities where they are of the same things, votes on mentions where they are not (Dietterich 2000,
+//! Averages probabilities if the models score the same units, and otherwise votes on mentions (Dietterich 2000,
 //! "Ensemble methods in machine learning").
 
 use super::{ModelOutput, ScoredEntity};
 use ner_document::{Confidence, Mention, Span};
 use std::collections::BTreeMap;
 
-/// The mean of what models say of one document whose words, labels and head are the same; `None` where they say
-/// different kinds of things.
+/// The mean output of models with the same words, labels and head for one document; `None` if their outputs are of
+/// different kinds.
 ///
-/// A span that a model leaves out counts 0 there: it was found less probable than any threshold asks for.
+/// A span that a model leaves out counts 0: the model found it less probable than any threshold accepts.
 pub fn mean_output(members: &[&ModelOutput]) -> Option<ModelOutput> {
     let count = members.len() as f64;
     match members.first()? {
@@ -28,8 +28,8 @@ pub fn mean_output(members: &[&ModelOutput]) -> Option<ModelOutput> {
         ModelOutput::Spans(_) => {
             let mut sums: BTreeMap<(usize, usize, usize), f64> = BTreeMap::new();
             for member in members {
-                let ModelOutput::Spans(found) = member else { return None };
-                for ScoredEntity { words, entity_type, probability } in found {
+                let ModelOutput::Spans(spans) = member else { return None };
+                for ScoredEntity { words, entity_type, probability } in spans {
                     *sums.entry((words.start, words.end, *entity_type)).or_default() += f64::from(*probability);
                 }
             }
@@ -40,24 +40,24 @@ pub fn mean_output(members: &[&ModelOutput]) -> Option<ModelOutput> {
             };
             Some(ModelOutput::Spans(sums.into_iter().map(mean).collect()))
         }
-        // Chains have transitions of their own each, and log-odds no probabilities: their models vote.
+        // Each chain has its own transitions, and log-odds are not probabilities: these models vote.
         ModelOutput::Chains(_) | ModelOutput::Types(_) => None,
     }
 }
 
-/// A mention that was elected.
+/// A mention found by a majority of models.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ElectedMention {
-    /// The mention. Its confidence is the mean over all models, of which those that did not find it count 0.
+    /// The mention. Its confidence is the mean over all models; a model that did not find it counts 0.
     pub mention: Mention,
-    /// The places of the models that found it, ascending.
+    /// Indices of the models that found it, ascending.
     pub voters: Vec<usize>,
 }
 
-/// The mentions of one document that more than half of the models found, with the same span and type; of each model its
-/// mentions. They come in the order of their starts, then ends, then types.
+/// The mentions of one document that more than half of the models found with the same span and type, ordered by start,
+/// end and type. `members` holds the mentions of each model.
 ///
-/// Two of them overlap only where a model found both, since any two majorities share a model.
+/// Two of them overlap only if one model found both, since any two majorities share a model.
 pub fn vote(members: &[Vec<Mention>]) -> Vec<ElectedMention> {
     let mut found: BTreeMap<(Span, &str), BTreeMap<usize, f64>> = BTreeMap::new();
     for (at, mentions) in members.iter().enumerate() {
@@ -123,20 +123,20 @@ mod tests {
                 (0usize..6, 1usize..4), 0.01f32..1.0, 0..5,
             ), 1..5),
         ) {
-            let findings: Vec<ModelOutput> = found.iter().map(|spans_of| {
+            let outputs: Vec<ModelOutput> = found.iter().map(|spans_of| {
                 spans(&spans_of.iter().map(|(&(start, len), &p)| (start, start + len, p)).collect::<Vec<_>>())
             }).collect();
             let mentions: Vec<Vec<Mention>> = found.iter().map(|spans_of| {
                 spans_of.iter().map(|(&(start, len), &p)| mention(start, start + len, "X", p)).collect()
             }).collect();
-            let backwards: Vec<&ModelOutput> = findings.iter().rev().collect();
-            prop_assert_eq!(mean_output(&findings.iter().collect::<Vec<_>>()), mean_output(&backwards));
+            let backwards: Vec<&ModelOutput> = outputs.iter().rev().collect();
+            prop_assert_eq!(mean_output(&outputs.iter().collect::<Vec<_>>()), mean_output(&backwards));
             let elected = |members: &[Vec<Mention>]| vote(members).into_iter().map(|e| e.mention).collect::<Vec<_>>();
             let backwards: Vec<Vec<Mention>> = mentions.iter().rev().cloned().collect();
             prop_assert_eq!(elected(&mentions), elected(&backwards));
             for count in 1..4 {
-                let mean = mean_output(&vec![&findings[0]; count]);
-                prop_assert_eq!(mean.as_ref(), Some(&findings[0]));
+                let mean = mean_output(&vec![&outputs[0]; count]);
+                prop_assert_eq!(mean.as_ref(), Some(&outputs[0]));
                 prop_assert_eq!(elected(&vec![mentions[0].clone(); count]), mentions[0].clone());
             }
         }

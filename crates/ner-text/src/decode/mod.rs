@@ -1,4 +1,4 @@
-//! From what a head computes to mentions.
+//! Turns the output of a head into mentions.
 
 mod chain;
 mod ensemble;
@@ -13,60 +13,62 @@ use ner_document::{Confidence, LabelSet, Mention, Span, Tag};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What a model says of a document before anything is decided.
+/// A model's output for a document, before decoding.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelOutput {
-    /// Of a head that labels tokens: probabilities, `[tokens, labels]`, row by row.
+    /// From a head that labels tokens: probabilities, `[tokens, labels]`, row by row.
     Labels(Vec<f32>),
-    /// Of a head that scores spans: those that are not out of the question.
+    /// From a head that scores spans: the spans that are not negligible.
     Spans(Vec<ScoredEntity>),
-    /// Of a head that scores the labels of words along a chain.
+    /// From a head that scores the labels of words along a chain.
     Chains(WordScores),
-    /// Of a head that decides for each type by itself: log-odds of its positions against being outside of it, `[words,
-    /// labels less one]`, row by row.
+    /// From a head that decides for each type separately: log-odds of its positions against being outside of it,
+    /// `[words, labels less one]`, row by row.
     Types(Vec<f32>),
 }
 
-/// Scores of words and of what may stand beside each other.
+/// Scores of words, and of transitions between their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WordScores {
     /// `[words, labels]` in log space, row by row.
     pub scores: Vec<f32>,
-    /// The words with which a chain begins (as rows did in training), ascending; the first is 0 where there is one.
+    /// The first words of chains (the rows in training), ascending; the first is 0 if there are words.
     pub starts: Vec<usize>,
-    /// Those of the model.
+    /// The model's transitions.
     pub transitions: Arc<Transitions>,
 }
 
-/// A run of words that may be a mention, and how probable that is.
+/// A run of words that may be a mention, with its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoredEntity {
     /// Its words.
     pub words: Range<usize>,
     /// Number of its type in the label set.
     pub entity_type: usize,
-    /// Of a head that scores spans, the probability that it is a mention of this type; of a chain, the share of all
-    /// sequences, each weighted by its probability, that hold it.
+    /// From a head that scores spans: the probability that it is a mention of this type. From a chain: the total
+    /// probability of all sequences that contain it.
     pub probability: f32,
 }
 
-/// What mentions may be.
+/// Constraints on mentions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Whether none goes on behind a line break.
+    /// Whether mentions end at line breaks.
     pub line_boundaries: bool,
-    /// Whether they may share words. (A head that scores spans finds such, and one that decides for each type by itself.)
+    /// Whether mentions may share words. (Heads that score spans, or decide for each type separately, find overlapping
+    /// ones.)
     pub overlaps: bool,
-    /// Which pieces of a word decide what it is, where tokens are labelled.
+    /// Which pieces of a word determine its label, for heads that label tokens.
     pub aggregation: Aggregation,
 }
 
-/// Decides which mentions a document has, once `offsets`, one for each type, are added to the scores of its labels or
-/// the log-odds of its spans: spans that are more probable than not, the likeliest label of each word, or the best
+/// Decodes the mentions of a document after adding `offsets`, one per type, to the scores of its labels or the log-odds
+/// of its spans. The result is the spans that are more probable than not, the likeliest label of each word, or the best
 /// sequence of labels that the scheme allows.
 ///
-/// Where mentions may not overlap, the more probable span wins, and of two as probable the one that stands first. The
-/// confidence of a span is its probability, the offset included: in a chain that of all sequences that hold it.
+/// If mentions may not overlap, the more probable span wins; of equally probable spans, the first. The confidence of a
+/// span is its probability with the offset included; in a chain, the total probability of all sequences that contain
+/// it.
 pub fn decode_mentions(
     words: &[Word],
     output: &ModelOutput,
@@ -93,20 +95,20 @@ pub fn decode_mentions(
             let rows: Vec<f32> = rows.chunks_exact(labels.len()).flat_map(shifted).collect();
             mentions_from_probabilities(words, &rows, labels, options.aggregation, options.line_boundaries)
         }
-        ModelOutput::Spans(found) => mentions_from_spans(words, found, labels, offsets, options),
-        ModelOutput::Chains(found) => mentions_from_chains(words, found, labels, offsets, options),
+        ModelOutput::Spans(spans) => mentions_from_spans(words, spans, labels, offsets, options),
+        ModelOutput::Chains(scores) => mentions_from_chains(words, scores, labels, offsets, options),
         ModelOutput::Types(scores) => mentions_by_type(words, scores, labels, offsets, options),
     }
 }
 
 fn mentions_from_chains(
     words: &[Word],
-    found: &WordScores,
+    output: &WordScores,
     labels: &LabelSet,
     offsets: &[f32],
     options: DecodeOptions,
 ) -> Vec<Mention> {
-    let WordScores { scores, starts, transitions } = found;
+    let WordScores { scores, starts, transitions } = output;
     let width = transitions.labels();
     let offset = |label: usize| match labels.tag(label) {
         Tag::Outside => 0.0,
@@ -120,8 +122,8 @@ fn mentions_from_chains(
         let scores: Vec<f32> =
             scores.iter().zip(of_labels.iter().cycle()).map(|(score, offset)| score + offset).collect();
         let words = &words[start..end];
-        let found = transitions.entities(&scores, &line_breaks(words, options.line_boundaries));
-        mentions.extend(found.into_iter().map(|found| mention_of(words, &found, labels)));
+        let entities = transitions.entities(&scores, &line_breaks(words, options.line_boundaries));
+        mentions.extend(entities.iter().map(|entity| mention_of(words, entity, labels)));
     }
     mentions
 }
@@ -136,18 +138,18 @@ fn mentions_by_type(
     let width = labels.scheme.width();
     let transitions = Transitions::constraints(labels.scheme, 1);
     let breaks = line_breaks(words, options.line_boundaries);
-    let mut found = Vec::new();
+    let mut spans = Vec::new();
     for (entity_type, offset) in offsets.iter().enumerate() {
         let of_type = |row: &[f32]| -> Vec<f32> {
             let positions = row[entity_type * width..(entity_type + 1) * width].iter().map(|score| score + offset);
-            // What is outside is what the log-odds are against.
+            // The log-odds are relative to being outside.
             [0.0].into_iter().chain(positions).collect()
         };
         let scores: Vec<f32> = scores.chunks_exact(labels.types.len() * width).flat_map(of_type).collect();
         let entities = transitions.entities(&scores, &breaks).into_iter();
-        found.extend(entities.map(|entity| ScoredEntity { entity_type, ..entity }));
+        spans.extend(entities.map(|entity| ScoredEntity { entity_type, ..entity }));
     }
-    surest(words, found.iter().map(|span| (log_odds(span), span)).collect(), labels, options)
+    surest(words, spans.iter().map(|span| (log_odds(span), span)).collect(), labels, options)
 }
 
 fn log_odds(span: &ScoredEntity) -> f32 {
@@ -156,21 +158,21 @@ fn log_odds(span: &ScoredEntity) -> f32 {
 
 fn mentions_from_spans(
     words: &[Word],
-    found: &[ScoredEntity],
+    spans: &[ScoredEntity],
     labels: &LabelSet,
     offsets: &[f32],
     options: DecodeOptions,
 ) -> Vec<Mention> {
     let crosses_line =
         |span: &ScoredEntity| words[span.words.start + 1..span.words.end].iter().any(|word| word.starts_line);
-    let surer = |span: &ScoredEntity| log_odds(span) + offsets[span.entity_type];
-    let mut likely: Vec<(f32, &ScoredEntity)> = found.iter().map(|span| (surer(span), span)).collect();
+    let odds = |span: &ScoredEntity| log_odds(span) + offsets[span.entity_type];
+    let mut likely: Vec<(f32, &ScoredEntity)> = spans.iter().map(|span| (odds(span), span)).collect();
     likely.retain(|(odds, span)| *odds > 0.0 && !(options.line_boundaries && crosses_line(span)));
     surest(words, likely, labels, options)
 }
 
-/// Mentions of the spans, each with its log-odds; where they may not overlap, of those that are surer than what they
-/// overlap.
+/// Makes mentions of the spans, each with its log-odds. Unless mentions may overlap, keeps the surest first and
+/// drops each span that overlaps a kept one.
 fn surest(
     words: &[Word],
     mut likely: Vec<(f32, &ScoredEntity)>,
@@ -197,14 +199,14 @@ fn surest(
     mentions
 }
 
-/// Where nothing goes on: words that begin a line, where that ends mentions.
+/// The words into which no mention continues: those that begin a line, if line breaks end mentions.
 fn line_breaks(words: &[Word], line_boundaries: bool) -> Vec<bool> {
     words.iter().map(|word| line_boundaries && word.starts_line).collect()
 }
 
-/// An entity of words as a mention, whose confidence is its probability.
-fn mention_of(words: &[Word], found: &ScoredEntity, labels: &LabelSet) -> Mention {
-    let ScoredEntity { words: range, entity_type, probability } = found;
+/// Makes a mention of an entity of words; its confidence is the entity's probability.
+fn mention_of(words: &[Word], entity: &ScoredEntity, labels: &LabelSet) -> Mention {
+    let ScoredEntity { words: range, entity_type, probability } = entity;
     let span = Span::new(words[range.start].span.start, words[range.end - 1].span.end);
     let mention = Mention::new(span, labels.types[*entity_type].as_str());
     Mention { confidence: Confidence::new(*probability), ..mention }
@@ -216,7 +218,7 @@ mod tests {
     use ner_document::TagScheme;
 
     fn check(overlaps: bool, line_boundaries: bool, offset: f32, expected: &[(usize, usize)]) {
-        // Words of one character, the fourth of which begins a line.
+        // Words of one character; the fourth begins a line.
         let words: Vec<Word> =
             (0..5).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 3 }).collect();
         let span = |start, end, probability| ScoredEntity { words: start..end, entity_type: 0, probability };
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_mentions_where_they_are_more_probable_than_not_and_than_what_they_overlap() {
+    fn probable_spans_win_over_overlapping_ones() {
         check(true, false, 0.0, &[(0, 3), (1, 2), (2, 4)]);
         check(false, false, 0.0, &[(1, 2), (2, 4)]);
         check(true, true, 0.0, &[(0, 3), (1, 2)]);

@@ -1,4 +1,4 @@
-//! Mentions of a head that labels tokens: the pieces of a word decide together, or the first alone.
+//! Mentions from a head that labels tokens: the pieces of a word decide together, or the first piece alone.
 
 use super::chain::Transitions;
 use super::{line_breaks, mention_of};
@@ -6,33 +6,33 @@ use crate::Word;
 use ner_document::{Confidence, LabelSet, Mention, Position, Span, Tag, TaggedEntity};
 use serde::{Deserialize, Serialize};
 
-/// Which pieces of a word decide what it is.
+/// Which pieces of a word determine its label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregation {
-    /// All together: each adds its probability of lying outside and inside each type, and the largest sum wins.
-    /// Whether the word begins a mention is for its first piece to say.
+    /// All pieces: each adds its probabilities of lying outside and inside each type, and the largest sum wins. The
+    /// first piece decides whether the word begins a mention.
     #[default]
     Together,
-    /// The first alone, by its likeliest label: transformers' aggregation strategy `first`. For models that were
-    /// trained on the labels of first pieces, whose other pieces mean nothing.
+    /// The first piece alone, by its likeliest label: transformers' aggregation strategy `first`. For models trained
+    /// only on the labels of first pieces, whose other pieces mean nothing.
     FirstPiece,
-    /// All together, and of all sequences that the scheme allows the likeliest is taken (Viterbi), so that none goes on
-    /// with what never began. What is between the positions of a type is for the first piece to say where a mention
-    /// begins, and for the last where it ends.
+    /// All pieces, taking the likeliest of all sequences that the scheme allows (Viterbi), so that no mention continues
+    /// without a beginning. Among the positions of a type, the first piece decides whether a mention begins, and the
+    /// last whether one ends.
     Constrained,
 }
 
-/// The mentions that a tagger's probabilities say: `probabilities` is `[pieces, labels]`, row by row.
+/// Decodes mentions from a tagger's probabilities, `[pieces, labels]`, row by row.
 ///
-/// Words are tagged, as `aggregation` says, so that a mention begins and ends with a word; with `line_boundaries` none goes
-/// on behind a line break.
+/// `aggregation` decides how words are tagged; a mention begins and ends with a word. With `line_boundaries`, mentions
+/// end at line breaks.
 ///
-/// The confidence of a mention is that of the least certain of the decisions that made it: for each of its words, the
-/// probability of its type (the mean over the pieces that decide); for each pair of its words, that the second goes on
-/// and does not begin another; for each end, that the word beside it is not of the type, or else begins another. It is
-/// a figure for the span as a whole, and falls where one of its borders is in doubt. It is no calibrated probability:
-/// nothing has been fitted to make 0.8 mean that 8 of 10 are right.
+/// The confidence of a mention is that of its least certain decision: for each word, the probability of its type (the
+/// mean over the pieces that decide); for each pair of adjacent words, that the second continues the mention instead of
+/// beginning another; for each end, that the adjacent word is not of the type or begins another mention. It describes
+/// the span as a whole and falls if one of its boundaries is uncertain. It is not a calibrated probability: nothing was
+/// fitted to make 0.8 mean that 8 of 10 are right.
 pub fn mentions_from_probabilities(
     words: &[Word],
     probabilities: &[f32],
@@ -49,8 +49,8 @@ pub fn mentions_from_probabilities(
     if aggregation == Aggregation::Constrained {
         let scores: Vec<f32> = words.iter().flat_map(|word| tagger.word_scores(word)).collect();
         let transitions = Transitions::constraints(labels.scheme, labels.types.len());
-        let found = transitions.entities(&scores, &line_breaks(words, line_boundaries));
-        return found.into_iter().map(|found| mention_of(words, &found, labels)).collect();
+        let entities = transitions.entities(&scores, &line_breaks(words, line_boundaries));
+        return entities.iter().map(|entity| mention_of(words, entity, labels)).collect();
     }
     let decided: Vec<Option<Decided>> = words.iter().map(|word| tagger.decide(word)).collect();
     let mut entities: Vec<TaggedEntity> = Vec::new();
@@ -78,10 +78,10 @@ pub fn mentions_from_probabilities(
     entities.into_iter().map(to_mention).collect()
 }
 
-/// A probability below this counts as this: nothing is impossible but what the scheme forbids.
+/// Lower bound of probabilities: only the scheme makes a label impossible.
 const LEAST: f32 = 1e-30;
 
-/// Probabilities of the tags, and who decides by them.
+/// Probabilities of the tags, and which pieces decide.
 struct Probabilities<'p> {
     tags: Vec<Tag>,
     types: usize,
@@ -89,18 +89,18 @@ struct Probabilities<'p> {
     aggregation: Aggregation,
 }
 
-/// What a word is, where it is not outside.
+/// The decision for a word that is not outside.
 #[derive(Clone, Copy)]
 struct Decided {
     entity_type: usize,
-    /// Whether it begins a mention, even right after another of its type.
+    /// Whether it begins a mention, even directly after another of its type.
     begins: bool,
-    /// Whether none goes on behind it.
+    /// Whether the mention ends with it.
     closes: bool,
 }
 
 impl Probabilities<'_> {
-    /// Rows of the pieces that decide what a word is.
+    /// Rows of the pieces that decide for a word.
     fn rows_of(&self, word: &Word) -> &[f32] {
         let end = match self.aggregation {
             Aggregation::Together | Aggregation::Constrained => word.tokens.end,
@@ -112,7 +112,7 @@ impl Probabilities<'_> {
     fn decide(&self, word: &Word) -> Option<Decided> {
         let rows = self.rows_of(word);
         if self.aggregation == Aggregation::FirstPiece {
-            // Of two as likely, the first.
+            // Of equally likely labels, the first.
             let likelier = |best: usize, at: usize| if rows[at] > rows[best] { at } else { best };
             let Tag::Entity(position, entity_type) = self.tags[(1..rows.len()).fold(0, likelier)] else { return None };
             let begins = matches!(position, Position::Begin | Position::Single);
@@ -127,25 +127,25 @@ impl Probabilities<'_> {
             }
         }
         let best = (0..mass.len()).max_by(|&a, &b| mass[a].total_cmp(&mass[b])).filter(|&best| mass[best] > outside)?;
-        let (begins, goes_on) = self.begins_and_goes_on(word, best);
-        Some(Decided { entity_type: best, begins: begins > goes_on, closes: false })
+        let (begins, continues) = self.begin_and_continue(word, best);
+        Some(Decided { entity_type: best, begins: begins > continues, closes: false })
     }
 
-    /// What the first piece of a word thinks of beginning a mention of this type, and of going on with one.
-    fn begins_and_goes_on(&self, word: &Word, of_type: usize) -> (f32, f32) {
-        let (mut begins, mut goes_on) = (0.0, 0.0);
+    /// The first piece's probabilities of beginning a mention of this type, and of continuing one.
+    fn begin_and_continue(&self, word: &Word, of_type: usize) -> (f32, f32) {
+        let (mut begins, mut continues) = (0.0, 0.0);
         for (tag, probability) in self.tags.iter().zip(self.rows_of(word)) {
             match tag {
                 Tag::Entity(Position::Begin | Position::Single, found) if *found == of_type => begins += probability,
-                Tag::Entity(_, found) if *found == of_type => goes_on += probability,
+                Tag::Entity(_, found) if *found == of_type => continues += probability,
                 _ => {}
             }
         }
-        (begins, goes_on)
+        (begins, continues)
     }
 
-    /// Logarithm of the probability of each tag of a word: the mean of its pieces says whether it is outside or of which
-    /// type, the first piece whether a mention begins with it, and the last whether one ends.
+    /// Log-probability of each tag of a word. The mean over its pieces decides whether it is outside or its type, the
+    /// first piece whether it begins a mention, and the last piece whether it ends one.
     fn word_scores(&self, word: &Word) -> Vec<f32> {
         let rows = self.rows_of(word);
         let width = self.tags.len();
@@ -188,7 +188,7 @@ impl Probabilities<'_> {
         self.tags.iter().map(|tag| probability(tag).max(LEAST).ln()).collect()
     }
 
-    /// Probability that a word is of this type: the mean over the pieces that decide.
+    /// Probability that a word has this type: the mean over the pieces that decide.
     fn inside(&self, word: &Word, of_type: usize) -> f32 {
         let rows = self.rows_of(word);
         let is_of_type = |tag: &Tag| matches!(tag, Tag::Entity(_, found) if *found == of_type);
@@ -203,10 +203,10 @@ impl Probabilities<'_> {
         sum / (rows.len() / self.tags.len()) as f32
     }
 
-    /// Share of beginning in what the first piece of a word thinks of this type.
+    /// Share of beginning in the first piece's probability of this type.
     fn begins(&self, word: &Word, of_type: usize) -> f32 {
-        let (begins, goes_on) = self.begins_and_goes_on(word, of_type);
-        if begins + goes_on > 0.0 { begins / (begins + goes_on) } else { 0.0 }
+        let (begins, continues) = self.begin_and_continue(word, of_type);
+        if begins + continues > 0.0 { begins / (begins + continues) } else { 0.0 }
     }
 
     fn confidence(
@@ -218,7 +218,8 @@ impl Probabilities<'_> {
     ) -> Option<Confidence> {
         let TaggedEntity { units, entity_type } = entity;
         let is_of_type = |at: usize| decided[at].is_some_and(|decided| decided.entity_type == *entity_type);
-        // That no mention goes over from the word before `at` to the one there; `beside` is the one that is not in this.
+        // Probability that no mention continues from the word before `at` into `at`; `beside` is the one outside of
+        // this entity.
         let parts = |at: usize, beside: usize| match is_of_type(beside) {
             true => self.begins(&words[at], *entity_type),
             false => 1.0 - self.inside(&words[beside], *entity_type),
@@ -229,7 +230,7 @@ impl Probabilities<'_> {
         let inside = units.clone().map(|at| self.inside(&words[at], *entity_type));
         let joints = (units.start + 1..units.end).map(|at| 1.0 - self.begins(&words[at], *entity_type));
         let least = inside.chain(joints).chain(before).chain(behind).fold(1.0, f32::min);
-        // A sum of probabilities may be rounded to a little more than 1.
+        // A sum of probabilities may round to slightly more than 1.
         Confidence::new(least.max(0.0))
     }
 }
@@ -247,7 +248,7 @@ mod tests {
         let mentions = |lines| {
             mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, Aggregation::Together, lines)
         };
-        // Behind a line break a mention ends where that is asked for, and nothing else changes.
+        // With line boundaries mentions end at line breaks, and nothing else changes.
         let at_lines: Vec<Span> = mentions(true).iter().map(Mention::span).collect();
         let spans: Vec<Span> = mentions(false).iter().map(Mention::span).collect();
         let cut = |&span: &Span| if span == Span::new(0, 9) { vec![word(0).span, word(1).span] } else { vec![span] };
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn constrained_sequences_begin_what_they_go_on_with() {
+    fn constrained_sequences_begin_before_they_continue() {
         let check = |scheme: TagScheme,
                      rows: &[&[f32]],
                      pieces: usize,
@@ -334,13 +335,13 @@ mod tests {
         };
         let (o, b, i) = ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]);
         check([o, b, o], false, &[1.0]);
-        // The type of a word, the word before, the word behind, the joint, and two that touch.
+        // The type of a word, the word before, the word after, the joint, and two adjacent mentions.
         check([o, [0.25, 0.75, 0.0], o], false, &[0.75]);
         check([[0.6, 0.4, 0.0], b, o], false, &[0.6]);
         check([o, b, [0.7, 0.0, 0.3]], false, &[0.7]);
         check([b, [0.0, 0.2, 0.8], o], false, &[0.8]);
         check([b, [0.0, 0.9, 0.1], o], false, &[0.9, 0.9]);
-        // What stands behind a line break that ends mentions has no say.
+        // The word after a line break that ends mentions has no influence.
         check([o, b, [0.7, 0.0, 0.3]], true, &[1.0]);
         check([o, b, i], true, &[1.0, 1.0]);
     }

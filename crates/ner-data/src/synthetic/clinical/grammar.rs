@@ -1,26 +1,26 @@
 //! The lines of a note, as templates.
 //!
-//! Tokens are parted by one space. `<…|k>` marks a concept: `p` a problem that is present, `pa` one that is absent, `pp`
-//! possible, `pc` conditional, `ph` hypothetical, `pf` associated with someone else; `t` a treatment, `x` a test. A slot
-//! `{…}` names a phrase (`p` to `pf` a problem, `d` a drug, `o` a procedure, `l` a laboratory value, `s` a study), which is
-//! a concept by itself; after a dot `bare` asks for it without an article, and `name` for its words alone, which are no
-//! concept or a part of another. `name` alone is a surname, `acr` an acronym. Every other slot is a number, a person or
-//! place in the style of the note, or a row of [`WORDS`].
+//! Tokens are separated by one space. `<…|k>` marks a concept: `p` a problem that is present, `pa` one that is absent,
+//! `pp` possible, `pc` conditional, `ph` hypothetical, `pf` associated with someone else; `t` a treatment, `x` a test.
+//! A slot `{…}` names a phrase (`p` to `pf` a problem, `d` a drug, `o` a procedure, `l` a laboratory value, `s` a
+//! study), which is a concept by itself. After a dot, `bare` omits the article, and `name` gives the words alone, which
+//! are not a concept or are part of another. `name` alone is a surname, `acr` an acronym. Every other slot is a number,
+//! a person or place in the style of the note, or a row of [`WORDS`].
 //!
-//! What is a concept depends on what stands around it: "the heart failure service", "pressure from the family", a
-//! clinician who bears the name of a syndrome, an acronym that is a drug here and a department there.
+//! The context decides what is a concept: "the heart failure service", "pressure from the family", a clinician who
+//! bears the name of a syndrome, an acronym that is a drug in one place and a department in another.
 
 /// A part of a note.
 pub(super) struct Section {
-    /// How it may be called.
+    /// Its possible headings.
     pub(super) headings: &'static [&'static str],
     pub(super) lines: &'static [&'static str],
-    /// `least..=most` of the lines are used.
+    /// A note uses `least..=most` of the lines.
     pub(super) least: usize,
     pub(super) most: usize,
-    /// Whether the lines are the items of a list.
+    /// Whether the lines are items of a list.
     pub(super) is_list: bool,
-    /// How often a note has it.
+    /// How often a note has this part.
     pub(super) percent: usize,
 }
 
@@ -44,7 +44,7 @@ const fn list(
     Section { headings, lines, least, most, is_list: true, percent }
 }
 
-/// The parts of a note in their order.
+/// The parts of a note, in order.
 pub(super) const SECTIONS: &[Section] = &[
     prose(&[""], HEADER, 2, 3, 100),
     list(&["DISCHARGE DIAGNOSES :", "PRINCIPAL DIAGNOSIS :", "Diagnosis :"], DIAGNOSES, 1, 3, 50),
@@ -296,7 +296,7 @@ const INSTRUCTIONS: &[&str] = &[
     "Should {he} develop {ph} , start {d} {dose} {freq}",
 ];
 
-/// What some slots stand for; the choices may hold slots themselves.
+/// The choices for some slots; they may contain slots.
 pub(super) const WORDS: &[(&str, &[&str])] = &[
     ("relative", &["mother", "father", "brother", "sister", "wife", "daughter", "son", "aunt", "niece"]),
     (

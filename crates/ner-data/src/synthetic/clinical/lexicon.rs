@@ -1,16 +1,16 @@
-//! What the notes name: problems, treatments and tests, of which some are common words of the clinic and the others
-//! made of syllables; and names that can be a part of any of these or of none.
+//! The vocabulary of notes: problems, treatments and tests, some of them common clinical words and the others made of
+//! syllables; and names that can be part of any of these, or of none.
 
 use crate::synthetic::lexicon::{Names, ONSETS, PROTEIN_ENDS, Part, Pool, SITES, drug, stem};
 use crate::synthetic::random::Random;
 
-/// Something that can be named, in the words of a note: tokens parted by spaces.
+/// A term as it is written in a note: tokens separated by spaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Term {
     pub(super) name: String,
     /// Whether it takes an article.
     pub(super) countable: bool,
-    /// Whether it can be somewhere: "pain in the left knee".
+    /// Whether it can have a location: "pain in the left knee".
     pub(super) local: bool,
 }
 
@@ -24,9 +24,9 @@ pub(super) struct Lexicon {
     pub(super) procedures: Terms,
     pub(super) labs: Terms,
     pub(super) studies: Terms,
-    /// Surnames: of clinicians, hospitals and streets as well as of syndromes, signs and operations.
+    /// Surnames, used for clinicians, hospitals and streets as well as syndromes, signs and operations.
     pub(super) surnames: Pool<String>,
-    /// Letters that mean a problem, a treatment, a test or a department, as the sentence will have it.
+    /// Acronyms that mean a problem, a treatment, a test or a department, depending on the sentence.
     pub(super) acronyms: Pool<String>,
 }
 
@@ -72,7 +72,7 @@ impl Lexicon {
         sorts.into_iter().flat_map(|(entity_type, terms)| terms.iter().map(move |term| (entity_type, term)))
     }
 
-    /// A pool's terms that a note of `part` is about.
+    /// The terms of a pool that a note of `part` may use.
     pub(super) fn cast<'l>(terms: &'l Terms, part: Part, count: usize, random: &mut Random) -> Vec<&'l Term> {
         (0..count).map(|_| terms.choose(part, random)).collect()
     }
@@ -109,7 +109,7 @@ fn acronym(random: &mut Random) -> String {
     (0..random.between(2, 5)).map(|_| char::from(*random.choose(LETTERS))).collect()
 }
 
-/// Organ, in the singular, with the adjective before it.
+/// An organ in the singular, with its adjective before it.
 fn site(random: &mut Random) -> &'static str {
     random.choose(SITES).0
 }
@@ -191,7 +191,7 @@ const COUNTABLE_PROBLEMS: &[&str] = &[
 ];
 const COUNTABLE_LOCAL_PROBLEMS: &[&str] =
     &["rash", "mass", "pressure ulcer", "hematoma", "deep venous thrombosis", "laceration", "burn", "stress fracture"];
-/// Ends of conditions of one word.
+/// Endings of one-word conditions.
 const CONDITION_ENDS: &[&str] = &["itis", "osis", "emia", "algia", "uria", "oma", "esthesia", "orrhea", "edema"];
 const SITE_CONDITIONS: &[&str] = &[
     "insufficiency",

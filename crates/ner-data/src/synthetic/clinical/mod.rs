@@ -1,17 +1,17 @@
-//! Invented discharge summaries in exactly the layout of the i2b2 2010 release, for a clone that does not have it.
+//! Invented discharge summaries in exactly the layout of the i2b2 2010 release, for users without it.
 //!
-//! Nobody's record is in them: people, places, findings and most names of problems, treatments and tests are put
-//! together by this program, the first line of every note says so, and a score on them says nothing about a score on
-//! real notes. They show that the way from a release to a score works.
+//! They contain nobody's record: the program invents people, places, findings and most names of problems, treatments
+//! and tests. The first line of every note says so. A score on them says nothing about real notes; it only shows that
+//! everything from release to score works.
 //!
-//! What makes them less than trivial: about a quarter of what a held-out note is about is never named in training, and
-//! one in five of its lines follows a pattern that training never shows; the same words are a concept here and none
-//! there, or concepts of different types ("Brinman" is a clinician, a street, a syndrome, a shunt and a score; an acronym
-//! is a drug or a department); modifiers, articles and places belong to a concept in one position and not in another;
-//! and annotators differ about articles and overlook things, as they do.
+//! To be less than trivial: training never names about a quarter of the concepts of a held-out note, and one in five of
+//! its lines follows a pattern that training never shows; the same words are a concept in one place and not in another,
+//! or concepts of different types ("Brinman" is a clinician, a street, a syndrome, a shunt and a score; an acronym is a
+//! drug or a department); modifiers, articles and places belong to a concept in one position and not in another;
+//! annotators disagree about articles and overlook mentions, as people do.
 //!
-//! The quirks of the format are there too: lines that begin with a space, quotes in a concept, concepts across lines,
-//! unsorted concept files with doubles, carriage returns.
+//! The quirks of the format occur as well: lines that begin with a space, quotes in a concept, concepts across lines,
+//! unsorted concept files with duplicates, carriage returns.
 
 mod grammar;
 mod lexicon;
@@ -25,7 +25,7 @@ use lexicon::Lexicon;
 use note::Note;
 use std::path::PathBuf;
 
-/// How many notes each part shall have.
+/// Number of notes in each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Training notes of the site beth.
@@ -42,14 +42,14 @@ pub const SAMPLE_SEED: u64 = 10;
 /// Sizes of the sample.
 pub const SAMPLE_SIZES: Sizes = Sizes { beth: 60, partners: 60, test: 40 };
 
-/// How many notes, in a hundred, have carriage returns, and how many a concept twice.
+/// Percentage of notes with carriage returns, and of notes with a duplicate concept.
 const CARRIAGE_RETURN_PERCENT: usize = 5;
 const DOUBLE_PERCENT: usize = 12;
 
-/// Where the notes of a site lie, and how they look.
+/// Where the notes of a site are stored, and their styles.
 struct Site {
     name: &'static str,
-    /// Places in the grammar's list of styles.
+    /// Indices in the grammar's list of styles.
     styles: &'static [usize],
     texts: &'static str,
     concepts: &'static str,
@@ -80,10 +80,10 @@ const SITES: [Site; 3] = [
     },
 ];
 
-/// Writes notes in the style and the layout of the i2b2 2010 release, the same ones for the same seed on every platform.
+/// Writes notes in the style and layout of the i2b2 2010 release, identical for the same seed on every platform.
 ///
-/// The paths are those of the release with folders for both sites, texts of the test set apart from their concepts, and
-/// no relations. The names of the documents begin with `synthetic`.
+/// The paths are those of the release, with folders for both sites, the test texts separate from their concepts, and no
+/// relations. Document names begin with `synthetic`.
 pub fn i2b2(seed: u64, sizes: Sizes) -> FileTree {
     let lexicon = Lexicon::new(seed);
     let mut tree = FileTree::new();
@@ -97,7 +97,7 @@ pub fn i2b2(seed: u64, sizes: Sizes) -> FileTree {
                 _ if development.contains(&id.as_str()) => Part::Dev,
                 _ => Part::Train,
             };
-            // Stream 0 is the vocabulary's; each note has two of its own.
+            // Stream 0 is for the vocabulary; each note has two of its own.
             let stream = number << 32 | at << 1;
             let note = note::write(&lexicon, part, Random::new(seed, stream), site.styles);
             let files = render(&note, &mut Random::new(seed, stream | 1));
@@ -124,7 +124,7 @@ struct Rendered {
     assertions: Vec<u8>,
 }
 
-/// Writes a note as the release would have it, with some of its quirks.
+/// Writes a note as in the release, with some of its quirks.
 fn render(note: &Note, random: &mut Random) -> Rendered {
     let line_break = if random.chance(CARRIAGE_RETURN_PERCENT) { "\r\n" } else { "\n" };
     let ends = note.lines.iter().skip(1).copied().chain([note.tokens.len()]);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_holds_what_makes_the_release_hard() {
+    fn the_sample_has_the_difficulties_of_the_release() {
         let documents = documents();
         let count = |fits: &dyn Fn(&Document) -> bool| all(&documents).filter(|document| fits(document)).count();
         assert!(count(&|document| document.text.contains("\r\n")) > 3);
@@ -263,7 +263,7 @@ mod tests {
         assert!(kinds["across lines"] > 10 && kinds["quotes"] > 10, "{kinds:?}");
         assert!(types.values().filter(|types| types.len() > 1).count() > 10);
 
-        // Strings that are a mention somewhere stand elsewhere without being one.
+        // Strings that are a mention in one place occur unannotated in another.
         let words: BTreeSet<&str> =
             types.keys().map(String::as_str).filter(|text| !text.contains(char::is_whitespace)).collect();
         let mut elsewhere = 0;
@@ -294,7 +294,7 @@ mod tests {
         }
     }
 
-    /// A term of one sort is not a term of another: only the sentence makes words ambiguous, not the lists.
+    /// A term of one sort is never a term of another: only the sentences make words ambiguous, not the lists.
     #[test]
     fn terms_are_distinct() {
         let lexicon = Lexicon::new(SAMPLE_SEED);

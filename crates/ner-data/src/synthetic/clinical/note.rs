@@ -1,4 +1,4 @@
-//! Writes one note: chooses what it is about, then fills the templates of the grammar.
+//! Writes one note: chooses its concepts, then fills the templates of the grammar.
 
 use super::grammar::{SECTIONS, STYLES, Section, WORDS};
 use super::lexicon::{Lexicon, Term};
@@ -9,22 +9,22 @@ use std::ops::Range;
 
 /// The first line of every note.
 const NOTICE: &str = "SYNTHETIC RECORD : invented by a program , no patient , no clinician .";
-/// Least and most lines of a note.
+/// Minimum and maximum number of lines of a note.
 const LINES: Range<usize> = 20..46;
-/// Annotators differ: how often an article or a modifier is no part of its concept, and how often one is overlooked.
+/// Annotators differ: how often an article or a modifier is excluded from its concept, and how often one is overlooked.
 const STRAY_PERCENT: usize = 5;
 const OVERLOOKED_PERCENT: usize = 2;
-/// One line of the grammar in so many is for held-out notes only.
+/// One in this many lines of the grammar is reserved for held-out notes.
 const HELD_OUT_EVERY: usize = 5;
-/// How often a line begins with a space, which makes an empty token, and how often a long one is broken in two.
+/// How often a line begins with a space, which makes an empty token, and how often a long one is split in two.
 const LEADING_SPACE_PERCENT: usize = 3;
 const BROKEN_PERCENT: usize = 4;
 /// How often a note is all in capitals.
 const CAPITALS_PERCENT: usize = 4;
-/// How often, in a thousand, a long word has two letters exchanged.
+/// How often, in a thousand, two letters of a long word are swapped.
 const TYPO_PERMILLE: usize = 7;
 
-/// A note as tokens, with its concepts at their positions.
+/// A note as tokens, with concepts at their positions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Note {
     pub(super) tokens: Vec<String>,
@@ -33,7 +33,7 @@ pub(super) struct Note {
     pub(super) concepts: Vec<Concept>,
 }
 
-/// Something annotated.
+/// An annotated concept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Concept {
     pub(super) tokens: Range<usize>,
@@ -42,10 +42,10 @@ pub(super) struct Concept {
     pub(super) assertion: Option<&'static str>,
 }
 
-/// How the items of a list are numbered; `#` stands for the number.
+/// Numberings of list items; `#` stands for the number.
 const NUMBERINGS: &[&str] = &["# .", "#.", "#.", "-", ""];
 
-/// What the mark at a concept's end says: type and assertion.
+/// The type and assertion that the mark at a concept's end denotes.
 const MARKS: &[(&str, &str, Option<&str>)] = &[
     ("p", "problem", Some("present")),
     ("pa", "problem", Some("absent")),
@@ -57,14 +57,14 @@ const MARKS: &[(&str, &str, Option<&str>)] = &[
     ("x", "test", None),
 ];
 
-/// How a phrase has to look where it stands.
+/// Form of a phrase at its position.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// With an article, where it takes one.
+    /// With an article, if it takes one.
     Phrase,
     /// Without an article.
     Bare,
-    /// The words alone; no concept by itself.
+    /// The words alone, which are not a concept.
     Name,
 }
 
@@ -72,7 +72,7 @@ struct Writer<'l> {
     part: Part,
     random: Random,
     note: Note,
-    /// What this note is about.
+    /// The concepts of this note.
     problems: Vec<&'l Term>,
     drugs: Vec<&'l Term>,
     procedures: Vec<&'l Term>,
@@ -84,11 +84,11 @@ struct Writer<'l> {
     is_man: bool,
     /// One of [`NUMBERINGS`].
     numbering: &'static str,
-    /// First token of the concept that is being written.
+    /// First token of the concept being written.
     open: Option<usize>,
 }
 
-/// The note of a stream of its own. `styles` are those of [`STYLES`] that it may have.
+/// The note of one random stream, in one of the given `styles` (indices in [`STYLES`]).
 pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, styles: &[usize]) -> Note {
     loop {
         let names =
@@ -114,7 +114,7 @@ pub(super) fn write(lexicon: &Lexicon, part: Part, mut random: Random, styles: &
         if LINES.contains(&writer.note.lines.len()) {
             return writer.note;
         }
-        // Too short or too long: another one, from where the stream stands.
+        // Too short or too long: write another one, continuing the stream.
         random = writer.random;
     }
 }
@@ -168,7 +168,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Breaks some of the long lines in two, wherever that may be.
+    /// Splits some of the long lines in two, at any place.
     fn break_line(&mut self, first: usize) {
         let end = self.note.tokens.len();
         if end - first > 8 && self.random.chance(BROKEN_PERCENT) {
@@ -183,7 +183,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Appends `template` with its slots filled and its concepts noted.
+    /// Appends `template` with its slots filled and its concepts recorded.
     fn expand(&mut self, template: &str) {
         for piece in template.split(' ') {
             let mut piece = piece;
@@ -209,7 +209,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Notes the concept from the token `first` to here, unless it is overlooked.
+    /// Records the concept from the token `first` to here, unless it is overlooked.
     fn close(&mut self, first: usize, mark: &str) {
         let is_overlooked = self.random.chance(OVERLOOKED_PERCENT);
         if let Some(&(_, entity_type, assertion)) = MARKS.iter().find(|(name, ..)| *name == mark)
@@ -238,7 +238,7 @@ impl Writer<'_> {
         self.note.tokens.push(word);
     }
 
-    /// A token with its slots, each of which stands for one word, filled.
+    /// A token with its slots filled, each by one word.
     fn substitute(&mut self, piece: &str) -> String {
         let (mut filled, mut rest) = (String::new(), piece);
         while let Some((before, (slot, after))) = rest.split_once('{').and_then(|(b, a)| Some((b, a.split_once('}')?)))
@@ -250,7 +250,7 @@ impl Writer<'_> {
         filled + rest
     }
 
-    /// What a slot inside a token stands for.
+    /// The text for a slot inside a token.
     fn word(&mut self, slot: &str) -> String {
         let random = &mut self.random;
         match slot {
@@ -272,7 +272,7 @@ impl Writer<'_> {
             "m" => (if self.is_man { "M" } else { "F" }).to_owned(),
             _ => match self.choice(slot) {
                 Some(choice) => self.substitute(choice),
-                // A slot that nobody knows is left to be seen; a test looks for it.
+                // An unknown slot is left visible; a test checks that there are none.
                 None => format!("{{{slot}}}"),
             },
         }
@@ -284,7 +284,7 @@ impl Writer<'_> {
         Some(*self.random.choose(row.1))
     }
 
-    /// Fills a slot that is a token by itself, and may stand for several.
+    /// Fills a slot that is a whole token, with one token or several.
     fn fill(&mut self, slot: &str) {
         let (name, form) = slot.split_once('.').unwrap_or((slot, ""));
         let form = match form {
@@ -350,7 +350,7 @@ impl Writer<'_> {
         self.phrase(&[article, modifier], &name, mark, form);
     }
 
-    /// One of the articles that the term takes in this form, or "".
+    /// An article that the term takes in this form, or "".
     fn article(&mut self, term: &Term, form: Form, countable: &[&'static str], mass: &[&'static str]) -> &'static str {
         if form != Form::Phrase {
             return "";
