@@ -199,8 +199,8 @@ fn a_hub_error_says_what_to_do() {
         "owner/name",
         "split over several files (model.safetensors.index.json)",
     );
-    check_hub_error(whole, "owner/name@../../etc", "is no hub id");
-    check_hub_error(whole, "a/b/c", "it has one slash");
+    check_hub_error(whole, "owner/name@../../etc", "is not a hub id");
+    check_hub_error(whole, "a/b/c", "it needs exactly one slash");
 }
 
 #[test]

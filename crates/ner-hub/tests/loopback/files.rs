@@ -262,14 +262,14 @@ fn check_bad_zip(archive: Vec<u8>, members: &[(&str, Option<&[u8]>)], expected: 
 #[test]
 fn a_bad_zip_puts_nothing_in_place() {
     let good = [("a/one.txt", b"one".as_slice()), ("a/two.txt", b"two")];
-    check_bad_zip(zip_of(&good), &[("one.txt", None), ("three.txt", None)], "no member called three.txt");
+    check_bad_zip(zip_of(&good), &[("one.txt", None), ("three.txt", None)], "no member named three.txt");
     check_bad_zip(zip_of(&good), &[("one.txt", None), ("two.txt", Some(b"2"))], "bad.zip: a/two.txt has the SHA-256");
     let twice = [("a/one.txt", b"1".as_slice()), ("b/one.txt", b"1")];
-    check_bad_zip(zip_of(&twice), &[("one.txt", None)], "several members called one.txt: ");
+    check_bad_zip(zip_of(&twice), &[("one.txt", None)], "several members named one.txt: ");
     check_bad_zip(
         zip_of(&[("../../evil.txt", b"!")]),
         &[("evil.txt", None)],
-        "../../evil.txt leads out of the archive",
+        "../../evil.txt points outside the archive",
     );
     check_bad_zip(b"<html>not a zip</html>".to_vec(), &[("one.txt", None)], "cannot be unpacked");
     // A flipped bit inside a member is found by the archive's own checksum.
