@@ -79,7 +79,7 @@ fn every_head_is_trained_scored_again_and_annotates() {
     }
     fs::write(bench.path("recipe.toml"), "label_smoothing = 0.1\noverlap = 32\n").unwrap();
     let message = bench.fails(&["train", "bc5cdr", "--head", "crf"]);
-    assert!(message.contains("label_smoothing: the head `crf` has none"), "{message}");
+    assert!(message.contains("label_smoothing does not apply to the head `crf`"), "{message}");
     assert!(bench.fails(&["train", "bc5cdr", "--head", "crv"]).contains("unknown variant `crv`"));
 }
 
