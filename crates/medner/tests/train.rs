@@ -97,7 +97,7 @@ fn what_cannot_be_trained_is_said() {
         assert!(!output.status.success() && message.contains(expected), "{message}");
     };
     fails(&["--epochs", "0"], "epochs = 0");
-    fails(&["--precision", "fp16", "--device", "cpu"], "half precision with loss scaling is for CUDA");
+    fails(&["--precision", "fp16", "--device", "cpu"], "fp16 needs CUDA");
     fails(&["--device", "cuda:7"], "cuda:7");
     fs::write(bench.path("recipe.toml"), "epoch = 3\n").unwrap();
     fails(&[], "unknown field `epoch`");
