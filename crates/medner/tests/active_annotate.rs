@@ -312,13 +312,13 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
             assert!(said.contains(place) && said.contains(why), "{said}");
         }
     };
-    check(journal.replacen("\"do\":\"reject\"", "\"do\":\"re", 1), "anna.jsonl:3:", "no line of a journal");
+    check(journal.replacen("\"do\":\"reject\"", "\"do\":\"re", 1), "anna.jsonl:3:", "not a journal record");
     check(journal.replacen("\"end\":34", "\"end\":99", 1), "anna.jsonl:3:", "no mention 28 to 99");
-    check(journal.replacen("\"n\":4,", "\"n\":5,", 1), "anna.jsonl:5:", "number 5 where 4 is next");
+    check(journal.replacen("\"n\":4,", "\"n\":5,", 1), "anna.jsonl:5:", "number 5, expected 4");
     check(journal.replacen("\"batch\":\"", "\"batch\":\"0", 1), "anna.jsonl:1:", "another batch");
     fs::write(&alone, &journal).unwrap();
     fs::rename(&alone, place_of.join("corrections/dora.jsonl")).unwrap();
-    assert!(fails(&["agreement", &batch]).contains("dora.jsonl:1: it is not of the annotator"));
+    assert!(fails(&["agreement", &batch]).contains("dora.jsonl:1: it belongs to another annotator"));
     fs::rename(place_of.join("corrections/dora.jsonl"), place_of.join("corrections/Dora.txt")).unwrap();
     assert!(fails(&["agreement", &batch]).contains("Dora.txt is no journal"));
 }

@@ -2,11 +2,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-/// What a budget counts.
+/// Unit of a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unit {
-    /// Words as a reader counts them: what stands between spaces.
+    /// Words separated by white space.
     Words,
     /// Sentences.
     Sentences,
@@ -14,26 +14,26 @@ pub enum Unit {
     Documents,
 }
 
-/// How much may be annotated.
+/// How much to annotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
-    /// How many.
+    /// Number of units.
     pub amount: usize,
-    /// Of what.
+    /// The unit.
     pub unit: Unit,
 }
 
-/// What it costs to annotate an item.
+/// Cost of annotating an item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Words as a reader counts them.
+    /// Words separated by white space.
     pub words: usize,
     /// Sentences.
     pub sentences: usize,
 }
 
 impl Cost {
-    /// The cost by the unit of a budget. An item is counted as a document where documents are what is counted.
+    /// The cost in a budget's unit. In documents, every item costs one.
     pub const fn of(self, unit: Unit) -> usize {
         match unit {
             Unit::Words => self.words,
@@ -48,7 +48,7 @@ impl FromStr for Budget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wanted = || format!("`{text}` is no budget; write `2000 words`, `50 sentences` or `10 documents`");
+        let wanted = || format!("`{text}` is not a budget; write `2000 words`, `50 sentences` or `10 documents`");
         let text = text.trim();
         let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len()));
         let unit = match unit.trim() {
@@ -73,8 +73,8 @@ impl std::fmt::Display for Budget {
     }
 }
 
-/// Spends a budget on items in the order in which they come: yes to each that fits, and no from the first on that does
-/// not. The first item is always had, however dear it is.
+/// Spends a budget on items in order: accepts each item that fits and refuses all from the first that does not. Always
+/// accepts the first item, even if it exceeds the budget.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Purse {
     budget: Budget,
@@ -96,8 +96,8 @@ impl Purse {
     }
 }
 
-/// The best items of a stream for a budget: those that would be had if all were sorted by score, the best first, and
-/// taken while they fit. It holds these and the first that does not fit, whatever the stream's length.
+/// The best items of a stream for a budget: those that fit if all were sorted by score, best first. It holds these
+/// items and the first that does not fit, however long the stream is.
 #[derive(Debug)]
 pub struct Best<T> {
     budget: Budget,
@@ -116,17 +116,17 @@ struct Held<T> {
 }
 
 impl<T> Best<T> {
-    /// None yet.
+    /// Starts without items.
     pub const fn new(budget: Budget) -> Self {
         Self { budget, held: BTreeSet::new(), total: 0 }
     }
 
-    /// Offers the item at `place` of the stream. `tie` decides between items of one score: chance, which has no liking
-    /// for what stands first.
+    /// Offers the item at `place` of the stream. `tie` orders items of equal score: a random number, so that earlier
+    /// items have no advantage.
     pub fn offer(&mut self, place: usize, score: f64, tie: f64, cost: Cost, item: T) {
         self.total += cost.of(self.budget.unit);
         self.held.insert(Held { score, tie, place, cost, item });
-        // The least number of items that use the budget up: what comes later may need the last one as its measure.
+        // Keep the fewest items that use up the budget: the last one is still needed to compare later items with.
         while let Some(worst) = self.held.first() {
             let without = self.total - worst.cost.of(self.budget.unit);
             if without < self.budget.amount || self.held.len() == 1 {
@@ -137,17 +137,17 @@ impl<T> Best<T> {
         }
     }
 
-    /// Number of items that are held.
+    /// Number of items held.
     pub fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether none is held.
+    /// Whether no item is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// The items, the best first, with their places, scores and costs.
+    /// Places, scores, costs and items, best first.
     pub fn into_sorted(self) -> Vec<(usize, f64, Cost, T)> {
         let mut purse = Purse::new(self.budget);
         let best_first = self.held.into_iter().rev();
@@ -218,7 +218,7 @@ mod tests {
                 spent += items[place].1;
                 expected.push(place);
             }
-            // Items that cost nothing and stand behind a full budget are the one thing that a stream cannot keep.
+            // Only items that cost nothing and follow a full budget can be lost in a stream.
             let costly = |places: Vec<usize>| places.into_iter().filter(|&at| items[at].1 > 0).collect::<Vec<_>>();
             prop_assert_eq!(costly(found), costly(expected));
         }

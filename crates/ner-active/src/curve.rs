@@ -1,13 +1,13 @@
-//! What a learning curve is worth: means over seeds, words needed, and what is saved.
+//! Learning curves: means over seeds, words needed for a score, and savings.
 
 use serde::{Deserialize, Serialize};
 
 /// A point of a learning curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// Words annotated.
+    /// Annotated words.
     pub words: f64,
-    /// Score of a model of them, from 0 to 1.
+    /// Score of a model trained on them, from 0 to 1.
     pub score: f64,
 }
 
@@ -16,15 +16,15 @@ pub struct Point {
 pub struct Mean {
     /// The mean.
     pub mean: f64,
-    /// Half of the width of its 95 % interval by Student's t, which takes seeds for draws from a normal distribution; none
-    /// of one seed.
+    /// Half the width of its 95 % interval by Student's t, assuming that seeds are draws from a normal distribution;
+    /// `None` for one seed.
     pub half_width: Option<f64>,
     /// Number of seeds.
     pub seeds: usize,
 }
 
 impl Mean {
-    /// The mean of `values`; none where there is none.
+    /// The mean of `values`; `None` if there are no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let count = values.len() as f64;
         let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / count)?;
@@ -36,18 +36,19 @@ impl Mean {
     }
 }
 
-/// The 97.5th percentile of Student's t with so many degrees of freedom.
+/// The 97.5th percentile of Student's t with `freedom` degrees of freedom.
 fn students_t(freedom: usize) -> f64 {
     const TABLE: [f64; 20] = [
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
         2.120, 2.110, 2.101, 2.093, 2.086,
     ];
-    // Beyond the table, its first correction of the normal distribution's 1.96 is exact to 0.002.
+    // Beyond the table, the normal distribution's 1.96 with the first correction term is exact to 0.002.
     TABLE.get(freedom - 1).copied().unwrap_or_else(|| 1.960 + 2.37 / freedom as f64)
 }
 
-/// The words at which a curve first reaches `score`, on straight lines between its points, which are in order of words.
-/// Where its first point is there already, that point's words, which is an upper bound; none where it does not get there.
+/// The number of words at which a curve first reaches `score`, by linear interpolation between its points, which are
+/// sorted by words. If the first point already reaches it, the words of that point, which is an upper bound. `None` if
+/// the curve never reaches it.
 pub fn words_for(curve: &[Point], score: f64) -> Option<f64> {
     let at = curve.iter().position(|point| point.score >= score)?;
     let Some(before) = at.checked_sub(1).map(|before| curve[before]) else { return Some(curve[at].words) };
@@ -55,8 +56,8 @@ pub fn words_for(curve: &[Point], score: f64) -> Option<f64> {
     Some(before.words + share * (curve[at].words - before.words))
 }
 
-/// The mean height of a curve over `from..=to` words, on straight lines between its points; none where it does not reach
-/// over all of them.
+/// The mean score of a curve over `from..=to` words, by linear interpolation; `None` if the curve does not cover that
+/// range.
 pub fn mean_score(curve: &[Point], from: f64, to: f64) -> Option<f64> {
     let (first, last) = (curve.first()?, curve.last()?);
     if first.words > from || last.words < to || from >= to {

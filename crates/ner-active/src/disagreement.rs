@@ -1,13 +1,13 @@
-//! How far several models, or several passes of one model under dropout, are from agreeing. Larger is further.
+//! Disagreement of several models, or of several passes of one model under dropout. Larger means more disagreement.
 
 use crate::Posterior;
 use crate::posterior::likeliest;
 use crate::uncertainty::entropy_of;
 use std::collections::BTreeMap;
 
-/// Mean entropy by word of the votes, in nats: each member votes for its likeliest answer (Dagan and Engelson 1995,
-/// "Committee-based sampling for training probabilistic classifiers"). Of a head that scores spans (transferred): the
-/// members vote on every span that one of them finds possible.
+/// Mean entropy of the votes per word, in nats: each member votes for its most probable answer (Dagan and Engelson
+/// 1995, "Committee-based sampling for training probabilistic classifiers"). For a head that scores spans
+/// (transferred), members vote on every span that at least one of them considers possible.
 pub fn vote_entropy(members: &[Posterior]) -> f64 {
     over_decisions(members, |decision| {
         let mut votes = vec![0.0; decision[0].len()];
@@ -18,12 +18,12 @@ pub fn vote_entropy(members: &[Posterior]) -> f64 {
     })
 }
 
-/// Mean by word of the divergence of the members from what they say together, in nats: the entropy of the mean less the
-/// mean of the entropies.
+/// Mean divergence of the members from their consensus per word, in nats: the entropy of the mean minus the mean of the
+/// entropies.
 ///
-/// With models as members this is the mean Kullback-Leibler divergence to the consensus (McCallum and Nigam 1998,
+/// With several models this is the mean Kullback-Leibler divergence to the consensus (McCallum and Nigam 1998,
 /// "Employing EM and pool-based active learning for text classification"). With passes of one model under dropout it is
-/// BALD (Houlsby et al. 2011, equation 2; Gal et al. 2017, equation 4). They are one formula.
+/// BALD (Houlsby et al. 2011, equation 2; Gal et al. 2017, equation 4). Both are the same formula.
 pub fn divergence(members: &[Posterior]) -> f64 {
     over_decisions(members, |decision| {
         let count = decision.len() as f64;
@@ -36,8 +36,8 @@ pub fn divergence(members: &[Posterior]) -> f64 {
     })
 }
 
-/// Sums `of` over the decisions, given what each member says of one, and divides by the words. Panics where the members
-/// are of different heads or words: they look at one part of one document.
+/// Sums `of` over the decisions and divides by the number of words. `of` gets each member's distribution for one
+/// decision. Panics if the members have different heads or words: they must describe one part of one document.
 fn over_decisions(members: &[Posterior], mut of: impl FnMut(&[Vec<f64>]) -> f64) -> f64 {
     let Some(first) = members.first() else { return 0.0 };
     let mut sum = 0.0;
@@ -55,7 +55,7 @@ fn over_decisions(members: &[Posterior], mut of: impl FnMut(&[Vec<f64>]) -> f64)
                 });
             }
             for decision in decisions {
-                assert_eq!(decision.len(), members.len(), "members tell the same words");
+                assert_eq!(decision.len(), members.len(), "members have the same words");
                 sum += of(&decision);
             }
         }
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn scores_are_those_computed_by_hand() {
         let coin = |p: f64| -p * p.ln() - (1.0 - p) * (1.0 - p).ln();
-        // Two members who agree, and two of whom each is sure of something else, by two words.
+        // Two members that agree, then two that are each sure of something else; two words each.
         check(&[words(&[[0.75, 0.25], [0.0, 1.0]]), words(&[[0.75, 0.25], [0.0, 1.0]])], [0.0, 0.0]);
         check(&[words(&[[1.0, 0.0], [0.0, 1.0]]), words(&[[0.0, 1.0], [0.0, 1.0]])], [2f64.ln() / 2.0; 2]);
-        // They vote alike and are not alike: means 0.75 of 0.5 and 1.
+        // Equal votes, different probabilities: 0.75 is the mean of 0.5 and 1.
         check(&[words(&[[1.0, 0.0]]), words(&[[0.5, 0.5]])], [0.0, coin(0.75) - 2f64.ln() / 2.0]);
-        // A span that a member does not find has the probability 0 for it: 0.25 is the mean of 0.5 and 0.
+        // A span has probability 0 for a member that does not find it: 0.25 is the mean of 0.5 and 0.
         check(&[spans(&[(0, 0.5)]), spans(&[])], [0.0, (coin(0.25) - 2f64.ln() / 2.0) / 2.0]);
         check(&[spans(&[(0, 1.0)]), spans(&[(1, 1.0)])], [2f64.ln(), 2f64.ln()]);
         check(&[], [0.0, 0.0]);

@@ -1,14 +1,13 @@
-//! Rows that are far from each other. Each of these takes rows one after another and asks `take` of each, which says
-//! whether it may be had: the budget. They end when it says no. Time grows with rows times rows taken; memory beside the
-//! rows is 4 bytes for each.
+//! Picks rows that are far apart. Each function calls `take` for one row after another and ends when it returns false
+//! because the budget is spent. Time grows with rows times rows taken. Memory beyond the rows is 4 bytes per row.
 
 use crate::Rows;
 use crate::rows::squared_distance;
 
-/// Greedy k-center: the row that is farthest from all that are known or taken, again and again (Sener and Savarese 2018,
-/// "Active learning for convolutional neural networks: a core-set approach", algorithm 1). Distances are Euclidean and
-/// multiplied by `weights`, which are 1 in the paper; with uncertainties as weights this is the hybrid. Of rows as far,
-/// the first is taken. Where nothing is known, distances begin as those from the mean of the rows.
+/// Greedy k-center: repeatedly takes the row that is farthest from all known and taken rows (Sener and Savarese 2018,
+/// "Active learning for convolutional neural networks: a core-set approach", algorithm 1). Euclidean distances are
+/// multiplied by `weights`, which are 1 in the paper; with uncertainties as weights this is the hybrid. The first of
+/// equally far rows is taken. Without known rows, distances start from the mean of the rows.
 pub fn k_center(rows: &Rows, weights: Option<&[f64]>, known: &Rows, mut take: impl FnMut(usize) -> bool) {
     if rows.is_empty() {
         return;
@@ -31,17 +30,17 @@ pub fn k_center(rows: &Rows, weights: Option<&[f64]>, known: &Rows, mut take: im
         }
         is_free[farthest] = false;
         if known.is_empty() && is_free.iter().filter(|free| !**free).count() == 1 {
-            // The mean was nobody.
+            // The mean is not a row.
             nearest.fill(f32::INFINITY);
         }
         shorten(&mut nearest, rows, rows.row(farthest));
     }
 }
 
-/// The beginning of k-means++ (Arthur and Vassilvitskii 2007), which BADGE takes gradient embeddings by (Ash et al.
-/// 2020, algorithm 1): first the longest row, then each with a probability that grows with the square of its distance
-/// from the nearest taken. `draw` gives numbers from 0 up to 1, one for each row taken by chance. Where all that is left
-/// lies on rows that are taken, the first of it is taken.
+/// The initialisation of k-means++ (Arthur and Vassilvitskii 2007), by which BADGE chooses gradient embeddings (Ash et
+/// al. 2020, algorithm 1): first the longest row, then each row with a probability proportional to its squared distance
+/// from the nearest taken row. `draw` returns numbers in [0, 1), one for each row drawn. If all remaining rows coincide
+/// with taken ones, takes the first of them.
 pub fn k_means_plus_plus(rows: &Rows, mut draw: impl FnMut() -> f64, mut take: impl FnMut(usize) -> bool) {
     let mut nearest: Vec<f32> = Vec::new();
     let mut is_free = vec![true; rows.len()];
@@ -53,12 +52,12 @@ pub fn k_means_plus_plus(rows: &Rows, mut draw: impl FnMut() -> f64, mut take: i
             let total: f64 = nearest.iter().map(|&distance| f64::from(distance)).sum();
             let wanted = draw() * total;
             let mut sum = 0.0;
-            // A row that was taken is at a distance of 0 and is passed over.
+            // A taken row has distance 0 and is skipped.
             let passed = nearest.iter().enumerate().filter(|(_, distance)| **distance > 0.0).find(|(_, distance)| {
                 sum += f64::from(**distance);
                 sum > wanted
             });
-            // Rounding may leave the sum below what was drawn.
+            // Rounding may leave the sum below the drawn number.
             let last = || nearest.iter().rposition(|&distance| distance > 0.0);
             let first_free = || is_free.iter().position(|&free| free);
             passed.map(|(at, _)| at).or_else(last).or_else(first_free).map(|at| (at, 0.0))
@@ -76,7 +75,7 @@ pub fn k_means_plus_plus(rows: &Rows, mut draw: impl FnMut() -> f64, mut take: i
     }
 }
 
-/// Shortens the squared distances where `to` is nearer.
+/// Lowers the squared distances of rows that are nearer to `to`.
 fn shorten(nearest: &mut [f32], rows: &Rows, to: &[f32]) {
     for (distance, row) in nearest.iter_mut().zip(rows.iter()) {
         *distance = distance.min(squared_distance(row, to));

@@ -1,10 +1,20 @@
-//! Which sentences, or documents, to annotate next, and what choosing them saves.
+//! Chooses the sentences or documents to annotate next, and measures what choosing saves.
 //!
-//! A model's [`ModelOutput`](ner_text::ModelOutput) become an [`Posterior`] of each unit of a pool; [`uncertainty`] makes scores
-//! of posteriors, [`disagreement`] of the posteriors of several models; [`Rows`] hold embeddings and [`diversity`] picks rows
-//! that are far from each other. A [`Selector`] does one of that for a [`Strategy`] until a [`Budget`] is spent. [`curve`]
-//! says what a learning curve is worth; [`correct`] is what people do with the batch. This crate knows documents and numbers; it knows nothing of libtorch, of files or
-//! of the command line.
+//! A model's [`ModelOutput`](ner_text::ModelOutput) becomes a [`Posterior`] for each unit of a pool. [`uncertainty`]
+//! scores posteriors, [`disagreement`] scores the posteriors of several models. [`Rows`] hold embeddings, and
+//! [`diversity`] picks rows that are far apart. A [`Selector`] applies one [`Strategy`] to a stream until a [`Budget`]
+//! is spent.
+//!
+//! This crate works on documents and plain numbers, so that each paper's formula is tested without libtorch. It does
+//! not depend on files or the command line.
+//!
+//! # Where things are
+//! - `posterior.rs`: decisions of a model by word or by span, and which parts of that are the papers' and which are
+//!   transferred.
+//! - [`uncertainty`], [`disagreement`], [`diversity`]: the formulas; `strategy.rs`: their names and sources.
+//! - `selector.rs`: a strategy over a stream, and its memory; `budget.rs`: costs and budgets; `rows.rs`: embeddings.
+//! - [`curve`]: learning curves.
+//! - [`correct`]: people's corrections of a batch.
 
 #![forbid(unsafe_code)]
 
@@ -27,9 +37,8 @@ pub use strategy::Strategy;
 
 use ner_document::derive_seed;
 
-/// A number from 0 up to 1 that is a function of a seed and a place alone: what chance says of an item, whatever else is
-/// asked.
+/// A random number in [0, 1) that depends only on a seed and a place, not on earlier calls.
 pub fn chance(seed: u64, place: u64) -> f64 {
-    // 53 bits: what an f64 between 0 and 1 can tell apart.
+    // 53 bits: the precision of an f64.
     (derive_seed(seed, place) >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -2,16 +2,16 @@ use ner_document::{LabelSet, Tag};
 use ner_text::{Aggregation, EncodedDocument, ModelOutput, ScoredEntity, Word};
 use std::ops::Range;
 
-/// A part of a document that is annotated as a whole: a sentence, or all of it.
+/// A part of a document that is annotated as a whole: a sentence or the whole document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DocumentPart {
     /// Its tokens.
     pub tokens: Range<usize>,
-    /// Its words, by their places among the document's.
+    /// Its words, as indexes into the document's words.
     pub words: Range<usize>,
 }
 
-/// The parts of a document: its sentences as they may be cut, or with `whole` the document. None is without a token.
+/// The parts of a document: its sentences, or with `whole` the document itself. Every part has a token.
 pub fn parts(encoded: &EncodedDocument, whole: bool) -> Vec<DocumentPart> {
     let len = encoded.tokens.len();
     let starts: Vec<usize> = if whole { (0..len).take(1).collect() } else { encoded.sentences.clone() };
@@ -21,45 +21,45 @@ pub fn parts(encoded: &EncodedDocument, whole: bool) -> Vec<DocumentPart> {
     pairs.map(|(&start, end)| DocumentPart { tokens: start..end, words: first_word(start)..first_word(end) }).collect()
 }
 
-/// What a model thinks of one part of a document, as decisions that are taken for independent of each other.
+/// A model's probabilities for one part of a document, as decisions that are treated as independent.
 ///
-/// The papers' measures are of taggers, which decide about tokens. Of a head that labels tokens each *word* is a
-/// decision here, as it is in medner's answers: outside or one of the types, the mean of its pieces (of its first piece,
-/// where that decides alone). Of a head that scores spans each *span and type* is a decision, whether it is a mention;
-/// what the head finds out of the question (`ner-model` keeps probabilities above 0.01) has the probability 0. That is
-/// this project's transfer, and not in the papers.
+/// The papers' measures are for taggers, which decide about tokens. For a head that labels tokens, each *word* is one
+/// decision, as in medner's answers: outside or one of the types, with the mean of its pieces (or of its first piece,
+/// if that alone decides). For a head that scores spans, each *span and type* is one decision: mention or not. Spans
+/// that the head rules out (`ner-model` keeps probabilities above 0.01) have probability 0. This transfer is the
+/// project's own and not in the papers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Posterior {
-    /// Probabilities `[words, 1 + types]`, row by row, of lying outside and of each type.
+    /// Probabilities `[words, 1 + types]` in row-major order: outside, then each type.
     Words {
-        /// Classes: one more than types.
+        /// Number of classes: one more than types.
         classes: usize,
         /// The rows.
         rows: Vec<f32>,
     },
-    /// Spans that may be mentions, by the words of the document.
+    /// Spans that may be mentions, in words of the document.
     Spans {
         /// Number of words.
         words: usize,
-        /// Types of the labels.
+        /// Number of types.
         types: usize,
-        /// The spans, in order of place and type.
+        /// The spans, sorted by place and type.
         spans: Vec<ScoredEntity>,
     },
 }
 
 impl Posterior {
-    /// What `findings` say of each of the `parts` of a document, where that is a matter of decisions apart: none of a
-    /// chain, and of a head that decides for each type by itself. A span belongs to the part that it begins in.
+    /// The posterior of each of a document's `parts`. `None` for heads without independent decisions: a chain, and a
+    /// head that decides for each type by itself. A span belongs to the part in which it begins.
     pub fn of_parts(
         parts: &[DocumentPart],
         words: &[Word],
-        findings: &ModelOutput,
+        output: &ModelOutput,
         labels: &LabelSet,
         decision: Aggregation,
     ) -> Option<Vec<Self>> {
         let types = labels.types.len();
-        match findings {
+        match output {
             ModelOutput::Labels(rows) => {
                 let class = |label: usize| match labels.tag(label) {
                     Tag::Outside => 0,
@@ -85,14 +85,14 @@ impl Posterior {
                 };
                 Some(parts.iter().map(of_part).collect())
             }
-            ModelOutput::Spans(found) => {
-                let mut found = found.clone();
-                found.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
-                let from = |word: usize| found.partition_point(|span| span.words.start < word);
+            ModelOutput::Spans(spans) => {
+                let mut spans = spans.clone();
+                spans.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
+                let from = |word: usize| spans.partition_point(|span| span.words.start < word);
                 let of_part = |part: &DocumentPart| Self::Spans {
                     words: part.words.len(),
                     types,
-                    spans: found[from(part.words.start)..from(part.words.end)].to_vec(),
+                    spans: spans[from(part.words.start)..from(part.words.end)].to_vec(),
                 };
                 Some(parts.iter().map(of_part).collect())
             }
@@ -100,7 +100,8 @@ impl Posterior {
         }
     }
 
-    /// Number of words, at least 1: what sums are divided by, so that a long sentence is not unsure for its length.
+    /// Number of words, at least 1. Sums are divided by it, so that a sentence is not uncertain just because it is
+    /// long.
     pub fn words(&self) -> f64 {
         let words = match self {
             Self::Words { classes, rows } => rows.len() / classes,
@@ -127,21 +128,21 @@ impl Posterior {
         }
     }
 
-    /// The mean of the hidden states of its tokens, which are `states`, `[tokens, hidden]`: the embedding of the part.
+    /// The embedding of a part: the mean of the hidden states of its tokens. `states` is `[tokens, hidden]`.
     pub fn embedding(part: &DocumentPart, states: &[f32], hidden: usize) -> Vec<f32> {
         let mut mean = vec![0.0; hidden];
         add_mean(&mut mean, 1.0, part.tokens.clone(), states, hidden);
         mean
     }
 
-    /// What BADGE calls the gradient embedding: the gradient of the loss with respect to the weights of the last layer,
-    /// if the model's own likeliest answer were the truth (Ash et al. 2020, section 3), the mean over the words.
+    /// BADGE's gradient embedding, as a mean over words: the gradient of the loss with respect to the weights of the
+    /// last layer, with the model's own most probable answer as the target (Ash et al. 2020, section 3).
     ///
-    /// The paper's is of one label for each item. Of a head that labels, it is summed here over words, whose state is the
-    /// mean of their pieces: `[1 + types, hidden]`. Of a head that scores spans it is the gradient of the binary
-    /// cross-entropies with respect to the weights of the mean over a span's words (`c` in `SpanClassifier`), summed over
-    /// the spans that are not out of the question: `[types, hidden]`. `words` are the document's, `states` those of its
-    /// tokens, `[tokens, hidden]`.
+    /// The paper has one label for each item. For a head that labels tokens, it is summed over words, whose state is
+    /// the mean of their pieces: `[1 + types, hidden]`. For a head that scores spans, it is the gradient of the binary
+    /// cross-entropies with respect to the weights of the mean over a span's words (`c` in `SpanClassifier`), summed
+    /// over the spans that the head does not rule out: `[types, hidden]`. `words` are the document's words, `states`
+    /// the states of its tokens, `[tokens, hidden]`.
     pub fn gradient(&self, part: &DocumentPart, words: &[Word], states: &[f32], hidden: usize) -> Vec<f32> {
         let share = (1.0 / self.words()) as f32;
         match self {
@@ -172,7 +173,7 @@ impl Posterior {
     }
 }
 
-/// Place of the largest value; of several as large, the first.
+/// Index of the largest value; the first of several.
 pub(crate) fn likeliest<T: PartialOrd + Copy>(row: &[T]) -> usize {
     let mut best = 0;
     for (at, value) in row.iter().enumerate() {

@@ -1,4 +1,4 @@
-/// Vectors of one width, one after another in one piece of memory: 4 bytes a number.
+/// Vectors of one width in one block of memory, 4 bytes a number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     width: usize,
@@ -11,12 +11,17 @@ impl Rows {
         Self { width: 0, values: Vec::new() }
     }
 
-    /// Adds a row. Panics where it is empty or as wide as none before.
+    /// Adds a row. Panics if it is empty or its width differs from earlier rows.
     pub fn push(&mut self, row: &[f32]) {
         if self.values.is_empty() {
             self.width = row.len();
         }
-        assert!(!row.is_empty() && row.len() == self.width, "a row of {} among rows of {}", row.len(), self.width);
+        assert!(
+            !row.is_empty() && row.len() == self.width,
+            "a row of width {} among rows of width {}",
+            row.len(),
+            self.width
+        );
         self.values.extend_from_slice(row);
     }
 
@@ -25,7 +30,7 @@ impl Rows {
         self.values.len().checked_div(self.width).unwrap_or(0)
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -40,7 +45,7 @@ impl Rows {
         self.values.chunks_exact(self.width.max(1))
     }
 
-    /// Memory of the numbers.
+    /// Memory of the numbers in bytes.
     pub fn bytes(&self) -> usize {
         std::mem::size_of_val(self.values.as_slice())
     }
@@ -48,7 +53,7 @@ impl Rows {
 
 /// The square of the Euclidean distance.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    // Eight sums side by side, which the compiler makes one vector of: a sum of floats in order cannot be.
+    // Eight parallel sums, which the compiler vectorises; it may not reorder a single floating-point sum.
     let mut sums = [0f32; 8];
     let (a_parts, b_parts) = (a.chunks_exact(8), b.chunks_exact(8));
     let rest: f32 = a_parts.remainder().iter().zip(b_parts.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();

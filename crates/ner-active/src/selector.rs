@@ -4,14 +4,15 @@ use crate::{Rows, Strategy, chance};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A hybrid looks at so many times its budget of the least sure items (Zhdanov 2019, "Diverse mini-batch active
+/// A hybrid considers this many times its budget of the least certain items (Zhdanov 2019, "Diverse mini-batch active
 /// learning", section 4: a prefactor of 10).
 const PREFACTOR: usize = 10;
 
-/// Chooses items of a stream.
+/// Chooses items from a stream.
 ///
-/// Memory: scores and chance hold what a budget buys, whatever the stream's length; a hybrid ten times that, with an
-/// embedding each; core-set and BADGE hold a row of every item, 4 bytes a number ([`held_bytes`](Self::held_bytes)).
+/// Memory: strategies by score or chance hold only the items that the budget buys, however long the stream is. A hybrid
+/// holds ten times as many, each with an embedding. Core-set and BADGE hold a row of every item, 4 bytes a number
+/// ([`held_bytes`](Self::held_bytes)).
 #[derive(Debug)]
 pub struct Selector<T> {
     strategy: Strategy,
@@ -30,32 +31,32 @@ enum Store<T> {
 /// An item of the stream.
 #[derive(Debug)]
 pub struct Offer<'r, T> {
-    /// What it costs.
+    /// Its cost.
     pub cost: Cost,
-    /// The strategy's score of it; of chance and of diversity alone there is none.
+    /// Its score by the strategy; `None` for chance and pure diversity.
     pub score: Option<f64>,
-    /// Embedding (of its sentence, of its gradient), where the strategy looks at one.
+    /// Embedding of its sentence or gradient, if the strategy needs one.
     pub row: &'r [f32],
-    /// What the caller wants back.
+    /// The caller's value.
     pub item: T,
 }
 
-/// An item that was chosen.
+/// A chosen item.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen<T> {
     /// Place in the stream.
     pub place: usize,
-    /// The score that it was chosen for: of chance the number drawn, of core-set the distance from what was known or
-    /// chosen before, of a hybrid that distance times the uncertainty, of BADGE the length of the gradient.
+    /// Why it was chosen. Chance: the number drawn; core-set: the distance from the known and earlier chosen items;
+    /// hybrid: that distance times the uncertainty; BADGE: the length of the gradient; else the strategy's score.
     pub score: f64,
     /// Its cost.
     pub cost: Cost,
-    /// What the caller gave.
+    /// The caller's value.
     pub item: T,
 }
 
 impl<T> Selector<T> {
-    /// A selector; the same seed and stream give the same choice.
+    /// A selector. The same seed and stream give the same choice.
     pub const fn new(strategy: Strategy, budget: Budget, seed: u64) -> Self {
         let held = match strategy {
             Strategy::CoreSet | Strategy::Badge => Store::All { rows: Rows::new(), items: Vec::new() },
@@ -68,7 +69,7 @@ impl<T> Selector<T> {
         Self { strategy, budget, seed, offered: 0, held }
     }
 
-    /// Offers the next item. Panics where the strategy asks for a score or a row and there is none.
+    /// Offers the next item. Panics if the strategy needs a score or a row and it is missing.
     pub fn offer(&mut self, Offer { cost, score, row, item }: Offer<'_, T>) {
         let place = self.offered;
         self.offered += 1;
@@ -78,7 +79,7 @@ impl<T> Selector<T> {
                 let score = match self.strategy {
                     Strategy::Random => drawn,
                     Strategy::Longest => cost.words as f64,
-                    _ => score.expect("a strategy of scores is given scores"),
+                    _ => score.expect("a strategy by score gets scores"),
                 };
                 let row = if self.strategy == Strategy::Hybrid { row.to_vec() } else { Vec::new() };
                 best.offer(place, score, drawn, cost, (row, item));
@@ -90,12 +91,12 @@ impl<T> Selector<T> {
         }
     }
 
-    /// Number of items that were offered.
+    /// Number of items offered.
     pub const fn offered(&self) -> usize {
         self.offered
     }
 
-    /// Memory of the rows that it holds.
+    /// Memory of the rows held, in bytes.
     pub fn held_bytes(&self) -> usize {
         match &self.held {
             Store::Best(_) => 0,
@@ -103,8 +104,8 @@ impl<T> Selector<T> {
         }
     }
 
-    /// What is chosen, the most wanted first. `known` are the embeddings of what is annotated already; only core-set and
-    /// hybrid look at them.
+    /// The chosen items, best first. `known` are the embeddings of items that are annotated already; only core-set and
+    /// hybrid use them.
     pub fn finish(self, known: &Rows) -> Vec<Chosen<T>> {
         let mut purse = Purse::new(self.budget);
         let (rows, scores, mut items) = match self.held {
@@ -114,7 +115,7 @@ impl<T> Selector<T> {
             }
             Store::Best(best) => {
                 let mut all = best.into_sorted();
-                // In the order of the stream, so that ties do not depend on scores.
+                // In stream order, so that ties do not depend on scores.
                 all.sort_by_key(|(place, ..)| *place);
                 let (mut rows, mut scores, mut items) = (Rows::new(), Vec::new(), Vec::new());
                 for (place, score, cost, (row, item)) in all {
@@ -152,7 +153,7 @@ impl<T> Selector<T> {
     }
 }
 
-/// What each of the chosen was chosen for.
+/// The value by which each chosen item was chosen.
 fn reasons(strategy: Strategy, rows: &Rows, scores: Option<&[f64]>, known: &Rows, order: &[usize]) -> Vec<f64> {
     let distance = |a: &[f32], b: &[f32]| f64::from(crate::rows::squared_distance(a, b)).sqrt();
     let reason = |(before, &at): (usize, &usize)| {
@@ -162,7 +163,7 @@ fn reasons(strategy: Strategy, rows: &Rows, scores: Option<&[f64]>, known: &Rows
         }
         let taken = order[..before].iter().map(|&other| distance(row, rows.row(other)));
         let nearest = known.iter().map(|other| distance(row, other)).chain(taken).reduce(f64::min);
-        // Of the first where nothing is known there is no distance; its uncertainty is what can be said.
+        // Without known items the first one has no distance; its uncertainty alone counts.
         nearest.unwrap_or(1.0) * scores.map_or(1.0, |scores| scores[at])
     };
     order.iter().enumerate().map(reason).collect()

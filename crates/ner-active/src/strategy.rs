@@ -1,36 +1,36 @@
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
-/// A way to choose what is annotated next.
+/// How to choose the next items to annotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// By chance: what all others are measured against.
+    /// Random items: the baseline.
     Random,
-    /// The longest first.
+    /// Longest items.
     Longest,
-    /// The least probable answer by word.
+    /// Least probable answer per word.
     Mnlp,
-    /// The largest mean entropy by word.
+    /// Largest mean entropy per word.
     Entropy,
-    /// The second-best answer nearest to the best.
+    /// Smallest margin between the best and the second-best answer.
     Margin,
-    /// The most divided votes of several models.
+    /// Most divided votes of several models.
     VoteEntropy,
-    /// The largest divergence of several models from their mean.
+    /// Largest divergence of several models from their mean.
     Disagreement,
-    /// The largest divergence of one model under dropout from its mean.
+    /// Largest divergence of one model's dropout passes from their mean.
     Bald,
-    /// The farthest from all that is annotated.
+    /// Farthest from all annotated items.
     CoreSet,
-    /// By the distance of gradients.
+    /// By distances between gradients.
     Badge,
-    /// Unsure and far from what is annotated.
+    /// Uncertain and far from annotated items.
     Hybrid,
 }
 
 impl Strategy {
-    /// All, in the order of the table.
+    /// All strategies.
     pub const ALL: [Self; 11] = [
         Self::Random,
         Self::Longest,
@@ -62,7 +62,7 @@ impl Strategy {
         }
     }
 
-    /// Where it comes from.
+    /// Its source.
     pub const fn source(self) -> &'static str {
         match self {
             Self::Random => "chance",
@@ -79,12 +79,12 @@ impl Strategy {
         }
     }
 
-    /// Whether it asks a model at all.
+    /// Whether it needs a model.
     pub const fn needs_model(self) -> bool {
         !matches!(self, Self::Random | Self::Longest)
     }
 
-    /// Whether it asks what a model finds.
+    /// Whether it needs a model's outputs.
     pub const fn needs_findings(self) -> bool {
         self.needs_model() && !matches!(self, Self::CoreSet)
     }
@@ -94,7 +94,7 @@ impl Strategy {
         matches!(self, Self::VoteEntropy | Self::Disagreement)
     }
 
-    /// Whether it needs the encoder's states of the tokens.
+    /// Whether it needs the encoder's hidden states.
     pub const fn needs_states(self) -> bool {
         matches!(self, Self::CoreSet | Self::Badge | Self::Hybrid)
     }
@@ -105,7 +105,10 @@ impl FromStr for Strategy {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let names = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|known| known.name() == text).ok_or_else(|| format!("strategies are {}", names()))
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name() == text)
+            .ok_or_else(|| format!("unknown strategy `{text}`; known: {}", names()))
     }
 }
 

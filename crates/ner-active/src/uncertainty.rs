@@ -1,30 +1,31 @@
-//! How unsure a model is of a part of a document. Larger is less sure; all are divided by its words, where they are sums.
+//! Uncertainty of a model about a part of a document. Larger means less certain. Sums are divided by the number of
+//! words.
 
 use crate::Posterior;
 
-/// Minus the log-probability of the likeliest answer by word, in nats: MNLP with its sign changed (Shen et al. 2018,
-/// "Deep active learning for named entity recognition", section 4).
+/// Negative log-probability of the most probable answer per word, in nats: MNLP with its sign changed (Shen et al.
+/// 2018, "Deep active learning for named entity recognition", section 4).
 ///
-/// Of a head that scores spans (transferred): the likeliest answer is every span that is more probable than not, its
-/// probability the product over the decisions; that mentions may not overlap is not looked at.
+/// For a head that scores spans (transferred), the most probable answer holds every span with a probability above one
+/// half, and its probability is the product over all decisions. The rule that mentions may not overlap is ignored.
 pub fn least_confidence(posterior: &Posterior) -> f64 {
     let mut sum = 0.0;
     posterior.each(|decision| sum -= decision.iter().copied().fold(f64::MIN_POSITIVE, f64::max).ln());
     sum / posterior.words()
 }
 
-/// Mean entropy by word, in nats: token entropy (Settles and Craven 2008, "An analysis of active learning strategies for
-/// sequence labeling tasks", equation 3). Of a head that scores spans (transferred): the binary entropies of all spans,
-/// summed and divided by the words.
+/// Mean entropy per word, in nats: token entropy (Settles and Craven 2008, "An analysis of active learning strategies
+/// for sequence labeling tasks", equation 3). For a head that scores spans (transferred): the sum of the spans' binary
+/// entropies, divided by the words.
 pub fn entropy(posterior: &Posterior) -> f64 {
     let mut sum = 0.0;
     posterior.each(|decision| sum += entropy_of(decision));
     sum / posterior.words()
 }
 
-/// How probable the second-best answer is beside the best, from 0 to 1: margin (Scheffer et al. 2001; Settles and Craven
-/// 2008) as a ratio. Where decisions are independent the second-best answer differs in the one decision that is nearest,
-/// so that the ratio is the largest of second to first over the decisions; of a part without a decision it is 0.
+/// Probability of the second-best answer divided by that of the best, from 0 to 1: the margin (Scheffer et al. 2001;
+/// Settles and Craven 2008) as a ratio. Decisions are independent, so the second-best answer differs in one decision
+/// only, and the ratio is the largest ratio of second to first over all decisions. It is 0 without decisions.
 pub fn margin(posterior: &Posterior) -> f64 {
     let mut nearest: f64 = 0.0;
     posterior.each(|decision| {
@@ -46,7 +47,7 @@ pub fn margin(posterior: &Posterior) -> f64 {
 /// Entropy of a distribution in nats.
 pub(crate) fn entropy_of(distribution: &[f64]) -> f64 {
     let terms = distribution.iter().filter(|probability| **probability > 0.0);
-    // A sum over nothing is -0.0, which would be written so.
+    // An empty sum is -0.0, which would be printed with its sign.
     0.0 - terms.map(|probability| probability * probability.ln()).sum::<f64>()
 }
 
@@ -74,12 +75,13 @@ mod tests {
     #[test]
     fn scores_are_those_computed_by_hand() {
         let ln = f64::ln;
-        // Halves: every answer is as good; the entropy of a coin is ln 2.
+        // Halves: all answers are equally good; the entropy of a coin is ln 2.
         check(&words(&[[0.5, 0.5]]), [ln(2.0), ln(2.0), 1.0]);
-        // A quarter and three, and a sure word: sums are divided by two words; the margin is that of the first.
+        // A quarter and three quarters, and a certain word: sums are divided by two words; the margin is that of the
+        // first.
         let coin = 0.25 * ln(4.0) + 0.75 * ln(4.0 / 3.0);
         check(&words(&[[0.75, 0.25], [1.0, 0.0]]), [ln(4.0 / 3.0) / 2.0, coin / 2.0, 1.0 / 3.0]);
-        // The same of spans: a sentence of four words with two spans in question.
+        // The same with spans: a sentence of four words with two possible spans.
         check(&spans(4, &[0.25, 0.75]), [ln(4.0 / 3.0) / 2.0, coin / 2.0, 1.0 / 3.0]);
         check(&spans(4, &[]), [0.0, 0.0, 0.0]);
         check(&spans(0, &[]), [0.0, 0.0, 0.0]);

@@ -1,4 +1,4 @@
-//! Core-set, hybrid and BADGE choose what numpy chooses (`golden.py`), and a stream what its budget allows.
+//! Core-set, hybrid and BADGE choose the same as numpy (`golden.py`), and a stream keeps to its budget.
 
 #![allow(clippy::unwrap_used, clippy::type_complexity, reason = "helpers of tests may unwrap as tests do")]
 

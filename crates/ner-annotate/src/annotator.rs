@@ -6,19 +6,19 @@ use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, decode_mentions, mean_output, vote,
 };
 
-/// A model by its name.
+/// A model with a name.
 #[derive(Debug)]
 pub struct Model {
-    /// The name that findings bear.
+    /// The name that mentions carry.
     pub name: String,
     /// The model.
     pub recognizer: Recognizer,
-    /// What a reader calls its types.
+    /// The category of each of its types.
     pub categories: LabelMap,
 }
 
 impl Model {
-    /// A model with the categories that were stored with it.
+    /// A model with the categories stored with it.
     pub fn new(name: impl Into<String>, recognizer: Recognizer) -> Self {
         let categories = recognizer.inference().categories.clone();
         Self { name: name.into(), recognizer, categories }
@@ -27,11 +27,11 @@ impl Model {
 
 /// Models that annotate together.
 ///
-/// It computes on the thread that it is on; [`Tokenizers`] go to other threads.
+/// Models compute on the calling thread; [`Tokenizers`] can go to other threads.
 #[derive(Debug)]
 pub struct Annotator {
     models: Vec<Model>,
-    /// How they are brought together where they are taken for one.
+    /// How to combine the models; only for an ensemble.
     combination: Option<Combination>,
 }
 
@@ -39,12 +39,12 @@ pub struct Annotator {
 #[derive(Clone, Debug)]
 pub struct Tokenizers(Vec<DocumentTokenizer>);
 
-/// A document that is ready for the models.
+/// A tokenized document.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// The document.
     pub document: Document,
-    /// Its tokens and windows for each model; none for a model that is not asked.
+    /// Its tokens and windows by model; `None` for a model that is not wanted.
     encoded: Vec<Option<EncodedDocument>>,
 }
 
@@ -61,18 +61,18 @@ impl Prepared {
 }
 
 impl Tokenizers {
-    /// Makes documents ready for all models.
+    /// Tokenizes documents for all models.
     ///
     /// # Errors
-    /// Where a tokenizer fails.
+    /// If a tokenizer fails.
     pub fn prepare(&self, documents: Vec<Document>) -> Result<Vec<Prepared>, TokenizeError> {
         self.prepare_for(documents, |_| true)
     }
 
-    /// Makes documents ready for the models whose place is `wanted`.
+    /// Tokenizes documents for the models whose index is `wanted`.
     ///
     /// # Errors
-    /// Where a tokenizer fails.
+    /// If a tokenizer fails.
     pub fn prepare_for(
         &self,
         documents: Vec<Document>,
@@ -81,8 +81,8 @@ impl Tokenizers {
         let mut encoded: Vec<Vec<Option<EncodedDocument>>> = documents.iter().map(|_| Vec::new()).collect();
         for (at, tokenizer) in self.0.iter().enumerate() {
             if wanted(at) {
-                for (row, found) in encoded.iter_mut().zip(tokenizer.encode(&documents)?) {
-                    row.push(Some(found));
+                for (row, document) in encoded.iter_mut().zip(tokenizer.encode(&documents)?) {
+                    row.push(Some(document));
                 }
             } else {
                 encoded.iter_mut().for_each(|row| row.push(None));
@@ -94,27 +94,27 @@ impl Tokenizers {
 }
 
 impl Annotator {
-    /// An annotator of these models, whose names differ.
+    /// An annotator with these models. Their names must differ.
     pub const fn new(models: Vec<Model>) -> Self {
         Self { models, combination: None }
     }
 
-    /// The same models taken for one: what they say is averaged, or they vote ([`Combination::of`]). Each document has
-    /// to be prepared for all of them.
+    /// Combines the models into one by averaging or voting ([`Combination::of`]). Every document must be prepared for
+    /// all of them.
     ///
     /// # Errors
-    /// Where they do not find the same types.
+    /// If their entity types differ.
     pub fn into_ensemble(self) -> Result<Self, String> {
         let combination = Combination::of(&self.models)?;
         Ok(Self { combination: Some(combination), ..self })
     }
 
-    /// How the models are brought together where they are taken for one.
+    /// How the models are combined; `None` unless this is an ensemble.
     pub const fn combination(&self) -> Option<Combination> {
         self.combination
     }
 
-    /// The models in their order.
+    /// The models in order.
     pub fn models(&self) -> &[Model] {
         &self.models
     }
@@ -124,10 +124,9 @@ impl Annotator {
         Tokenizers(self.models.iter().map(|model| model.recognizer.tokenizer().clone()).collect())
     }
 
-    /// What the models find in each document, merged by the rule of [`merge`], or as one model that bears the names of
-    /// those that found it. Documents may come from several callers
-    /// of [`Tokenizers::prepare_for`], with other models each; `progress` is told the number of tokens after each batch of
-    /// a model.
+    /// The mentions in each document, merged as in [`merge`]; or those of the ensemble, with the names of the models
+    /// that found each. Documents may come from several calls of [`Tokenizers::prepare_for`] for different models.
+    /// `progress` gets the number of tokens after each batch of a model.
     pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<MergedMention>> {
         if let Some(combination) = self.combination {
             return self.find_together(documents, combination, progress);
@@ -165,14 +164,14 @@ impl Annotator {
                 documents.iter().map(of_document).collect()
             }
             Combination::Mean => {
-                let found: Vec<Vec<ModelOutput>> =
+                let outputs: Vec<Vec<ModelOutput>> =
                     members().map(|(member, encoded)| member.outputs(encoded, &mut progress)).collect();
                 let first = &self.models[0].recognizer;
                 let none = vec![0.0; first.labels().types.len()];
-                let everybody: Vec<usize> = (0..self.models.len()).collect();
+                let all_models: Vec<usize> = (0..self.models.len()).collect();
                 let of_document = |(at, document): (usize, &&EncodedDocument)| -> Vec<ElectedMention> {
-                    let said: Vec<&ModelOutput> = found.iter().filter_map(|found| found.get(at)).collect();
-                    let mean = mean_output(&said).expect("models that are alike say the same kind of things");
+                    let outputs: Vec<&ModelOutput> = outputs.iter().filter_map(|outputs| outputs.get(at)).collect();
+                    let mean = mean_output(&outputs).expect("models that are averaged have outputs of the same kind");
                     let mentions = decode_mentions(
                         &document.words,
                         &mean,
@@ -180,7 +179,7 @@ impl Annotator {
                         &none,
                         first.inference().decode_options(),
                     );
-                    let elect = |mention| ElectedMention { mention, voters: everybody.clone() };
+                    let elect = |mention| ElectedMention { mention, voters: all_models.clone() };
                     mentions.into_iter().map(elect).collect()
                 };
                 encoded[0].iter().enumerate().map(of_document).collect()
@@ -205,10 +204,10 @@ impl Annotator {
         elected.into_iter().map(in_order).collect()
     }
 
-    /// What the models find in one text.
+    /// The mentions in one text.
     ///
     /// # Errors
-    /// Where a tokenizer fails.
+    /// If a tokenizer fails.
     pub fn annotate(&self, text: &str) -> Result<Vec<MergedMention>, TokenizeError> {
         let prepared = self.tokenizers().prepare(vec![Document::new("text", text)])?;
         Ok(self.find(&prepared, |_| {}).into_iter().next().unwrap_or_default())

@@ -2,27 +2,27 @@ use crate::Model;
 use ner_model::Head;
 use std::collections::BTreeSet;
 
-/// How the models of an ensemble are brought together.
+/// How the models of an ensemble are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Combination {
-    /// The probabilities are averaged, and the mean decides: heads, labels and tokenizers are the same.
+    /// Average the probabilities and decode the mean. Needs equal heads, labels and tokenizers.
     Mean,
-    /// Each model decides for itself, and what more than half of them find is a mention.
+    /// Each model decodes its own mentions; those that more than half of the models find are kept.
     Vote,
 }
 
 impl Combination {
-    /// That of these models.
+    /// The combination for these models.
     ///
     /// # Errors
-    /// Where they do not find the same types; the message names two that differ.
+    /// If their entity types differ. The message names two models that do.
     pub fn of(models: &[Model]) -> Result<Self, String> {
         let Some((first, others)) = models.split_first() else { return Ok(Self::Mean) };
         let types = |model: &Model| -> BTreeSet<String> { model.recognizer.labels().types.iter().cloned().collect() };
         if let Some(other) = others.iter().find(|other| types(other) != types(first)) {
             let list = |model: &Model| types(model).into_iter().collect::<Vec<_>>().join(", ");
             return Err(format!(
-                "an ensemble is of models of the same types; {} finds {} and {} finds {}",
+                "the models of an ensemble must have the same types, but {} finds {} and {} finds {}",
                 first.name,
                 list(first),
                 other.name,
@@ -41,7 +41,7 @@ impl Combination {
     }
 }
 
-/// Whether two models give probabilities to the same things.
+/// Whether the probabilities of two models can be averaged.
 fn are_alike(one: &Model, other: &Model) -> bool {
     let (one, other) = (&one.recognizer, &other.recognizer);
     let heads = (one.inference().head, other.inference().head);

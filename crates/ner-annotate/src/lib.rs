@@ -1,7 +1,17 @@
-//! Annotates text with models: several at once, their findings merged, categorised and held against thresholds, one
-//! document or a stream of any length.
+//! Annotates text with one or several models: merges their mentions, adds categories and applies thresholds. Works on
+//! one document or on a stream of any length.
 //!
-//! It knows nothing of files, formats, the network or the command line: the command and the server both stand on it.
+//! It is the engine of both the command and the server, and does not depend on files, formats, the network or the
+//! command line.
+//!
+//! # Where things are
+//! - `annotator.rs`: [`Annotator`] holds the models. [`Tokenizers`] go to other threads and make [`Prepared`] documents
+//!   there; one batch may hold documents of several callers.
+//! - `merge.rs`: how mentions of several models become [`MergedMention`]s, and [`Thresholds`].
+//! - `ensemble.rs`: whether models of an ensemble are averaged or vote. Averages and votes themselves are in
+//!   `ner-text`.
+//! - `stream.rs`: reads and tokenizes on one thread while the models compute on another.
+//! - `wire.rs`: the JSON of a mention.
 
 #![forbid(unsafe_code)]
 

@@ -4,32 +4,32 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// A mention that one or several models found.
+/// A mention found by one or several models.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MergedMention {
-    /// Where it stands.
+    /// Its span.
     pub span: Span,
-    /// Its type, as the model calls it.
+    /// The model's entity type.
     pub entity_type: String,
-    /// What a reader calls that type; none where no table says.
+    /// The category of that type; `None` if the type has no category.
     pub category: Option<String>,
-    /// How sure the surest of the models is, as
-    /// [`mentions_from_probabilities`](ner_text::mentions_from_probabilities) defines it.
+    /// The highest confidence of the models, as defined by
+    /// [`mentions_from_probabilities`](ner_text::mentions_from_probabilities).
     pub confidence: Confidence,
-    /// The models that found it, in their order.
+    /// The models that found it, in order.
     pub models: Vec<String>,
-    /// Whether its confidence lies below the threshold of its type.
+    /// Whether its confidence is below the threshold of its type.
     pub below_threshold: bool,
 }
 
-/// Names of the attributes that a finding has as a mention, which every format with attributes can say.
+/// Names of the attributes that a merged mention has in a document. Every format with attributes can represent them.
 const CATEGORY: &str = "category";
 const MODELS: &str = "models";
 const BELOW_THRESHOLD: &str = "below_threshold";
 
 impl MergedMention {
-    /// The finding as a mention: category and models (joined by `|`) are attributes, as is `below_threshold` where it
-    /// is so.
+    /// Converts it to a mention. Category and models (joined by `|`) become attributes, as does `below_threshold` if it
+    /// is true.
     pub fn to_mention(&self) -> Mention {
         let mut mention = Mention::new(self.span, self.entity_type.as_str());
         mention.confidence = Some(self.confidence);
@@ -42,16 +42,16 @@ impl MergedMention {
     }
 }
 
-/// Merges what models found in one document; of each model its name, its mentions and its categories.
+/// Merges the mentions that models found in one document. Each item is a model's name, mentions and categories.
 ///
-/// Every mention of every model is kept, whatever it overlaps. Only where two models find the same span with the same
-/// type the two become one, which bears the names of both, and the confidence and the category of the surer (of two as
-/// sure, the first). The findings come in the order of their starts, at one start the longest first, then by type.
+/// Keeps all mentions, overlapping ones included. Only mentions with the same span and type become one: it has the
+/// names of both models, and the confidence and category of the more confident one (the first if equal). Sorted by
+/// start, then longest first, then by type.
 pub fn merge<'m>(found: impl IntoIterator<Item = (&'m str, Vec<Mention>, &'m LabelMap)>) -> Vec<MergedMention> {
     let mut merged: BTreeMap<(usize, Reverse<usize>, String), MergedMention> = BTreeMap::new();
     for (model, mentions, categories) in found {
         for mention in mentions {
-            // A mention that a model predicted has one.
+            // Every predicted mention has a confidence.
             let Some(confidence) = mention.confidence else { continue };
             let span = mention.span();
             let category = categories.label(&mention.entity_type).map(str::to_owned);
@@ -72,28 +72,28 @@ pub fn merge<'m>(found: impl IntoIterator<Item = (&'m str, Vec<Mention>, &'m Lab
     merged.into_values().collect()
 }
 
-/// How sure a model must be, by type.
+/// Minimum confidence by type.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thresholds {
-    /// Of every type that is not named.
+    /// For types without their own threshold.
     pub general: f32,
-    /// By type.
+    /// Thresholds by type.
     pub by_type: BTreeMap<String, f32>,
 }
 
 impl Thresholds {
-    /// The least confidence of a type, from 0 to 1.
+    /// Minimum confidence of a type, from 0 to 1.
     pub fn of(&self, entity_type: &str) -> f32 {
         self.by_type.get(entity_type).copied().unwrap_or(self.general)
     }
 
-    /// Leaves out what lies below, or keeps it, marked so, where `all_spans`.
-    pub fn apply(&self, findings: Vec<MergedMention>, all_spans: bool) -> Vec<MergedMention> {
-        let mark = |finding: MergedMention| {
-            let below_threshold = finding.confidence.value() < self.of(&finding.entity_type);
-            MergedMention { below_threshold, ..finding }
+    /// Drops mentions below their threshold; with `all_spans`, marks them instead.
+    pub fn apply(&self, mentions: Vec<MergedMention>, all_spans: bool) -> Vec<MergedMention> {
+        let mark = |mention: MergedMention| {
+            let below_threshold = mention.confidence.value() < self.of(&mention.entity_type);
+            MergedMention { below_threshold, ..mention }
         };
-        findings.into_iter().map(mark).filter(|finding| all_spans || !finding.below_threshold).collect()
+        mentions.into_iter().map(mark).filter(|mention| all_spans || !mention.below_threshold).collect()
     }
 }
 

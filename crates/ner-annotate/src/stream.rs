@@ -1,4 +1,4 @@
-//! A stream of documents through models, in order and in constant memory.
+//! Annotates a stream of documents in order and in constant memory.
 
 use crate::{Annotator, MergedMention, Prepared, Tokenizers};
 use ner_document::Document;
@@ -6,30 +6,30 @@ use ner_text::TokenizeError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-/// What a source gives.
+/// An input of the stream.
 #[derive(Debug)]
 pub enum Event<E> {
     /// A document to annotate.
     Document(Document),
-    /// A document that was annotated before, and does not come out. It keeps its place in its batch: the last digits of
-    /// a confidence depend on the batch, and what goes on with an interrupted stream must not differ from the rest.
+    /// A document that was annotated before and has no outcome. It keeps its place in its batch: the last digits of a
+    /// confidence depend on the batch, and a resumed stream must give the same results.
     Known(Document),
-    /// Something of the caller's own (a new file, a document that cannot be read), which comes out in its place.
+    /// The caller's own value (a new file, an unreadable document), returned in order.
     Mark(E),
 }
 
-/// What comes out, in the order in which it went in.
+/// An output of the stream, in the order of the inputs.
 #[derive(Debug)]
 pub enum Outcome<E> {
-    /// A document and what was found in it, before thresholds.
+    /// A document and its mentions, before thresholds.
     Annotated(Document, Vec<MergedMention>),
-    /// A document, by its id, that a tokenizer failed on.
+    /// The id of a document and the tokenizer's error.
     Failed(String, TokenizeError),
-    /// As it went in.
+    /// The caller's value.
     Mark(E),
 }
 
-/// How many documents are computed at once: until one of the limits is reached.
+/// Limits of a batch; the first one reached ends it.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchSize {
     /// Bytes of text.
@@ -39,29 +39,29 @@ pub struct BatchSize {
 }
 
 impl Default for BatchSize {
-    /// Enough that the windows of a batch fill the model's own batches with rows of like length.
+    /// Large enough to fill the model's own batches with rows of similar length.
     fn default() -> Self {
         Self { bytes: 1 << 17, events: 1024 }
     }
 }
 
-/// What went through a stream.
+/// Totals of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Documents that were annotated.
+    /// Annotated documents.
     pub documents: usize,
     /// Their tokens, over all models.
     pub tokens: usize,
     /// Their windows, over all models.
     pub windows: usize,
-    /// Whether it was stopped before its end.
+    /// Whether it stopped early.
     pub stopped: bool,
 }
 
-/// Batches that are encoded and wait for the models; more would take memory and gain nothing.
+/// Tokenized batches that wait for the models; more would cost memory without a gain in speed.
 const AHEAD: usize = 2;
 
-/// A batch on its way from the encoding thread.
+/// A batch from the tokenizing thread.
 type Batch<E> = Vec<Item<E>>;
 
 enum Item<E> {
@@ -71,11 +71,11 @@ enum Item<E> {
     Mark(E),
 }
 
-/// Annotates what `source` gives. It reads on a thread of its own, where the documents of a batch are encoded, too,
-/// while the models compute the one before on this thread; `sink` is given the outcomes on this thread, in order.
+/// Annotates the events of `source`. Reading and tokenizing run on a separate thread while the models compute the batch
+/// before on the calling thread; `sink` gets the outcomes on the calling thread, in order.
 ///
-/// `source` pushes events; a push returns false where no more are wanted. Once `stop` is raised, the batch in hand is
-/// finished and no other begun.
+/// `source` pushes events and should end if a push returns false. Once `stop` is set, the current batch is finished and
+/// no other one starts.
 ///
 /// # Errors
 /// The first error of the sink, else that of the source.
@@ -86,16 +86,16 @@ pub fn stream<E: Send, X: Send>(
     source: impl FnOnce(&mut dyn FnMut(Event<E>) -> bool) -> Result<(), X> + Send,
     sink: impl FnMut(Outcome<E>) -> Result<(), X>,
 ) -> Result<Summary, X> {
-    let encoders = annotator.tokenizers();
+    let tokenizers = annotator.tokenizers();
     let (sender, receiver) = sync_channel::<Batch<E>>(AHEAD);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || {
-            let mut feed = Feed { encoders, size, sender, waiting: Vec::new(), bytes: 0 };
+            let mut feed = Feed { tokenizers, size, sender, waiting: Vec::new(), bytes: 0 };
             let read = source(&mut |event| !stop.load(Ordering::Relaxed) && feed.push(event));
             feed.flush();
             read
         });
-        // The receiver goes when this returns, so that a source that waits to push ends as well.
+        // This drops the receiver, so a source that waits to push ends as well.
         let computed = compute(annotator, receiver, stop, sink);
         let read = match reading.join() {
             Ok(read) => read,
@@ -154,19 +154,19 @@ fn compute<E, X>(
     Ok(summary)
 }
 
-/// What comes out in a place of a batch.
+/// The outcome of one event of a batch.
 #[allow(clippy::large_enum_variant, reason = "nearly every slot holds the large one")]
 enum Slot<E> {
-    /// The next document.
+    /// The next computed document.
     Next,
-    /// The next document does not.
+    /// Skip the next computed document.
     Pass,
     Is(Outcome<E>),
 }
 
-/// Gathers events into batches and encodes these.
+/// Collects events into batches and tokenizes them.
 struct Feed<E> {
-    encoders: Tokenizers,
+    tokenizers: Tokenizers,
     size: BatchSize,
     sender: SyncSender<Batch<E>>,
     waiting: Vec<Event<E>>,
@@ -185,7 +185,7 @@ impl<E> Feed<E> {
         self.flush()
     }
 
-    /// Sends what waits; false where nobody takes it.
+    /// Sends the waiting events. Returns false if the receiver is gone.
     fn flush(&mut self) -> bool {
         self.bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
@@ -196,24 +196,24 @@ impl<E> Feed<E> {
     }
 
     fn encode(&self, events: Vec<Event<E>>) -> Batch<E> {
-        // A batch of what is known is not computed.
+        // A batch of known documents only is not computed.
         let is_wanted = events.iter().any(|event| matches!(event, Event::Document(_)));
         let documents = events.iter().filter(|_| is_wanted).filter_map(|event| match event {
             Event::Document(document) | Event::Known(document) => Some(document.clone()),
             Event::Mark(_) => None,
         });
-        let mut together = self.encoders.prepare(documents.collect()).ok().map(Vec::into_iter);
+        let mut together = self.tokenizers.prepare(documents.collect()).ok().map(Vec::into_iter);
         let item = |event| match (event, &mut together) {
             (Event::Mark(mark), _) => Some(Item::Mark(mark)),
             (Event::Known(_), Some(together)) => together.next().map(Item::Known),
             (Event::Document(_), Some(together)) => together.next().map(Item::Ready),
-            // One of them fails; which one, each alone will tell.
+            // One of them failed: tokenize each alone to find out which.
             (Event::Known(document), None) => {
-                self.encoders.prepare(vec![document]).ok()?.into_iter().next().map(Item::Known)
+                self.tokenizers.prepare(vec![document]).ok()?.into_iter().next().map(Item::Known)
             }
             (Event::Document(document), None) => {
                 let id = document.id.clone();
-                match self.encoders.prepare(vec![document]) {
+                match self.tokenizers.prepare(vec![document]) {
                     Ok(prepared) => prepared.into_iter().next().map(Item::Ready),
                     Err(error) => Some(Item::Failed(id, error)),
                 }

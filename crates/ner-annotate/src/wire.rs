@@ -1,10 +1,10 @@
-//! The JSON of a found mention, the same from the command and from the server.
+//! The JSON of a mention, the same in the command and the server.
 
 use crate::MergedMention;
 use ner_document::{CharIndex, Document};
 use serde::{Deserialize, Serialize};
 
-/// What positions count.
+/// Unit of positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Offsets {
@@ -12,7 +12,7 @@ pub enum Offsets {
     #[default]
     #[serde(alias = "characters")]
     Chars,
-    /// Bytes of the text in UTF-8.
+    /// Bytes of the UTF-8 text.
     Bytes,
 }
 
@@ -27,30 +27,30 @@ impl Offsets {
     }
 }
 
-/// A mention as it is sent or written.
+/// A mention in JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WireMention<'a> {
     /// First position.
     pub start: usize,
     /// Position after the last.
     pub end: usize,
-    /// The document's text there.
+    /// Its text.
     pub text: &'a str,
-    /// Type, as the model calls it.
+    /// The model's entity type.
     #[serde(rename = "type")]
     pub entity_type: &'a str,
-    /// What a reader calls that type.
+    /// The category of that type.
     pub category: Option<&'a str>,
-    /// From 0 to 1.
+    /// Confidence, from 0 to 1.
     pub confidence: f32,
     /// The models that found it.
     pub models: &'a [String],
-    /// Whether its confidence lies below the threshold of its type; left out if not.
+    /// Whether its confidence is below the threshold of its type; omitted if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub below_threshold: bool,
 }
 
-/// The mentions of a document with positions in the unit `offsets`; `None` if one reaches outside it.
+/// The mentions of a document with positions in the unit `offsets`; `None` if one reaches outside the document.
 pub fn wire_mentions<'a>(
     document: &'a Document,
     mentions: &'a [MergedMention],

@@ -1,4 +1,4 @@
-//! Single members out of zip files.
+//! Unpacks single members of zip files.
 
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -14,23 +14,23 @@ use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::{hash, temporary};
 
-/// A member of a zip file, and where it goes.
+/// A member of a zip file and its destination.
 #[derive(Clone, Debug)]
 pub struct ZipMember {
-    /// The end of its name in the archive, whole path components: `CDR_TrainingSet.PubTator.txt` means the member of
-    /// that name in whatever folder, and no other.
+    /// The end of its path in the archive, in whole components: `CDR_TrainingSet.PubTator.txt` matches only members of
+    /// that name, in any folder.
     pub suffix: String,
-    /// Where it goes. The archive has no say in this.
+    /// Its destination. The archive cannot change it.
     pub dest: PathBuf,
     /// Its SHA-256 in hexadecimal, if known.
     pub sha256: Option<String>,
 }
 
-/// Brings the zip file at `url` beside the first member's destination, puts its `members` in their places, and removes
-/// it. Returns the members in their order.
+/// Downloads the zip file at `url` next to the first member's destination, unpacks `members`, and deletes the zip file.
+/// Returns the members in their order.
 ///
-/// No connection is opened if every member is there and right. Nothing is put in place unless each member was found,
-/// unpacked and has its checksum. `sha256` is the archive's own, if known.
+/// Opens no connection if every member exists with the right checksum. Writes no member unless all were found and
+/// unpacked and have the right checksums. `sha256` is the archive's own, if known.
 pub fn fetch_zip_members(
     url: &str,
     sha256: Option<&str>,
@@ -42,18 +42,18 @@ pub fn fetch_zip_members(
     }
     let Some(first) = members.first() else { return Ok(Vec::new()) };
     let name = url.split(['?', '#']).next().unwrap_or_default().rsplit('/').next().filter(|name| !name.is_empty());
-    // A name that is ours alone: it is removed below, and the user may have put an archive of that name there.
+    // A name of our own: the file is deleted below, and the user may keep an archive under the plain name.
     let zip = first.dest.with_file_name(format!(".medner-{}", name.unwrap_or("archive.zip")));
     Client::new(options).download(&Job { url, dest: &zip, label: name.unwrap_or(url), sha256, with_token: false })?;
     let file = match fs::File::open(&zip) {
         Ok(file) => file,
         Err(error) => {
-            // Another process that fetched the same archive may have removed it by now, all done.
+            // Another process may have downloaded the same archive, unpacked everything and deleted it.
             return all_there(members)?.ok_or(Error::Io(error));
         }
     };
     let result = extract(file, url, members);
-    // A good archive has served; a bad one must not be met again.
+    // A good archive is no longer needed; a bad one must not be used again.
     match fs::remove_file(&zip) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -61,7 +61,7 @@ pub fn fetch_zip_members(
     result
 }
 
-/// The members, if every one of them is in its place with its checksum.
+/// The members, if all of them exist with the right checksums.
 fn all_there(members: &[ZipMember]) -> Result<Option<Vec<Fetched>>, Error> {
     let mut there = Vec::with_capacity(members.len());
     for member in members {
@@ -75,7 +75,7 @@ fn all_there(members: &[ZipMember]) -> Result<Option<Vec<Fetched>>, Error> {
                 there.push(Fetched { path: member.dest.clone(), bytes, sha256, how: How::AlreadyThere });
             }
             Err(Error::Checksum { .. }) => {
-                info!("{what} is not the file that it should be; fetching it anew");
+                info!("{what} has another checksum than expected; downloading it again");
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -84,7 +84,7 @@ fn all_there(members: &[ZipMember]) -> Result<Option<Vec<Fetched>>, Error> {
     Ok(Some(there))
 }
 
-/// Unpacks `members`, checks all of them, and only then moves them to their places.
+/// Unpacks and checks all `members`, then moves them to their destinations.
 pub(crate) fn extract(file: File, archive: &str, members: &[ZipMember]) -> Result<Vec<Fetched>, Error> {
     let bad = |member: Option<&str>, source: ZipError| Error::Zip {
         archive: archive.to_owned(),
@@ -107,7 +107,7 @@ pub(crate) fn extract(file: File, archive: &str, members: &[ZipMember]) -> Resul
     Ok(fetched)
 }
 
-/// The one member whose path ends in `suffix`.
+/// The only member whose path ends in `suffix`.
 fn find<'a>(names: &'a [String], archive: &str, suffix: &str) -> Result<&'a str, Error> {
     let found: Vec<&String> = names
         .iter()
@@ -123,7 +123,7 @@ fn find<'a>(names: &'a [String], archive: &str, suffix: &str) -> Result<&'a str,
     }
 }
 
-/// Writes one member to a temporary file beside its destination and checks it.
+/// Unpacks one member to a temporary file next to its destination and checks it.
 fn unpack<R: Read + Seek>(
     zip: &mut ZipArchive<R>,
     archive: &str,
@@ -132,7 +132,7 @@ fn unpack<R: Read + Seek>(
     bad: impl Fn(Option<&str>, ZipError) -> Error,
 ) -> Result<(NamedTempFile, u64, String), Error> {
     let mut entry = zip.by_name(name).map_err(|error| bad(Some(name), error))?;
-    // The name is never used as a path; an archive that holds such a one is still not to be trusted.
+    // The name is never used as a path, but an archive with such a name is not trustworthy.
     if entry.enclosed_name().is_none() {
         return Err(Error::UnsafeMember { archive: archive.to_owned(), member: name.to_owned() });
     }

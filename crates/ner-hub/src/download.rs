@@ -1,7 +1,7 @@
-//! The downloader: redirects, resumption, checksums, and a file that is there whole or not at all.
+//! The downloader: redirects, resumption and checksums. A file appears only when it is complete.
 //!
-//! While a file `name` is on its way, `name.part` holds what has come and `name.part.validator` the server's word for
-//! which version that is (RFC 9110, sections 13.1.5 and 14). A lock on `name.part` keeps two processes apart.
+//! During the download of `name`, `name.part` holds the bytes received and `name.part.validator` the version that the
+//! server reported (RFC 9110, sections 13.1.5 and 14). A lock on `name.part` excludes other processes.
 
 use std::fs::TryLockError;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -25,19 +25,19 @@ use crate::hash;
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How a file came to be where it is.
+/// Whether a file was downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It was there; nothing was transferred.
+    /// It existed; nothing was downloaded.
     AlreadyThere,
-    /// It was transferred, the first `resumed_from` bytes by an earlier call.
+    /// It was downloaded, its first `resumed_from` bytes by an earlier call.
     Downloaded {
-        /// Bytes that an earlier call had left; 0 for a transfer from the start.
+        /// Bytes from an earlier call; 0 if this call downloaded all of it.
         resumed_from: u64,
     },
 }
 
-/// A file that is in its place.
+/// A complete file.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// The file.
@@ -46,51 +46,51 @@ pub struct Fetched {
     pub bytes: u64,
     /// Its SHA-256 in lower-case hexadecimal.
     pub sha256: String,
-    /// How it came there.
+    /// Whether this call downloaded it.
     pub how: How,
 }
 
-/// Brings the file at `url` to `dest`.
+/// Downloads the file at `url` to `dest`.
 ///
-/// A `dest` that exists is kept, and no connection opened, if it has the checksum `sha256` (hexadecimal) or if none is
-/// given; with another checksum it is fetched anew and replaced. The file appears at `dest` by a rename once it is
-/// whole and its checksum is right. A transfer that breaks off is tried again [`FetchOptions::retries`] times, goes on where
-/// it stopped if the server can do that, and leaves what has come for the next call.
+/// An existing `dest` is kept without a connection if its checksum is `sha256` (hexadecimal) or `sha256` is `None`;
+/// otherwise it is downloaded again and replaced. The file is renamed to `dest` once it is complete and its checksum is
+/// right. A broken download is retried [`FetchOptions::retries`] times and resumed if the server supports that. The
+/// part received stays for the next call.
 pub fn fetch(url: &str, dest: &Path, sha256: Option<&str>, options: &FetchOptions) -> Result<Fetched, Error> {
     let label = dest.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     Client::new(options).download(&Job { url, dest, label: &label, sha256, with_token: false })
 }
 
-/// One file to bring.
+/// One file to download.
 pub(crate) struct Job<'a> {
     pub url: &'a str,
     pub dest: &'a Path,
-    /// The file's name on the bar.
+    /// The file's name on the progress bar.
     pub label: &'a str,
     pub sha256: Option<&'a str>,
-    /// Send the hub's token as long as the address is the hub's.
+    /// Send the hub's token, but only to the hub's address.
     pub with_token: bool,
 }
 
-/// A connection's settings and the rules for its use.
+/// An HTTP client with its options.
 pub(crate) struct Client<'a> {
     agent: ureq::Agent,
     options: &'a FetchOptions,
 }
 
-/// The answer that ended a chain of redirects.
+/// The answer at the end of a chain of redirects.
 pub(crate) struct Answer {
     pub response: Response<Body>,
     pub url: String,
-    /// The headers of each answer of the chain, the last one included, with the address that gave them.
+    /// Address and headers of each answer in the chain, the last one included.
     pub hops: Vec<(String, HeaderMap)>,
 }
 
-/// Why a try failed, and whether another may succeed.
+/// Why an attempt failed, and whether to retry.
 struct Failure {
     error: Error,
     again: bool,
-    /// The server's wish.
+    /// The wait that the server asks for.
     wait: Option<Duration>,
 }
 
@@ -108,13 +108,14 @@ impl<'a> Client<'a> {
     pub(crate) fn new(options: &'a FetchOptions) -> Client<'a> {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // Redirects are followed below: the token must not travel, and the hub's headers sit on the way.
+            // Redirects are followed below: the token must not go to other hosts, and the hub sends headers with
+            // redirects.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("medner/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(options.stall_timeout))
-            // Not a limit on the whole body: large weights over a slow line are no fault.
+            // Not a limit on the whole body: large weights over a slow line may take long.
             .timeout_per_read(Some(options.stall_timeout))
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
         if !options.env.proxy {
@@ -123,7 +124,7 @@ impl<'a> Client<'a> {
         Client { agent: config.build().new_agent(), options }
     }
 
-    /// Asks for the headers of `url`, following redirects until `enough` says so.
+    /// Requests the headers of `url`, following redirects until `enough` returns true.
     pub(crate) fn head(&self, url: &str, enough: impl Fn(&[(String, HeaderMap)]) -> bool) -> Result<Answer, Error> {
         let mut failures = 0;
         loop {
@@ -152,7 +153,7 @@ impl<'a> Client<'a> {
         let mut hops = Vec::new();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = if head { self.agent.head(&current) } else { self.agent.get(&current) };
-            // A coding would make a nonsense of ranges and sizes.
+            // With a content coding, ranges and sizes would count compressed bytes.
             request = request.header(ACCEPT_ENCODING, "identity");
             for (name, value) in headers {
                 request = request.header(name, value);
@@ -175,7 +176,7 @@ impl<'a> Client<'a> {
                 Some(location) if redirects && !enough(&hops) => {
                     let next = join(&current, &location);
                     if current.starts_with("https://") && !next.starts_with("https://") {
-                        let problem = "from https to an open connection";
+                        let problem = "from https to an unencrypted connection";
                         return Err(Failure::last(Error::Redirect { url: without_query(url), problem }));
                     }
                     current = next;
@@ -186,7 +187,7 @@ impl<'a> Client<'a> {
         Err(Failure::last(Error::Redirect { url: without_query(url), problem: "without end" }))
     }
 
-    /// Sleeps before another try, or gives the error back.
+    /// Sleeps before a retry, or returns the error.
     fn wait_or_give_up(&self, failure: Failure, failures: u32) -> Result<(), Error> {
         if !failure.again || failures > self.options.retries {
             return Err(failure.error);
@@ -203,7 +204,7 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
-    /// Brings one file.
+    /// Downloads one file.
     pub(crate) fn download(&self, job: &Job) -> Result<Fetched, Error> {
         if let Some(there) = already_there(job)? {
             return Ok(there);
@@ -226,7 +227,7 @@ impl<'a> Client<'a> {
 
         let mut resumed_from = file.metadata()?.len();
         if resumed_from > 0 && job.sha256.is_none() && read_validator(&validator).is_none() {
-            info!("{}: nothing says which version the part is of, so it starts anew", job.label);
+            info!("{}: the version of the partial file is unknown, so the download restarts", job.label);
             file.set_len(0)?;
             resumed_from = 0;
         }
@@ -242,9 +243,9 @@ impl<'a> Client<'a> {
                     let how = How::Downloaded { resumed_from };
                     return Ok(Fetched { path: job.dest.to_owned(), bytes, sha256, how });
                 }
-                // The part of an earlier call may be to blame: once more, from the start.
+                // The part of an earlier call may be wrong: retry once, from the start.
                 Err(error @ Error::Checksum { .. }) if resumed_from > 0 => {
-                    warn!("{error}; fetching it whole");
+                    warn!("{error}; downloading it from the start");
                     file.set_len(0)?;
                     resumed_from = 0;
                 }
@@ -256,8 +257,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Transfers until the part is whole, over as many connections as it takes. Returns how many of the bytes that
-    /// were there at the start were kept.
+    /// Downloads until the part is complete, over as many connections as it takes. Returns how many of the bytes
+    /// present at the start were kept.
     fn transfer(&self, job: &Job, file: &mut File, validator: &Path) -> Result<u64, Error> {
         let mut kept = file.metadata()?.len();
         let mut failures = 0;
@@ -275,7 +276,7 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// One request. Both results say from which byte on the file was written.
+    /// One request. Both results hold the first byte that was written.
     fn try_once(&self, job: &Job, file: &mut File, validator: &Path) -> Result<u64, (Failure, u64)> {
         let have = file.metadata().map_err(|e| (Failure::last(e), 0))?.len();
         let mut headers = Vec::new();
@@ -291,10 +292,10 @@ impl<'a> Client<'a> {
             200 => (0, header(CONTENT_LENGTH).and_then(|n| n.parse().ok())),
             206 => match header(CONTENT_RANGE).and_then(parse_content_range) {
                 Some((start, total)) if start == have => (start, total),
-                // Not the piece that was asked for; a request without a range has no such answer.
+                // Not the requested range; a request without a range has no such answer.
                 _ => return Err(restart(file, job)),
             },
-            // Nothing comes after what is here. The checksum, or the size where there is none, decides if that is all.
+            // No bytes follow those received. The checksum, or else the size, decides if the file is complete.
             416 if have > 0 && header(CONTENT_RANGE) == Some(&format!("bytes */{have}")) => return Ok(have),
             416 if have > 0 => return Err(restart(file, job)),
             _ => {
@@ -343,7 +344,7 @@ fn restart(file: &mut File, job: &Job) -> (Failure, u64) {
     (Failure::passing(Error::Interrupted { url, received: 0, expected: None, source: None }), 0)
 }
 
-/// The file at its destination, if it is there and right.
+/// The file at its destination, if it exists and its checksum is right.
 fn already_there(job: &Job) -> Result<Option<Fetched>, Error> {
     if !job.dest.is_file() {
         return Ok(None);
@@ -354,27 +355,28 @@ fn already_there(job: &Job) -> Result<Option<Fetched>, Error> {
             Ok(Some(Fetched { path: job.dest.to_owned(), bytes, sha256, how: How::AlreadyThere }))
         }
         Err(error @ Error::Checksum { .. }) => {
-            warn!("{error}; fetching it anew");
+            warn!("{error}; downloading it again");
             Ok(None)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Opens the part and locks it, waiting for another process that has it.
+/// Opens and locks the part, waiting while another process holds the lock.
 fn open_locked(part: &Path) -> Result<File, Error> {
     loop {
         let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(part)?;
         match file.file().try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                info!("another process is fetching {}; waiting for it", part.display());
+                info!("another process is downloading {}; waiting for it", part.display());
                 file.file().lock()?;
             }
-            // Some network file systems have no locks; the checksum and the rename still hold.
+            // Some network file systems have no locks; the checksum and the rename still protect the file.
             Err(TryLockError::Error(_)) => return Ok(file),
         }
-        // Whoever had it may have renamed or removed it, and the lock is on a file that is no longer the part.
+        // The other process may have renamed or removed the file, so the lock may be on a file that is no longer the
+        // part.
         if is_still(&file, part) {
             return Ok(file);
         }
@@ -415,7 +417,7 @@ fn read_validator(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().filter(|text| !text.is_empty())
 }
 
-/// Keeps what `If-Range` may be asked with: a strong entity tag, else a date. A weak tag does not promise equal bytes.
+/// Saves the validator for `If-Range`: a strong entity tag, else a date. A weak tag does not promise equal bytes.
 fn write_validator(path: &Path, headers: &HeaderMap) -> std::io::Result<()> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match text(ETAG).filter(|tag| tag.starts_with('"')).or_else(|| text(LAST_MODIFIED)) {
@@ -424,14 +426,14 @@ fn write_validator(path: &Path, headers: &HeaderMap) -> std::io::Result<()> {
     }
 }
 
-/// The failure that a status stands for; `None` for a success or a redirect.
+/// The failure for a status; `None` for a success or a redirect.
 fn failure_of_status(answer: &Answer) -> Option<Failure> {
     let url = without_query(&answer.url);
     let status = answer.response.status().as_u16();
     match status {
         ..=399 => None,
         401 | 403 => {
-            let hint = "log in at its site and fetch the file by hand".to_owned();
+            let hint = "log in at its site and download the file by hand".to_owned();
             Some(Failure::last(Error::Denied { url, status, hint }))
         }
         404 | 410 => Some(Failure::last(Error::NotFound { url })),
@@ -444,8 +446,8 @@ fn failure_of_status(answer: &Answer) -> Option<Failure> {
     }
 }
 
-/// Whether the next try would fail in the same way. A machine without a network, or with a proxy whose certificate it
-/// does not know, should say so at once; so a retry is for the errors that are known to pass.
+/// Whether a retry would fail in the same way. A machine without a network, or behind a proxy with an unknown
+/// certificate, should fail at once; only errors known to be temporary are retried.
 fn is_hopeless(error: &ureq::Error) -> bool {
     use std::io::ErrorKind::*;
     match error {
@@ -466,7 +468,7 @@ fn parse_content_range(text: &str) -> Option<(u64, Option<u64>)> {
     Some((start.parse().ok()?, total.parse().ok()))
 }
 
-/// Scheme, host and port, which together say whom we talk to.
+/// Scheme, host and port, which identify the server.
 pub(crate) fn origin(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return String::new() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
@@ -475,12 +477,12 @@ pub(crate) fn origin(url: &str) -> String {
     format!("{scheme}://{}", authority.strip_suffix(default_port).unwrap_or(&authority))
 }
 
-/// An address for a message: the query of a redirect's target may hold a signature that is as good as a token.
+/// An address for messages. The query of a redirect's target may hold a signature, which is as secret as a token.
 fn without_query(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
-/// Resolves the `Location` of an answer that came from `base` (RFC 3986, section 5.2, without the removal of dots).
+/// Resolves the `Location` in an answer from `base` (RFC 3986, section 5.2, without removing dots).
 fn join(base: &str, location: &str) -> String {
     if location.contains("://") {
         return location.to_owned();

@@ -1,4 +1,4 @@
-//! From what the user typed to the files of an encoder.
+//! From the user's specification to the files of an encoder.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use crate::hub::{self, Request};
 use crate::registry::{self, EncoderEntry};
 use crate::{hash, package};
 
-/// How the weights are written.
+/// File format of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WeightsFormat {
     /// `model.safetensors`.
     Safetensors,
-    /// `pytorch_model.bin`, a pickle in a zip, or a bare pickle if it is old.
+    /// `pytorch_model.bin`: a pickle in a zip file, or a bare pickle if it is old.
     PytorchBin,
 }
 
@@ -26,30 +26,30 @@ pub enum WeightsFormat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Origin {
-    /// A folder that the user named.
+    /// The user's folder.
     Folder {
         /// The folder.
         path: PathBuf,
     },
-    /// The hub cache; nothing was transferred.
+    /// The hub cache; nothing was downloaded.
     Cache {
         /// The repository.
         id: String,
-        /// As asked for: a branch, a tag or a commit.
+        /// As requested: a branch, a tag or a commit.
         revision: String,
         /// The commit.
         commit: String,
     },
-    /// The hub; they are in the hub cache now.
+    /// The hub; the files are in the hub cache now.
     Hub {
         /// The repository.
         id: String,
-        /// As asked for: a branch, a tag or a commit.
+        /// As requested: a branch, a tag or a commit.
         revision: String,
         /// The commit.
         commit: String,
     },
-    /// A Python package; they are in medner's own cache.
+    /// A Python package; the files are in medner's own cache.
     Package {
         /// Its name.
         name: String,
@@ -58,24 +58,25 @@ pub enum Origin {
     },
 }
 
-/// The files of an encoder, all of which exist.
+/// The files of an encoder. All of them exist.
 #[derive(Clone, Debug, Serialize)]
 pub struct EncoderFiles {
-    /// The name in the registry, else what the user typed.
+    /// The name in the registry, else the user's specification.
     pub name: String,
     /// The folder that holds the files.
     pub dir: PathBuf,
     /// `config.json`.
     pub config: PathBuf,
-    /// `model.safetensors` or `pytorch_model.bin`; the former if both are there.
+    /// `model.safetensors` or `pytorch_model.bin`; the former if both exist.
     pub weights: PathBuf,
     /// Which of the two.
     pub weights_format: WeightsFormat,
-    /// `tokenizer.json`. It, `vocab`, or both are there, or `vocab.json` and `merges.txt` are. It may carry truncation and padding of its own.
+    /// `tokenizer.json`, which may configure truncation and padding. At least one of it, `vocab`, and the pair
+    /// `vocab.json` and `merges.txt` exists.
     pub tokenizer: Option<PathBuf>,
     /// `vocab.txt`.
     pub vocab: Option<PathBuf>,
-    /// `tokenizer_config.json`, which says with a `vocab.txt` whether to lower the case.
+    /// `tokenizer_config.json`. For a `vocab.txt` it says whether to lower-case.
     pub tokenizer_config: Option<PathBuf>,
     /// Where the files came from.
     pub origin: Origin,
@@ -86,14 +87,14 @@ pub struct EncoderFiles {
 }
 
 impl EncoderFiles {
-    /// The SHA-256 of the weights, read in pieces. A base model takes about a second, so it is not done unasked.
+    /// Computes the SHA-256 of the weights, reading them in pieces. Takes about a second for a base model.
     pub fn weights_sha256(&self) -> Result<String, Error> {
         hash::sha256_file(&self.weights)
     }
 
-    /// Looks into a folder. `place` names it in errors.
+    /// Finds the files in a folder. `place` names it in errors.
     pub(crate) fn in_folder(dir: &Path, name: &str, place: &str, origin: Origin) -> Result<EncoderFiles, Error> {
-        // A link of a cache whose target is gone counts as missing.
+        // A cache's link to a removed target counts as missing.
         let file = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
         let config = file("config.json");
         let weights = WEIGHTS.iter().find_map(|(name, format)| Some((file(name)?, *format)));
@@ -128,7 +129,7 @@ impl EncoderFiles {
         })
     }
 
-    /// Adds what the registry knows.
+    /// Adds name, licence and case from the registry.
     pub(crate) fn described_by(mut self, entry: Option<&EncoderEntry>) -> EncoderFiles {
         if let Some(entry) = entry {
             self.name = entry.name.to_owned();
@@ -139,20 +140,20 @@ impl EncoderFiles {
     }
 }
 
-/// The names of the weights, the better first: safetensors loads without a copy and runs no code.
+/// Names of the weights in order of preference: safetensors loads without a copy and runs no code.
 pub(crate) const WEIGHTS: [(&str, WeightsFormat); 2] =
     [("model.safetensors", WeightsFormat::Safetensors), ("pytorch_model.bin", WeightsFormat::PytorchBin)];
 
-/// The files of a tokenizer, the better first; the last are those of byte-level BPE.
+/// The files of a tokenizer in order of preference; the last are those of byte-level BPE.
 pub(crate) const TOKENIZERS: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
 
-/// Those in words.
+/// [`TOKENIZERS`] in words.
 pub(crate) const TOKENIZER: &str = "tokenizer.json, vocab.txt, or vocab.json with merges.txt";
 
-/// What stands in their place where they are split.
+/// Index files of split weights.
 pub(crate) const SHARD_INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
-/// File names for an error message: sorted, and not more than a reader will read.
+/// File names for an error message, sorted and limited in number.
 fn listing(dir: &Path) -> Result<Vec<String>, Error> {
     const LIMIT: usize = 20;
     let mut names = Vec::new();
@@ -168,15 +169,15 @@ fn listing(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Finds the files of the encoder that `spec` names, fetching them if they are not here.
+/// Finds the files of the encoder `spec` and downloads missing ones.
 ///
-/// `spec` is, in this order: a name of the [`registry`](crate::registry()), with `@revision` if the pinned one is not
-/// wanted; a folder, if it starts with `.`, `/` or `~` or exists; a hub id, `owner/name` or `owner/name@revision`. A
-/// folder that has an encoder's name is `./name`.
+/// `spec` is the first of these that matches: a name of the [`registry`](crate::registry()), with `@revision` to
+/// override the pinned one; a folder, if it starts with `.`, `/` or `~` or exists; a hub id, `owner/name` or
+/// `owner/name@revision`. Write `./name` for a folder with an encoder's name.
 ///
-/// Sources, in this order: the folder; medner's cache and the hub cache, which are not compared with the hub; the Python
-/// package where there is one; the hub. If the hub cannot be reached, or may not be, the commit of `main` in the cache
-/// stands in for the pinned one, and a warning says so.
+/// Sources in order: the folder; medner's cache and the hub cache, which are not compared with the hub; the Python
+/// package, if there is one; the hub. If the hub cannot be reached or the network is switched off, the commit of `main`
+/// in the cache replaces the pinned one, with a warning.
 pub fn resolve_encoder(spec: &str, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let (name, revision) = match spec.split_once('@') {
         Some((name, revision)) => (name, Some(revision)),
@@ -212,7 +213,7 @@ fn folder(spec: &str) -> Result<EncoderFiles, Error> {
 
 fn named(entry: &'static EncoderEntry, revision: Option<&str>, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let env = &options.env;
-    // A revision is a wish for the hub's history, of which the package has one point only.
+    // Only the hub has a history: the package holds one revision.
     let package = entry.package.filter(|_| revision.is_none());
     let request = Request::of_entry(entry, revision);
     request.check()?;
@@ -244,7 +245,7 @@ fn named(entry: &'static EncoderEntry, revision: Option<&str>, options: &FetchOp
         && hub_error.is_connection()
         && let Some(files) = hub::cached_main(entry, env)
     {
-        warn!("{hub_error}; taking the copy of main in {} instead of the pinned revision", files.dir.display());
+        warn!("{hub_error}; using the cached copy of main in {} instead of the pinned revision", files.dir.display());
         return Ok(files.described_by(Some(entry)));
     }
     Err(match package_error {

@@ -1,4 +1,4 @@
-//! What the environment says, read once, and how a caller wants things done.
+//! The environment variables, read once, and the options of a download.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 pub struct Token(String);
 
 impl Token {
-    /// Wraps a token; white space around it is dropped, an empty one is none.
+    /// Wraps a token and trims white space around it. Returns `None` if it is empty.
     pub fn new(token: &str) -> Option<Token> {
         let token = token.trim();
         (!token.is_empty()).then(|| Token(token.to_owned()))
@@ -28,9 +28,9 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The environment as far as this crate cares.
+/// The environment variables that this crate uses.
 ///
-/// | field | variables, the first that is set and not empty wins |
+/// | field | variables; the first non-empty one applies |
 /// |---|---|
 /// | `endpoint` | `HF_ENDPOINT`, else `https://huggingface.co` |
 /// | `hub_cache` | `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `$HF_HOME/hub`, `$XDG_CACHE_HOME/huggingface/hub`, `~/.cache/huggingface/hub` |
@@ -38,34 +38,34 @@ impl fmt::Debug for Token {
 /// | `offline` | `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE` (`1`, `on`, `yes`, `true`) |
 /// | `medner_cache` | `MEDNER_CACHE`, else `medner` in the platform's cache folder |
 /// | `pythons` | `MEDNER_PYTHON`, else `python3`, then `python` |
-/// | `proxy` | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` are obeyed |
+/// | `proxy` | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` apply |
 ///
-/// The names and their order are those of the Python package `huggingface_hub`, so that both share one cache.
+/// Names and order are those of the Python package `huggingface_hub`, so that both share one cache.
 #[derive(Clone, Debug)]
 pub struct Env {
-    /// Where the hub is, without a slash at the end.
+    /// The hub's address, without a slash at the end.
     pub endpoint: String,
-    /// The hub cache; `None` where no home folder is known, and then nothing can be fetched from the hub.
+    /// The hub cache; `None` if the home folder is unknown, and then nothing can be downloaded from the hub.
     pub hub_cache: Option<PathBuf>,
-    /// The token for the hub. It goes to `endpoint` only, never to the host that a redirect names.
+    /// The token for the hub. It is sent to `endpoint` only, never to the target of a redirect.
     pub token: Option<Token>,
-    /// Use what is here and open no connection.
+    /// Use local files only and open no connection.
     pub offline: bool,
-    /// Where medner keeps what comes from elsewhere than the hub.
+    /// medner's cache for files that do not come from the hub.
     pub medner_cache: Option<PathBuf>,
     /// Python interpreters to try for `pip download`, in order.
     pub pythons: Vec<PathBuf>,
-    /// Obey the proxy variables of the process.
+    /// Use the proxy variables of the process.
     pub proxy: bool,
 }
 
 impl Env {
-    /// Reads the variables of this process, and the token's file where one is named.
+    /// Reads the variables of this process, and the token's file if one is set.
     pub fn from_process() -> Env {
         Env::from_lookup(|name| std::env::var(name).ok(), dirs::home_dir(), dirs::cache_dir())
     }
 
-    /// As [`Env::from_process`], with the variables, the home folder and the platform's cache folder given.
+    /// Same as [`Env::from_process`], from the given variables, home folder and platform's cache folder.
     pub fn from_lookup(
         variable: impl Fn(&str) -> Option<String>,
         home: Option<PathBuf>,
@@ -108,23 +108,23 @@ impl Env {
     }
 }
 
-/// How to look and to fetch.
+/// Options of searches and downloads.
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
     /// The environment.
     pub env: Env,
-    /// Show progress bars on stderr, or none.
+    /// Whether to show progress bars on stderr.
     pub progress: Progress,
-    /// How often in a row a download may fail without one new byte before it is given up.
+    /// Consecutive failures without a new byte before a download is given up.
     pub retries: u32,
-    /// The wait before the first retry; it doubles with each, up to [`FetchOptions::MAX_BACKOFF`].
+    /// Wait before the first retry. It doubles with each retry, up to [`FetchOptions::MAX_BACKOFF`].
     pub backoff: Duration,
-    /// How long a connection may stay silent.
+    /// Longest silence of a connection.
     pub stall_timeout: Duration,
 }
 
 impl FetchOptions {
-    /// The longest wait between two tries, whatever a server asks for.
+    /// Longest wait between two attempts, even if a server asks for more.
     pub const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
     /// The environment of this process, bars on stderr, five retries.

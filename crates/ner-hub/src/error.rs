@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do next.
+//! Errors and what the user can do about them.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,20 @@ use std::path::PathBuf;
 pub enum Error {
     /// The specification is neither a known name, nor a hub id, nor a folder.
     #[error(
-        "no encoder is called `{name}`{}; the names are {}; a hub id (owner/name) or a folder (./path) will do as well",
-        suggestion.as_ref().map(|s| format!(", did you mean `{s}`?")).unwrap_or_default(),
+        "unknown encoder `{name}`{}; known names: {}; a hub id (owner/name) or a folder (./path) also works",
+        suggestion.as_ref().map(|s| format!("; did you mean `{s}`?")).unwrap_or_default(),
         names.join(", ")
     )]
     UnknownEncoder {
         /// As given.
         name: String,
-        /// The nearest name, where one is near.
+        /// The most similar name, if one is similar.
         suggestion: Option<String>,
         /// All names of the registry.
         names: Vec<&'static str>,
     },
-    /// The specification has the form of a hub id and parts that no hub id has.
-    #[error("`{spec}` is no hub id: {reason}; write owner/name or owner/name@revision")]
+    /// The specification looks like a hub id but is not a valid one.
+    #[error("`{spec}` is not a hub id: {reason}; write owner/name or owner/name@revision")]
     BadHubId {
         /// As given.
         spec: String,
@@ -29,14 +29,14 @@ pub enum Error {
         reason: &'static str,
     },
     /// The folder does not exist.
-    #[error("there is no folder {}; check the path", path.display())]
+    #[error("the folder {} does not exist; check the path", path.display())]
     NoFolder {
         /// The folder.
         path: PathBuf,
     },
     /// Files are missing.
     #[error(
-        "{place} holds no {}; it holds {}; an encoder is config.json, model.safetensors or pytorch_model.bin, and \
+        "{place} holds no {}; it holds {}; an encoder needs config.json, model.safetensors or pytorch_model.bin, and \
          {}",
         missing.join(" and no "),
         if found.is_empty() { "nothing".to_owned() } else { found.join(", ") },
@@ -45,15 +45,15 @@ pub enum Error {
     Incomplete {
         /// The folder or the hub repository.
         place: String,
-        /// What is missing, each as "a or b" where either will do.
+        /// Missing files; "a or b" if either is enough.
         missing: Vec<&'static str>,
-        /// What is there.
+        /// Files in it.
         found: Vec<String>,
     },
-    /// The weights lie in several files.
+    /// The weights are split over several files.
     #[error(
-        "the weights of {place} are split over several files ({index}), which medner does not read; save the model as \
-         one model.safetensors, or take a smaller encoder"
+        "the weights of {place} are split over several files ({index}), which medner cannot read; save the model as \
+         one model.safetensors, or choose a smaller encoder"
     )]
     ShardedWeights {
         /// The folder or the hub repository.
@@ -61,14 +61,14 @@ pub enum Error {
         /// The index file.
         index: String,
     },
-    /// Not here, and no connection may be opened.
+    /// The files are not on this machine and the network is switched off.
     #[error(
-        "{what} is not on this machine ({looked_in}) and the network is switched off; unset HF_HUB_OFFLINE once to fetch it"
+        "{what} is not on this machine ({looked_in}) and the network is switched off; unset HF_HUB_OFFLINE once to download it"
     )]
     Offline {
-        /// What was looked for.
+        /// The encoder and revision.
         what: String,
-        /// Where.
+        /// Where medner looked.
         looked_in: String,
     },
     /// 404 from a web server.
@@ -78,13 +78,13 @@ pub enum Error {
         url: String,
     },
     /// 401 or 403 from a web server.
-    #[error("{url} is closed to us ({status}); {hint}")]
+    #[error("{url} denies access ({status}); {hint}")]
     Denied {
         /// The address, without its query.
         url: String,
         /// The status.
         status: u16,
-        /// What may help.
+        /// What to do.
         hint: String,
     },
     /// The hub has no such repository or revision.
@@ -96,10 +96,10 @@ pub enum Error {
         id: String,
         /// The revision.
         revision: String,
-        /// More to try.
+        /// Further advice.
         hint: &'static str,
     },
-    /// The hub answered without the headers that its protocol promises.
+    /// The hub's answer lacks headers that its protocol requires.
     #[error("{url} answered without {header}, so it does not speak the hub's protocol; check HF_ENDPOINT")]
     NotAHub {
         /// The address.
@@ -107,7 +107,7 @@ pub enum Error {
         /// The header that is missing or unusable.
         header: &'static str,
     },
-    /// Another status that is no success.
+    /// Another status than success.
     #[error("{url} answered with status {status}; try again later")]
     Status {
         /// The address, without its query.
@@ -115,7 +115,7 @@ pub enum Error {
         /// The status.
         status: u16,
     },
-    /// No connection, or none that held long enough to answer.
+    /// The connection could not be opened, or broke before an answer.
     #[error("{url} cannot be reached; check the connection and the proxy variables")]
     Unreachable {
         /// The address, without its query.
@@ -123,10 +123,10 @@ pub enum Error {
         /// The cause.
         source: Box<ureq::Error>,
     },
-    /// The encoder is not here and the hub cannot be asked for it.
+    /// The encoder is not on this machine and the hub cannot be reached.
     #[error(
         "{id} is not on this machine and the hub {endpoint} cannot be reached; check the connection and the proxy \
-         variables, name a mirror in HF_ENDPOINT, or copy the files into a folder and name that folder"
+         variables, set HF_ENDPOINT to a mirror, or copy the files into a folder and pass that folder as the encoder"
     )]
     HubUnreachable {
         /// The repository.
@@ -136,53 +136,53 @@ pub enum Error {
         /// The cause, an [`Error::Unreachable`].
         source: Box<Error>,
     },
-    /// The transfer broke off; what had come is kept.
-    #[error("the transfer of {url} broke off after {received} bytes{}; run the same command again to go on from there",
+    /// The download broke off; the part received is kept.
+    #[error("the download of {url} broke off after {received} bytes{}; run the same command again to resume",
         expected.map(|n| format!(" of {n}")).unwrap_or_default())]
     Interrupted {
         /// The address, without its query.
         url: String,
-        /// Bytes that are here.
+        /// Bytes received.
         received: u64,
-        /// Bytes of the whole, where known.
+        /// Size of the file in bytes, if known.
         expected: Option<u64>,
         /// The cause.
         source: Option<std::io::Error>,
     },
-    /// Redirects that go on for too long or lead from https to http.
+    /// Too many redirects, or one from https to http.
     #[error("{url} redirects {problem}; check the address")]
     Redirect {
         /// The first address, without its query.
         url: String,
-        /// What is wrong.
+        /// What is wrong with them.
         problem: &'static str,
     },
-    /// The content is not what it should be. Nothing was put in place.
+    /// The content has the wrong checksum. No file was written.
     #[error(
-        "{what} has the SHA-256 {actual} and should have {expected}; it was damaged on the way or changed at its source, so it was thrown away; try again, then compare the source"
+        "{what} has the SHA-256 {actual}, expected {expected}; it was damaged in transit or changed at its source, so it was deleted; try again, then compare the source"
     )]
     Checksum {
         /// The file or member.
         what: String,
-        /// As it should be.
+        /// The expected checksum.
         expected: String,
-        /// As it is.
+        /// The actual checksum.
         actual: String,
     },
-    /// The archive has no such member, or more than one.
-    #[error("{archive} holds {} called {member}{}", if found.is_empty() { "no member" } else { "several members" },
+    /// No member or several members of the archive match.
+    #[error("{archive} holds {} named {member}{}", if found.is_empty() { "no member" } else { "several members" },
         if found.is_empty() { String::from("; its layout may have changed") } else { format!(": {}; give a longer name", found.join(", ")) })]
     Member {
         /// The archive.
         archive: String,
-        /// The name looked for.
+        /// The name.
         member: String,
         /// The members that match.
         found: Vec<String>,
     },
-    /// A member's name leads out of the archive.
+    /// A member's path points outside the archive.
     #[error(
-        "{archive}: the member {member} leads out of the archive, so nothing was unpacked; do not trust this archive"
+        "{archive}: the path of member {member} points outside the archive, so nothing was unpacked; do not trust this archive"
     )]
     UnsafeMember {
         /// The archive.
@@ -191,42 +191,42 @@ pub enum Error {
         member: String,
     },
     /// The archive cannot be read.
-    #[error("{archive}{} cannot be unpacked; it was damaged on the way or is no zip file; try again",
+    #[error("{archive}{} cannot be unpacked; it was damaged in transit or is not a zip file; try again",
         member.as_ref().map(|m| format!(": the member {m}")).unwrap_or_default())]
     Zip {
         /// The archive.
         archive: String,
-        /// The member, where one was being read.
+        /// The member, if one was being read.
         member: Option<String>,
         /// The cause.
         source: zip::result::ZipError,
     },
-    /// `pip download` did not bring the package.
+    /// `pip download` failed.
     #[error(
-        "the Python package {package} could not be fetched: {reason}; install Python 3 with pip, or name its interpreter in MEDNER_PYTHON"
+        "the Python package {package} could not be downloaded: {reason}; install Python 3 with pip, or set MEDNER_PYTHON to its interpreter"
     )]
     Package {
         /// Name and version.
         package: String,
-        /// What each interpreter said.
+        /// The error of each interpreter.
         reason: String,
     },
-    /// No folder to keep files in.
-    #[error("no home folder is known, so there is no place for a cache; set {variable}")]
+    /// The cache folder is unknown.
+    #[error("the home folder is unknown, so there is no cache folder; set {variable}")]
     NoCache {
-        /// The variable that names the place.
+        /// The variable that sets the cache folder.
         variable: &'static str,
     },
     /// Each source of an encoder failed.
     #[error(
-        "the encoder {name} could not be had from any source. 1. {package}. 2. The hub: {hub}. 3. Or copy its files into a folder and name that folder"
+        "the encoder {name} could not be obtained from any source. 1. {package}. 2. The hub: {hub}. 3. Or copy its files into a folder and name that folder"
     )]
     AllSources {
         /// The encoder.
         name: String,
-        /// What became of the Python package.
+        /// Error of the Python package.
         package: Box<Error>,
-        /// What became of the hub.
+        /// Error of the hub.
         #[source]
         hub: Box<Error>,
     },
@@ -236,7 +236,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the network, not the caller or the source, is at fault, so that a stale copy beats none.
+    /// Whether the network is at fault, not the caller or the source: then a stale copy is better than no copy.
     pub(crate) fn is_connection(&self) -> bool {
         matches!(
             self,

@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
-/// The SHA-256 of a file in lower-case hexadecimal, read in pieces.
+/// Computes the SHA-256 of a file, reading it in pieces. Lower-case hexadecimal.
 pub fn sha256_file(path: &Path) -> Result<String, Error> {
     sha256_reader(&mut fs_err::File::open(path)?)
 }
 
-/// As [`sha256_file`]; for a folder, the SHA-256 of the relative names and checksums of all files in it, in the order
-/// of their names.
+/// Same as [`sha256_file`] for a file. For a folder: the SHA-256 of the relative names and checksums of all its files,
+/// in the order of their names.
 pub fn sha256_path(path: &Path) -> Result<String, Error> {
     if !path.is_dir() {
         return sha256_file(path);
@@ -50,17 +50,17 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Says whether `text` is `digits` hexadecimal digits.
+/// Whether `text` is exactly `digits` hexadecimal digits.
 pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Compares a file with what it should be, and returns its checksum.
+/// Compares a file with its expected checksum and returns the actual one.
 pub(crate) fn verify(path: &Path, what: &str, expected: Option<&str>) -> Result<String, Error> {
     verify_reader(&mut fs_err::File::open(path)?, what, expected)
 }
 
-/// As [`verify`], from where the reader stands to its end.
+/// Same as [`verify`], from the reader's position to its end.
 pub(crate) fn verify_reader(reader: &mut impl Read, what: &str, expected: Option<&str>) -> Result<String, Error> {
     let actual = sha256_reader(reader)?;
     match expected {

@@ -1,4 +1,4 @@
-//! The hub and its cache, laid out as the Python package `huggingface_hub` lays it out, so that both share the files.
+//! The hub and its cache. The layout is that of the Python package `huggingface_hub`, so both share the files.
 //!
 //! ```text
 //! models--owner--name/
@@ -22,16 +22,16 @@ use crate::temporary;
 
 /// A repository at a revision.
 pub(crate) struct Request {
-    /// The encoder's name for the caller.
+    /// The encoder's name.
     name: String,
     id: String,
-    /// Ids under which a cache may hold it, `id` first.
+    /// Ids that a cache may know it by, `id` first.
     cache_ids: Vec<String>,
     revision: String,
 }
 
 impl Request {
-    /// An encoder of the registry, at its pinned revision unless another is asked for.
+    /// An encoder of the registry, at its pinned revision unless `revision` is given.
     pub(crate) fn of_entry(entry: &EncoderEntry, revision: Option<&str>) -> Request {
         let ids = std::iter::once(&entry.hub_id).chain(entry.former_ids);
         Request {
@@ -42,7 +42,7 @@ impl Request {
         }
     }
 
-    /// A repository by its id. `spec` is what the user typed.
+    /// A repository by its id. `spec` is the user's input.
     pub(crate) fn of_id(spec: &str, id: &str, revision: Option<&str>) -> Result<Request, Error> {
         check_id(id).map_err(|reason| Error::BadHubId { spec: spec.to_owned(), reason })?;
         let request = Request {
@@ -55,24 +55,24 @@ impl Request {
         Ok(request)
     }
 
-    /// Refuses a revision that would lead out of the cache.
+    /// Refuses a revision whose path would leave the cache.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let fine = self.revision.split('/').all(is_plain);
         let spec = || format!("{}@{}", self.id, self.revision);
-        if fine { Ok(()) } else { Err(Error::BadHubId { spec: spec(), reason: "the revision is not a name" }) }
+        if fine { Ok(()) } else { Err(Error::BadHubId { spec: spec(), reason: "the revision is not a valid name" }) }
     }
 }
 
-/// Says what is wrong with a hub id.
+/// Checks a hub id; the error says what is wrong.
 pub(crate) fn check_id(id: &str) -> Result<(), &'static str> {
     match id.split('/').collect::<Vec<_>>()[..] {
         [owner, name] if is_plain(owner) && is_plain(name) && !id.contains("--") => Ok(()),
-        [_, _] => Err("it may hold letters, digits, `-`, `_` and `.`"),
-        _ => Err("it has one slash"),
+        [_, _] => Err("only letters, digits, `-`, `_` and `.` are allowed"),
+        _ => Err("it needs exactly one slash"),
     }
 }
 
-/// A name that is safe in a path and an address.
+/// Whether a name is safe in a path and an address.
 fn is_plain(part: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     !part.is_empty() && !part.starts_with('.') && part.chars().all(allowed)
@@ -82,7 +82,7 @@ fn repository_folder(cache: &Path, id: &str) -> PathBuf {
     cache.join(format!("models--{}", id.replace('/', "--")))
 }
 
-/// The folder of the snapshot that the cache has for a revision, whole or not.
+/// The cache's snapshot folder for a revision, complete or not, and its commit.
 fn snapshot(repository: &Path, revision: &str) -> Option<(PathBuf, String)> {
     let commit = match is_hex(revision, 40) {
         true => revision.to_owned(),
@@ -92,7 +92,7 @@ fn snapshot(repository: &Path, revision: &str) -> Option<(PathBuf, String)> {
     (is_plain(&commit) && dir.is_dir()).then_some((dir, commit))
 }
 
-/// The files, if the cache has them all. Opens no connection.
+/// The files, if the cache holds all of them. Opens no connection.
 pub(crate) fn cached(request: &Request, env: &Env) -> Option<EncoderFiles> {
     let cache = env.hub_cache.as_ref()?;
     request.cache_ids.iter().find_map(|id| {
@@ -102,12 +102,12 @@ pub(crate) fn cached(request: &Request, env: &Env) -> Option<EncoderFiles> {
     })
 }
 
-/// The newest commit of `main` that the cache knows.
+/// The files at the newest commit of `main` in the cache.
 pub(crate) fn cached_main(entry: &EncoderEntry, env: &Env) -> Option<EncoderFiles> {
     cached(&Request::of_entry(entry, Some("main")), env)
 }
 
-/// Brings the files that an encoder needs, and no other, into the cache.
+/// Downloads only the files that an encoder needs into the cache.
 pub(crate) fn fetch(request: &Request, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     fetch_files(request, options).map_err(|error| match error {
         Error::Unreachable { .. } => Error::HubUnreachable {
@@ -135,7 +135,7 @@ fn fetch_files(request: &Request, options: &FetchOptions) -> Result<EncoderFiles
         found.extend(is_there.then(|| name.to_owned()));
         Ok(is_there)
     };
-    // The small files first: a repository that is no encoder should cost no time.
+    // The small files first: a repository that is not an encoder is refused before its large files are downloaded.
     let config = bring(&mut session, "config.json")?;
     let mut tokenizer = false;
     for names in TOKENIZERS {
@@ -170,7 +170,7 @@ fn fetch_files(request: &Request, options: &FetchOptions) -> Result<EncoderFiles
         return Err(Error::Incomplete { place, missing, found });
     };
 
-    // Last, so that a branch never points to a snapshot that is not whole.
+    // Last, so that a branch never points to an incomplete snapshot.
     if request.revision != commit {
         write_ref(&session.repository, &request.revision, &commit)?;
     }
@@ -179,7 +179,7 @@ fn fetch_files(request: &Request, options: &FetchOptions) -> Result<EncoderFiles
     EncoderFiles::in_folder(&dir, &request.name, &place, origin)
 }
 
-/// Why there is nothing without a network: no copy, or one that is not whole.
+/// The error if the network is switched off: no copy, or an incomplete one.
 fn offline(request: &Request, repository: &Path, cache: &Path) -> Error {
     let origin = Origin::Folder { path: repository.to_owned() };
     if let Some((dir, _)) = snapshot(repository, &request.revision)
@@ -191,24 +191,24 @@ fn offline(request: &Request, repository: &Path, cache: &Path) -> Error {
     Error::Offline { what, looked_in: format!("looked in {}", cache.display()) }
 }
 
-/// What the hub says of a file.
+/// Commit and entity tag of a file on the hub.
 struct Remote {
     commit: String,
     etag: String,
 }
 
-/// The transfer of one repository.
+/// The download of one repository.
 struct Session<'a> {
     client: Client<'a>,
     request: &'a Request,
     repository: PathBuf,
     env: &'a Env,
-    /// Known from the first answer on; all later files are of the same commit.
+    /// Set by the first answer; all later files come from the same commit.
     commit: Option<String>,
 }
 
 impl Session<'_> {
-    /// Brings one file into the snapshot. `false` if the repository does not have it.
+    /// Downloads one file into the snapshot. Returns `false` if the repository does not have it.
     fn bring(&mut self, name: &str) -> Result<bool, Error> {
         if let Some(commit) = self.known_commit()
             && self.repository.join("snapshots").join(&commit).join(name).is_file()
@@ -228,7 +228,7 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// Asks the hub for a file's commit and entity tag. `None` if the repository does not have it.
+    /// Requests a file's commit and entity tag. Returns `None` if the repository does not have it.
     fn ask(&self, name: &str) -> Result<Option<Remote>, Error> {
         let known = self.known_commit();
         let url = self.address(known.as_deref().unwrap_or(&self.request.revision), name);
@@ -244,7 +244,7 @@ impl Session<'_> {
                     let hint = format!("accept its conditions at {page} and set HF_TOKEN to a token of that account");
                     Err(Error::Denied { url, status, hint })
                 }
-                // The hub does not say whether a repository is private or is not.
+                // The hub does not reveal whether a repository is private or missing.
                 (401 | 403, _) => Err(self.no_repository("; if it is private, set HF_TOKEN to a valid token")),
                 _ => Err(Error::Status { url, status }),
             };
@@ -254,7 +254,7 @@ impl Session<'_> {
         let Some(commit) = commit else { return Err(Error::NotAHub { url, header: "X-Repo-Commit" }) };
         let etag = find(&answer.hops, "x-linked-etag").or_else(|| find(&answer.hops, "etag"));
         let etag = etag.map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned());
-        // It becomes a file name, so what a server may put there is limited.
+        // The tag becomes a file name, so its characters and length are limited.
         let etag = etag.filter(|etag| is_plain(etag) && etag.len() <= 128);
         let Some(etag) = etag else { return Err(Error::NotAHub { url, header: "ETag" }) };
         Ok(Some(Remote { commit, etag }))
@@ -279,12 +279,12 @@ impl Session<'_> {
     }
 }
 
-/// The last value of a header along the redirects: a renamed repository redirects before it has anything to say.
+/// The last value of a header in the chain: a renamed repository redirects before it sends its headers.
 fn find(hops: &[(String, HeaderMap)], name: &str) -> Option<String> {
     hops.iter().rev().find_map(|(_, headers)| Some(headers.get(name)?.to_str().ok()?.to_owned()))
 }
 
-/// Whether the last redirect leaves for a file store, after the hub has said all that is asked of it.
+/// Whether the last redirect leads to a file store and the hub has sent all headers that we need.
 fn leaves_with_all(hops: &[(String, HeaderMap)]) -> bool {
     let leaves = hops.last().is_some_and(|(url, headers)| {
         let location = headers.get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -295,14 +295,14 @@ fn leaves_with_all(hops: &[(String, HeaderMap)]) -> bool {
         && (find(hops, "x-linked-etag").is_some() || find(hops, "etag").is_some())
 }
 
-/// Makes the snapshot's entry for a blob.
+/// Links a snapshot's file to its blob.
 #[cfg(unix)]
 fn point(link: &Path, _: &Path, etag: &str) -> Result<(), Error> {
     let target = Path::new("../../blobs").join(etag);
     replace(link, |link| fs_err::os::unix::fs::symlink(&target, link))
 }
 
-/// Links need a privilege on Windows; a second name for the same bytes does not.
+/// Symbolic links need a privilege on Windows; hard links do not.
 #[cfg(not(unix))]
 fn point(link: &Path, blob: &Path, _: &str) -> Result<(), Error> {
     replace(link, |link| fs::hard_link(blob, link).or_else(|_| fs::copy(blob, link).map(drop)))
@@ -310,7 +310,7 @@ fn point(link: &Path, blob: &Path, _: &str) -> Result<(), Error> {
 
 fn replace(link: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<(), Error> {
     match make(link) {
-        // A sound one is another process's work; a broken one points to a blob that somebody removed.
+        // Another process made a valid link; a broken one points to a removed blob.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             if !link.is_file() {
                 fs::remove_file(link)?;

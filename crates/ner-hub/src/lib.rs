@@ -1,21 +1,27 @@
 //! Finds encoders and corpus files on disk, in caches and on the network.
 //!
-//! This is the only crate of the workspace that opens a connection or starts `pip`. It knows nothing of libtorch, of
-//! tensors or of corpus formats: it hands back paths, and says where each one came from.
+//! Only this crate starts `pip`; only it and the trackers open connections. It does not depend on libtorch, tensors or
+//! corpus formats: it returns paths and where each one came from.
 //!
-//! | question | function |
+//! | task | function |
 //! |---|---|
-//! | Where are the files of this encoder? | [`resolve_encoder`] |
-//! | Which encoders are known, and which are here already? | [`registry`], [`list_encoders`] |
-//! | Bring one file of the network here | [`fetch`] |
-//! | Bring some members of a zip of the network here | [`fetch_zip_members`] |
+//! | Find the files of an encoder | [`resolve_encoder`] |
+//! | List known encoders and those on this machine | [`registry`], [`list_encoders`] |
+//! | Download one file | [`fetch`] |
+//! | Download some members of a zip file | [`fetch_zip_members`] |
 //!
-//! Nothing reads the process's environment behind the caller's back: [`Env::from_process`] does it once, and a test
-//! passes an [`Env`] of its own.
+//! Only [`Env::from_process`] reads the process's environment. Tests pass their own [`Env`].
 //!
-//! The `hf-hub` crate was weighed and left. Release 0.5 ignores `HF_HUB_CACHE`, `HF_TOKEN` and `HF_HUB_OFFLINE` and
-//! compares no checksum; release 1.0 brings an async runtime and a C cryptography library. Both would leave a second
-//! downloader to write for corpora.
+//! The `hf-hub` crate does not fit. Release 0.5 ignores `HF_HUB_CACHE`, `HF_TOKEN` and `HF_HUB_OFFLINE` and verifies no
+//! checksum; release 1.0 brings an async runtime and a C cryptography library. With either, corpora would still need a
+//! second downloader.
+//!
+//! # Where things are
+//! - `encoder.rs`: from the user's specification to files; `registry.rs`: encoders known by name.
+//! - `hub.rs`: the hub and its cache; `package.rs`: encoders inside Python packages.
+//! - `download.rs`: redirects, resumption and checksums of one file; `archive.rs`: members of zip files; `hash.rs`:
+//!   SHA-256.
+//! - `env.rs`: environment variables and options; `progress.rs`: progress bars; `error.rs`: every error message.
 
 #![forbid(unsafe_code)]
 

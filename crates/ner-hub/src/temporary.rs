@@ -1,12 +1,12 @@
-//! Temporary files that are to become files.
+//! Temporary files, persisted once complete.
 
 use std::io;
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
 
-/// A temporary file in `folder`, removed unless it is persisted. It is as readable as the process's umask lets any new
-/// file be; temporary files as such are for their owner alone, which is wrong for a shared cache or corpus.
+/// A temporary file in `folder`, removed unless it is persisted. Its permissions follow the process's umask: by
+/// default, temporary files are readable by their owner only, which is wrong for a shared cache or corpus.
 pub(crate) fn file_in(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = Builder::new();
     builder.prefix(".medner-");

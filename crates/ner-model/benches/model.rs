@@ -1,4 +1,4 @@
-//! One forward pass of an encoder of MiniLM's shape, and what each head says of it, on rows as long as a sentence.
+//! One forward pass of an encoder with MiniLM's shape, and of each head, on rows as long as a sentence.
 
 #![allow(missing_docs, reason = "of what criterion's macro makes")]
 
@@ -18,7 +18,7 @@ use tch::{Device, Kind, no_grad};
 const ROWS: usize = 16;
 const TOKENS: usize = 32;
 
-/// Rows without padding, whose words have one piece and two in turn.
+/// Rows without padding, whose words have one and two pieces in turn.
 fn rows() -> (Batch, Vec<RowWords>) {
     let mut random = SmallRng::seed_from_u64(1);
     let rows = (0..ROWS).map(|_| (0..TOKENS).map(|_| random.random_range(1000..30_000)).collect()).collect();

@@ -11,7 +11,7 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, text] = arguments.as_slice() else { return Err("name a model folder and a text".into()) };
+    let [model, text] = arguments.as_slice() else { return Err("usage: annotate MODEL TEXT".into()) };
     let recognizer = Recognizer::open(model)?;
     for mention in recognizer.annotate(text)? {
         println!("{} {} {:?}", mention.span(), mention.entity_type, mention.confidence);

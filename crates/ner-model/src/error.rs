@@ -4,7 +4,7 @@ use std::path::PathBuf;
 /// Why a model cannot be loaded, built or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// `config.json` does not describe a model that we compute.
+    /// `config.json` does not describe a supported model.
     #[error("{}: {message}", path.display())]
     Config {
         /// The file.
@@ -12,7 +12,7 @@ pub enum ModelError {
         /// What is wrong with it.
         message: String,
     },
-    /// The weights do not fit the configuration.
+    /// The weights do not match the configuration.
     #[error("{}: {message}", path.display())]
     Weights {
         /// The file.
@@ -29,15 +29,15 @@ pub enum ModelError {
     /// Another file cannot be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A model was built over parameters that lack one of its own.
+    /// The parameters lack one that the model needs.
     #[error("the parameter {0} is missing")]
     MissingParameter(String),
-    /// The device or precision asked for is not to be had.
+    /// The requested device or precision is not available.
     #[error("{wanted}: {message}")]
     Device {
-        /// What was asked for.
+        /// The requested device or precision.
         wanted: String,
-        /// Why it is not there.
+        /// Why it is not available.
         message: String,
     },
 }

@@ -1,7 +1,20 @@
-//! BERT encoders and their kin with a head that labels tokens or scores spans, on libtorch.
+//! BERT-like encoders with heads that label tokens or score spans, on libtorch.
 //!
-//! A batch is plain vectors; tensors stay behind this crate's types. It knows nothing of corpora formats, of training
-//! loops or of the network.
+//! A batch is plain vectors; tensors stay behind this crate's types. This crate does not depend on corpus formats,
+//! training loops or the network.
+//!
+//! # Where things are
+//! - [`encoder`]: `bert.rs` reads from top to bottom like the paper, and its parameters have BERT's names; `family.rs`
+//!   holds the names and differences of RoBERTa, ELECTRA and DistilBERT. [`TrainingPass`] adds dropout and adversarial
+//!   perturbations; `gradient_checkpointing.rs` recomputes layers instead of keeping their states. [`attention`] runs
+//!   on rows without padding with special CPU instructions.
+//! - [`heads`]: one file for each head and its loss. `classifier.rs` alone lists all heads; `words.rs` turns pieces
+//!   into words; `partial_labels.rs` keeps types that a corpus does not annotate out of the loss.
+//! - [`device`]: devices and precision, parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
+//!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
+//! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
+//! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
+//!   a model with its tokenizer.
 
 pub mod checkpoint;
 pub mod device;
@@ -29,5 +42,5 @@ pub use pretrained::{
 pub use recognizer::Recognizer;
 pub use tagger::Tagger;
 
-/// Release of libtorch that this crate is built against; torch-sys refuses to build with another.
+/// The libtorch release that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -1,4 +1,4 @@
-//! Models on disk, in the layout of Hugging Face's hub: `config.json`, `model.safetensors`, `tokenizer.json`.
+//! Models on disk in the Hugging Face hub's layout: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
 use crate::encoder::BIAS;
@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Buffers that old checkpoints hold and no model needs.
+/// Buffers in old checkpoints that models do not need.
 const BUFFERS: [&str; 2] = ["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"];
 
 /// Standard deviation of new weights, as in BERT.
@@ -22,23 +22,23 @@ const INITIALIZER_RANGE: f64 = 0.02;
 /// A model's configuration and weights, on the CPU in fp32.
 #[derive(Debug)]
 pub struct Pretrained {
-    /// The sizes that the model is built from.
+    /// The model's sizes.
     pub config: BertConfig,
     /// The whole `config.json`, for saving.
     pub config_json: Value,
-    /// All parameters, the head's included.
+    /// All parameters, including the head's.
     pub parameters: Parameters,
-    /// Tensors of the file that the model has no use for (a pooler, another task's head).
+    /// Tensors of the file that the model does not use (a pooler, another task's head).
     pub unexpected: Vec<String>,
 }
 
-/// Loads an encoder and puts a new head for `labels` on it.
+/// Loads an encoder and adds a new head for `labels`.
 ///
-/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone; its biases are 0, but for those
-/// of all spans and of types by themselves, which begin at what most of them are.
+/// The head's weights are normal with standard deviation 0.02 and depend on `seed` alone. Its biases are 0, except for
+/// the heads that score spans or decide for each type by itself: there they start at the most common answer.
 ///
 /// # Errors
-/// Where a file cannot be read, describes no encoder that we compute, or lacks a weight of the encoder.
+/// If a file cannot be read, describes an unsupported encoder, or lacks one of the encoder's weights.
 pub fn load_encoder(
     config: &Path,
     weights: &Path,
@@ -49,26 +49,26 @@ pub fn load_encoder(
     load(config, weights, head.outputs(labels), head, Some(seed))
 }
 
-/// What of a trained head goes on in a new one.
+/// Which parts of a trained head were kept in a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptHead {
-    /// Labels (of a head that labels tokens) or types whose weights were taken over.
+    /// Labels (of a head that labels tokens) or types with kept weights.
     pub kept: Vec<String>,
-    /// Those whose weights are new.
+    /// Labels or types with new weights.
     pub fresh: Vec<String>,
-    /// Those that the trained model had and the new one has not.
+    /// Labels or types of the trained model that the new one lacks.
     pub left: Vec<String>,
-    /// Whether the trained model had another kind of head (or, of a head whose weights lie between labels, other labels),
-    /// so that nothing could be taken over.
+    /// Whether the heads differ in kind, so that no weights were kept. For heads with weights between labels, also if
+    /// the labels differ.
     pub other_kind: bool,
 }
 
-/// Loads a trained model to train it further on `labels`, which may be others than its own: the encoder, and a head in
-/// which the labels that both have keep their weights and the others begin as in [`load_encoder`]. Thresholds that dev
-/// chose before stay in the bias.
+/// Loads a trained model for further training on `labels`, which may differ from its own: the encoder, and a head in
+/// which shared labels keep their weights and the others start as in [`load_encoder`]. Thresholds chosen on dev before
+/// stay in the bias.
 ///
 /// # Errors
-/// As [`load_classifier`].
+/// Same as [`load_classifier`].
 pub fn load_further(
     folder: &Path,
     labels: &LabelSet,
@@ -81,7 +81,7 @@ pub fn load_further(
         Head::Span { .. } => labels.types.clone(),
     };
     let (ours, theirs) = (names(labels), names(&old_labels));
-    // Weights between labels, and rows of several labels, are taken over with all of them or not at all.
+    // Weights between labels, and rows of several labels, are kept all together or not at all.
     let whole = matches!(head, Head::Crf { .. } | Head::Multilabel { .. });
     let same_kind =
         std::mem::discriminant(&head) == std::mem::discriminant(&inference.head) && (!whole || ours == theirs);
@@ -110,9 +110,9 @@ pub fn load_further(
     Ok((Pretrained { parameters: Parameters::new(parameters), ..old }, kept))
 }
 
-/// Copies the rows of the labels at `places` of the `old` tensor of a head, which has so many labels, into the `new` one.
-/// The rows of a label are a block, but for the three parts of a head that scores spans, each of which has one. Where the
-/// longest spans differ, the lengths that both know are copied.
+/// Copies a head's rows for the labels at `places` from the `old` tensor, which has `labels` labels, into the `new`
+/// one. A label's rows are one block, or three in a head that scores spans: one in each of its three parts. If the
+/// longest spans differ, only the common lengths are copied.
 fn take_over(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], labels: usize) {
     let groups = if name == "classifier.parts.weight" { 3 } else { 1 };
     let new = new.view([groups, places.len() as i64, -1]);
@@ -126,12 +126,12 @@ fn take_over(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], l
     }
 }
 
-/// Loads a trained classifier from its folder, with its labels and the way in which it reads: a run's `model`, or any
-/// folder with a token-classification head in the hub's layout. The rows of such a head come in the order of our labels;
-/// a label that the model does not have is never likely.
+/// Loads a trained classifier from its folder, with its labels and its inference settings: a run's `model`, or any
+/// folder with a token-classification head in the hub's layout. The rows of such a head are sorted into our label
+/// order; a label that the model lacks gets probability 0.
 ///
 /// # Errors
-/// Where a file cannot be read, no labels are named, or a weight is missing.
+/// If a file cannot be read, the labels have no names, or a weight is missing.
 pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, InferenceConfig), ModelError> {
     let path = folder.join("config.json");
     let text = fs_err::read_to_string(&path)?;
@@ -150,13 +150,13 @@ pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, Inference
     Ok((model, labels, inference))
 }
 
-/// Names of weights files, the better first.
+/// Names of weights files, in order of preference.
 const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
-/// Score of a label that a model does not have: its probability is 0.
+/// Score of a label that the model lacks: its probability is 0.
 const NEVER: f64 = -1e9;
 
-/// The parameters with the rows of the head from `places`.
+/// The parameters, with the head's rows taken from `places`.
 fn in_order_of(parameters: &Parameters, places: &[Option<usize>]) -> Result<Parameters, ModelError> {
     let (weight, bias) = (parameters.get("classifier.weight")?, parameters.get("classifier.bias")?);
     let row_of = |tensor: &Tensor, place: Option<usize>, otherwise: f64| match place {
@@ -179,13 +179,13 @@ fn in_order_of(parameters: &Parameters, places: &[Option<usize>]) -> Result<Para
     Ok(Parameters::new(parameters.iter().map(tensor).collect()))
 }
 
-/// How a model reads documents, which its weights do not say. It stands under `medner` in `config.json`, where other
-/// programs pass over it.
+/// How a model is applied to documents, which its weights do not say. Stored under `medner` in `config.json`; other
+/// programs ignore it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InferenceConfig {
-    /// Windows that the model was chosen with.
+    /// The windows with which the model was selected.
     pub window: WindowSize,
-    /// Whether no mention goes on behind a line break.
+    /// Whether mentions end at line breaks.
     pub line_boundaries: bool,
     /// The head.
     #[serde(default)]
@@ -193,10 +193,10 @@ pub struct InferenceConfig {
     /// Whether mentions may overlap.
     #[serde(default)]
     pub overlaps: bool,
-    /// Which pieces of a word decide.
+    /// Which pieces decide the label of a word.
     #[serde(default, alias = "decision")]
     pub aggregation: Aggregation,
-    /// What a reader calls the types of the model: `problem` for `Disease` (`[categories]` of the corpus).
+    /// The categories of the model's types: `problem` for `Disease` (`[categories]` of the corpus).
     #[serde(default)]
     pub categories: LabelMap,
 }
@@ -204,14 +204,14 @@ pub struct InferenceConfig {
 const MEDNER_KEY: &str = "medner";
 
 impl InferenceConfig {
-    /// What mentions may be.
+    /// The options for decoding mentions.
     pub const fn decode_options(&self) -> DecodeOptions {
         DecodeOptions { line_boundaries: self.line_boundaries, overlaps: self.overlaps, aggregation: self.aggregation }
     }
 
-    /// That of a model that medner trained, from its `config.json`. A model that was trained elsewhere is read as
-    /// transformers reads it: in windows as long as its positions reach, and by the first pieces of words
-    /// ([`Aggregation::FirstPiece`]). Windows never reach past a model's positions.
+    /// Reads the settings of a model trained by medner from its `config.json`. A model trained elsewhere is read as in
+    /// transformers: windows as long as the model's positions allow, and the first piece decides for a word
+    /// ([`Aggregation::FirstPiece`]). Windows never exceed the model's positions.
     fn of(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
         let positions = BertConfig::from_json(text, path)?.max_tokens() as usize;
@@ -219,7 +219,7 @@ impl InferenceConfig {
         let mut inference = match config.get(MEDNER_KEY) {
             None => Self::foreign(positions),
             Some(value) => serde_json::from_value(value.clone())
-                .map_err(|error| fault(format!("`{MEDNER_KEY}` in it: {error}")))?,
+                .map_err(|error| fault(format!("invalid value of `{MEDNER_KEY}`: {error}")))?,
         };
         inference.window.max_tokens = inference.window.max_tokens.min(positions);
         Ok(inference)
@@ -231,10 +231,10 @@ impl InferenceConfig {
         Self { window, aggregation: Aggregation::FirstPiece, ..Self::default() }
     }
 
-    /// The text encoder of a folder that reads so.
+    /// Loads a folder's tokenizer with these settings.
     ///
     /// # Errors
-    /// Where its tokenizer cannot be loaded.
+    /// If it cannot be loaded.
     pub fn tokenizer(&self, folder: &Path) -> Result<DocumentTokenizer, ModelError> {
         let tokenizer = DocumentTokenizer::from_folder(folder, self.window)?;
         Ok(match self.aggregation {
@@ -244,7 +244,7 @@ impl InferenceConfig {
     }
 }
 
-/// `seed` is that of a new head; without it the head is read from the file.
+/// `seed` is for a new head; without it the head is read from the file.
 fn load(
     config: &Path,
     weights: &Path,
@@ -275,11 +275,11 @@ fn load(
         let found: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
         if found != shape {
             let name = family.their_name(&name);
-            let message = format!("{name} has shape {found:?}, config.json says {shape:?}");
+            let message = format!("{name} has shape {found:?}, but config.json needs {shape:?}");
             return Err(ModelError::Weights { path: weights.into(), message });
         }
         let Some(values) = data.to_f32() else {
-            let message = format!("{name} is of type {}, not a floating-point type", data.dtype.name());
+            let message = format!("{name} has type {}, which is not a floating-point type", data.dtype.name());
             return Err(ModelError::Weights { path: weights.into(), message });
         };
         tensors.push((name, Tensor::from_slice(&values).view(shape.as_slice())));
@@ -287,7 +287,7 @@ fn load(
     if !missing.is_empty() {
         let held: Vec<&str> = file.names().take(3).collect();
         let message = format!(
-            "{} weights of the model are missing: {}; the file holds {} tensors (such as {})",
+            "{} weights of the model are missing: {}; the file holds {} tensors (e.g. {})",
             missing.len(),
             missing.join(", "),
             file.len(),
@@ -295,7 +295,7 @@ fn load(
         );
         return Err(ModelError::Weights { path: weights.into(), message });
     }
-    // Where the head is a new one, the file's own is another task's.
+    // If the head is new, the file's head belongs to another task.
     let taken = |name: &&str| seed.is_none() || !is_head(name);
     let used: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).filter(taken).collect();
     let mut unexpected: Vec<String> = file
@@ -321,11 +321,14 @@ fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 
-/// Reads the labels of a `config.json`, and for each of ours its place among those of the file.
+/// Reads the labels of a `config.json`, and the index of each of ours among the file's.
 fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), ModelError> {
     let fault = |message: String| ModelError::Config { path: path.into(), message };
     let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-    let map = value.get("id2label").and_then(Value::as_object).ok_or_else(|| fault("it has no id2label".into()))?;
+    let map = value
+        .get("id2label")
+        .and_then(Value::as_object)
+        .ok_or_else(|| fault("the key id2label is missing; is this a token-classification model?".into()))?;
     let name = |id: usize| map.get(&id.to_string()).and_then(Value::as_str);
     let names: Option<Vec<&str>> = (0..map.len()).map(name).collect();
     let names = names.ok_or_else(|| fault("id2label does not number its labels from 0".into()))?;
@@ -334,18 +337,18 @@ fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), 
         return Ok((labels, places));
     }
     LabelSet::from_any_names(&names)
-        .ok_or_else(|| fault(format!("two of the labels {} mean the same", names.join(", "))))
+        .ok_or_else(|| fault(format!("two of the labels {} mean the same tag", names.join(", "))))
 }
 
-/// Saves a model as Hugging Face does: weights and `config.json`. The tokenizer is saved by its owner.
+/// Saves a model in Hugging Face's layout: weights and `config.json`. The caller saves the tokenizer.
 ///
-/// One that labels tokens is a model that transformers' `AutoModelForTokenClassification` opens. The other heads are
-/// unknown there; `AutoModel` opens their encoder.
+/// transformers' `AutoModelForTokenClassification` opens a model that labels tokens. It does not know the other heads;
+/// `AutoModel` opens their encoder.
 ///
-/// Each file is replaced whole or not at all.
+/// Each file is replaced atomically.
 ///
 /// # Errors
-/// Where a file cannot be written.
+/// If a file cannot be written.
 pub fn save_classifier(
     folder: &Path,
     config_json: &Value,
@@ -356,7 +359,7 @@ pub fn save_classifier(
     let mut config = config_json.clone();
     config[MEDNER_KEY] = json!(inference);
     let names = labels.names();
-    // An unknown one was refused when it was read, and a checkpoint of 2019 names none.
+    // Unknown types were refused when the file was read, and checkpoints of 2019 name none.
     let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
     config["architectures"] = match inference.head {
         Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
@@ -366,7 +369,7 @@ pub fn save_classifier(
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
     config["label2id"] = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
     if let Some(config) = config.as_object_mut() {
-        // Names of the fp16 copies that some encoders were published as; these weights are fp32.
+        // Some encoders are published as fp16 copies and say so here; these weights are fp32.
         config.remove("torch_dtype");
         config.insert("dtype".into(), json!("float32"));
     }
@@ -378,10 +381,10 @@ pub fn save_classifier(
     Ok(ner_files::write_bytes(&path, text.as_bytes())?)
 }
 
-/// Writes fp32 tensors to a safetensors file, which is replaced whole or not at all.
+/// Writes fp32 tensors to a safetensors file, replacing it atomically.
 ///
 /// # Errors
-/// Where the file cannot be written; the one that stood there is then as it was.
+/// If the file cannot be written; an existing file then stays unchanged.
 pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), ModelError> {
     let plain = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let tensors: Vec<(&str, Tensor)> = parameters.iter().map(|(name, tensor)| (name, plain(tensor))).collect();
@@ -392,25 +395,25 @@ pub fn save_parameters(path: &Path, parameters: &Parameters) -> Result<(), Model
     Ok(write_safetensors(path, rows)?)
 }
 
-/// The memory of a contiguous fp32 tensor on the CPU. A copy of each would double the memory of saving a state.
+/// The memory of a contiguous fp32 tensor on the CPU. Copies would double the memory needed for saving.
 fn bytes_of(tensor: &Tensor) -> &[u8] {
     assert!(tensor.kind() == Kind::Float && tensor.is_contiguous() && tensor.device() == Device::Cpu);
-    // SAFETY: contiguous fp32 on the CPU, as checked: 4 bytes an element, all of them initialised. The storage lives as
-    // long as the tensor that is borrowed, and nothing writes to it meanwhile.
+    // SAFETY: contiguous fp32 on the CPU, as checked: 4 bytes an element, all initialised. The storage lives as long as
+    // the borrowed tensor, and nothing writes to it meanwhile.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel() * 4) }
 }
 
 /// Reads the fp32 tensors of a safetensors file in the file's order.
 ///
 /// # Errors
-/// Where it cannot be read or holds another type.
+/// If it cannot be read or holds another type.
 pub fn load_parameters(path: &Path) -> Result<Parameters, ModelError> {
     let file = checkpoint::read(path)?;
     let mut tensors = Vec::with_capacity(file.len());
     for (name, data) in file.tensors() {
         let shape: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
         let values = data.to_f32().ok_or_else(|| {
-            let message = format!("{name} is of type {}, not a floating-point type", data.dtype.name());
+            let message = format!("{name} has type {}, which is not a floating-point type", data.dtype.name());
             ModelError::Weights { path: path.into(), message }
         })?;
         tensors.push((name.to_owned(), Tensor::from_slice(&values).view(shape.as_slice())));

@@ -17,12 +17,12 @@ use tch::{Device, Kind};
 /// # }
 /// ```
 ///
-/// A model that medner trained reads as it was chosen on dev: in the windows of its recipe, the pieces of a word
-/// deciding together, or each span for itself. A model from elsewhere is read as transformers' pipeline reads it with the aggregation strategy
-/// `first`. What remains different from the pipeline: long texts are read in
-/// overlapping windows and never cut off; `E-X` and `L-X` end a mention and are no mention of their own; a type without
-/// a position may hold a hyphen; and a word is a pre-token of the tokenizer, where the pipeline takes for a continuation
-/// every piece that differs from its text in length (as those whose accent was a character of its own).
+/// A model trained by medner is applied as it was selected on dev: with the windows of its recipe, and all pieces of a
+/// word, or each span, deciding. A model from elsewhere is applied as in transformers' pipeline with the aggregation
+/// strategy `first`, with these differences: long texts are read in overlapping windows and never truncated; `E-X` and
+/// `L-X` end a mention instead of being one of their own; a type without a position may contain a hyphen; and a word is
+/// a pre-token of the tokenizer, where the pipeline treats every piece that differs from its text in length as a
+/// continuation (e.g. pieces whose accent was a separate character).
 #[derive(Debug)]
 pub struct Recognizer {
     tagger: Tagger,
@@ -31,11 +31,11 @@ pub struct Recognizer {
 }
 
 impl Recognizer {
-    /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best device there is, in
-    /// the numbers that suit it: bf16 where the hardware computes in it, else fp32.
+    /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best available device, in
+    /// its best precision: bf16 if the hardware computes in it, else fp32.
     ///
     /// # Errors
-    /// Where its files cannot be read or do not fit together.
+    /// If its files cannot be read or do not match each other.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
         let device = find_device("auto")?;
         Self::load(folder.as_ref(), device, Precision::Auto.resolve(device)?)
@@ -44,7 +44,7 @@ impl Recognizer {
     /// Loads a model folder onto a device, to compute in `kind`.
     ///
     /// # Errors
-    /// Where its files cannot be read or do not fit together.
+    /// If its files cannot be read or do not match each other.
     pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
         let (model, labels, inference) = load_classifier(folder)?;
         let Pretrained { config, parameters, .. } = model;
@@ -53,27 +53,27 @@ impl Recognizer {
         Ok(Self { tagger, tokenizer, inference })
     }
 
-    /// A recogniser of parts that are there already.
+    /// A recogniser made of loaded parts.
     pub const fn new(tagger: Tagger, tokenizer: DocumentTokenizer, inference: InferenceConfig) -> Self {
         Self { tagger, tokenizer, inference }
     }
 
-    /// The same with another tokenizer: its own, with other windows.
+    /// Replaces the tokenizer, e.g. by its own with other windows.
     pub fn with_tokenizer(self, tokenizer: DocumentTokenizer) -> Self {
         Self { tokenizer, ..self }
     }
 
-    /// The labels that it gives.
+    /// The labels.
     pub const fn labels(&self) -> &LabelSet {
         self.tagger.labels()
     }
 
-    /// How it reads documents.
+    /// The inference settings.
     pub const fn inference(&self) -> &InferenceConfig {
         &self.inference
     }
 
-    /// Its tokenizer. A clone of it can encode on another thread while this one computes.
+    /// The tokenizer. A clone of it can tokenize on another thread while the model computes.
     pub const fn tokenizer(&self) -> &DocumentTokenizer {
         &self.tokenizer
     }
@@ -81,13 +81,13 @@ impl Recognizer {
     /// Finds the mentions of one text.
     ///
     /// # Errors
-    /// Where the tokenizer fails.
+    /// If the tokenizer fails.
     pub fn annotate(&self, text: &str) -> Result<Vec<Mention>, ModelError> {
         let encoded = self.tokenizer.encode(&[Document::new("text", text)])?;
         Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
     }
 
-    /// Mentions of each document. `progress` is told the number of tokens after each batch.
+    /// The mentions of each document. `progress` gets the number of tokens after each batch.
     pub fn mentions<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>>
     where
         D: Borrow<EncodedDocument>,
@@ -100,7 +100,7 @@ impl Recognizer {
         documents.iter().zip(&outputs).map(decide).collect()
     }
 
-    /// What the model finds in each document, before anything is decided.
+    /// The model's outputs for each document, before decoding.
     pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
@@ -108,8 +108,7 @@ impl Recognizer {
         self.tagger.outputs(&self.tokenizer, &references(documents), progress)
     }
 
-    /// What it might find: the findings of one pass in which `dropout`, given for each batch by its number, leaves hidden
-    /// states out.
+    /// The outputs of one pass with dropout, as a sample. `dropout` gets the number of each batch.
     pub fn outputs_under<D>(&self, documents: &[D], dropout: &(dyn Fn(u64) -> TrainingPass + Sync)) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
@@ -117,7 +116,7 @@ impl Recognizer {
         self.tagger.outputs_under(&self.tokenizer, &references(documents), Some(dropout), |_| {})
     }
 
-    /// The encoder's last hidden states, as [`Tagger::states`] gives them.
+    /// The encoder's last hidden states, as in [`Tagger::states`].
     pub fn states<D>(&self, documents: &[D], sink: impl FnMut(usize, usize, &[f32]))
     where
         D: Borrow<EncodedDocument>,

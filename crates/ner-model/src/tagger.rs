@@ -10,45 +10,45 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, no_grad};
 
-/// A classifier ready to predict: weights on their device, in the kind of the computation.
+/// A classifier for prediction: weights on their device, in the kind of the computation.
 #[derive(Debug)]
 pub struct Tagger {
-    /// One for each worker, over the same weights.
+    /// One model for each worker; all share their weights.
     models: Vec<Mutex<Classifier>>,
     workers: Workers,
     head: Head,
-    /// What may stand beside what, as learned where it was.
+    /// Scores of label transitions, learned if the head has them.
     transitions: Arc<Transitions>,
     kind: Kind,
     labels: LabelSet,
     batch_tokens: usize,
-    /// What a batch of its own costs, in tokens.
+    /// Overhead of a batch, in tokens.
     batch_cost: usize,
 }
 
-/// Most tokens of a batch at prediction, padding included: enough to keep a graphics card busy, and less memory than a
-/// step of training.
+/// Maximum tokens of a batch at prediction, padding included: enough to keep a graphics card busy with less memory than
+/// a training step.
 const BATCH_TOKENS: usize = 8192;
 
-/// The same for a worker on the CPU, where larger ones leave its caches: 2,048 are a tenth slower.
+/// The same for a worker on the CPU. Larger batches do not fit its caches: 2,048 tokens are a tenth slower.
 const WORKER_BATCH_TOKENS: usize = 512;
 
-/// A batch of fewer tokens than this is not worth cutting in two.
+/// Batches of fewer tokens are not worth splitting.
 const LEAST_BATCH_TOKENS: usize = 256;
-/// What a batch of its own costs on one thread, about, in tokens: the time of all operations on next to nothing (2 ms of
-/// MiniLM in bf16, against 0.1 ms a token).
+/// Approximate overhead of a batch on one thread, in tokens: the time of all operations on almost no data (2 ms for
+/// MiniLM in bf16, at 0.1 ms a token).
 const BATCH_COST: usize = 24;
 
-/// Where there is enough for so many whole batches, padding by an eighth of one is better than smaller products.
+/// From this many full batches on, padding by an eighth of a batch is better than smaller products.
 const MUCH: usize = 8;
 const WHOLE_BATCH_COST: usize = WORKER_BATCH_TOKENS / 8;
 
 impl Tagger {
-    /// A tagger over `parameters` on `device`, which computes in `kind`. It may share their storage: it is good for as
-    /// long as they do not change.
+    /// A tagger with `parameters` on `device` that computes in `kind`. It may share their storage, so they must not
+    /// change while it is used.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(
         config: &BertConfig,
         labels: &LabelSet,
@@ -64,7 +64,7 @@ impl Tagger {
             Classifier::Crf(model) => model.crf().transitions(),
             _ => Transitions::constraints(labels.scheme, labels.types.len()),
         };
-        // A graphics card computes thousands of tokens in the time that it takes to tell it to.
+        // A graphics card computes thousands of tokens in the time that it takes to launch a computation.
         let (batch_tokens, batch_cost) = match device {
             Device::Cpu => (WORKER_BATCH_TOKENS, BATCH_COST),
             _ => (BATCH_TOKENS, BATCH_TOKENS),
@@ -85,15 +85,15 @@ impl Tagger {
         })
     }
 
-    /// The labels that it gives.
+    /// The labels.
     pub const fn labels(&self) -> &LabelSet {
         &self.labels
     }
 
-    /// What it finds in each document.
+    /// The outputs for each document.
     ///
-    /// Every token is labelled once, from the window whose core it stands in; a word or a span is scored once, from the
-    /// window whose core its first token stands in. `progress` is told the number of tokens after each batch.
+    /// Every token is labelled once, by the window whose core holds it. A word or span is scored once, by the window
+    /// whose core holds its first token. `progress` gets the number of tokens after each batch.
     pub fn outputs(
         &self,
         tokenizer: &DocumentTokenizer,
@@ -103,8 +103,7 @@ impl Tagger {
         self.outputs_under(tokenizer, documents, None, progress)
     }
 
-    /// The same under dropout, which is given for each batch by its number: what it finds is then by chance, and a sample
-    /// of what it might find.
+    /// Same as `outputs` with dropout, as a random sample. `dropout` gets the number of each batch.
     pub fn outputs_under(
         &self,
         tokenizer: &DocumentTokenizer,
@@ -189,7 +188,7 @@ impl Tagger {
         });
         let (mut outputs, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         for found in &mut outputs {
-            // In an order that does not depend on which batch was done first.
+            // Sorted, so that the order does not depend on which batch finished first.
             if let ModelOutput::Spans(spans) = found {
                 spans.sort_by_key(|span| (span.words.start, span.words.end, span.entity_type));
             }
@@ -197,9 +196,9 @@ impl Tagger {
         outputs
     }
 
-    /// The encoder's last hidden states of every token of every document. `sink` gets runs of them in no order: the
-    /// document's place, the first token, and `[tokens, hidden]`, row by row; each token once, from the window whose core
-    /// it stands in.
+    /// Computes the encoder's last hidden states of every token. `sink` gets runs of them in arbitrary order: the
+    /// document's index, the first token, and `[tokens, hidden]` in row-major order. Each token comes once, from the
+    /// window whose core holds it.
     pub fn states(
         &self,
         tokenizer: &DocumentTokenizer,
@@ -225,7 +224,7 @@ impl Tagger {
     fn batches(&self, windows: &[(usize, &Window)], tokenizer: &DocumentTokenizer) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> =
             windows.iter().map(|(_, window)| window.tokens.len() + tokenizer.specials()).collect();
-        // No more tokens in one than would leave a worker without any, where that is worth a batch.
+        // Small enough that every worker gets tokens, if they are worth a batch.
         let tokens = lengths.iter().sum::<usize>();
         let share = tokens.div_ceil(self.models.len());
         let budget =
@@ -236,12 +235,12 @@ impl Tagger {
     }
 }
 
-/// A panic of another worker ends the call that it happened in; what the lock holds is whole all the same.
+/// Ignores poisoning: a panic in a worker ends its call, but the locked data stay valid.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The words with which a window begins that shows nothing of the one before: rows began so in training.
+/// The first words of windows without context from the window before; rows started like this in training.
 fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
     let fresh = windows.iter().filter(|window| window.tokens.start == window.core.start);
     let mut starts: Vec<usize> =
@@ -251,7 +250,8 @@ fn chain_starts(windows: &[Window], words: &[Word]) -> Vec<usize> {
     starts
 }
 
-/// The windows of all documents. Not by the windows' own numbers: documents that were encoded apart may come together.
+/// The windows of all documents, with the index of their document. The windows' own numbers do not serve: documents may
+/// come from different tokenizer calls.
 fn windows_of<'d>(documents: &[&'d EncodedDocument]) -> Vec<(usize, &'d Window)> {
     let numbered = documents.iter().enumerate();
     numbered.flat_map(|(at, document)| document.windows.iter().map(move |window| (at, window))).collect()
@@ -267,8 +267,8 @@ fn batch_of(
     Batch { rows: rows.iter().map(input_ids).collect() }
 }
 
-/// The words of a window, by their places in its row: the place of the first among the document's words, and the tokens
-/// of each. `offset` special tokens stand before them.
+/// The words of a window: the index of the first one in the document, and the tokens of each in the row. `offset`
+/// special tokens come first.
 fn words_in(window: &Window, words: &[Word], offset: usize) -> (usize, RowWords) {
     let tokens = &window.tokens;
     let first = words.partition_point(|word| word.tokens.end <= tokens.start);

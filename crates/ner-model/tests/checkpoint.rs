@@ -1,6 +1,6 @@
-//! Weights files: what torch wrote is what we read, and what is damaged or forged is refused with a reason.
+//! Weights files: we read what torch wrote, and refuse damaged or forged files with a reason.
 //!
-//! The fixtures and what they hold are made by `fixtures/checkpoint/make_fixtures.py`.
+//! `fixtures/checkpoint/make_fixtures.py` makes the fixtures and their expected contents.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::borrow::Cow;
@@ -24,9 +24,10 @@ fn contents(file: &Checkpoint) -> Vec<(String, TensorData<'_>)> {
     file.tensors().map(|(name, tensor)| (name.to_owned(), tensor)).collect()
 }
 
-/// Reads bytes as a file, and every tensor in it; the error as people see it, without the path, which it must begin with.
+/// Reads bytes as a file, with every tensor in it. Returns the user's error message without the path, with which it
+/// must start.
 fn read_bytes(bytes: &[u8], path: &Path) -> Result<usize, String> {
-    // Over what is there: to empty a file first, as `fs::write` does, makes ext4 wait for the disk each time.
+    // Overwrites in place: truncating the file first, as `fs::write` does, makes ext4 wait for the disk each time.
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
     file.write_all(bytes).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
@@ -54,7 +55,7 @@ fn each_layout_reads_as_torch_does() {
             assert_eq!(read.bytes, unhex(tensor["bytes"].as_str().unwrap()), "{layout}: {name}");
             let floats = read.to_f32().map(|floats| floats.into_iter().flat_map(f32::to_le_bytes).collect());
             assert_eq!(floats, tensor["f32"].as_str().map(unhex), "{layout}: {name}");
-            // The embeddings are most of a BERT: they must not be copied.
+            // The embeddings are most of a BERT, so they must not be copied.
             let gathered =
                 layout != "plain.safetensors" && ["transposed", "sliced", "repeated", "half.t"].contains(&name);
             assert_eq!(matches!(read.bytes, Cow::Owned(_)), gathered, "{layout}: {name} is borrowed unless strided");
@@ -145,7 +146,7 @@ fn damaged_files_say_what_is_wrong() {
 
     let short = |what: &str, len: usize| {
         format!(
-            "truncated: {what} says {} bytes, the file has {len}; download it again",
+            "truncated: {what} says {} bytes, but the file has {len}; download it again",
             if what == "the header" { whole.len() } else { header_len }
         )
     };
@@ -161,12 +162,12 @@ fn damaged_files_say_what_is_wrong() {
         (
             "a type that we do not read",
             forge(r#"{"w":{"dtype":"U16","shape":[],"data_offsets":[0,2]}}"#, 2),
-            "U16, which is not read",
+            "U16, which is not supported",
         ),
         ("half a legacy file", legacy[..legacy.len() - 1].to_vec(), "download it again"),
         ("half a zip", zip[..zip.len() / 2].to_vec(), "truncated: a zip whose directory"),
         ("a pointer", b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "run `git lfs pull`"),
-        ("a web page", b"<!DOCTYPE html><html>".to_vec(), "neither safetensors, nor a file of torch.save"),
+        ("a web page", b"<!DOCTYPE html><html>".to_vec(), "neither a safetensors file nor a file of torch.save"),
         ("another pickle", b"\x80\x02}q\0.".repeat(3), "the magic number is missing"),
     ];
     for (what, bytes, reason) in cases {
@@ -178,8 +179,8 @@ fn damaged_files_say_what_is_wrong() {
     assert!(checkpoint::read(folder.path()).is_err(), "a folder");
 }
 
-/// Cuts each fixture at every third length, and changes every third byte of it: no panic, and no tensors of more than a
-/// few times its size.
+/// Cuts each fixture at every third length and changes every third byte of it: never panics, and never reads more than
+/// a few times its size.
 #[test]
 fn no_damage_is_beyond_reporting() {
     const STEP: usize = 3;
@@ -191,7 +192,7 @@ fn no_damage_is_beyond_reporting() {
         let (mut cut, mut changed) = (0, 0);
         for at in (0..whole.len()).step_by(STEP) {
             cut += usize::from(read_bytes(&whole[..at], &path).is_ok());
-            // Xorshift: any value but 0, so each byte does change.
+            // Xorshift: never 0, so each byte does change.
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
@@ -203,7 +204,7 @@ fn no_damage_is_beyond_reporting() {
             }
         }
         assert_eq!(cut, 0, "{name}: a truncated file passed for whole");
-        // The others changed a weight, or padding: no layout carries a checksum that torch would look at.
+        // The other changes hit a weight or padding: no layout has a checksum that torch verifies.
         assert!(changed > whole.len() / STEP / 10, "{name}: {changed} of {} changes noticed", whole.len() / STEP);
     }
 }
@@ -212,12 +213,12 @@ fn no_damage_is_beyond_reporting() {
 fn written_files_are_those_of_the_python_library() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    // From the legacy file: in another order, and with views that have to be gathered.
+    // From the legacy file: in another order, and with views to be gathered.
     let file = checkpoint::read(&fixture("legacy.bin")).unwrap();
     write_safetensors(&path, contents(&file)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), fs::read(fixture("plain.safetensors")).unwrap());
 
-    // A second write goes over the first while that is still mapped.
+    // A second write replaces the first while that is still mapped.
     let first = checkpoint::read(&path).unwrap();
     let one = TensorData { dtype: Dtype::F32, shape: vec![], bytes: Cow::Owned(vec![0; 4]) };
     write_safetensors(&path, [("w".to_owned(), one.clone())]).unwrap();
@@ -226,7 +227,7 @@ fn written_files_are_those_of_the_python_library() {
 
     let twice = [("w".to_owned(), one.clone()), ("w".to_owned(), one.clone())];
     let error = write_safetensors(&path, twice).unwrap_err().to_string();
-    assert!(error.ends_with("two tensors are called `w`"), "{error}");
+    assert!(error.ends_with("two tensors are named `w`"), "{error}");
     let misfit = TensorData { shape: vec![2], ..one };
     let error = write_safetensors(&path, [("w".to_owned(), misfit)]).unwrap_err().to_string();
     assert!(error.ends_with("`w`, F32 of shape [2], has 4 bytes"), "{error}");
@@ -235,7 +236,7 @@ fn written_files_are_those_of_the_python_library() {
 
 const FULL_DISK: &str = "MEDNER_TEST_FULL_DISK";
 
-/// The child of the test below, in a process that may write no file of more than a few kilobytes.
+/// The child process of the test below, which may write files of a few kilobytes only.
 #[test]
 #[ignore = "run by a_full_disk_leaves_the_old_file"]
 fn full_disk_child() {
@@ -246,7 +247,7 @@ fn full_disk_child() {
     assert!(matches!(&error.fault, Fault::Io(e) if e.kind() == std::io::ErrorKind::FileTooLarge), "{error}");
 }
 
-/// A real write that the kernel cuts short, as a full disk does: the limit on the size of a file, its signal ignored.
+/// A real write that the kernel cuts short, as on a full disk: the file size is limited and the signal ignored.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_file() {

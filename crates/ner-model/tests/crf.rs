@@ -1,4 +1,4 @@
-//! The chain over words, against pytorch-crf (golden/make_crf_golden.py) and against all sequences written out.
+//! The chain over words, compared with pytorch-crf (golden/make_crf_golden.py) and with all sequences enumerated.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -17,7 +17,7 @@ fn numbers(value: &Value) -> Vec<f32> {
     serde_json::from_value(value.clone()).unwrap()
 }
 
-/// A chain with what it is computed of; the words of a row are one piece each.
+/// A chain and its inputs; each word is one piece.
 struct Case {
     scheme: TagScheme,
     scores: Tensor,
@@ -52,7 +52,7 @@ impl Case {
         self.crf().negative_log_likelihood(&self.scores, &self.words, &self.entities)
     }
 
-    /// Every sequence of labels of a row that the scheme allows, with its score.
+    /// Every label sequence of a row that the scheme allows, with its score.
     fn sequences(&self, row: usize) -> Vec<(Vec<usize>, f64)> {
         let [start, between, end] = &self.parts;
         let (words, labels) = (self.words[row].len(), start.size()[0] as usize);
@@ -121,7 +121,7 @@ fn sums_are_those_over_all_sequences() {
         let crf = case.crf();
         let partition = crf.log_partition(&case.scores, &case.words);
         let marginals = crf.marginals(&case.scores, &case.words);
-        // A second pass of the same rows, whose scores are others.
+        // A second pass of the same rows with other scores.
         let other = Case {
             scheme: case.scheme,
             scores: &case.scores * 0.5 + 0.1,

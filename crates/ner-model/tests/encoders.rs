@@ -1,4 +1,4 @@
-//! Each kind of encoder and each layout of files against transformers' own numbers; byte-level BPE's offsets.
+//! Each kind of encoder and each file layout, compared with transformers' numbers; offsets of byte-level BPE.
 //!
 //! `encoders/make_golden.py` made the models and the numbers.
 
@@ -37,7 +37,7 @@ fn texts(case: &Value) -> Vec<String> {
     serde_json::from_value(case["texts"].clone()).unwrap()
 }
 
-/// The rows that our tokenizer makes of the golden texts, which must be transformers'.
+/// Our tokenizer's rows for the golden texts, which must equal transformers'.
 fn rows(folder: &Path, case: &Value) -> Vec<Vec<u32>> {
     let encoder = text_encoder(folder);
     let documents: Vec<Document> = texts(case).iter().map(|text| Document::new("1", text)).collect();
@@ -133,7 +133,7 @@ fn positions_of_roberta_begin_behind_that_of_padding_and_missing_weights_go_by_i
     assert!(message.contains("electra.embeddings.word_embeddings.weight"), "{message}");
 }
 
-/// The range without white space at its ends.
+/// Trims white space from a range.
 fn trimmed(chars: &[char], span: Span) -> Span {
     let Span { mut start, mut end } = span;
     while start < end && chars[start].is_whitespace() {
@@ -169,8 +169,8 @@ fn offsets_of_byte_level_bpe_are_those_of_transformers_without_white_space() {
             }
         }
     }
-    // White space on its own belongs to the word before it, a prefix to its word; what is behind a break begins a line,
-    // but for the first word, which goes on with nothing.
+    // White space alone belongs to the word before it, a prefix to its word. Text behind a break starts a line, except
+    // for the first word, which continues nothing.
     let words = encode(&text_encoder(&folder("roberta")), "\n Na\n\n 5-HT2  fever").words;
     let found: Vec<_> = words.iter().map(|word| (word.span.start, word.span.end, word.starts_line)).collect();
     let expected = [(2, 4, false), (7, 8, true), (8, 9, false), (9, 11, false), (11, 12, false), (14, 19, false)];
@@ -181,7 +181,7 @@ fn encode(encoder: &DocumentTokenizer, text: &str) -> EncodedDocument {
     encoder.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
 
-/// Words stand in order, none is empty, and none begins or ends with white space.
+/// Words are in order and not empty, and do not start or end with white space.
 fn check_words(chars: &[char], encoded: &EncodedDocument) {
     let words = &encoded.words;
     assert!(words.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start), "{words:?}");
@@ -215,7 +215,7 @@ static ENCODERS: LazyLock<[DocumentTokenizer; 3]> = LazyLock::new(|| {
         .map(|name| text_encoder(&folder(name)))
 });
 
-/// The decisive test of offsets: what the text has at a token's offsets is what the token's piece says. Pieces of one
+/// The decisive test of offsets: the text at a token's offsets is the token's piece. Pieces of one
 /// character are compared together.
 fn check_offsets(encoder: &DocumentTokenizer, text: &str) {
     let encoded = encode(encoder, text);

@@ -1,4 +1,4 @@
-//! The network against transformers' own numbers, and against itself: batches, padding, precision.
+//! The network compared with transformers' numbers and with itself: batches, padding, precision.
 //!
 //! `golden/make_golden.py` made the models and the numbers.
 
@@ -30,7 +30,7 @@ fn labels() -> LabelSet {
     LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"])
 }
 
-/// The outputs of a batch's tokens without those of padding, row by row.
+/// A batch's outputs without padding, row by row.
 fn unpadded(output: &Tensor, rows: &[Vec<u32>]) -> Vec<Vec<f64>> {
     let of_row = |(at, row): (usize, &Vec<u32>)| {
         let row = output.get(at as i64).narrow(0, 0, row.len() as i64).contiguous().view(-1);
@@ -51,7 +51,7 @@ fn largest_gap(left: &[Vec<f64>], right: &[Vec<f64>]) -> f64 {
     let lengths = |rows: &[Vec<f64>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(lengths(left), lengths(right));
     let gaps = left.iter().flatten().zip(right.iter().flatten()).map(|(left, right)| (left - right).abs());
-    // NaN is no smaller gap than any.
+    // The comparison must fail for NaN.
     gaps.fold(0.0, |most, gap| if gap > most || gap.is_nan() { gap } else { most })
 }
 
@@ -95,7 +95,7 @@ fn each_layout_of_an_encoder_gives_the_hidden_states_of_transformers() {
         let folder = golden(layout);
         let model =
             load_encoder(&folder.join("config.json"), &folder.join(weights), &labels(), Head::Token, 1).unwrap();
-        // A head in the file is no head of ours: its labels are another task's.
+        // The file's head is not ours: its labels belong to another task.
         assert_eq!(model.unexpected, unexpected, "{layout}");
         let encoder = Bert::new(&model.config, &model.parameters).unwrap();
         let hidden = no_grad(|| encoder.forward(&Batch { rows: rows.clone() }, Kind::Float, None));
@@ -117,17 +117,17 @@ fn a_batch_gives_what_its_rows_give_alone_and_padding_is_not_seen() {
     assert_eq!(logits(&otherwise_padded, &parameters, &rows, Kind::Float), together);
 }
 
-/// What bf16 may be off by. It has 8 bits of precision, so that each product is off by up to 1 / 256 of its value; these
-/// logits spread over several units, and a twentieth of one is what they were seen to lose.
+/// Tolerance of bf16. It has 8 bits of precision, so each product is off by up to 1 / 256 of its value. These logits
+/// spread over several units and were observed to lose a twentieth of one.
 const BF16_BOUND: f64 = 0.1;
 
-/// Training on the CPU takes another way through attention than prediction.
+/// Training on the CPU uses other attention code than prediction.
 #[test]
 fn training_without_dropout_computes_what_prediction_does() {
     let (config, parameters, rows) = tiny();
     let expected = logits(&config, &parameters, &rows, Kind::Float);
     let model = TokenClassifier::new(&config, &parameters).unwrap();
-    // So small an attention dropout that it drops nothing, and yet is not off.
+    // Attention dropout is on, but so small that it drops nothing.
     for (kind, attention, bound) in
         [(Kind::Float, 0.0, 1e-5), (Kind::Float, 1e-9, 1e-5), (Kind::BFloat16, 0.0, BF16_BOUND)]
     {
@@ -148,7 +148,7 @@ fn bf16_stays_near_fp32() {
     }
 }
 
-/// The folder of all-MiniLM-L6-v2: `MEDNER_ENCODER_MINILM`, else medner's own cache; `None` where it is in neither.
+/// The folder of all-MiniLM-L6-v2: `MEDNER_ENCODER_MINILM`, else medner's own cache; `None` if neither has it.
 fn minilm() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(folder) = set("MEDNER_ENCODER_MINILM") {
@@ -162,7 +162,7 @@ fn minilm() -> Option<PathBuf> {
 #[test]
 fn minilm_reads_and_computes_as_in_transformers() {
     let Some(folder) = minilm() else {
-        // Not `eprintln!`: the test harness swallows that of a test that passes.
+        // Not `eprintln!`: the test harness swallows its output in passing tests.
         writeln!(
             std::io::stderr(),
             "SKIPPED: all-MiniLM-L6-v2 is neither in MEDNER_ENCODER_MINILM nor in medner's cache, so its logits were \

@@ -1,4 +1,4 @@
-//! What holds of every head: a batch gives what its rows give alone, padding changes nothing, and bf16 is near fp32.
+//! Properties of every head: a batch gives the same as its single rows, padding changes nothing, and bf16 is near fp32.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -35,13 +35,13 @@ fn model(head: Head) -> Classifier {
 }
 
 fn parameters(head: Head) -> (BertConfig, Parameters) {
-    // libtorch's generator, which new weights are drawn from, is one for all threads of a test.
+    // All threads of a test share libtorch's generator, which draws new weights.
     static DRAWING: Mutex<()> = Mutex::new(());
     let _drawing = DRAWING.lock().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gelu");
     let (config, weights) = (folder.join("config.json"), folder.join("model.safetensors"));
     let model = load_encoder(&config, &weights, &labels(head), head, 1).unwrap();
-    // New weights are small, and biases against mentions: these make probabilities of all sizes.
+    // New weights are small, and biases speak against mentions: these give probabilities of all sizes.
     let larger = |(name, tensor): (&str, &Tensor)| {
         let tensor = match tensor.dim() {
             _ if !name.starts_with("classifier.") => tensor.shallow_clone(),
@@ -53,14 +53,14 @@ fn parameters(head: Head) -> (BertConfig, Parameters) {
     (model.config.clone(), Parameters::new(model.parameters.iter().map(larger).collect()))
 }
 
-/// Three rows of which the second is shorter; words of one to three pieces between two special tokens.
+/// Three rows, the second one shorter; words of one to three pieces between two special tokens.
 fn rows() -> (Batch, Vec<RowWords>) {
     let rows = vec![vec![2, 5, 6, 7, 8, 9, 10, 3], vec![2, 11, 12, 3], vec![2, 9, 9, 8, 7, 6, 3]];
     let words = vec![vec![1..2, 2..5, 5..7], vec![1..3], vec![1..2, 2..3, 3..4, 4..6]];
     (Batch { rows }, words)
 }
 
-/// What is said of one row, as numbers in an order that does not depend on the batch.
+/// The output for one row, as numbers in an order that does not depend on the batch.
 fn numbers(answers: &BatchOutput, row: usize, tokens: usize) -> Vec<f32> {
     match answers {
         BatchOutput::Labels(all) => {
@@ -96,7 +96,7 @@ fn a_batch_gives_what_its_rows_give_alone() {
     }
 }
 
-/// Losses, too: the loss of a batch is the mean over its words, or pieces, of what its rows cost alone.
+/// Losses, too: the loss of a batch is the mean over words, or pieces, of the losses of its single rows.
 #[test]
 fn padding_adds_nothing_to_a_loss() {
     let (batch, words) = rows();
@@ -111,7 +111,7 @@ fn padding_adds_nothing_to_a_loss() {
             .collect();
         for r_drop in [0.0, 1.0] {
             let loss = |rows: &[usize]| {
-                // Both passes of R-Drop, which are the same without dropout.
+                // Both passes of R-Drop, which are equal without dropout.
                 let rows: Vec<usize> = if r_drop > 0.0 { [rows, rows].concat() } else { rows.to_vec() };
                 let batch = Batch { rows: rows.iter().map(|&row| batch.rows[row].clone()).collect() };
                 let targets = Targets {
@@ -136,8 +136,8 @@ fn padding_adds_nothing_to_a_loss() {
     }
 }
 
-/// The bounds: 0.02 of a probability, 0.05 of a score of a word. bf16 keeps 8 bits: a state of size 1 is off by up to
-/// 1/256, and what a head makes of a sum of such by a few times that.
+/// Tolerances: 0.02 for a probability, 0.05 for a score of a word. bf16 has 8 bits: a state of size 1 is off by up to
+/// 1/256, and a head's sum of states by a few times that.
 #[test]
 fn bf16_is_near_fp32() {
     let (batch, words) = rows();
@@ -175,14 +175,14 @@ fn a_type_by_itself_is_a_softmax_against_outside() {
     }
 }
 
-/// Rows without padding are the fast path of prediction; plain weights in the same kind are its slow twin.
+/// Rows without padding use the fast path of prediction; plain weights in the same kind use the slow one.
 #[test]
 #[expect(clippy::print_stderr, reason = "what is skipped is said")]
 fn packed_rows_give_what_padded_ones_do() {
     let (batch, words) = rows();
     for head in HEADS {
         let (mut config, parameters) = parameters(head);
-        // Heads of 16: of fewer numbers the fast path has none.
+        // Heads of 16: the fast path does not support smaller ones.
         config.num_attention_heads = 2;
         let plain = no_grad(|| parameters.for_computing(Device::Cpu, Kind::BFloat16));
         let packed = no_grad(|| plain.packed());

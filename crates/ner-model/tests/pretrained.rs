@@ -1,4 +1,4 @@
-//! Model folders: what is saved comes back to the bit, and what does not fit is refused with a reason.
+//! Model folders: saved models are read back to the bit, and unsuitable ones are refused with a reason.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -25,7 +25,7 @@ fn copied() -> tempfile::TempDir {
     folder
 }
 
-/// The error of a folder as people see it, without the path of the file, which it must begin with.
+/// The user's error message for a folder, without the path, with which it must start.
 fn error(folder: &Path, file: &str) -> String {
     let text = load_classifier(folder).unwrap_err().to_string();
     let path = format!("{}: ", folder.join(file).display());
@@ -37,7 +37,7 @@ fn bits(tensor: &Tensor) -> (Vec<i64>, Vec<u32>) {
     (tensor.size(), numbers.into_iter().map(f32::to_bits).collect())
 }
 
-/// The values of a label in a tensor of a head: those at `place` of the second of three dimensions.
+/// A label's values in a head's tensor: those at `place` of the second of three dimensions.
 fn of_label(tensor: &Tensor, groups: i64, labels: i64, place: usize) -> (Vec<i64>, Vec<u32>) {
     bits(&tensor.view([groups, labels, -1]).select(1, place as i64))
 }
@@ -49,7 +49,7 @@ fn a_model_goes_on_with_the_labels_that_stay() {
     for head in [Head::Token, Head::Span { longest: 5 }] {
         let old_labels = LabelSet::new(TagScheme::Bio, ["Disease", "Drug"]);
         let made = load_encoder(&config, &weights, &old_labels, head, 7).unwrap();
-        // Biases of a new head are all alike; these are not.
+        // Biases of a new head are equal; these differ.
         let numbered = |(name, tensor): (&str, &Tensor)| {
             let steps = Tensor::arange(tensor.numel() as i64, (tch::Kind::Float, tch::Device::Cpu)).view_as(tensor);
             (name.to_owned(), if name.starts_with("classifier.") { tensor + steps } else { tensor.shallow_clone() })
@@ -59,7 +59,7 @@ fn a_model_goes_on_with_the_labels_that_stay() {
         let reading = InferenceConfig { head, ..InferenceConfig::default() };
         save_classifier(folder.path(), &made.config_json, &old_labels, &reading, &old).unwrap();
 
-        // One label stays at another place, one is new, one goes.
+        // One label moves, one is new, one is dropped.
         let labels = LabelSet::new(TagScheme::Bio, ["Anatomy", "Disease"]);
         let (further, kept) = load_further(folder.path(), &labels, head, 3).unwrap();
         let fresh = load_encoder(&config, &weights, &labels, head, 3).unwrap();
@@ -111,7 +111,7 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
 
     assert_eq!(reading.window.max_tokens as i64, made.config.max_position_embeddings);
 
-    // Over a folder that holds another model.
+    // Into a folder that holds another model.
     let reading = InferenceConfig { line_boundaries: true, ..InferenceConfig::default() };
     save_classifier(folder.path(), &made.config_json, &labels, &reading, &made.parameters).unwrap();
     let (_, _, read) = load_classifier(folder.path()).unwrap();
@@ -120,7 +120,7 @@ fn a_saved_classifier_comes_back_to_the_bit_with_its_labels() {
     assert_eq!(names.len(), 2, "{names:?}");
 }
 
-/// Writes the classifier's weights anew, each as `change` gives it back, and those that it adds.
+/// Rewrites the classifier's weights as `change` returns them, with those that it adds.
 fn rewrite(folder: &Path, change: impl Fn(&str, TensorData<'static>) -> Option<(String, TensorData<'static>)>) {
     let file = checkpoint::read(&golden("gelu/model.safetensors")).unwrap();
     let owned = |data: TensorData<'_>| TensorData {
@@ -203,7 +203,7 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
     for (labels, expected) in [
         (r#"{"0": "O", "1": "E-X", "2": "L-X"}"#, "two of the labels O, E-X, L-X mean the same"),
         (r#"{"0": "O", "2": "I-X"}"#, "does not number its labels from 0"),
-        ("null", "it has no id2label"),
+        ("null", "the key id2label is missing"),
     ] {
         let mut config: Value = serde_json::from_str(&text).unwrap();
         config["id2label"] = serde_json::from_str(labels).unwrap();

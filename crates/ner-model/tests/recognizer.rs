@@ -1,4 +1,4 @@
-//! A model with its tokenizer: offsets on any text, batches and windows that change nothing, models from elsewhere.
+//! A model with its tokenizer: offsets in any text, results independent of batches and windows, models from elsewhere.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 use tch::{Device, Kind};
 
-/// A folder with the tiny classifier of the golden files, a vocabulary, and a config.json as `change` leaves it.
+/// A folder with the tiny classifier of the golden files, a vocabulary, and a config.json modified by `change`.
 fn folder(change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gelu");
@@ -31,7 +31,7 @@ fn load(folder: &tempfile::TempDir) -> Recognizer {
     Recognizer::load(folder.path(), Device::Cpu, Kind::Float).unwrap()
 }
 
-/// The head of the golden model finds little; here `O` is less likely.
+/// The golden model finds few mentions; here `O` is less probable.
 fn eager(reading: &InferenceConfig) -> Recognizer {
     let folder = folder(|_| {});
     let (model, labels, _) = load_classifier(folder.path()).unwrap();
@@ -102,7 +102,7 @@ proptest! {
         let recognizer = SENTENCES.lock().unwrap();
         let documents: Vec<Document> = texts.iter().map(|text| Document::new("x", text)).collect();
         let together = recognizer.mentions(&recognizer.tokenizer().encode(&documents).unwrap(), |_| {});
-        // Encoded one by one and brought together.
+        // Tokenized one by one, then joined.
         let apart: Vec<_> =
             documents.iter().flat_map(|document| recognizer.tokenizer().encode(std::slice::from_ref(document)).unwrap()).collect();
         prop_assert_eq!(&bare(&recognizer.mentions(&apart, |_| {})), &bare(&together));
@@ -112,7 +112,7 @@ proptest! {
     }
 }
 
-/// Without confidences, which other products of matrices may round otherwise.
+/// Without confidences, which other matrix products may round differently.
 fn bare(documents: &[Vec<Mention>]) -> Vec<Vec<Mention>> {
     let bare = |mention: &Mention| Mention { confidence: None, ..mention.clone() };
     documents.iter().map(|mentions| mentions.iter().map(bare).collect()).collect()
@@ -121,7 +121,7 @@ fn bare(documents: &[Vec<Mention>]) -> Vec<Vec<Mention>> {
 #[test]
 fn a_document_that_fits_one_window_is_read_in_one_pass_and_a_longer_one_is_read_to_its_end() {
     let short = "abc de. fg 12 abc. b c d e f g.";
-    // Packed into all that the positions hold, or into more.
+    // Windows as long as the positions, or longer.
     let (whole, more) = (eager(&windows(40, 8, 40)), eager(&windows(40, 8, 512)));
     let encoded = whole.tokenizer().encode(&[Document::new("x", short)]).unwrap();
     assert_eq!(encoded[0].windows.len(), 1);
@@ -146,11 +146,11 @@ fn a_model_from_elsewhere_is_read_by_its_first_pieces_whatever_the_order_of_its_
         (reading.aggregation, reading.window.max_tokens, reading.window.overlap),
         (Aggregation::FirstPiece, 40, 10)
     );
-    // Pre-tokens are not cut where a letter meets a digit.
+    // Pre-tokens are not split between letters and digits.
     let words = of_hub.tokenizer().encode(&[Document::new("x", "ab cd-e")]).unwrap()[0].words.clone();
     assert_eq!(words.len(), 4);
 
-    // The same head under other names: rows change places, and `O` is the third.
+    // The same head under other names: rows are reordered, and `O` is the third.
     let names = json!({ "0": "L-X", "1": "U-X", "2": "O", "3": "B-X", "4": "I-X" });
     let renamed = load(&folder(|config| config["id2label"] = names));
     assert_eq!(renamed.labels().names(), ["O", "B-X", "I-X", "E-X", "S-X"]);
@@ -163,7 +163,7 @@ fn a_model_from_elsewhere_is_read_by_its_first_pieces_whatever_the_order_of_its_
         }
     }
 
-    // IOB1 of a model without all beginnings: what it lacks is never found.
+    // IOB1, from a model that lacks some `B-` labels: it never predicts them.
     let names = json!({ "0": "O", "1": "I-X", "2": "I-Y", "3": "B-Y", "4": "Z" });
     let lacking = load(&folder(|config| config["id2label"] = names));
     assert_eq!(lacking.labels().names(), ["O", "B-X", "I-X", "B-Y", "I-Y", "B-Z", "I-Z"]);

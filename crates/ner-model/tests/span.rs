@@ -1,4 +1,4 @@
-//! The head that scores spans, against the same written as plain loops, and against itself in batches.
+//! The head that scores spans, compared with plain loops and with itself in batches.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -16,14 +16,14 @@ const TYPES: usize = 2;
 const HEAD_SIZE: usize = 64;
 
 fn model() -> (BertConfig, Parameters) {
-    // libtorch's generator, which new weights are drawn from, is one for all threads of a test.
+    // All threads of a test share libtorch's generator, which draws new weights.
     static DRAWING: Mutex<()> = Mutex::new(());
     let _drawing = DRAWING.lock().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/gelu");
     let labels = LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"]);
     let head = Head::Span { longest: LONGEST };
     let model = load_encoder(&folder.join("config.json"), &folder.join("model.safetensors"), &labels, head, 1).unwrap();
-    // New weights are small: larger ones tell more terms of the score from each other.
+    // New weights are small; larger ones make the terms of the score distinguishable.
     let larger = |(name, tensor): (&str, &Tensor)| {
         let tensor = if name.starts_with("classifier.") { tensor * 10.0 + 0.1 } else { tensor.shallow_clone() };
         (name.to_owned(), tensor)
@@ -31,7 +31,7 @@ fn model() -> (BertConfig, Parameters) {
     (model.config, Parameters::new(model.parameters.iter().map(larger).collect()))
 }
 
-/// Three rows of which the second is shorter; words of one to three pieces between two special tokens.
+/// Three rows, the second one shorter; words of one to three pieces between two special tokens.
 fn rows() -> (Batch, Vec<RowWords>) {
     let rows = vec![vec![2, 5, 6, 7, 8, 9, 10, 3], vec![2, 11, 12, 3], vec![2, 9, 9, 8, 7, 6, 3]];
     let words = vec![vec![1..2, 2..5, 5..7], vec![1..3], vec![1..2, 2..3, 3..4, 4..6]];

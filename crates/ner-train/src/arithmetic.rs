@@ -1,17 +1,17 @@
-//! Sums over plain numbers, for passes over memory that tensor operations would make several times.
+//! Sums over plain slices, in one pass over memory where tensor operations would need several.
 
 use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use ner_model::tensor_slice::{floats, halves};
 use tch::{Kind, Tensor};
 
-/// Elements that one core takes at a time: a few arrays of as many fit its second-level cache.
+/// Elements per task of one core: a few arrays of this size fit its second-level cache.
 pub const PIECE: usize = 16 * 1024;
 
-/// Elements whose sum is kept at a time: they stay in the first-level cache.
+/// Elements summed at a time: they stay in the first-level cache.
 pub const RUN: usize = 1024;
 
-/// The numbers of a gradient: fp32, or bf16 where it is that of a weight matrix that is kept in bf16.
+/// The numbers of a gradient: bf16 for weight matrices that are kept in bf16, else fp32.
 #[derive(Clone, Copy)]
 pub enum Numbers<'t> {
     Single(&'t [f32]),
@@ -19,7 +19,7 @@ pub enum Numbers<'t> {
 }
 
 impl<'t> Numbers<'t> {
-    /// Those of a contiguous tensor on the CPU.
+    /// The numbers of a contiguous tensor on the CPU.
     pub fn of(tensor: &'t Tensor) -> Self {
         match tensor.kind() {
             Kind::Float => Self::Single(floats(tensor)),
@@ -27,7 +27,7 @@ impl<'t> Numbers<'t> {
         }
     }
 
-    /// Writes those from `start` on to `into`, or adds them to what stands there.
+    /// Copies the numbers from `start` on to `into`, or adds them to it.
     fn gather(self, into: &mut [f32], start: usize, add: bool) {
         let end = start + into.len();
         match (self, add) {
@@ -45,12 +45,12 @@ impl<'t> Numbers<'t> {
     }
 }
 
-/// The sums of the numbers of all `parts` from `start` on.
+/// Sums all `parts`, from `start` on, into `into`.
 pub fn sum_into(into: &mut [f32], parts: &[Numbers<'_>], start: usize) {
     parts.iter().enumerate().for_each(|(at, part)| part.gather(into, start, at > 0));
 }
 
-/// The sum of the squares of `numbers`, in several sums at a time: one sum alone would wait for each addition.
+/// Sum of squares, in several partial sums: a single sum would wait for each addition.
 pub fn sum_of_squares(numbers: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
     let mut runs = numbers.chunks_exact(sums.len());
@@ -60,12 +60,12 @@ pub fn sum_of_squares(numbers: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + runs.remainder().iter().map(|number| number * number).sum::<f32>()
 }
 
-/// As `bf16::to_f32`, which looks for NaN first and is not vectorised.
+/// Same as `bf16::to_f32`, which checks for NaN first and is not vectorised.
 fn widened(number: bf16) -> f32 {
     f32::from_bits(u32::from(number.to_bits()) << 16)
 }
 
-/// The nearest bf16, ties to even, of a finite number.
+/// Rounds a finite number to the nearest bf16, ties to even.
 pub fn narrowed(number: f32) -> bf16 {
     let bits = number.to_bits();
     bf16::from_bits(((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16)

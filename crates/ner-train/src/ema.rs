@@ -4,7 +4,7 @@ use ner_model::{ModelError, Parameters};
 use rayon::prelude::*;
 use tch::{Device, Tensor, no_grad};
 
-/// Exponential moving average of the weights, which generalises better than the last weights of a noisy training.
+/// Exponential moving average of the weights. It generalises better than the last weights of noisy training.
 ///
 /// Source: Polyak and Juditsky (1992); the slow start `(1 + n) / (10 + n)` is that of TensorFlow's
 /// `ExponentialMovingAverage`.
@@ -16,7 +16,7 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Begins at the weights as they are.
+    /// Starts at the current weights.
     pub fn new(parameters: &Parameters, decay: f64) -> Self {
         Self { parameters: parameters.copy(), decay, updates: 0 }
     }
@@ -26,7 +26,7 @@ impl Ema {
         &self.parameters
     }
 
-    /// Moves towards `current`.
+    /// Moves the average towards `current`.
     pub fn update(&mut self, current: &Parameters) {
         self.updates += 1;
         let updates = self.updates as f64;
@@ -39,7 +39,7 @@ impl Ema {
             .collect();
         if pairs.iter().all(|(_, current)| current.device() == Device::Cpu) {
             let pairs = pairs.iter_mut().map(|(average, current)| {
-                // SAFETY: each average has a storage of its own, and `self` is borrowed mutably until the end.
+                // SAFETY: each average has its own storage, and `self` is borrowed mutably until the end.
                 (unsafe { floats_mut(average) }, floats(current))
             });
             let pieces: Vec<_> =
@@ -52,10 +52,10 @@ impl Ema {
         }
     }
 
-    /// Takes over a saved average.
+    /// Restores a saved average.
     ///
     /// # Errors
-    /// Where a tensor of it is missing.
+    /// If one of its tensors is missing.
     pub fn restore(&mut self, updates: usize, state: &Parameters) -> Result<(), ModelError> {
         self.updates = updates;
         for (name, average) in self.parameters.iter() {

@@ -1,16 +1,16 @@
 use ner_model::ModelError;
 use std::path::PathBuf;
 
-/// Why a training cannot begin or go on.
+/// Why training cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// A value of the recipe makes no sense.
+    /// A value of the recipe is invalid.
     #[error("{0}")]
     Recipe(String),
     /// The loss or the gradient is infinite or not a number.
     #[error(
-        "the {what} is {value} at step {step}, in a batch of the documents {}; a lower learning rate or --precision fp32 \
-         may help, --resume goes on from the last epoch",
+        "the {what} is {value} at step {step}, in a batch with documents {}; try a lower learning rate or --precision fp32, \
+         and continue from the last epoch with --resume",
         documents.join(", ")
     )]
     NotFinite {
@@ -20,13 +20,13 @@ pub enum TrainError {
         value: f64,
         /// The step, from 1.
         step: usize,
-        /// Ids of the documents of the batch.
+        /// Ids of the documents in the batch.
         documents: Vec<String>,
     },
     /// The model failed.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A saved state does not fit the run that resumes from it.
+    /// A saved state does not match the run that resumes from it.
     #[error("{}: {message}", path.display())]
     State {
         /// The file.

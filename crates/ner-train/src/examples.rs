@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
 
-/// What a trainer learns from: documents as word pieces with their labels.
+/// Training data: documents as word pieces with labels.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingSet {
     /// The documents.
@@ -14,11 +14,11 @@ pub struct TrainingSet {
     pub prefix: Vec<u32>,
     /// Special tokens after them.
     pub suffix: Vec<u32>,
-    /// Number of the mask token.
+    /// Id of the mask token.
     pub mask_id: Option<u32>,
-    /// Names of the types by their numbers.
+    /// Names of the types, by index.
     pub types: Vec<String>,
-    /// Mentions that the head cannot say exactly.
+    /// Number of mentions that the head cannot represent exactly.
     pub misfits: usize,
 }
 
@@ -27,26 +27,27 @@ pub struct TrainingSet {
 pub struct TrainingDocument {
     /// Its id, for messages.
     pub id: String,
-    /// All its pieces, without special tokens.
+    /// Ids of all its pieces, without special tokens.
     pub input_ids: Vec<u32>,
-    /// Label number of each piece.
+    /// Label index of each piece.
     pub labels: Vec<i64>,
     /// The pieces of each word.
     pub words: Vec<Range<usize>>,
-    /// The mentions by their words, as far as the head can say them.
+    /// The mentions that the head can represent, in words.
     pub entities: Vec<TaggedEntity>,
-    /// What its corpus does not annotate; either of every document of a set or, where they are of one corpus, of none.
+    /// Types that its corpus does not annotate. `None` in all documents of a set if they come from one corpus, else
+    /// `Some` in all.
     pub unannotated: Option<PartialLabels>,
-    /// Pieces before which it may be cut, ascending: first pieces of words, but not inside a mention.
+    /// Pieces before which it may be cut, ascending: the first pieces of words outside and at the start of mentions.
     pub cuts: Vec<usize>,
-    /// Pieces that begin a sentence, ascending, but not inside a mention; the first is 0 where there is one.
+    /// Pieces that start a sentence outside a mention, ascending; the first is 0 if there is one.
     pub sentences: Vec<usize>,
 }
 
 /// One row of a batch: a crop of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crop {
-    /// Place of the document in the training set.
+    /// Index of the document in the training set.
     pub document: usize,
     /// First piece.
     pub start: usize,
@@ -60,15 +61,15 @@ impl Crop {
         self.end - self.start
     }
 
-    /// Whether it has no piece.
+    /// Whether it has no pieces.
     pub const fn is_empty(&self) -> bool {
         self.end == self.start
     }
 }
 
 impl TrainingDocument {
-    /// The words of a crop and the mentions on them: the pieces of each word by their places in the crop, and the
-    /// mentions by the words of the crop. What the crop cuts is left out.
+    /// The words and mentions of a crop: the pieces of each word as positions in the crop, and the mentions in words of
+    /// the crop. Words and mentions cut by the crop are left out.
     pub fn words_of(&self, crop: &Crop) -> (Vec<Range<usize>>, Vec<TaggedEntity>) {
         let first = self.words.partition_point(|word| word.start < crop.start);
         let last = self.words.partition_point(|word| word.end <= crop.end);
@@ -84,7 +85,7 @@ impl TrainingDocument {
 }
 
 impl TrainingDocument {
-    /// The tokens `tokens` of it as a document of their own. A mention that is cut is left out, as in a crop.
+    /// A range of its tokens as a document of its own. Cut mentions are left out, as in a crop.
     pub fn part(&self, tokens: Range<usize>) -> Self {
         let (words, entities) = self.words_of(&Crop { document: 0, start: tokens.start, end: tokens.end });
         let inside = |places: &[usize]| -> Vec<usize> {
@@ -108,7 +109,8 @@ impl TrainingDocument {
 }
 
 impl TrainingSet {
-    /// Makes documents into training documents of a head. What it cannot say is as [`Head::align`] leaves it.
+    /// Converts documents into training documents for a head. [`Head::align`] defines what becomes of mentions that the
+    /// head cannot represent.
     pub fn new(
         tokenizer: &DocumentTokenizer,
         documents: &[Document],
@@ -130,8 +132,8 @@ impl TrainingSet {
             let Alignment { entities: tagged, .. } = align(&spans, &document.mentions, labels);
             let pieces = piece_labels(&encoded.words, &tagged, labels);
             let (entities, misfits) = head.align(&spans, &document.mentions, labels);
-            // By the head's own mentions: tags of a scheme without beginnings do not tell where one begins, and of two
-            // mentions that overlap they hold one.
+            // Use the head's own mentions: tags of a scheme without beginnings do not show where a mention starts, and
+            // tags keep only one of two overlapping mentions.
             let mut is_inside = vec![false; encoded.words.len()];
             entities.iter().for_each(|entity| is_inside[entity.units.start + 1..entity.units.end].fill(true));
             let open = encoded.words.iter().zip(&is_inside).filter(|(_, is_inside)| !**is_inside);
@@ -152,7 +154,7 @@ impl TrainingSet {
         set
     }
 
-    /// A set of other documents with the same special tokens.
+    /// The same special tokens and types with other documents.
     pub fn with_documents(&self, documents: Vec<TrainingDocument>) -> Self {
         Self {
             documents,
@@ -164,9 +166,9 @@ impl TrainingSet {
         }
     }
 
-    /// Cuts every document into crops, anew for each `seed`; each piece is in exactly one crop. A crop holds as many
-    /// whole sentences as fit into a number of pieces that is drawn from `shortest` to `longest` for it, and at least
-    /// one. Where that is more than `room` pieces, it is cut between words.
+    /// Cuts every document into crops, differently for each `seed`; each piece is in exactly one crop. A crop holds as
+    /// many whole sentences as fit into a random number of pieces from `shortest` to `longest`, and at least one
+    /// sentence. A sentence of more than `room` pieces is cut between words.
     pub fn crops(&self, shortest: usize, longest: usize, room: usize, seed: u64) -> Vec<Crop> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut crops = Vec::new();
@@ -191,7 +193,7 @@ impl TrainingSet {
     }
 }
 
-/// The last of the ascending `cuts`, or the end `len`, after `start` and up to `most`.
+/// The last of the ascending `cuts` after `start` and at most at `most`, or the end `len` if it is not beyond `most`.
 fn last_in(cuts: &[usize], start: usize, most: usize, len: usize) -> Option<usize> {
     if len <= most {
         return Some(len);

@@ -1,7 +1,7 @@
 use tch::Kind;
 
-/// Factor on the loss that keeps fp16 gradients from vanishing: halved when they overflow, doubled after a while
-/// without. 1 and fixed for bf16 and fp32, whose range needs none.
+/// Factor on the loss that keeps fp16 gradients from vanishing: halved after an overflow, doubled after a while without
+/// one. Constant 1 for bf16 and fp32, whose range is wide enough.
 ///
 /// Source: Micikevicius et al. (2018), "Mixed precision training", section 3.2; the constants are those of PyTorch's
 /// `GradScaler`.
@@ -16,7 +16,7 @@ const INITIAL: f64 = 65536.0;
 const GROWTH_INTERVAL: u32 = 2000;
 
 impl GradScaler {
-    /// The scale to begin with when computing in `kind`.
+    /// The initial scale for computing in `kind`.
     pub fn new(kind: Kind) -> Self {
         let dynamic = kind == Kind::Half;
         Self { scale: if dynamic { INITIAL } else { 1.0 }, steps_since_change: 0, dynamic }
@@ -27,12 +27,12 @@ impl GradScaler {
         self.scale
     }
 
-    /// Whether an overflow is answered by a smaller factor, rather than being an error.
+    /// Whether an overflow lowers the factor; otherwise it is an error.
     pub const fn is_dynamic(&self) -> bool {
         self.dynamic
     }
 
-    /// Adapts after a step.
+    /// Adapts the factor after a step.
     pub fn update(&mut self, overflow: bool) {
         if !self.dynamic {
             return;

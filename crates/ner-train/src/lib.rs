@@ -1,14 +1,22 @@
-//! Fine-tuning a classifier: the recipe, the loop, the optimiser, and the state that a run resumes from.
+//! Fine-tunes a classifier: the recipe, the training loop, the optimiser, and the state from which a run resumes.
 //!
-//! [`Trainer`] yields steps; who calls it saves, logs and evaluates. This crate knows nothing of corpus formats, of the
-//! network or of the command line.
+//! [`Trainer`] yields steps; the caller evaluates, logs and saves between them. This crate does not depend on corpus
+//! formats, the network or the command line.
+//!
+//! # Where things are
+//! - `recipe.rs`: [`Recipe`], all hyperparameters and their checks.
+//! - `examples.rs`: documents as word pieces with labels, cut into new crops in each epoch: single sentences by
+//!   default, runs of sentences or whole documents by option.
+//! - `trainer.rs`: the loop; one optimisation step fits on a screen.
+//! - `optimizer.rs`: AdamW; `ema.rs`: the moving average of the weights; `grad_scaler.rs`: the loss scale of fp16;
+//!   `arithmetic.rs`: sums for all three.
+//! - `state.rs`: the state that a resumed run reads.
 
 mod arithmetic;
 mod ema;
 mod error;
 mod examples;
 mod grad_scaler;
-
 mod optimizer;
 mod recipe;
 mod state;

@@ -10,8 +10,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 /// AdamW: Adam with decoupled weight decay.
 ///
-/// Source: Loshchilov and Hutter (2019), algorithm 2, in the form that PyTorch computes. Biases and LayerNorm are not
-/// decayed.
+/// Source: Loshchilov and Hutter (2019), algorithm 2, as implemented in PyTorch. Biases and LayerNorm have no decay.
 #[derive(Debug)]
 pub struct AdamW {
     slots: Vec<Slot>,
@@ -24,13 +23,13 @@ pub struct AdamW {
 struct Slot {
     name: String,
     parameter: Tensor,
-    /// What products are computed with, where that is a copy in another kind.
+    /// The copy that products are computed with, if it has another kind.
     computing: Option<Tensor>,
     /// Moving averages of the gradient and of its square, fp32 like the parameter.
     exp_avg: Tensor,
     exp_avg_sq: Tensor,
     decayed: bool,
-    /// Share of the learning rate that it gets.
+    /// Its factor on the learning rate.
     rate: f64,
 }
 
@@ -38,7 +37,7 @@ const BETA_1: f64 = 0.9;
 const BETA_2: f64 = 0.999;
 const EPS: f64 = 1e-8;
 
-/// The factors of one step, the same for each element of a tensor.
+/// The factors of one step, equal for all elements of a tensor.
 #[derive(Clone, Copy)]
 struct Factors {
     gradient_scale: f32,
@@ -48,9 +47,9 @@ struct Factors {
 }
 
 impl AdamW {
-    /// An optimiser of those `parameters` that require gradients, which it shares, as it does `computing`: the same
-    /// parameters as products are computed with ([`Parameters::for_computing`]), which it keeps equal to them. `rate`
-    /// says, by a parameter's name, which share of the learning rate it gets.
+    /// An optimiser of the `parameters` that require gradients, which it shares. `computing` holds the same parameters
+    /// in the kind that products are computed with ([`Parameters::for_computing`]); the optimiser keeps both equal.
+    /// `rate` returns the factor on the learning rate by parameter name.
     pub fn new(parameters: &Parameters, computing: &Parameters, weight_decay: f64, rate: impl Fn(&str) -> f64) -> Self {
         let slot = |((name, parameter), (_, computing)): ((&str, &Tensor), (&str, &Tensor))| Slot {
             name: name.to_owned(),
@@ -66,8 +65,8 @@ impl AdamW {
         Self { slots: trained.map(slot).collect(), steps: 0, weight_decay }
     }
 
-    /// One update from the sum of the `parts` of a gradient, multiplied by `gradient_scale` first. Each part has a tensor
-    /// for each parameter that requires gradients, in their order, in whatever kind.
+    /// Makes one update from the sum of a gradient's `parts`, multiplied by `gradient_scale`. Each part has one tensor
+    /// of any kind for each parameter that requires gradients, in order.
     pub fn step(&mut self, parts: &[Vec<Tensor>], learning_rate: f64, gradient_scale: f64) {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
@@ -99,12 +98,12 @@ impl AdamW {
         }
     }
 
-    /// Updates made so far.
+    /// Number of updates so far.
     pub const fn updates(&self) -> usize {
         self.steps as usize
     }
 
-    /// The state as named tensors, for saving; the number of steps stands apart.
+    /// The state as named tensors, for saving; the number of steps is saved separately.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let pair = |slot: &Slot| {
             let of = |part: &str, tensor: &Tensor| (format!("{part}.{}", slot.name), tensor.shallow_clone());
@@ -113,10 +112,10 @@ impl AdamW {
         self.slots.iter().flat_map(pair).collect()
     }
 
-    /// Takes over a saved state, after the parameters have been.
+    /// Restores a saved state; restore the parameters first.
     ///
     /// # Errors
-    /// Where a tensor of it is missing.
+    /// If one of its tensors is missing.
     pub fn restore(&mut self, steps: usize, state: &Parameters) -> Result<(), ner_model::ModelError> {
         self.steps = steps as i32;
         for slot in &mut self.slots {
@@ -130,13 +129,13 @@ impl AdamW {
     }
 }
 
-/// The parts of the gradient of each parameter.
+/// The gradient's parts, grouped by parameter.
 fn by_parameter(parts: &[Vec<Tensor>]) -> Vec<Vec<Tensor>> {
     let parameters = parts.first().map_or(0, Vec::len);
     (0..parameters).map(|at| parts.iter().map(|part| part[at].contiguous()).collect()).collect()
 }
 
-/// Global norm of the gradient that is the sum of `parts`.
+/// Global norm of a gradient, given as `parts` to sum.
 pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
     let gradients = by_parameter(parts);
     if !gradients.iter().flatten().all(|part| part.device() == Device::Cpu) {
@@ -158,32 +157,32 @@ pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
         };
         range.clone().step_by(RUN).map(of_run).sum::<f32>()
     };
-    // Collected, so that the order of the sum is one for any number of threads.
+    // Collected first, so that the order of summation does not depend on the number of threads.
     let squares: Vec<f32> = pieces.into_par_iter().map(of_piece).collect();
     squares.into_iter().map(f64::from).sum::<f64>().sqrt()
 }
 
-/// The sum of the parts of one parameter's gradient, fp32.
+/// Sum of the parts of one parameter's gradient, fp32.
 fn total(parts: &[Tensor]) -> Tensor {
     let first = parts[0].to_kind(Kind::Float);
     parts[1..].iter().fold(first, |sum, part| sum + part)
 }
 
-/// Some of the numbers of one parameter, and of all that goes with it, from `start` on.
+/// A slice of one parameter and its moments, from `start` on.
 struct Piece<'t> {
     parameters: &'t mut [f32],
     firsts: &'t mut [f32],
     seconds: &'t mut [f32],
     computing: Option<&'t mut [bf16]>,
-    /// Of the whole parameter.
+    /// Gradients of the whole parameter.
     gradients: Arc<[Numbers<'t>]>,
     start: usize,
     factors: Factors,
 }
 
 impl Piece<'_> {
-    /// The update on the CPU: all arrays are read and written once. Tensor operations take one pass over memory each,
-    /// about ten, and this step is bound by memory.
+    /// The update on the CPU, with one read and write of each array. The step is bound by memory, and tensor operations
+    /// would need about ten passes.
     fn update(self) {
         let Self { parameters, firsts, seconds, computing, gradients, start, factors } = self;
         let mut sums = [0.0; RUN];
@@ -208,11 +207,11 @@ impl Piece<'_> {
 }
 
 impl Slot {
-    /// What one core takes at a time of an update by the sum of `parts`, on the CPU.
+    /// Splits an update by the sum of `parts` into tasks for single cores, on the CPU.
     fn pieces<'t>(&'t mut self, parts: &'t [Tensor], factors: Factors) -> Vec<Piece<'t>> {
         let gradients: Arc<[Numbers<'t>]> = parts.iter().map(Numbers::of).collect();
-        // SAFETY: parameters, moments and copies have a storage of their own each, and no other thread computes with them
-        // while a step's update is made.
+        // SAFETY: parameters, moments and copies each have their own storage, and no other thread computes with them
+        // during the update.
         let (computing, parameter, exp_avg, exp_avg_sq) = unsafe {
             (
                 self.computing.as_mut().map(|copy| halves_mut(copy)),
@@ -235,7 +234,7 @@ impl Slot {
         arrays.enumerate().map(piece).collect()
     }
 
-    /// The same update in tensor operations, for any device.
+    /// The same update with tensor operations, for any device.
     fn update_with_tensors(&mut self, parts: &[Tensor], factors: Factors) {
         no_grad(|| {
             let gradient = total(parts) * f64::from(factors.gradient_scale);
@@ -271,7 +270,7 @@ mod tests {
         (left - right).abs().max().double_value(&[])
     }
 
-    /// Against numbers that `tests/golden/make_golden.py` took from PyTorch.
+    /// Compares with PyTorch's numbers from `tests/golden/make_golden.py`.
     #[test]
     fn weights_go_where_pytorchs_go() {
         let golden: Value = serde_json::from_str(include_str!("../tests/golden/adamw.json")).unwrap();
@@ -281,7 +280,7 @@ mod tests {
         let steps = golden["gradients"].as_array().unwrap().iter().zip(golden["after"].as_array().unwrap());
         for (at, (rate, (gradients, after))) in rates.zip(steps).enumerate() {
             let (gradients, after) = (tensors(&golden["sizes"], gradients), tensors(&golden["sizes"], after));
-            // As where they are clipped to half their norm.
+            // Same as clipping to half the norm.
             let doubled: Vec<Tensor> = gradients.iter().map(|(_, gradient)| gradient * 2.0).collect();
             optimizer.step(&[doubled], rate.as_f64().unwrap(), 0.5);
             for ((name, parameter), (_, expected)) in current.iter().zip(after.iter()) {
@@ -297,7 +296,7 @@ mod tests {
         let gradient =
             |half: f32| vec![Tensor::from_slice(&[half, 2.0, 2.0]).view([3, 1]), Tensor::from_slice(&[4f32])];
         assert!((global_norm(&[gradient(1.0)]) - 5.0).abs() < 1e-6);
-        // In parts, one of them in bf16, which has these numbers exactly.
+        // In parts, one of them in bf16, which represents these numbers exactly.
         let halves: Vec<Tensor> = gradient(1.0).iter().map(|tensor| (tensor / 2.0).to_kind(Kind::BFloat16)).collect();
         let others = gradient(1.0).iter().map(|tensor| tensor / 2.0).collect();
         assert!((global_norm(&[halves, others]) - 5.0).abs() < 1e-6);
@@ -305,7 +304,7 @@ mod tests {
 
     #[test]
     fn both_ways_of_updating_agree() {
-        // More than one piece, the last of them not whole.
+        // More than one piece, the last one incomplete.
         let size = [2 * PIECE as i64 + 77];
         let random = |scale: f64| Tensor::randn(size, (Kind::Float, Device::Cpu)) * scale;
         let (start, first) = (random(0.2), random(0.1));

@@ -5,7 +5,7 @@ use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A head by its name.
+/// Name of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadName {
@@ -38,96 +38,99 @@ impl std::str::FromStr for HeadName {
     }
 }
 
-/// Everything that decides what a training does, apart from its data and its machine.
+/// All settings of training, apart from its data and machine.
 ///
-/// Each field can stand in a `--config` file; what is not there keeps the default, an unknown name is an error.
+/// Each field is a key of a `--config` file. Missing keys keep their defaults; an unknown key is an error.
 #[derive(Clone, Debug, PartialEq, DocumentedFields, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Seed of the head's weights, the order of batches, dropout and masking.
+    /// Seed for the head's weights, the order of batches, dropout and masking.
     pub seed: u64,
     /// Passes over the training data.
     pub epochs: usize,
-    /// Stop after this many epochs without a better dev F1; 0 never stops early.
+    /// Stop after this many epochs without a better dev F1; 0 disables early stopping.
     pub patience: usize,
-    /// Highest learning rate.
+    /// Peak learning rate.
     pub learning_rate: f64,
-    /// Highest learning rate of the head, whose weights begin at random; 0 is that of the encoder.
+    /// Peak learning rate of the head, whose weights start random; 0 uses that of the encoder.
     pub head_learning_rate: f64,
-    /// Each layer of the encoder learns at this share of the rate of the layer above it (Howard and Ruder 2018); 1 is
-    /// the same rate for all.
+    /// Layer-wise learning-rate decay: each layer's rate is this share of the rate of the layer above (Howard and Ruder
+    /// 2018). 1 disables it.
     pub layer_decay: f64,
-    /// Weight of the divergence between two passes of each row under other dropout (R-Drop, Liang et al. 2021); 0
-    /// makes one pass only, in half of the time.
+    /// Weight of the divergence between two passes of each row with different dropout (R-Drop, Liang et al. 2021). 0
+    /// disables it and halves the time.
     pub r_drop: f64,
-    /// Share of all steps in which the learning rate rises from 0 to its highest; then it falls to 0 linearly.
+    /// Share of steps over which the learning rate rises linearly from 0 to its peak; then it falls linearly to 0.
     pub warmup: f64,
-    /// Decoupled weight decay, on everything but biases and LayerNorm.
+    /// Decoupled weight decay of all parameters but biases and LayerNorm.
     pub weight_decay: f64,
-    /// Gradients are scaled down to this global norm; 0 leaves them.
+    /// Maximum global norm of the gradient; larger gradients are scaled down. 0 disables clipping.
     pub max_grad_norm: f64,
-    /// Most tokens of a batch, padding included.
+    /// Maximum number of tokens in a batch, padding included.
     pub batch_tokens: usize,
-    /// Batches whose gradients add up to one step.
+    /// Batches per step (gradient accumulation).
     pub accumulate: usize,
     /// Dropout on hidden states.
     pub dropout: f64,
-    /// Dropout on attention weights; it costs about half as much time again.
+    /// Dropout on attention weights; takes about half as much time again.
     pub attention_dropout: f64,
-    /// Share of input tokens that are replaced by the mask token while training.
+    /// Share of input tokens replaced by the mask token during training.
     pub token_masking: f64,
-    /// Share of the target that is spread over all labels.
+    /// Label smoothing: the share of the target spread over all labels.
     pub label_smoothing: f64,
-    /// How much less a decision counts that is right already: the power γ of one less its probability (focal loss, Lin et
-    /// al. 2017); 0 is not at all. Not of the head `crf`, whose decision is a whole sequence.
+    /// Focal-loss exponent γ: each term is scaled by (1 − p)^γ (Lin et al. 2017). 0 disables it. Not for the head
+    /// `crf`, whose decision is a whole sequence.
     pub focal: f64,
-    /// Weights of types in the loss, by name, and of what is outside (`O`); 1 where none is named. They trade precision
-    /// for recall (King and Zeng 2001, "Logistic regression in rare events data", section 4.2). Not of the head `crf`.
+    /// Loss weight by type name, and of the outside class (`O`); 1 by default. They trade precision for recall (King
+    /// and Zeng 2001, "Logistic regression in rare events data", section 4.2). Not for the head `crf`.
     pub class_weights: BTreeMap<String, f64>,
-    /// Length of the step that the embeddings of a row's words are moved to where they make the loss grow fastest, and
-    /// whose loss is trained on, too (Miyato et al. 2017, "Adversarial training methods for semi-supervised text
-    /// classification", equation 5); 0 takes none. Twice the time. Embeddings that are frozen are moved, too.
+    /// Adversarial training: also train on word embeddings moved by a step of this length in the direction that
+    /// increases the loss most (Miyato et al. 2017, "Adversarial training methods for semi-supervised text
+    /// classification", equation 5). Applies to frozen embeddings, too. 0 disables it; otherwise training takes twice
+    /// the time.
     pub adversarial: f64,
-    /// Keep only what goes into each layer and compute the rest again for the gradients (Chen et al. 2016, "Training deep
-    /// nets with sublinear memory cost"): less memory for about a third more time.
+    /// Gradient checkpointing: keep only each layer's input and recompute the rest for the gradients (Chen et al. 2016,
+    /// "Training deep nets with sublinear memory cost"). Less memory for about a third more time.
     pub gradient_checkpointing: bool,
-    /// Decay of the moving average of the weights, which is what is evaluated and saved; 0 keeps none.
+    /// Decay of the exponential moving average of the weights, which is evaluated and saved. 0 disables it.
     pub ema_decay: f64,
-    /// Leave the embeddings as they were pretrained, so that words that the training data lacks stay among their like.
+    /// Keep the pretrained embeddings fixed, so that words missing from the training data stay close to similar words.
     pub freeze_embeddings: bool,
-    /// Lowest layers of the encoder that are left as they were pretrained, too (Lee et al. 2019, "What would Elsa do?
-    /// Freezing layers during transformer fine-tuning").
+    /// Number of lowest encoder layers to keep fixed (Lee et al. 2019, "What would Elsa do? Freezing layers during
+    /// transformer fine-tuning").
     pub freeze_layers: usize,
-    /// Choose on dev, for each type, how much surer than of no mention a model must be; it becomes a part of the model.
+    /// Choose a threshold for each type on dev: how much more confident than of no mention a model must be. It becomes
+    /// part of the model.
     pub thresholds: bool,
-    /// What stands on the encoder: `token` labels tokens; `crf` finds the best sequence of labels of words; `multilabel`
-    /// labels words for each type by itself, so that mentions of different types may overlap; `span` scores every run of
+    /// Classification head. `token` labels tokens; `crf` finds the best label sequence of words; `multilabel` labels
+    /// words for each type separately, so that mentions of different types may overlap; `span` scores every run of
     /// words, so that mentions may nest.
     pub head: HeadName,
-    /// Tags of the heads `token`, `crf` and `multilabel`: `io`, `bio` or `bioes`.
+    /// Tag scheme of the heads `token`, `crf` and `multilabel`: `io`, `bio` or `bioes`.
     pub tag_scheme: TagScheme,
-    /// Whether the head `token` decides for the likeliest sequence that the scheme allows. (`crf` and `multilabel` always
-    /// do.)
+    /// Whether the head `token` decodes the most probable sequence that the scheme allows. (`crf` and `multilabel`
+    /// always do.)
     pub constrained: bool,
-    /// Words of the longest mention that the head `span` can find.
+    /// Longest mention of the head `span`, in words.
     pub longest_span: usize,
-    /// Whether the mentions that the heads `span` and `multilabel` find may overlap.
+    /// Whether mentions of the heads `span` and `multilabel` may overlap.
     pub overlaps: bool,
-    /// Share of a mention's target that the head `span` moves to spans that begin or end one word off (Zhu and Li 2022).
+    /// Boundary smoothing: the share of a mention's target that the head `span` moves to spans with one boundary one
+    /// word off (Zhu and Li 2022).
     pub boundary_smoothing: f64,
-    /// Longest row in tokens, special tokens included: of a window at prediction, and of a crop.
+    /// Longest row in tokens, special tokens included: a window at prediction, a crop in training.
     pub max_tokens: usize,
-    /// Tokens that two windows share at prediction where a sentence is longer than one.
+    /// Tokens shared by neighbouring windows at prediction, if a sentence is longer than a window.
     pub overlap: usize,
-    /// At prediction, a window holds as many whole sentences as fit into this many tokens, and at least one; whole
-    /// documents where it is `max_tokens` or more.
+    /// Window size at prediction in tokens: a window holds as many whole sentences as fit, and at least one. From
+    /// `max_tokens` on, windows hold whole documents.
     pub window: usize,
-    /// While training, a row holds as many whole sentences as fit into a random number of pieces, drawn anew for each
-    /// row, and at least one. The least that is drawn.
+    /// Shortest crop in training: a row holds as many whole sentences as fit into a random number of pieces, and at
+    /// least one. This is the minimum of that number.
     pub shortest_crop: usize,
-    /// The most that is drawn.
+    /// Longest crop in training: the maximum of that number.
     pub longest_crop: usize,
-    /// Numbers that the encoder computes in.
+    /// Compute precision of the encoder.
     pub precision: Precision,
 }
 
@@ -175,10 +178,10 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// The first value that makes no sense, in words.
+    /// Checks all values.
     ///
     /// # Errors
-    /// Where there is one.
+    /// If a value is invalid; describes the first one.
     pub fn check(&self) -> Result<(), String> {
         let shares = [
             ("warmup", self.warmup),
@@ -226,7 +229,7 @@ impl Recipe {
             }
         }
         if self.shortest_crop > self.longest_crop {
-            return Err("shortest_crop is above longest_crop".into());
+            return Err("shortest_crop must be at most longest_crop".into());
         }
         if let Some((name, weight)) =
             self.class_weights.iter().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
@@ -234,15 +237,18 @@ impl Recipe {
             return Err(format!("class_weights: {name} = {weight}: it must be above 0"));
         }
         if self.freeze_layers > 0 && !self.freeze_embeddings {
-            return Err("freeze_layers: what lies below frozen layers must be frozen, too (freeze_embeddings)".into());
+            return Err(
+                "freeze_layers: the embeddings below frozen layers must be frozen, too; set freeze_embeddings = true"
+                    .into(),
+            );
         }
         self.check_head()
     }
 
-    /// Refuses what the head cannot take.
+    /// Refuses options that the head does not have.
     fn check_head(&self) -> Result<(), String> {
         use HeadName::{Crf, Multilabel, Span, Token};
-        // `overlaps` is not here: it allows and does not ask, and stands in descriptions of corpora.
+        // `overlaps` is not here: it is only a permission, and descriptions of corpora set it.
         let options: [(&str, bool, &[HeadName]); 6] = [
             ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
             ("constrained", self.constrained, &[Token]),
@@ -254,13 +260,13 @@ impl Recipe {
         match options.into_iter().find(|(_, asked, heads)| *asked && !heads.contains(&self.head)) {
             Some((name, _, heads)) => {
                 let heads: Vec<String> = heads.iter().map(HeadName::to_string).collect();
-                Err(format!("{name}: the head `{}` has none; it is an option of {}", self.head, heads.join(", ")))
+                Err(format!("{name} does not apply to the head `{}`, only to {}", self.head, heads.join(", ")))
             }
             None => Ok(()),
         }
     }
 
-    /// Share of the learning rate that a parameter of an encoder with so many layers gets.
+    /// A parameter's factor on the learning rate, in an encoder with `layers` layers.
     pub fn rate_of(&self, name: &str, layers: i64) -> f64 {
         if name.starts_with("classifier.") && self.head_learning_rate > 0.0 {
             return self.head_learning_rate / self.learning_rate;
@@ -292,20 +298,20 @@ impl Recipe {
         }
     }
 
-    /// How labels of tokens become mentions.
+    /// How token labels become mentions.
     pub const fn aggregation(&self) -> Aggregation {
         if self.constrained { Aggregation::Constrained } else { Aggregation::Together }
     }
 
-    /// What is asked of the head beside the right answers, where these are the types.
+    /// The loss options for these types.
     ///
     /// # Errors
-    /// Where a weight is that of no type.
+    /// If a class weight names an unknown type.
     pub fn loss_options(&self, types: &[String]) -> Result<LossOptions, String> {
         let classes = || [OUTSIDE].into_iter().chain(types.iter().map(String::as_str));
         if let Some(unknown) = self.class_weights.keys().find(|name| classes().all(|known| known != name.as_str())) {
             let known: Vec<&str> = classes().collect();
-            return Err(format!("class_weights: there is no type {unknown}; there are {}", known.join(", ")));
+            return Err(format!("class_weights: unknown type `{unknown}`; known: {}", known.join(", ")));
         }
         let weight = |name: &str| self.class_weights.get(name).copied().unwrap_or(1.0);
         Ok(LossOptions {
@@ -331,10 +337,10 @@ impl Recipe {
     }
 }
 
-/// Name of what no type is, among the class weights.
+/// Name of the outside class in the class weights.
 const OUTSIDE: &str = "O";
 
-/// Number of the encoder's layer that a parameter belongs to.
+/// Index of the encoder layer of a parameter.
 fn layer_of(name: &str) -> Option<i64> {
     name.split_once("encoder.layer.")?.1.split('.').next()?.parse().ok()
 }
@@ -397,6 +403,6 @@ mod tests {
         check(weighted.clone(), &[Token, Multilabel, Span], "class_weights");
         let options = weighted.loss_options(&["X".into(), "Y".into()]).unwrap();
         assert_eq!(options.class_weights, [1.0, 2.0, 1.0]);
-        assert!(weighted.loss_options(&["Y".into()]).unwrap_err().contains("no type X; there are O, Y"));
+        assert!(weighted.loss_options(&["Y".into()]).unwrap_err().contains("unknown type `X`; known: O, Y"));
     }
 }

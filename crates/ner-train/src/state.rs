@@ -1,4 +1,4 @@
-//! What a run needs to go on after its process died: weights, optimiser, average, and how far it was.
+//! The state from which a run resumes after its process died: weights, optimiser, average and progress.
 
 use crate::{GradScaler, TrainError, Trainer};
 use ner_model::{Parameters, load_parameters, save_parameters};
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::no_grad;
 
-/// How far a training was when its state was saved.
+/// Progress of training when its state was saved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Epochs ended.
+    /// Completed epochs.
     pub epoch: usize,
     /// Steps taken.
     pub step: usize,
-    /// Updates that the optimiser made (steps without the skipped ones).
+    /// Updates by the optimiser (steps without the skipped ones).
     pub updates: usize,
     /// The scale of the loss.
     pub loss_scale: GradScaler,
-    /// Best dev F1 so far, and the epoch in which it was reached.
+    /// Epoch and value of the best dev F1 so far.
     pub best: Option<(usize, f64)>,
 }
 
@@ -25,11 +25,11 @@ const TENSORS: &str = "tensors.safetensors";
 const PROGRESS: &str = "progress.json";
 const EPOCH: &str = "epoch-";
 
-/// Saves the state after an epoch into a folder of its own under `folder`, then removes the earlier ones. A process
-/// that dies in between leaves the earlier state whole.
+/// Saves the state after an epoch into a new folder under `folder`, then removes earlier states. If the process dies in
+/// between, the earlier state stays intact.
 ///
 /// # Errors
-/// Where it cannot be written; the earlier state is then still there.
+/// If it cannot be written; the earlier state then still exists.
 pub fn save_state(folder: &Path, trainer: &Trainer<'_>, best: Option<(usize, f64)>) -> Result<(), TrainError> {
     fs_err::create_dir_all(folder)?;
     let earlier = states(folder)?;
@@ -75,10 +75,10 @@ fn states(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     Ok(found)
 }
 
-/// Puts a trainer where the last saved state was; `None` where no epoch was ever ended.
+/// Restores a trainer from the last saved state. Returns `None` if no state was saved.
 ///
 /// # Errors
-/// Where the state cannot be read or is of another model.
+/// If the state cannot be read or belongs to another model.
 pub fn restore_state(folder: &Path, trainer: &mut Trainer<'_>) -> Result<Option<Progress>, TrainError> {
     if !folder.exists() {
         return Ok(None);
@@ -89,11 +89,14 @@ pub fn restore_state(folder: &Path, trainer: &mut Trainer<'_>) -> Result<Option<
         .map_err(|error| TrainError::State { path, message: error.to_string() })?;
     let path = place.join(TENSORS);
     let saved = load_parameters(&path)?;
-    // The optimiser's and the average's tensors have the shapes of the weights; nothing is taken over before this look.
+    // Tensors of the optimiser and the average have the shapes of the weights. All shapes are checked before anything
+    // is restored.
     for (name, parameter) in trainer.parameters.iter() {
         let (found, expected) = (saved.get(name)?.size(), parameter.size());
         if found != expected {
-            let message = format!("{name} has shape {found:?}, that of the model is {expected:?}");
+            let message = format!(
+                "{name} has shape {found:?}, but the model needs {expected:?}; was it saved with another encoder or head?"
+            );
             return Err(TrainError::State { path, message });
         }
     }

@@ -9,30 +9,30 @@ use std::ops::Range;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
-/// One update of the weights, as it went.
+/// The measurements of one update of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Step {
     /// Epoch, from 1.
     pub epoch: usize,
-    /// Step of the whole training, from 1.
+    /// Step since the start of training, from 1.
     pub step: usize,
-    /// Loss: the mean over all that its batches count.
+    /// Mean loss over everything that its batches count.
     pub loss: f64,
     /// Learning rate.
     pub learning_rate: f64,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Tokens that were no padding, special ones included.
+    /// Tokens without padding, special tokens included.
     pub tokens: usize,
-    /// Pieces of the training data among them.
+    /// Tokens without special tokens.
     pub pieces: usize,
     /// Wall time.
     pub elapsed_ms: f64,
-    /// Whether the update was left out because the gradient overflowed (fp16 only; the loss scale is then halved).
+    /// Whether the update was skipped because the gradient overflowed (fp16 only; the loss scale is then halved).
     pub skipped: bool,
 }
 
-/// The training loop: yields steps; saving, logging and evaluating stand outside.
+/// The training loop: yields steps. Saving, logging and evaluating are up to the caller.
 #[derive(Debug)]
 pub struct Trainer<'d> {
     recipe: Recipe,
@@ -51,16 +51,16 @@ pub struct Trainer<'d> {
     pub(crate) loss_scale: GradScaler,
     /// Steps taken, skipped ones included.
     pub(crate) step: usize,
-    /// Epochs ended.
+    /// Completed epochs.
     pub(crate) epoch: usize,
     total_steps: usize,
 }
 
 impl<'d> Trainer<'d> {
-    /// A trainer of a copy of `parameters` on `device`.
+    /// A trainer with a copy of `parameters` on `device`.
     ///
     /// # Errors
-    /// Where the recipe makes no sense for these data and this device.
+    /// If the recipe does not fit these data or this device.
     pub fn new(
         recipe: &Recipe,
         config: &BertConfig,
@@ -73,18 +73,20 @@ impl<'d> Trainer<'d> {
             return Err(TrainError::Recipe("the training split has no text".into()));
         }
         if recipe.token_masking > 0.0 && data.mask_id.is_none() {
-            return Err(TrainError::Recipe("token_masking is above 0 and the tokenizer has no mask token".into()));
+            return Err(TrainError::Recipe("token_masking is above 0, but the tokenizer has no mask token".into()));
         }
         let specials = data.prefix.len() + data.suffix.len();
         if recipe.max_tokens <= specials {
-            let message =
-                format!("max_tokens = {}: it must be above {specials}, the special tokens", recipe.max_tokens);
+            let message = format!(
+                "max_tokens = {}: it must be above {specials}, the number of special tokens",
+                recipe.max_tokens
+            );
             return Err(TrainError::Recipe(message));
         }
         let kind = recipe.precision.resolve(device)?;
         let layers = config.num_hidden_layers;
         if recipe.freeze_layers as i64 > layers {
-            let message = format!("freeze_layers = {}: the encoder has {layers} layers", recipe.freeze_layers);
+            let message = format!("freeze_layers = {}: the encoder has {layers} layers only", recipe.freeze_layers);
             return Err(TrainError::Recipe(message));
         }
         let options = recipe.loss_options(&data.types).map_err(TrainError::Recipe)?;
@@ -112,7 +114,7 @@ impl<'d> Trainer<'d> {
         })
     }
 
-    /// Steps of the whole training.
+    /// Total number of steps.
     pub const fn total_steps(&self) -> usize {
         self.total_steps
     }
@@ -122,22 +124,22 @@ impl<'d> Trainer<'d> {
         self.step
     }
 
-    /// Epochs ended so far.
+    /// Completed epochs.
     pub const fn epochs_done(&self) -> usize {
         self.epoch
     }
 
-    /// Pieces of the training data: what an epoch goes through, without special tokens.
+    /// Tokens per epoch, without special tokens.
     pub fn tokens_per_epoch(&self) -> usize {
         self.data.documents.iter().map(|document| document.input_ids.len()).sum()
     }
 
-    /// The weights to evaluate and save: the moving average, or the weights themselves where none is kept.
+    /// The weights to evaluate and save: the moving average if there is one, else the current weights.
     pub fn weights(&self) -> &Parameters {
         self.average.as_ref().map_or(&self.parameters, Ema::parameters)
     }
 
-    /// Times that each row is in a batch.
+    /// Copies of each row in a batch.
     fn copies(&self) -> usize {
         if self.recipe.r_drop > 0.0 { 2 } else { 1 }
     }
@@ -156,14 +158,14 @@ impl<'d> Trainer<'d> {
         .fuse()
     }
 
-    /// One optimisation step over the crops of `batches`, which count as one batch.
+    /// One optimisation step over the crops of `batches`, as if they were one batch.
     fn take_step(&mut self, batches: &[Vec<Crop>]) -> Result<Step, TrainError> {
         let begin = Instant::now();
         let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
-        // Of each worker, the gradient of its rows.
+        // One gradient per worker, of its rows.
         let mut gradients: Vec<Vec<Tensor>> = Vec::new();
         let scale = self.loss_scale.scale();
-        // What is random in a micro step depends on its number alone, so that a resumed run repeats it.
+        // Randomness in a micro step depends on its number alone, so that a resumed run repeats it.
         let seed =
             |at: usize| derive_seed(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
         let collated: Vec<MicroBatch> =
@@ -172,7 +174,7 @@ impl<'d> Trainer<'d> {
         for (crops, MicroBatch { parts, counted: own }) in batches.iter().zip(collated) {
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
             pieces += crops.iter().map(Crop::len).sum::<usize>();
-            // The loss of the step is a mean over all that its batches count, as if they were one.
+            // The step's loss is a mean over everything that its batches count, as if they were one.
             let share = if counted > 0.0 { own / counted } else { 1.0 / batches.len() as f64 };
             let pass = Pass {
                 recipe: &self.recipe,
@@ -183,17 +185,17 @@ impl<'d> Trainer<'d> {
                 factor: scale * share,
             };
             let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &pass);
-            let found = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
-            for (worker, (loss, found)) in found.into_iter().enumerate() {
+            let results = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
+            for (worker, (loss, more)) in results.into_iter().enumerate() {
                 if !loss.is_finite() {
                     return Err(self.not_finite("loss", loss, crops));
                 }
                 loss_sum += loss * share;
                 match gradients.get_mut(worker) {
-                    Some(sums) => sums.iter_mut().zip(&found).for_each(|(sum, found)| {
-                        *sum = sum.to_kind(Kind::Float) + found;
+                    Some(sums) => sums.iter_mut().zip(&more).for_each(|(sum, more)| {
+                        *sum = sum.to_kind(Kind::Float) + more;
                     }),
-                    None => gradients.push(found),
+                    None => gradients.push(more),
                 }
             }
         }
@@ -226,14 +228,14 @@ impl<'d> Trainer<'d> {
         })
     }
 
-    /// The crops as batches, one for each worker, some of their pieces masked, and what they should be taken for.
+    /// Splits the crops into one batch per worker, masks some of their pieces, and collects the targets.
     fn collate(&self, crops: &[Crop], seed: u64) -> MicroBatch {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
         let TrainingSet { documents, prefix, suffix, mask_id, .. } = self.data;
         let count = self.replicas.len().min(crops.len());
         let mut parts: Vec<Part> =
             (0..count).map(|at| Part::new(if at == 0 { seed } else { derive_seed(seed, at as u64) })).collect();
-        // Dealt out: the crops stand in order of length.
+        // Dealt out in turn, because the crops are sorted by length.
         for (at, crop) in crops.iter().enumerate() {
             let Part { batch, targets, .. } = &mut parts[at % count];
             let document = &documents[crop.document];
@@ -258,7 +260,7 @@ impl<'d> Trainer<'d> {
         for (part, weight) in parts.iter_mut().zip(weights) {
             part.share = if all > 0.0 { weight / all } else { 1.0 / count as f64 };
             if self.recipe.r_drop > 0.0 {
-                // Each row twice: dropout makes them two.
+                // Each row twice; dropout makes the copies differ.
                 part.batch.rows.extend_from_within(..);
                 part.targets.labels.extend_from_within(..);
                 part.targets.words.extend_from_within(..);
@@ -278,7 +280,7 @@ impl<'d> Trainer<'d> {
     }
 }
 
-/// The batches of an epoch: its documents cut anew, crops of like length together.
+/// The batches of an epoch: new crops, those of similar length together.
 fn batches(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> Vec<Vec<Crop>> {
     let seed = derive_seed(recipe.seed, epoch as u64);
     let specials = data.prefix.len() + data.suffix.len();
@@ -288,16 +290,16 @@ fn batches(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> Vec<Vec<Crop>> 
     batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
 }
 
-/// Steps of an epoch, counted from 0, of a recipe that [`Trainer::new`] accepts.
+/// Number of steps in an epoch (from 0) of a recipe that [`Trainer::new`] accepts.
 pub fn steps_of_epoch(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> usize {
     batches(data, recipe, epoch).len().div_ceil(recipe.accumulate)
 }
 
-/// A batch of one backward pass, one part for each worker.
+/// The batch of one backward pass, with one part for each worker.
 #[derive(Debug)]
 struct MicroBatch {
     parts: Vec<Part>,
-    /// Over how many things its loss is a mean.
+    /// Number of terms in the mean of its loss.
     counted: f64,
 }
 
@@ -306,9 +308,9 @@ struct MicroBatch {
 struct Part {
     batch: Batch,
     targets: Targets,
-    /// Of its dropout.
+    /// Seed of its dropout.
     seed: u64,
-    /// Its share in the batch's loss, which is a mean.
+    /// Its weight in the batch's mean loss.
     share: f64,
 }
 
@@ -318,7 +320,7 @@ impl Part {
     }
 }
 
-/// The model as one worker has it: the storage of its parameters is that of all.
+/// One worker's copy of the model. All copies share the storage of their parameters.
 #[derive(Debug)]
 struct Replica {
     model: Classifier,
@@ -333,8 +335,8 @@ impl Replica {
         Ok(Self { model: Classifier::new(config, &parameters, recipe.head())?, leaves })
     }
 
-    /// What a part adds to the loss of its batch, and to the gradient of that loss times the factor; none where it is no
-    /// number.
+    /// A part's contribution to the loss of its batch, and the gradient of that loss times the factor. The gradient is
+    /// empty if the loss is not finite.
     fn gradients(&mut self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
         let Pass { recipe, options, device, kind, embedding_size, factor } = *pass;
         let Part { batch, targets, seed, share } = part;
@@ -345,7 +347,7 @@ impl Replica {
         };
         let mut first = dropout();
         let mut leaves: Vec<&Tensor> = self.leaves.iter().collect();
-        // Nothing yet: what makes the loss grow is its gradient there.
+        // A zero perturbation: its gradient points in the direction that increases the loss.
         let size = [batch.rows.len() as i64, batch.width() as i64, embedding_size];
         let origin =
             (recipe.adversarial > 0.0).then(|| Tensor::zeros(size, (Kind::Float, device)).set_requires_grad(true));
@@ -358,32 +360,32 @@ impl Replica {
         if !value.is_finite() {
             return (value, Vec::new());
         }
-        // Asked for rather than accumulated into the leaves, which would cost a pass over all parameters to clear them
+        // Returned instead of accumulated into the leaves, which would cost one pass over all parameters to clear them
         // and another to add.
-        let mut found = self.model.gradients(&(loss * factor), &leaves, &mut first);
+        let mut gradients = self.model.gradients(&(loss * factor), &leaves, &mut first);
         if origin.is_some()
-            && let Some(uphill) = found.pop()
+            && let Some(uphill) = gradients.pop()
         {
             let norm = uphill.norm_scalaropt_dim(2.0, [1, 2], true).clamp_min(1e-12);
-            // The same dropout as before: a stream is a function of its seed.
+            // The same dropout as before: it depends on the seed alone.
             let mut second = dropout();
             second.perturbation = Some(uphill / norm * recipe.adversarial);
             let loss = self.model.loss(batch, targets, kind, &mut second, options) * *share;
             let leaves: Vec<&Tensor> = self.leaves.iter().collect();
             let more = self.model.gradients(&(loss * factor), &leaves, &mut second);
-            found.iter_mut().zip(&more).for_each(|(sum, more)| *sum = sum.to_kind(Kind::Float) + more);
+            gradients.iter_mut().zip(&more).for_each(|(sum, more)| *sum = sum.to_kind(Kind::Float) + more);
         }
-        (value, found)
+        (value, gradients)
     }
 }
 
-/// What is the same for all parts of a batch.
+/// Settings shared by all parts of a batch.
 struct Pass<'r> {
     recipe: &'r Recipe,
     options: &'r LossOptions,
     device: Device,
     kind: Kind,
     embedding_size: i64,
-    /// What the loss is multiplied by before the backward pass.
+    /// Factor on the loss before the backward pass.
     factor: f64,
 }

@@ -1,4 +1,4 @@
-//! Where documents may be cut, which is a matter of the head's own mentions.
+//! Where documents may be cut, which depends on the head's own mentions.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ use ner_train::TrainingSet;
 
 const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nfever\ncame\nafter\naspirin\n.\n";
 
-/// The places of `text`'s words at which a training may cut it, and at which its sentences begin.
+/// Checks the indexes of `text`'s words at which training may cut it, and at which its sentences start.
 fn check(text: &str, mentions: &[(usize, usize)], scheme: TagScheme, head: Head, cuts: &[usize], sentences: &[usize]) {
     let folder = tempfile::tempdir().unwrap();
     fs_err::write(folder.path().join("vocab.txt"), VOCABULARY).unwrap();
@@ -33,6 +33,6 @@ fn no_cut_runs_through_the_shorter_of_two_mentions_that_cross() {
     // Words: fever came after aspirin fever. The mentions are the first three and the last three.
     let (text, mentions) = ("fever came after aspirin fever", [(0, 16), (11, 30)]);
     check(text, &mentions, TagScheme::Bio, Head::Span { longest: 4 }, &[0], &[0]);
-    // Tags hold the longer one only.
+    // Tags keep only the longer one.
     check(text, &mentions, TagScheme::Bio, Head::Token, &[0, 1, 2], &[0]);
 }

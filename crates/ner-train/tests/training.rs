@@ -1,4 +1,4 @@
-//! The training loop on a tiny random encoder: it learns, it repeats itself to the bit, and it goes on where it was.
+//! The training loop on a tiny random encoder: it learns, is reproducible to the bit, and resumes where it stopped.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -39,7 +39,7 @@ fn labels() -> LabelSet {
     LabelSet::new(TagScheme::Bio, ["X", "Y"])
 }
 
-/// A random encoder. The numbers are this function's own: libtorch's generator is one for all threads of a test.
+/// A random encoder. It has its own generator: libtorch's is shared by all threads of a test.
 fn parameters(head: Head) -> Parameters {
     let mut random = SmallRng::seed_from_u64(1);
     let tensor = |(name, shape): (String, Vec<i64>)| {
@@ -57,7 +57,7 @@ fn parameters(head: Head) -> Parameters {
 }
 
 /// Documents of the given lengths. A piece's label depends on it and on the piece before it, so that the embeddings
-/// alone cannot say it.
+/// alone do not determine it.
 fn data(lengths: &[usize]) -> TrainingSet {
     let mut random = SmallRng::seed_from_u64(2);
     let document = |(at, &len): (usize, &usize)| {
@@ -93,7 +93,7 @@ fn twenty() -> TrainingSet {
     data(&std::array::from_fn::<usize, 20, _>(|at| 5 + at))
 }
 
-/// Everything random switched on, and several batches in an epoch.
+/// All random options, and several batches in an epoch.
 fn recipe() -> Recipe {
     Recipe {
         epochs: 4,
@@ -115,7 +115,7 @@ fn recipe() -> Recipe {
     }
 }
 
-/// Nothing random but the order of the documents, none of which is cut.
+/// Nothing random but the order of the documents, which are not cut.
 fn plain() -> Recipe {
     Recipe {
         dropout: 0.0,
@@ -130,7 +130,7 @@ fn plain() -> Recipe {
 }
 
 fn trainer<'d>(recipe: &Recipe, data: &'d TrainingSet) -> Trainer<'d> {
-    // Products this small are slower on several threads, and the tests have the cores already.
+    // Products this small are slower on several threads, and the tests already use all cores.
     tch::set_num_threads(1);
     Trainer::new(recipe, &config(), &parameters(recipe.head()), data, Device::Cpu).unwrap()
 }
@@ -145,7 +145,7 @@ fn bits(parameters: &Parameters) -> Vec<(String, Vec<u32>)> {
     parameters.iter().map(|(name, tensor)| (name.to_owned(), bits(tensor))).collect()
 }
 
-/// All that a trainer holds, through its saved state: weights, average and the optimiser's averages.
+/// Everything in a trainer's saved state: weights, average and the optimiser's averages.
 fn state(trainer: &Trainer<'_>) -> (Vec<(String, Vec<u32>)>, String) {
     let folder = tempfile::tempdir().unwrap();
     save_state(folder.path(), trainer, None).unwrap();
@@ -303,7 +303,7 @@ fn a_state_of_another_model_is_refused() {
 #[test]
 fn a_loss_that_is_no_number_names_the_documents() {
     let mut data = twenty();
-    // A piece that one document has and no other.
+    // A piece that occurs in one document only.
     data.documents[7].input_ids[2] = 1;
     let parameters = parameters(Head::Token);
     let embeddings = parameters.get("bert.embeddings.word_embeddings.weight").unwrap();
@@ -317,7 +317,7 @@ fn a_loss_that_is_no_number_names_the_documents() {
     assert!(failed.to_string().contains("d7"), "{failed}");
 }
 
-/// What several threads compute of a batch is what one computes of all of it, up to rounding.
+/// Several threads together compute the same as one, up to rounding.
 #[test]
 fn workers_together_take_the_step_of_one() {
     let set = twenty();
@@ -338,7 +338,7 @@ fn workers_together_take_the_step_of_one() {
     }
 }
 
-/// Computed again under the same dropout, the states and so the gradients are the same.
+/// Recomputed with the same dropout, the states and so the gradients are the same.
 #[test]
 fn gradient_checkpointing_takes_the_same_steps() {
     let set = twenty();
@@ -366,7 +366,7 @@ fn two_unlike_batches_count_as_one_whole() {
         assert_eq!(steps.len(), 1);
         let folder = tempfile::tempdir().unwrap();
         save_state(folder.path(), &trainer, None).unwrap();
-        // Of its first step, the optimiser's averages are its gradients; Adam's weights would magnify what is near 0.
+        // After one step the optimiser's averages are its gradients; Adam's weights would magnify gradients near 0.
         (steps[0], load_parameters(&folder.path().join("epoch-1/tensors.safetensors")).unwrap())
     };
     let (whole, gradients) = averages(&Recipe { epochs: 1, batch_tokens: 80, ..plain() });
@@ -397,7 +397,11 @@ fn a_recipe_that_makes_no_sense_is_refused_in_words() {
         (Recipe { max_tokens: 2, ..recipe() }, &data, "max_tokens = 2"),
         (Recipe { freeze_layers: 1, ..recipe() }, &data, "must be frozen, too"),
         (Recipe { freeze_layers: 3, freeze_embeddings: true, ..recipe() }, &data, "the encoder has 2 layers"),
-        (Recipe { class_weights: [("Z".to_owned(), 2.0)].into(), ..recipe() }, &data, "no type Z; there are O, X, Y"),
+        (
+            Recipe { class_weights: [("Z".to_owned(), 2.0)].into(), ..recipe() },
+            &data,
+            "unknown type `Z`; known: O, X, Y",
+        ),
         (recipe(), &without_mask, "no mask token"),
         (recipe(), &empty, "no text"),
     ];

@@ -1,4 +1,4 @@
-//! How far annotators agree, on the items that both of two have finished.
+//! Agreement of annotators on the items that both of a pair have finished.
 
 use super::{ADJUDICATED, ItemWork, LabelledSpan, Work};
 use ner_document::Document;
@@ -6,57 +6,57 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How far two annotators agree.
+/// Agreement of two annotators.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pair {
-    /// One.
+    /// One annotator.
     pub first: String,
-    /// The other.
+    /// The other annotator.
     pub second: String,
-    /// Items that both have finished; all else here is about them.
+    /// Items that both have finished; all other numbers count only these.
     pub items: usize,
-    /// Mentions that both have: the same place and type.
+    /// Mentions that both have, with the same place and type.
     pub both: usize,
-    /// That only the first has.
+    /// Mentions that only the first has.
     pub only_first: usize,
-    /// That only the second has.
+    /// Mentions that only the second has.
     pub only_second: usize,
-    /// Strict F1 of one against the other, whichever; none where neither has a mention (Hripcsak & Rothschild 2005:
-    /// of spans, which have no true negatives, the measure that kappa tends to).
+    /// Strict F1 of either against the other; `None` if neither has a mention. For spans, which have no true negatives,
+    /// kappa tends to it (Hripcsak & Rothschild 2005).
     pub f1: Option<f64>,
-    /// Words, as [`words`] cuts them.
+    /// Number of [`words`].
     pub words: usize,
-    /// Share of words of the same category; none where there are no words.
+    /// Share of words with the same category; `None` without words.
     pub observed: Option<f64>,
-    /// Cohen's kappa on words (Cohen 1960); none where there are no words, and where both say the same one category of all
-    /// of them, so that chance alone would agree. The category of a word is the set of the types of all mentions that cover
-    /// any part of it: mentions that nest or overlap make a category of their own, and where one mention ends and another
-    /// of its type begins makes no difference.
+    /// Cohen's kappa on words (Cohen 1960). `None` without words, or if both give all words the same single category,
+    /// since chance alone would agree. The category of a word is the set of types of all mentions that cover any part
+    /// of it: nested or overlapping mentions make a category of their own, and boundaries between adjacent mentions of
+    /// one type are ignored.
     pub kappa: Option<f64>,
 }
 
-/// A mention that not all have.
+/// A mention that only some annotators have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Where.
+    /// Its place and type.
     #[serde(flatten)]
     pub place: LabelledSpan,
-    /// Who has it.
+    /// The annotators who have it.
     pub by: Vec<String>,
 }
 
-/// What annotators differ in, in one item.
+/// Differences between annotators in one item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ItemDifferences {
     /// Its id.
     pub item: String,
-    /// Who has finished it, two at least.
+    /// The annotators who have finished it, at least two.
     pub finished: Vec<String>,
-    /// Mentions that some have and others not.
+    /// Mentions that only some of them have.
     pub differences: Vec<Difference>,
 }
 
-/// Words of a text (Unicode Standard Annex 29: what holds a letter or a digit), as places in characters.
+/// Words of a text (Unicode Standard Annex 29: segments with a letter or a digit), as character ranges.
 pub fn words(text: &str) -> Vec<(usize, usize)> {
     let (mut words, mut at, mut byte) = (Vec::new(), 0, 0);
     for (start, word) in text.unicode_word_indices() {
@@ -72,7 +72,7 @@ fn annotators(works: &BTreeMap<String, Work>) -> Vec<(&str, &Work)> {
     works.iter().filter(|(name, _)| *name != ADJUDICATED).map(|(name, work)| (name.as_str(), work)).collect()
 }
 
-/// Every two annotators, in the order of their names; whoever adjudicates is none.
+/// All pairs of annotators, in the order of their names, without adjudication.
 pub fn pairs(documents: &[Document], works: &BTreeMap<String, Work>) -> Vec<Pair> {
     let annotators = annotators(works);
     let words: Vec<_> = documents.iter().map(|document| words(&document.text)).collect();
@@ -117,13 +117,13 @@ fn pair(words: &[Vec<(usize, usize)>], first: (&str, &Work), second: (&str, &Wor
     }
 }
 
-/// Types of the mentions that cover a part of a word.
+/// Types of the mentions that cover part of a word.
 fn labels_over(item: &ItemWork, start: usize, end: usize) -> BTreeSet<&str> {
     let over = item.places().filter(|place| place.start < end && start < place.end);
     over.map(|place| place.label.as_str()).collect()
 }
 
-/// Observed agreement and kappa of how often one said the first and the other the second category.
+/// Observed agreement and kappa. `cells` counts the words by the category of each annotator.
 fn kappa<Category: Ord>(cells: &BTreeMap<[Category; 2], usize>) -> (Option<f64>, Option<f64>) {
     let total: usize = cells.values().sum();
     if total == 0 {
@@ -135,14 +135,14 @@ fn kappa<Category: Ord>(cells: &BTreeMap<[Category; 2], usize>) -> (Option<f64>,
         *sides[0].entry(first).or_insert(0) += count;
         *sides[1].entry(second).or_insert(0) += count;
     }
-    // In whole numbers, so that certain agreement by chance is found exactly.
+    // In whole numbers, so that a chance agreement of 1 is recognised exactly.
     let by_chance: usize = sides[0].iter().map(|(category, count)| count * sides[1].get(category).unwrap_or(&0)).sum();
     let observed = agreed as f64 / total as f64;
     let expected = by_chance as f64 / (total * total) as f64;
     (Some(observed), (by_chance < total * total).then(|| (observed - expected) / (1.0 - expected)))
 }
 
-/// What the annotators differ in, item by item, where two or more have finished it and differ.
+/// The items that two or more annotators have finished with differences.
 pub fn differences(documents: &[Document], works: &BTreeMap<String, Work>) -> Vec<ItemDifferences> {
     let annotators = annotators(works);
     let item = |(at, document): (usize, &Document)| {
@@ -165,10 +165,10 @@ mod tests {
     use super::super::{Action, Record};
     use super::*;
 
-    /// Start, end and type of each.
+    /// Start, end and type of each mention.
     type Places<'a> = &'a [(usize, usize, &'a str)];
 
-    /// Somebody who says this of one item after the other, each finished; `None` leaves one unfinished.
+    /// An annotator with these mentions in the items, each finished; `None` leaves an item unfinished.
     fn work(documents: &[Document], name: &str, items: &[Option<Places<'_>>]) -> (String, Work) {
         let mut work = Work::new(documents, name);
         let mut act = |at: usize, action| {
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((unfinished.items, unfinished.f1, unfinished.kappa, unfinished.observed), (0, None, None, None));
         let equal = all(&documents, [&[Some(&[(0, 1, "D")])], &[Some(&[(0, 1, "D")])]]);
         assert_eq!((equal.f1, equal.kappa), (Some(1.0), Some(1.0)));
-        // The worst that kappa can be: each sees what the other does not.
+        // The lowest kappa: the annotators never agree.
         let opposite = all(&documents, [&[Some(&[(0, 1, "D")])], &[Some(&[(2, 3, "D")])]]);
         assert_eq!((opposite.f1, opposite.kappa), (Some(0.0), Some(-1.0)));
     }

@@ -1,4 +1,4 @@
-//! A journal as bytes: JSON lines, of which the first says whose it is.
+//! A journal as bytes: JSON lines, the first of which names its batch and annotator.
 //!
 //! ```text
 //! {"journal":1,"batch":"5d41402abc4b2a76","annotator":"anna"}
@@ -6,9 +6,9 @@
 //! {"n":2,"at":"2026-01-05T09:00:02Z","item":"7.s2","do":"done"}
 //! ```
 //!
-//! A line is written whole, with its end, and is on the disk before its action is said to be saved. What stands behind the
-//! last line end is therefore a line that was being written when the process or the machine stopped, and of which nobody
-//! was told that it is saved: it is cut off. Anything else that does not read is damage.
+//! A line is on the disk, with its line end, before its action is reported as saved. Bytes behind the last line end are
+//! therefore a line that was being written when the process or the machine stopped, and that was never reported as
+//! saved: they are cut off. Any other unreadable line is damage.
 
 use super::{Record, Refusal, Work, check_name};
 use ner_document::Document;
@@ -19,50 +19,50 @@ const VERSION: u32 = 1;
 /// The first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of the form.
+    /// Version of the format.
     journal: u32,
-    /// Checksum of the batch that it belongs to.
+    /// Checksum of its batch.
     batch: String,
-    /// Whose it is.
+    /// Its annotator.
     annotator: String,
 }
 
-/// Why a journal cannot be used. Nothing of a text stands in it.
+/// Why a journal cannot be used. The message contains no text of documents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
 pub struct Damage {
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// What is wrong with it.
     pub why: Why,
 }
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Why {
-    /// No JSON, or not of a line.
-    #[error("it is no line of a journal, from column {0} on")]
+    /// Not JSON, or not a record.
+    #[error("it is not a journal record (column {0})")]
     Unreadable(usize),
-    /// Another version of medner made it.
-    #[error("it is of version {0}, and {VERSION} is known")]
+    /// Another version of medner wrote it.
+    #[error("it has journal version {0}; this medner reads version {VERSION}")]
     Version(u32),
-    /// Offsets of another batch would be nonsense.
+    /// Its offsets belong to another batch.
     #[error("it belongs to another batch")]
     OtherBatch,
-    /// The file was renamed, or copied over another.
-    #[error("it is not of the annotator that the file is named after")]
+    /// The file was renamed or copied over another one.
+    #[error("it belongs to another annotator than the file name says")]
     OtherAnnotator,
-    /// What it says cannot be done after the lines before it.
-    #[error("it does not follow from the lines before it: {0}")]
+    /// Its action is not possible after the lines before it.
+    #[error("its action is not possible after the lines before it: {0}")]
     Refused(#[from] Refusal),
 }
 
-/// A journal that was read.
+/// A replayed journal.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    /// What comes of it.
+    /// The work after its last line.
     pub work: Work,
-    /// Bytes up to the end of its last whole line.
+    /// Bytes up to the end of its last complete line.
     pub whole: usize,
 }
 
@@ -71,17 +71,17 @@ pub fn header(batch: &str, annotator: &str) -> Vec<u8> {
     line(&Header { journal: VERSION, batch: batch.into(), annotator: annotator.into() })
 }
 
-/// A value as a line.
+/// A value as a JSON line.
 pub fn line(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(value).expect("maps have texts as keys, so that nothing can fail");
+    let mut bytes = serde_json::to_vec(value).expect("JSON objects have string keys, so this cannot fail");
     bytes.push(b'\n');
     bytes
 }
 
-/// Plays a journal of `annotator` on a batch.
+/// Replays a journal of `annotator` on a batch.
 ///
 /// # Errors
-/// Where a line that is whole cannot be one, or is not of this batch and annotator.
+/// If a complete line is not a valid record, or the journal belongs to another batch or annotator.
 pub fn read(bytes: &[u8], documents: &[Document], batch: &str, annotator: &str) -> Result<Journal, Damage> {
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let mut work = Work::new(documents, annotator);
@@ -132,7 +132,7 @@ mod tests {
         Record { n, at: "2026-01-05T09:00:00Z".into(), item: item.into(), action }
     }
 
-    /// A journal of everything that can be done.
+    /// A journal with every action.
     fn everything() -> Vec<Record> {
         let (fever, cafe, aspirin) = (place(5, 10, "Disease"), place(15, 20, "Chemical"), place(3, 10, "Chemical"));
         [
@@ -168,7 +168,7 @@ mod tests {
         assert!(journal.work.items().iter().all(|item| item.done));
         assert_eq!((journal.work.last(), journal.work.undoable()), (12, Some(("a", 12))));
 
-        // Undo goes back to the beginning, action by action, and no further.
+        // Undo goes back to the beginning, action by action, and then fails.
         let mut work = journal.work;
         let mut n = work.last();
         while let Some((item, of)) = work.undoable().map(|(item, of)| (item.to_owned(), of)) {
@@ -219,20 +219,20 @@ mod tests {
             lines[at] = lines[at].replacen(from, to, 1);
             lines.concat().into_bytes()
         };
-        check(&text(3, "\"do\"", "\"d"), 4, "it is no line of a journal");
-        check(&text(3, "change", "chance"), 4, "it is no line of a journal");
-        check(&text(4, "\"start\":5", "\"start\":50"), 5, "no place in a text of 20 characters");
-        check(&text(6, "\"of\":5", "\"of\":4"), 7, "not the last action");
-        check(&[lines[0], lines[1], &lines[3..].concat()].concat(), 3, "number 3 where 2 is next");
-        check(&[lines[0], lines[1], lines[1]].concat(), 3, "number 1 where 2 is next");
-        check(&lines[1..].concat(), 1, "it is no line of a journal");
+        check(&text(3, "\"do\"", "\"d"), 4, "it is not a journal record");
+        check(&text(3, "change", "chance"), 4, "it is not a journal record");
+        check(&text(4, "\"start\":5", "\"start\":50"), 5, "not a valid span in a text of 20 characters");
+        check(&text(6, "\"of\":5", "\"of\":4"), 7, "only the latest action");
+        check(&[lines[0], lines[1], &lines[3..].concat()].concat(), 3, "number 3, expected 2");
+        check(&[lines[0], lines[1], lines[1]].concat(), 3, "number 1, expected 2");
+        check(&lines[1..].concat(), 1, "it is not a journal record");
         check(&text(0, "\"x\"", "\"y\""), 1, "another batch");
-        check(&text(0, "anna", "bert"), 1, "not of the annotator");
-        check(&text(0, ":1", ":2"), 1, "of version 2");
+        check(&text(0, "anna", "bert"), 1, "belongs to another annotator");
+        check(&text(0, ":1", ":2"), 1, "journal version 2");
     }
 
     proptest! {
-        // A kill leaves any part of what was written last; everything that was whole before is there.
+        // A kill may cut the last write anywhere; all complete lines survive.
         #[test]
         fn a_torn_line_is_cut_and_nothing_else(cut in 0usize..2000) {
             let bytes = bytes_of(&everything());
@@ -240,7 +240,7 @@ mod tests {
             let journal = read(&bytes[..cut], &documents(), "x", "anna").unwrap();
             let lines = bytes[..cut].iter().filter(|&&byte| byte == b'\n').count();
             prop_assert_eq!(journal.work.last(), lines.saturating_sub(1) as u64);
-            // It goes on where it was cut.
+            // It continues at the cut.
             let rest: Vec<u8> = [&bytes[..journal.whole], &bytes[journal.whole..]].concat();
             prop_assert_eq!(read(&rest, &documents(), "x", "anna").unwrap().work.last(), 12);
         }

@@ -1,7 +1,7 @@
-//! Corrections of a batch by people: what they did, action by action, and how far they agree.
+//! People's corrections of a batch: what they did, action by action, and how far they agree.
 //!
-//! What an annotator did is a journal of [`Record`]s, to which lines are only added. His [`Work`] is what comes of it when it
-//! is played from the beginning. Nothing here opens a file: [`journal`] reads and writes bytes.
+//! A journal holds an annotator's [`Record`]s and only grows. Replaying it from the first line gives the annotator's
+//! [`Work`]. Nothing here opens a file: [`journal`] reads and writes bytes, [`agreement`] compares annotators.
 
 pub mod agreement;
 pub mod journal;
@@ -11,5 +11,6 @@ pub use work::{
     Action, Entry, ItemWork, LabelledSpan, Record, Refusal, Verdict, Work, check_label, check_name, merged,
 };
 
-/// The name under which differences between annotators are settled. Its items begin with what the others agree upon.
+/// The annotator name of adjudication, which settles differences. Its items start with the mentions that all annotators
+/// agree on.
 pub const ADJUDICATED: &str = "adjudicated";

@@ -4,90 +4,90 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A place in an item's text, in Unicode characters, half-open, with the type that it is said to be.
+/// A place in an item's text with an entity type. Unicode characters, half-open.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LabelledSpan {
     /// First character.
     pub start: usize,
     /// Character after the last.
     pub end: usize,
-    /// Type of the entity.
+    /// Entity type.
     pub label: String,
 }
 
 impl LabelledSpan {
-    /// As a mention that people annotated.
+    /// Converts it to a mention without confidence.
     pub fn to_mention(&self) -> Mention {
         Mention::new(Span::new(self.start, self.end), self.label.clone())
     }
 }
 
-/// What was decided of a mention.
+/// The decision about a mention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Nothing yet.
+    /// Not decided yet.
     Open,
-    /// It is one.
+    /// It is a mention.
     Accepted,
-    /// It is none. It stays in sight, so that it can be accepted after all.
+    /// It is not a mention. It stays visible, so that it can be accepted later.
     Rejected,
 }
 
-/// A mention with what is known and decided of it.
+/// A mention and the decision about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Where it stands.
+    /// Its place and type.
     #[serde(flatten)]
     pub place: LabelledSpan,
-    /// What was decided.
+    /// The decision.
     pub verdict: Verdict,
-    /// Of a suggestion, how sure the model is.
+    /// The model's confidence, for a suggestion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
-    /// In adjudication, who has it.
+    /// The annotators who have it, in adjudication.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<String>,
 }
 
-/// What an annotator does.
+/// An annotator's action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Action {
-    /// A mention is one.
+    /// Accept a mention.
     Accept {
-        /// It.
+        /// The mention.
         mention: LabelledSpan,
     },
-    /// A mention is none.
+    /// Reject a mention.
     Reject {
-        /// It.
+        /// The mention.
         mention: LabelledSpan,
     },
-    /// A mention has another type, or stands elsewhere, and is one then.
+    /// Change the type or place of a mention, and accept it.
     Change {
-        /// As it was.
+        /// The old mention.
         mention: LabelledSpan,
-        /// As it is.
+        /// The new mention.
         to: LabelledSpan,
     },
-    /// There is another mention.
+    /// Add a mention.
     Add {
-        /// It.
+        /// The mention.
         mention: LabelledSpan,
     },
-    /// The item is right as it stands; what is open is accepted.
+    /// Finish the item and accept its open mentions.
     Done,
-    /// It is not.
+    /// Reopen a finished item.
     Reopen,
-    /// The last action that counts, in whatever item, does not.
+    /// Undo the latest action in effect, in any item.
     Undo {
         /// Its number.
         of: u64,
     },
-    /// Adjudication of an item begins with this; written before its first action, and never undone.
+    /// Start adjudication of an item. Written before its first action; cannot be undone.
     Start {
-        /// What the annotators have.
+        /// The annotators' mentions.
         entries: Vec<Entry>,
     },
 }
@@ -95,99 +95,99 @@ pub enum Action {
 /// A line of a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// From 1, without a gap.
+    /// Number, from 1 without gaps.
     pub n: u64,
-    /// When, in UTC.
+    /// Time in UTC.
     pub at: String,
     /// Id of the item.
     pub item: String,
-    /// What.
+    /// The action.
     #[serde(flatten)]
     pub action: Action,
 }
 
-/// Why an action cannot be done. Nothing of a text stands in it.
+/// Why an action is not possible. The message contains no text of documents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No item has its id.
+    /// No item has this id.
     #[error("the batch has no such item")]
     UnknownItem,
-    /// It does not come next.
-    #[error("it has number {found} where {expected} is next")]
+    /// The number is not the next one.
+    #[error("the action has number {found}, expected {expected}")]
     Number {
-        /// The next.
+        /// The next number.
         expected: u64,
-        /// The record's.
+        /// The record's number.
         found: u64,
     },
-    /// The mention is not there.
-    #[error("the item has no mention {start} to {end} of that type")]
+    /// The item does not have the mention.
+    #[error("the item has no mention of that type from {start} to {end}")]
     UnknownMention {
         /// Its start.
         start: usize,
         /// Its end.
         end: usize,
     },
-    /// The same place has the same type already.
-    #[error("{start} to {end} has that type already")]
+    /// The item has the mention already.
+    #[error("the item already has a mention of that type from {start} to {end}")]
     There {
         /// Its start.
         start: usize,
         /// Its end.
         end: usize,
     },
-    /// The place is empty or reaches outside its text.
-    #[error("{start} to {end} is no place in a text of {length} characters")]
+    /// The place is empty or reaches outside the text.
+    #[error("{start} to {end} is not a valid span in a text of {length} characters")]
     NoPlace {
         /// Its start.
         start: usize,
         /// Its end.
         end: usize,
-        /// Of the text.
+        /// Length of the text.
         length: usize,
     },
-    /// The type has no name that can be written.
-    #[error("a type is 1 to {LABEL_LENGTH} characters, without spaces at its ends and without control characters")]
+    /// The type's name is not valid.
+    #[error("a type needs 1 to {LABEL_LENGTH} characters, without spaces at its ends and without control characters")]
     BadLabel,
-    /// There is nothing left to undo, or something else.
-    #[error("it is not the last action that counts")]
+    /// Nothing is left to undo, or another action is the latest.
+    #[error("only the latest action in effect can be undone")]
     NothingToUndo,
-    /// Differences are not settled.
-    #[error("{0} differences are not settled yet")]
+    /// Some differences are still open.
+    #[error("{0} differences are still open; accept or reject them first")]
     Unsettled(usize),
-    /// Adjudication of what nobody finished, of what began already, or by another name.
-    #[error("adjudication of the item cannot begin")]
+    /// Adjudication of an item that nobody has finished, that has started already or not yet, or under another name.
+    #[error("adjudication of the item cannot start")]
     NoStart,
 }
 
-/// The longest type, in characters.
+/// Longest type, in characters.
 const LABEL_LENGTH: usize = 100;
-/// The longest name of an annotator, in characters.
+/// Longest name of an annotator, in characters.
 const NAME_LENGTH: usize = 40;
 
-/// Whether a type can be one.
+/// Checks the name of a type.
 ///
 /// # Errors
-/// Where it cannot.
+/// If it is not valid.
 pub fn check_label(label: &str) -> Result<(), Refusal> {
     let fits = (1..=LABEL_LENGTH).contains(&label.chars().count());
     let is_good = fits && label.trim() == label && !label.chars().any(char::is_control);
     if is_good { Ok(()) } else { Err(Refusal::BadLabel) }
 }
 
-/// Whether an annotator can have this name, which is also that of a file: small letters (some file systems do not tell
-/// them from great ones), digits, - and _.
+/// Whether an annotator's name is valid. It is also a file name: lower-case letters (some file systems ignore case),
+/// digits, - and _.
 pub fn check_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     !name.is_empty() && name.len() <= NAME_LENGTH && !name.starts_with('-') && name.bytes().all(allowed)
 }
 
-/// An item as an annotator has it.
+/// The state of an item for one annotator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ItemWork {
-    /// Whether he said that it is right as it stands.
+    /// Whether the annotator has finished it.
     pub done: bool,
-    /// Its mentions by place and type, each once.
+    /// Its mentions, sorted by place and type, without duplicates.
     pub entries: Vec<Entry>,
 }
 
@@ -203,7 +203,7 @@ impl ItemWork {
         Self { done: false, entries: by_place.into_iter().map(entry).collect() }
     }
 
-    /// Those that were not rejected.
+    /// Mentions that are not rejected.
     pub fn places(&self) -> impl Iterator<Item = &LabelledSpan> {
         self.entries.iter().filter(|entry| entry.verdict != Verdict::Rejected).map(|entry| &entry.place)
     }
@@ -213,7 +213,7 @@ impl ItemWork {
         self.entries.binary_search_by(|entry| entry.place.cmp(place)).map_err(unknown)
     }
 
-    /// Puts an entry in its place; one that was rejected there makes room.
+    /// Inserts an entry, replacing a rejected one at the same place.
     fn put(&mut self, entry: Entry) -> Result<(), Refusal> {
         match self.entries.binary_search_by(|other| other.place.cmp(&entry.place)) {
             Ok(at) if self.entries[at].verdict == Verdict::Rejected => self.entries[at] = entry,
@@ -228,7 +228,7 @@ impl ItemWork {
     }
 }
 
-/// What undo brings back.
+/// The state that undo restores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Before {
     /// Number of the action.
@@ -237,7 +237,7 @@ struct Before {
     state: Arc<ItemWork>,
 }
 
-/// What does not change of a batch.
+/// The constant data of a batch.
 #[derive(Debug, PartialEq, Eq)]
 struct Batch {
     /// Characters of each item.
@@ -246,12 +246,12 @@ struct Batch {
     places: HashMap<String, usize>,
 }
 
-/// The batch as one annotator has it: what comes of all his actions. A copy of it is cheap: items are shared.
+/// The batch after all actions of one annotator. Cheap to clone: items are shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     batch: Arc<Batch>,
     items: Vec<Arc<ItemWork>>,
-    /// Of adjudication, which items have begun.
+    /// Items whose adjudication has started.
     started: BTreeSet<usize>,
     is_adjudication: bool,
     history: Vec<Before>,
@@ -259,7 +259,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// The work of somebody who has done nothing yet; `documents` are the batch as it was handed out.
+    /// The work of an annotator before the first action. `documents` are the batch as handed out.
     pub fn new(documents: &[Document], name: &str) -> Self {
         let is_adjudication = name == ADJUDICATED;
         let item = |document| if is_adjudication { ItemWork::default() } else { ItemWork::suggested(document) };
@@ -277,35 +277,35 @@ impl Work {
         }
     }
 
-    /// The items in the batch's order. Of adjudication, one that has not begun is empty; see [`merged`].
+    /// The items in the batch's order. In adjudication, an item that has not started is empty; see [`merged`].
     pub fn items(&self) -> &[Arc<ItemWork>] {
         &self.items
     }
 
-    /// Place of an item in the batch.
+    /// Index of an item in the batch.
     pub fn item_of(&self, id: &str) -> Option<usize> {
         self.batch.places.get(id).copied()
     }
 
-    /// Whether adjudication of an item has begun.
+    /// Whether adjudication of an item has started.
     pub fn has_started(&self, item: usize) -> bool {
         self.started.contains(&item)
     }
 
-    /// Number of the last record; 0 where there is none.
+    /// Number of the last record; 0 without records.
     pub const fn last(&self) -> u64 {
         self.last
     }
 
-    /// Item and number of what [`Action::Undo`] would undo.
+    /// Item and number of the action that [`Action::Undo`] would undo.
     pub fn undoable(&self) -> Option<(&str, u64)> {
         self.history.last().map(|before| (self.batch.ids[before.item].as_str(), before.n))
     }
 
-    /// Does what a record says, or nothing.
+    /// Applies a record. Changes nothing on an error.
     ///
     /// # Errors
-    /// Where it cannot be done.
+    /// If the action is not possible.
     pub fn apply(&mut self, record: &Record) -> Result<(), Refusal> {
         let expected = self.last + 1;
         if record.n != expected {
@@ -342,7 +342,7 @@ impl Work {
         Ok(())
     }
 
-    /// An item after an action that concerns it alone.
+    /// An item after an action on this item only.
     fn changed(&self, item: usize, action: &Action) -> Result<ItemWork, Refusal> {
         let mut state = ItemWork::clone(&self.items[item]);
         match action {
@@ -358,7 +358,7 @@ impl Work {
                 self.check(item, to)?;
                 let at = state.at(mention)?;
                 let entry = state.entries.remove(at);
-                // What the model, or somebody, was sure of is not what stands there now.
+                // The model's confidence and the annotators' votes were for the old mention.
                 state.put(Entry {
                     place: to.clone(),
                     verdict: Verdict::Accepted,
@@ -399,8 +399,8 @@ impl Work {
     }
 }
 
-/// What adjudication of an item begins with: accepted what all have who finished the item, open what only some have. `None`
-/// where nobody did.
+/// The mentions that adjudication of an item starts with: accepted if all annotators who finished the item have them,
+/// open if only some do. `None` if nobody finished it.
 pub fn merged(works: &BTreeMap<String, Work>, item: usize) -> Option<Vec<Entry>> {
     let mut by_place: BTreeMap<&LabelledSpan, Vec<String>> = BTreeMap::new();
     let mut finished = 0;

@@ -29,7 +29,7 @@ impl Hub {
         let store_url = store.url.clone();
         let hub = Loopback::start(move |seen| {
             let Some(rest) = seen.path.strip_prefix("/owner/name/resolve/") else {
-                // A renamed repository redirects, as does a small file, and neither leaves the hub.
+                // Renamed repositories and small files are redirected within the hub.
                 if let Some(rest) = seen.path.strip_prefix("/dmis-lab/biobert-v1.1/") {
                     return Reply::status(307).with("Location", format!("/owner/name/{rest}"));
                 }
@@ -101,7 +101,7 @@ fn the_hub_fills_the_cache_and_the_cache_needs_no_hub() {
     let (asked_hub, asked_store) = (hub.hub.seen(), hub.store.seen());
     assert!(asked_hub.iter().all(|seen| seen.authorization.as_deref() == Some("Bearer hf_secret")));
     assert!(asked_hub.iter().any(|seen| seen.path == "/owner/name/resolve/refs%2Fpr%2F1/config.json"));
-    // What has a commit is asked for by the commit, and nothing that is not needed is asked for.
+    // Once the commit is known, files are requested by it, and only the needed ones.
     assert!(asked_hub.iter().any(|seen| seen.path == format!("/owner/name/resolve/{COMMIT}/model.safetensors")));
     assert!(!asked_hub.iter().any(|seen| seen.path.contains("vocab") || seen.path.contains("pytorch")));
     assert_eq!(asked_store.len(), 1, "{asked_store:?}");
@@ -142,13 +142,13 @@ fn a_half_filled_cache_is_filled_up() {
     );
 
     options.env.offline = false;
-    // Another commit is taken whole: files of two commits do not go together.
+    // Another commit is downloaded completely: files of two commits do not mix.
     let files = resolve_encoder("biobert@main", &options).unwrap();
     assert_eq!(names(&files), ["config.json", "pytorch_model.bin", "vocab.txt", "tokenizer_config.json"]);
     assert_eq!(files.weights_format, WeightsFormat::PytorchBin);
     assert_eq!((files.licence.as_deref(), files.cased), (Some("Apache-2.0"), Some(true)));
 
-    // Without a hub, main stands in for the pinned commit.
+    // Without a hub, main replaces the pinned commit.
     options.env.offline = true;
     let files = resolve_encoder("biobert", &options).unwrap_err();
     assert!(matches!(files, Error::Incomplete { .. }), "{files:?}");
@@ -199,8 +199,8 @@ fn a_hub_error_says_what_to_do() {
         "owner/name",
         "split over several files (model.safetensors.index.json)",
     );
-    check_hub_error(whole, "owner/name@../../etc", "is no hub id");
-    check_hub_error(whole, "a/b/c", "it has one slash");
+    check_hub_error(whole, "owner/name@../../etc", "is not a hub id");
+    check_hub_error(whole, "a/b/c", "it needs exactly one slash");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_hub_out_of_reach_is_said_at_once() {
     for way in ["dmis-lab/biobert-v1.1", "proxy", "HF_ENDPOINT", "folder"] {
         assert!(error.to_string().contains(way), "{way}: {error}");
     }
-    // main of an older day is better than nothing.
+    // An older main is better than nothing.
     let repository = "models--dmis-lab--biobert-v1.1";
     snapshot(home.path(), repository, COMMIT, &["config.json", "pytorch_model.bin", "vocab.txt"]);
     fs::create_dir_all(home.path().join("hub").join(repository).join("refs")).unwrap();
@@ -230,7 +230,7 @@ fn a_server_that_is_no_hub_is_recognised() {
     let error = resolve_encoder("owner/name", &options(home.path(), &server.url)).unwrap_err();
     assert!(error.to_string().contains("check HF_ENDPOINT"), "{error}");
 
-    // A server has no say over paths.
+    // A server cannot choose paths.
     let server = Loopback::start(|seen| Reply::file(seen, b"hello", "../../evil").with("X-Repo-Commit", COMMIT));
     let error = resolve_encoder("owner/name", &options(home.path(), &server.url)).unwrap_err();
     assert!(matches!(error, Error::NotAHub { header: "ETag", .. }), "{error:?}");

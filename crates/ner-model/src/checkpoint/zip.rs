@@ -1,8 +1,8 @@
-//! The directory of a zip file: just enough to find the entries that `torch.save` writes, which are stored as they are.
+//! Reads the directory of a zip file, just enough to find the entries that `torch.save` writes, which are uncompressed.
 //!
-//! Not the `zip` crate: it reserves memory for as many entries as the file claims to have, which in a large file with a
-//! forged count is more than any machine has. Here nothing is reserved, and a compressed entry, hence a zip bomb, is
-//! refused. Field offsets are those of PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14–16 and 4.5.3.
+//! The `zip` crate does not serve: it reserves memory for as many entries as the file claims, and a forged count in a
+//! large file exceeds any machine's memory. Here nothing is reserved, and compressed entries, hence zip bombs, are
+//! refused. Field offsets are from PKWARE's APPNOTE 6.3.10, sections 4.3.7, 4.3.12, 4.3.14–16 and 4.5.3.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ const END_OF_DIRECTORY: u32 = 0x0605_4b50;
 const ZIP64_END_OF_DIRECTORY: u32 = 0x0606_4b50;
 const ZIP64_LOCATOR: u32 = 0x0706_4b50;
 const ZIP64_EXTRA: u16 = 1;
-/// The end record without its comment, and the longest comment.
+/// Length of the end record without its comment, and of the longest comment.
 const END_LEN: usize = 22;
 const MAX_COMMENT: usize = u16::MAX as usize;
 
@@ -68,13 +68,13 @@ impl<'a> Zip<'a> {
         self.members.keys().copied()
     }
 
-    /// Where in the file the bytes of an entry stand, `None` if there is no such entry.
+    /// Position of an entry's bytes in the file; `None` if there is no such entry.
     pub(super) fn range(&self, name: &str) -> Result<Option<Range<usize>>, Fault> {
         let Some(member) = self.members.get(name) else { return Ok(None) };
         if member.method != 0 || member.stored_len != member.len {
             return Err(Fault::Unsupported(format!(
-                "zip entry `{name}` is compressed; torch.save stores its entries as they are, so this file was packed \
-                 again by another tool"
+                "zip entry `{name}` is compressed; torch.save does not compress, so another tool has repacked this file; \
+                 download the original"
             )));
         }
         let range = self
@@ -89,7 +89,7 @@ impl<'a> Zip<'a> {
         if u32_at(header, 0)? != LOCAL_HEADER {
             return None;
         }
-        // The name and the padding are as long as this header says, not as the directory says: they differ by design.
+        // Lengths of name and padding come from this header, not the directory: they differ by design.
         let start = at + 30 + u16_at(header, 26)? + u16_at(header, 28)?;
         let end = start.checked_add(usize::try_from(member.len).ok()?)?;
         (end <= self.bytes.len()).then_some(start..end)
@@ -111,7 +111,7 @@ fn directory(bytes: &[u8], end: usize) -> Option<HashMap<&str, Member>> {
     }
     let mut rest = bytes.get(usize::try_from(at).ok()?..)?;
     let mut members = HashMap::new();
-    // A forged count ends at the first thing that is no header: the loop is bounded by the file.
+    // A forged count ends at the first bytes that are not a header, so the file's size bounds the loop.
     for _ in 0..count {
         if u32_at(rest, 0)? != CENTRAL_HEADER {
             return None;
@@ -132,7 +132,7 @@ fn directory(bytes: &[u8], end: usize) -> Option<HashMap<&str, Member>> {
     Some(members)
 }
 
-/// Replaces each field that is saturated at 32 bits by its 64-bit value, which stand in this order in the extra field.
+/// Replaces each saturated 32-bit field by its 64-bit value. The values have this order in the extra field.
 fn widen(member: &mut Member, mut extra: &[u8]) -> Option<()> {
     while extra.len() >= 4 {
         let (id, len) = (u16_at(extra, 0)?, u16_at(extra, 2)?);

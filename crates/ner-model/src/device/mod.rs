@@ -1,4 +1,4 @@
-//! Devices, precision, and what is done on the CPU beside libtorch's operations.
+//! Devices, precision, and operations on the CPU beyond libtorch's.
 
 pub mod onednn;
 pub mod tensor_slice;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use tch::{Cuda, Device, Kind};
 
-/// Finds the device that `wanted` names: `auto` (CUDA where it is there, else the CPU), `cpu`, `cuda` or `cuda:N`.
+/// Finds the device `wanted`: `auto` (CUDA if available, else the CPU), `cpu`, `cuda` or `cuda:N`.
 ///
 /// # Errors
-/// Where the name is none of these, or CUDA is asked for and is not there.
+/// If the name is not one of these, or CUDA is requested but not available.
 pub fn find_device(wanted: &str) -> Result<Device, ModelError> {
     let fault = |message: String| ModelError::Device { wanted: wanted.to_owned(), message };
     let number = match wanted {
@@ -24,7 +24,7 @@ pub fn find_device(wanted: &str) -> Result<Device, ModelError> {
         _ => wanted
             .strip_prefix("cuda:")
             .and_then(|number| number.parse::<usize>().ok())
-            .ok_or_else(|| fault("devices are auto, cpu, cuda and cuda:N".into()))?,
+            .ok_or_else(|| fault("unknown device; use auto, cpu, cuda or cuda:N".into()))?,
     };
     match cuda_devices() {
         Err(reason) => Err(fault(reason)),
@@ -33,27 +33,27 @@ pub fn find_device(wanted: &str) -> Result<Device, ModelError> {
     }
 }
 
-/// Number of CUDA devices (at least one), or why there is none.
+/// Number of CUDA devices, at least one.
 ///
 /// # Errors
-/// The reason in words.
+/// If there is no CUDA device; the message says why.
 pub fn cuda_devices() -> Result<usize, String> {
     static FOUND: OnceLock<Result<usize, String>> = OnceLock::new();
     FOUND.get_or_init(load_cuda).clone()
 }
 
-/// Loads libtorch's CUDA half. The linker leaves it out, since no symbol of it is named; it registers itself when it
-/// is loaded, which must come before libtorch is first asked for CUDA.
+/// Loads libtorch's CUDA library. The linker omits it, because no code refers to its symbols. It registers itself when
+/// loaded, which must happen before libtorch is first asked for CUDA.
 fn load_cuda() -> Result<usize, String> {
     const LIBRARY: &str = "libtorch_cuda.so";
     let flags = libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL;
-    // SAFETY: the initialisers of the library are libtorch's own, of the release that this program is linked with.
+    // SAFETY: the library's initialisers are libtorch's own, of the release that this program is linked with.
     match unsafe { libloading::os::unix::Library::open(Some(LIBRARY), flags) } {
-        // It stays loaded: libtorch keeps pointers into it.
+        // It must stay loaded: libtorch keeps pointers into it.
         Ok(library) => std::mem::forget(library),
         Err(error) => {
             return Err(format!(
-                "libtorch's CUDA library is not there ({error}); `cargo xtask setup --cuda` brings it"
+                "libtorch's CUDA library cannot be loaded ({error}); `cargo xtask setup --cuda` installs it"
             ));
         }
     }
@@ -63,7 +63,7 @@ fn load_cuda() -> Result<usize, String> {
     }
 }
 
-/// The name of a device, as [`find_device`] reads it: `cpu` or `cuda:N`.
+/// The name of a device for [`find_device`]: `cpu` or `cuda:N`.
 pub fn device_name(device: Device) -> String {
     match device {
         Device::Cuda(number) => format!("cuda:{number}"),
@@ -72,7 +72,7 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// The name of the precision that products of this kind have: `fp32`, `bf16` or `fp16`.
+/// The name of the precision of products in this kind: `fp32`, `bf16` or `fp16`.
 pub fn precision_name(kind: Kind) -> String {
     match kind {
         Kind::Float => "fp32".to_owned(),
@@ -82,11 +82,11 @@ pub fn precision_name(kind: Kind) -> String {
     }
 }
 
-/// Compute precision of the encoder, as asked for. Weights and optimiser stay in fp32 in every case.
+/// Requested compute precision of the encoder. Weights and optimiser are always fp32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 where the hardware computes in it, else fp32.
+    /// bf16 if the hardware computes in it, else fp32.
     #[default]
     Auto,
     /// 32 bits.
@@ -101,7 +101,7 @@ impl Precision {
     /// The kind to compute in on `device`.
     ///
     /// # Errors
-    /// fp16 on the CPU, which has no arithmetic for it.
+    /// If fp16 is requested on the CPU, which has no arithmetic for it.
     pub fn resolve(self, device: Device) -> Result<Kind, ModelError> {
         match self {
             Self::Fp32 => Ok(Kind::Float),
@@ -109,7 +109,7 @@ impl Precision {
             Self::Fp16 if device.is_cuda() => Ok(Kind::Half),
             Self::Fp16 => Err(ModelError::Device {
                 wanted: "fp16".into(),
-                message: "half precision with loss scaling is for CUDA; on the CPU use bf16, fp32 or auto".into(),
+                message: "fp16 needs CUDA; on the CPU use bf16, fp32 or auto".into(),
             }),
             Self::Auto if device.is_cuda() || cpu_has_bf16() => Ok(Kind::BFloat16),
             Self::Auto => Ok(Kind::Float),

@@ -10,7 +10,7 @@ pub enum Activation {
     /// Gaussian error linear unit, exact.
     #[default]
     Gelu,
-    /// Its approximation by tanh.
+    /// The tanh approximation of GELU.
     #[serde(alias = "gelu_pytorch_tanh")]
     GeluNew,
     /// Rectified linear unit.
@@ -18,9 +18,9 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Of each element of `states`.
+    /// Applies it to each element of `states`.
     pub fn apply(self, mut states: Tensor) -> Tensor {
-        // In place where no backward pass needs what was there.
+        // In place if no backward pass needs the input.
         let in_place = !states.requires_grad();
         match self {
             Self::Gelu if in_place => states.gelu_("none"),
@@ -35,25 +35,25 @@ impl Activation {
         }
     }
 
-    /// The same from a table, as there are only 65,536 numbers in bf16: forward and backward pass together take a fifth of
-    /// the time of libtorch's, whose derivative alone was a tenth of a step of training. The derivative is rounded to
-    /// bf16 before it is multiplied, where libtorch rounds the product.
+    /// The same from a table of all 65,536 bf16 numbers. Forward and backward pass together take a fifth of libtorch's
+    /// time, whose derivative alone took a tenth of a training step. The derivative is rounded to bf16 before it is
+    /// multiplied; libtorch rounds the product.
     fn looked_up(self, states: &Tensor) -> Tensor {
         static GELU: OnceLock<Table> = OnceLock::new();
         static GELU_NEW: OnceLock<Table> = OnceLock::new();
         let table = if self == Self::Gelu { &GELU } else { &GELU_NEW }.get_or_init(|| Table::new(self));
         let states = states.contiguous();
         let (mut values, mut slopes) = no_grad(|| (states.empty_like(), states.empty_like()));
-        // SAFETY: both were made here, and nothing shares their storage.
+        // SAFETY: both tensors were created here, and nothing shares their storage.
         unsafe { table.look_up(halves(&states), halves_mut(&mut values), halves_mut(&mut slopes)) };
-        // A product whose gradient is right, with the numbers of the activation put in its place.
+        // A product with the right gradient, whose values are replaced by those of the activation.
         let mut product = states * slopes;
         product.set_data(&values);
         product
     }
 }
 
-/// An activation of each bf16 number and its derivative there, by the number's bits.
+/// The activation and its derivative for each bf16 number, indexed by its bits.
 #[derive(Debug)]
 struct Table(Vec<[u16; 2]>);
 

@@ -1,4 +1,4 @@
-//! Attention in training, and in prediction where rows are padded.
+//! Attention in training, and in prediction on padded rows.
 
 use super::attention;
 use super::batch::{Layout, Rows};
@@ -6,7 +6,7 @@ use super::training_pass::TrainingPass;
 use crate::onednn;
 use tch::{Kind, Tensor};
 
-/// Attention within the rows, of `[places, hidden]`.
+/// Attention within each row. Tensors are `[places, hidden]`.
 pub(super) fn attend(
     layout: &Layout,
     [query, key, value]: [Tensor; 3],
@@ -25,15 +25,15 @@ pub(super) fn attend(
     }
 }
 
-/// Rows of up to this many tokens are attended to with plain products in half precision on the CPU.
+/// Up to this many tokens, rows use plain products in half precision on the CPU.
 const SHORT: i64 = 128;
 
 /// Scaled dot-product attention over `[batch, heads, tokens, head]`.
 ///
-/// libtorch's fused kernel serves everywhere but on the CPU in half precision, in training and on short rows, and with
-/// attention dropout there. (Prediction in bf16 has [`attention`] where it can.) Its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290
-/// tokens, 12 heads of 32), on sentences its forward pass takes a quarter of all time, and its dropout draws from a slow
-/// generator.
+/// Uses libtorch's fused kernel, except on the CPU in half precision for training, for short rows and with attention
+/// dropout. There its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290 tokens, 12
+/// heads of 32), its forward pass on sentences takes a quarter of all time, and its dropout uses a slow generator.
+/// (Prediction in bf16 uses [`attention`] if available.)
 fn fused_or_plain(
     query: &Tensor,
     key: &Tensor,
@@ -49,7 +49,7 @@ fn fused_or_plain(
         plain_attention(query, key, value, mask, dropout)
     } else {
         let probability = dropout.map_or(0.0, |dropout| dropout.attention);
-        // The fused kernel wants it for each query.
+        // The fused kernel needs the mask for each query.
         let mask = mask.map(|mask| mask.expand([-1, -1, query.size()[2], -1], false));
         Tensor::scaled_dot_product_attention(query, key, value, mask.as_ref(), probability, false, None, false)
     }
@@ -65,7 +65,7 @@ fn plain_attention(
 ) -> Tensor {
     let (rows, heads, tokens, head) = query.size4().expect("four dimensions");
     let flat = |states: &Tensor| states.reshape([rows * heads, tokens, head]);
-    // What is masked is part of the product: it would be a pass of its own over all scores.
+    // The mask is added in the product; a separate addition would be one more pass over all scores.
     let (mask, beta) = match mask {
         Some(mask) => (mask.expand([rows, heads, 1, tokens], false).reshape([rows * heads, 1, tokens]), 1.0),
         None => (query.new_zeros([1], (query.kind(), query.device())), 0.0),

@@ -1,31 +1,31 @@
-//! Attention of prediction in bf16 on a CPU, over rows that lie one after another without padding.
+//! Attention for prediction in bf16 on the CPU, over concatenated rows without padding.
 //!
-//! libtorch's products want rows of one width and a copy of queries, keys and values by head; on sentences that was a
-//! sixth of the time of a prediction. Here the heads of a row are read where they lie, and scores and weights never leave
-//! the caches. Products are of bf16 numbers with fp32 sums, by an instruction that takes them in pairs (`vdpbf16ps`). The
-//! slow twin is the plain attention of `bert.rs`.
+//! libtorch's products need rows of equal width and a copy of queries, keys and values by head; on sentences that took
+//! a sixth of the prediction time. Here the heads are read in place, and scores and weights stay in the caches. bf16
+//! numbers are multiplied and summed in fp32 by an instruction that takes them in pairs (`vdpbf16ps`). The slow
+//! equivalent is the plain attention of `attend.rs`.
 
 use crate::device::tensor_slice::{halves, halves_mut};
 use std::ops::Range;
 use tch::Tensor;
 
-/// Whether this CPU has the instructions, and they take heads of this size.
+/// Whether this CPU has the instructions and they support heads of this size.
 #[cfg(target_arch = "x86_64")]
 pub fn is_available(head: i64) -> bool {
     let instructions = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
     head % avx512::LANES as i64 == 0 && instructions
 }
 
-/// softmax(Q Kᵀ / √head) V within each of `rows`, which are runs of places. Query, key and value are `[places, hidden]`
-/// in bf16, and so is what comes of them; it is 0 where no row is. Only where it [`is_available`].
+/// softmax(Q Kᵀ / √head) V within each of `rows`, which are ranges of places. Query, key, value and result are
+/// `[places, hidden]` bf16; the result is 0 outside the rows. Panics unless [`is_available`].
 #[cfg(target_arch = "x86_64")]
 pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, rows: &[Range<usize>], heads: i64) -> Tensor {
     let hidden = query.size()[1] as usize;
     let head = hidden / heads as usize;
-    assert!(is_available(head as i64), "the CPU's instructions were asked for");
+    assert!(is_available(head as i64), "this CPU lacks the instructions for attention in bf16");
     let mut context = query.zeros_like();
     let (queries, keys, values) = (halves(query), halves(key), halves(value));
-    // SAFETY: `context` was made here, and nothing shares its storage.
+    // SAFETY: `context` was created here, and nothing shares its storage.
     let out = unsafe { halves_mut(&mut context) };
     let mut scratch = avx512::Scratch::default();
     for row in rows.iter().filter(|row| !row.is_empty()) {
@@ -44,13 +44,13 @@ pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, rows: &[Range<usize>
     context
 }
 
-/// Whether this CPU has the instructions: no other kind has.
+/// Other CPUs never have the instructions.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn is_available(_head: i64) -> bool {
     false
 }
 
-/// Nowhere.
+/// Never called.
 #[cfg(not(target_arch = "x86_64"))]
 pub fn attend(_: &Tensor, _: &Tensor, _: &Tensor, _: &[Range<usize>], _: i64) -> Tensor {
     unreachable!("it is not available")
@@ -61,9 +61,9 @@ mod avx512 {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
-    /// fp32 numbers in a vector.
+    /// Number of fp32 numbers in a vector.
     pub const LANES: usize = 16;
-    /// Queries that share what is read of keys and values: as many sums as hide the latency of their instruction.
+    /// Queries that share one read of keys and values: enough sums to hide the latency of the instruction.
     const QUERIES: usize = 8;
 
     /// The states of one row, `[tokens, hidden]` bf16 each.
@@ -74,18 +74,18 @@ mod avx512 {
         pub hidden: usize,
     }
 
-    /// Memory of one head, used again for the next. `width` is the number of tokens, rounded up to whole vectors.
+    /// Buffers of one head, reused for the next. `width` is the number of tokens, rounded up to full vectors.
     #[derive(Default)]
     pub struct Scratch {
-        /// Pairs of numbers of each key, a vector of keys after another: `[width / LANES, head / 2, LANES]`; without
-        /// meaning beyond the last token.
+        /// Pairs of numbers of each key, by vectors of keys: `[width / LANES, head / 2, LANES]`; undefined beyond the
+        /// last token.
         keys: Vec<[u32; LANES]>,
-        /// Numbers of each pair of values, a vector of numbers after another: `[head / LANES, width / 2, LANES]`; 0 beyond
-        /// the last token.
+        /// Numbers of each pair of values, by vectors of numbers: `[head / LANES, width / 2, LANES]`; 0 beyond the last
+        /// token.
         values: Vec<[u32; LANES]>,
         /// `[QUERIES, width]`.
         scores: Vec<f32>,
-        /// The same as bf16, e to the power of the score less the greatest; 0 beyond the last token.
+        /// Weights in bf16: exp(score − maximum); 0 beyond the last token.
         weights: Vec<u16>,
     }
 
@@ -93,7 +93,7 @@ mod avx512 {
         low as u32 | (high as u32) << 16
     }
 
-    /// Attention of the head that has these columns.
+    /// Attention of the head with these columns.
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub fn attend(row: &Row<'_>, columns: Range<usize>, out: &mut [u16], scratch: &mut Scratch) {
         let (hidden, head) = (row.hidden, columns.len());
@@ -104,7 +104,7 @@ mod avx512 {
         let scale = _mm512_set1_ps(1.0 / (head as f32).sqrt());
         let nothing = _mm512_set1_ps(f32::NEG_INFINITY);
         for first in (0..tokens).step_by(QUERIES) {
-            // Beyond the last token the last one again, which is not kept.
+            // Beyond the last token, repeat the last one; the result is not kept.
             let count = QUERIES.min(tokens - first);
             let query = |at: usize| pairs_of(&row.queries[(first + at.min(count - 1)) * hidden..][columns.clone()]);
             let queries: [&[[u16; 2]]; QUERIES] = std::array::from_fn(query);
@@ -123,7 +123,7 @@ mod avx512 {
                 let greatest = _mm512_set1_ps(_mm512_reduce_max_ps(greatest));
                 let mut sum = _mm512_setzero_ps();
                 for (scores, weights) in scores.iter().zip(weights.chunks_exact_mut(LANES)) {
-                    // Beyond the last token e to the power of minus infinity.
+                    // Beyond the last token: exp(−∞) = 0.
                     let weight = exp(_mm512_sub_ps(load(scores), greatest));
                     sum = _mm512_add_ps(sum, weight);
                     store_halves(weights, weight);
@@ -151,7 +151,7 @@ mod avx512 {
         for (at, right) in right.iter().enumerate() {
             let right = load_pairs(right);
             for (sum, left) in sums.iter_mut().zip(left) {
-                // SAFETY: it is as long as the right side. A check here takes a third of the time of everything.
+                // SAFETY: it is as long as the right side. A bounds check would take a third of the total time.
                 let pair = unsafe { *left.get_unchecked(at) };
                 *sum = _mm512_dpbf16_ps(*sum, broadcast_pair(pair), right);
             }
@@ -188,19 +188,19 @@ mod avx512 {
         }
     }
 
-    /// The lanes of which there are still so many numbers.
+    /// Mask of the lanes in use if `left` numbers remain.
     const fn lanes(left: usize) -> u16 {
         if left >= LANES { u16::MAX } else { (1 << left) - 1 }
     }
 
-    /// e to the power of each number, all of them at most 0, to 1e-6 of it; 0 below -87. Source: Cody and Waite (1980),
-    /// "Software manual for the elementary functions", chapter 6, with the polynomial of Taylor.
+    /// exp of each number, all of them at most 0, with a relative error of 1e-6; 0 below -87. Source: Cody and Waite
+    /// (1980), "Software manual for the elementary functions", chapter 6, with Taylor's polynomial.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn exp(numbers: __m512) -> __m512 {
         let is_there = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(numbers, _mm512_set1_ps(-87.0));
         let twos = _mm512_roundscale_ps::<0>(_mm512_mul_ps(numbers, _mm512_set1_ps(std::f32::consts::LOG2_E)));
-        // ln 2 in two parts, of which products with whole numbers are exact.
+        // ln 2 in two parts whose products with whole numbers are exact.
         let rest = _mm512_fnmadd_ps(twos, _mm512_set1_ps(0.693_359_4), numbers);
         let rest = _mm512_fnmadd_ps(twos, _mm512_set1_ps(-2.121_944_4e-4), rest);
         let mut power = _mm512_set1_ps(1.0 / 720.0);
@@ -213,7 +213,7 @@ mod avx512 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn load(numbers: &[f32; LANES]) -> __m512 {
-        // SAFETY: it is as long as the vector.
+        // SAFETY: the slice is as long as the vector.
         unsafe { _mm512_loadu_ps(numbers.as_ptr()) }
     }
 
@@ -221,33 +221,33 @@ mod avx512 {
     #[target_feature(enable = "avx512f")]
     fn store(numbers: &mut [f32], vector: __m512) {
         assert_eq!(numbers.len(), LANES);
-        // SAFETY: it is as long as the vector.
+        // SAFETY: the slice is as long as the vector.
         unsafe { _mm512_storeu_ps(numbers.as_mut_ptr(), vector) };
     }
 
-    /// Rounded to bf16.
+    /// Rounds to bf16 and stores.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn store_halves(halves: &mut [u16], vector: __m512) {
         assert_eq!(halves.len(), LANES);
         // SAFETY: both are 16 numbers of 16 bits.
         let rounded: __m256i = unsafe { std::mem::transmute(_mm512_cvtneps_pbh(vector)) };
-        // SAFETY: it is as long as the vector.
+        // SAFETY: the slice is as long as the vector.
         unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), rounded) };
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn load_pairs(pairs: &[u32; LANES]) -> __m512bh {
-        // SAFETY: it is as long as the vector, which is 32 numbers of 16 bits.
+        // SAFETY: the slice is as long as the vector, which is 32 numbers of 16 bits.
         unsafe { std::mem::transmute(_mm512_loadu_si512(pairs.as_ptr().cast())) }
     }
 
-    /// The same pair all over.
+    /// A vector of copies of one pair.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
     fn broadcast_pair(pair: [u16; 2]) -> __m512bh {
-        // SAFETY: two numbers of 16 bits are one of 32, which is read at once.
+        // SAFETY: two numbers of 16 bits have the size of one of 32 bits.
         let bits = _mm512_set1_epi32(unsafe { std::mem::transmute::<[u16; 2], i32>(pair) });
         // SAFETY: both are 32 numbers of 16 bits.
         unsafe { std::mem::transmute(bits) }
@@ -259,9 +259,9 @@ mod tests {
     use super::*;
     use tch::{Device, Kind};
 
-    /// Against the formula in fp32: weights and results are rounded to bf16, 8 bits.
+    /// Compares with the formula in fp32: weights and results are rounded to bf16, 8 bits.
     #[test]
-    #[expect(clippy::print_stderr, reason = "what is skipped is said")]
+    #[expect(clippy::print_stderr, reason = "skipped tests are reported")]
     fn it_is_the_formula() {
         tch::manual_seed(1);
         for (lengths, heads, head) in [(vec![1, 2, 5, 16, 17, 33], 3, 32), (vec![300, 1], 2, 64), (vec![40], 1, 16)] {

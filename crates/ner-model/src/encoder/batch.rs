@@ -1,12 +1,12 @@
-//! Batches of rows, and how their tokens lie in the matrix of states.
+//! Batches of rows, and the layout of their tokens in the matrix of states.
 
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
-/// A batch of rows of word pieces, the special tokens included.
+/// A batch of rows of word pieces, including special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The rows, each as long as its window; padding is the encoder's affair.
+    /// The rows, each as long as its window. The encoder pads them if needed.
     pub rows: Vec<Vec<u32>>,
 }
 
@@ -16,33 +16,34 @@ impl Batch {
         self.rows.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// Number of tokens that are no padding.
+    /// Number of tokens without padding.
     pub fn tokens(&self) -> usize {
         self.rows.iter().map(Vec::len).sum()
     }
 }
 
-/// How the tokens of a batch lie in the matrix of its states, `[places, hidden]`.
+/// Layout of a batch's tokens in the matrix of its states, `[places, hidden]`.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// Rows of the batch, and the width of the longest.
+    /// Number of rows and width of the longest.
     pub(super) size: [i64; 2],
     pub(super) rows: Rows,
 }
 
 #[derive(Debug)]
 pub(super) enum Rows {
-    /// All as wide as the longest, for which every tensor operation serves.
+    /// All rows padded to the longest, which every tensor operation supports.
     Padded {
-        /// As [`attention_mask`] makes it.
+        /// See [`attention_mask`].
         mask: Option<Tensor>,
     },
-    /// One after another, each by its places, for [`attention`](super::attention); then places that stand for nothing. oneDNN compiles a
-    /// product for each number of places and keeps it, a quarter of a megabyte each, so that few numbers should recur.
+    /// Concatenated rows, each as a range of places, for [`attention`](super::attention); unused places follow. oneDNN
+    /// compiles and keeps a product of a quarter of a megabyte for each number of places, so only few numbers should
+    /// occur.
     Packed { rows: Vec<Range<usize>>, places: usize },
 }
 
-/// The places of packed rows are a multiple of this.
+/// The number of places of packed rows is a multiple of this.
 const PLACES_STEP: usize = 16;
 
 impl Layout {
@@ -61,7 +62,7 @@ impl Layout {
         Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Packed { rows, places } }
     }
 
-    /// A number for each token, which its place in its row and its id are known of, and `fill` where there is none:
+    /// A number for each token, computed from its position in its row and its id; `fill` at places without a token:
     /// `[places] i64`.
     pub(super) fn numbers(&self, batch: &Batch, fill: i64, number: impl Fn(usize, u32) -> i64) -> Tensor {
         let mut all = Vec::new();
@@ -77,7 +78,7 @@ impl Layout {
         Tensor::from_slice(&all)
     }
 
-    /// `[batch, tokens, hidden]` of `[places, hidden]`; what stands at padding is without meaning.
+    /// Converts `[places, hidden]` to `[batch, tokens, hidden]`; values at padding are undefined.
     pub(crate) fn tokens(&self, states: &Tensor) -> Tensor {
         let [count, width] = self.size;
         match &self.rows {
@@ -93,8 +94,8 @@ impl Layout {
     }
 }
 
-/// What is added to attention scores, `[batch, 1, 1, tokens]`: 0 on tokens, minus infinity on padding; `None`
-/// where no row is padded, for which attention has a faster kernel.
+/// Term added to attention scores, `[batch, 1, 1, tokens]`: 0 on tokens, minus infinity on padding. `None` if no row is
+/// padded, since attention then has a faster kernel.
 fn attention_mask(batch: &Batch, kind: Kind) -> Option<Tensor> {
     let (rows, width) = (batch.rows.len(), batch.width());
     if batch.rows.iter().all(|row| row.len() == width) {

@@ -1,7 +1,7 @@
-//! BERT's encoder, with the checkpoint's names for its parts, and the few places where its kin differ (`family.rs`).
+//! BERT's encoder, with the checkpoint's names for its parts. The few differences of related models are in `family.rs`.
 //!
-//! Dimensions: `batch` rows of `tokens` word pieces; `hidden` wide states; `heads` of `head` = hidden / heads.
-//! Source: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
+//! Dimensions: `batch` rows of `tokens` word pieces; states of width `hidden`; `heads` of size `head` = hidden / heads.
+//! Sources: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
 
 use super::attend::attend;
 use super::attention;
@@ -23,7 +23,7 @@ impl Linear {
         Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias: parameters.get(&format!("{name}.bias"))? })
     }
 
-    /// Computes in the kind of `input`; the fp32 weights are cast to it, and their gradients come back in fp32.
+    /// Computes in the kind of `input`. The fp32 weights are cast to it, and their gradients come back in fp32.
     fn forward(&self, input: &Tensor) -> Tensor {
         let kind = input.kind();
         if onednn::is_packed(&self.weight) {
@@ -49,7 +49,7 @@ impl LayerNorm {
     fn forward(&self, input: &Tensor) -> Tensor {
         let norm =
             |input: &Tensor| input.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true);
-        // The CPU's kernel takes half-precision states with fp32 weights; CUDA's wants one kind for all.
+        // The CPU's kernel takes half-precision states with fp32 weights; CUDA's needs one kind for all.
         if input.device().is_cuda() && input.kind() != Kind::Float {
             norm(&input.to_kind(Kind::Float)).to_kind(input.kind())
         } else {
@@ -86,7 +86,7 @@ impl Layer {
         })
     }
 
-    /// From `[places, hidden]` to the same.
+    /// Maps `[places, hidden]` to `[places, hidden]`.
     pub(crate) fn forward(
         &self,
         states: &Tensor,
@@ -104,22 +104,22 @@ impl Layer {
     }
 }
 
-/// BERT without pooler: embeddings and layers.
+/// BERT without a pooler: embeddings and layers.
 #[derive(Debug)]
 pub struct Bert {
     config: BertConfig,
     word_embeddings: Tensor,
     position_embeddings: Tensor,
-    /// None for an encoder that tells no segments apart.
+    /// `None` for an encoder without segments.
     token_type_embeddings: Option<Tensor>,
     embeddings_norm: LayerNorm,
-    /// From the width of the embeddings to that of the states, where they differ.
+    /// Maps embeddings to the width of the states, if the widths differ.
     embeddings_project: Option<Linear>,
     layers: Vec<Layer>,
 }
 
 impl Bert {
-    /// Names and shapes of all parameters of an encoder of this configuration, in the order of a checkpoint.
+    /// Names and shapes of all parameters for this configuration, in the order of a checkpoint.
     pub fn shapes(config: &BertConfig) -> Vec<(String, Vec<i64>)> {
         let (hidden, wide, narrow) = (config.hidden_size, config.intermediate_size, config.embedding_size);
         let mut shapes = vec![
@@ -153,10 +153,10 @@ impl Bert {
         shapes
     }
 
-    /// An encoder over `parameters`, which it shares.
+    /// An encoder that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
         let eps = config.layer_norm_eps;
         Ok(Self {
@@ -176,10 +176,11 @@ impl Bert {
         })
     }
 
-    /// Hidden states of the last layer, `[batch, tokens, hidden]` in `kind`; what stands at padding is without meaning.
+    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind`; values at padding are
+    /// undefined.
     ///
-    /// `dropout` is given while training, and absent for prediction. Panics where a row is longer than the encoder's
-    /// positions: cutting a text into windows is the caller's affair.
+    /// `dropout` is for training only. Panics if a row is longer than the encoder's positions: callers cut text into
+    /// windows.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut TrainingPass>) -> Tensor {
         let device = self.word_embeddings.device();
         let width = batch.width() as i64;
@@ -218,7 +219,7 @@ impl Bert {
         }
     }
 
-    /// Whether rows can lie without padding: in prediction with packed weights.
+    /// Whether rows can be packed without padding: in prediction with packed weights.
     fn packs_rows(&self) -> bool {
         let head = self.config.hidden_size / self.config.num_attention_heads;
         self.layers.first().is_some_and(|layer| onednn::is_packed(&layer.query.weight)) && attention::is_available(head)

@@ -4,10 +4,10 @@ use crate::ModelError;
 use serde::Deserialize;
 use std::path::Path;
 
-/// What an encoder's `config.json` says of its shape, in Hugging Face's names.
+/// The sizes of an encoder from its `config.json`, with Hugging Face's names.
 ///
-/// Source: Devlin et al. (2019), BERT; transformers' `BertConfig` for names and defaults. What other kinds of encoders
-/// call these is in `family.rs`.
+/// Sources: Devlin et al. (2019), BERT; transformers' `BertConfig` for names and defaults. `family.rs` holds the names
+/// in other kinds of encoders.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct BertConfig {
     /// The kind of encoder.
@@ -21,7 +21,7 @@ pub struct BertConfig {
     pub embedding_size: i64,
     /// Number of layers.
     pub num_hidden_layers: i64,
-    /// Attention heads of a layer; divides `hidden_size`.
+    /// Number of attention heads in a layer; divides `hidden_size`.
     pub num_attention_heads: i64,
     /// Width of the feed-forward layer.
     pub intermediate_size: i64,
@@ -31,13 +31,13 @@ pub struct BertConfig {
     /// Number of positions.
     #[serde(default = "default_positions")]
     pub max_position_embeddings: i64,
-    /// Number of segments; 0 where they are not told apart.
+    /// Number of segments; 0 if there are none.
     #[serde(default = "default_segments")]
     pub type_vocab_size: i64,
-    /// Added to the variance in layer normalisation.
+    /// Term added to the variance in layer normalisation.
     #[serde(default = "default_eps")]
     pub layer_norm_eps: f64,
-    /// Piece that fills up short rows.
+    /// Id of the padding piece.
     #[serde(default)]
     pub pad_token_id: i64,
     /// Dropout on hidden states while training.
@@ -65,14 +65,14 @@ const fn default_dropout() -> f64 {
 }
 
 impl BertConfig {
-    /// Reads a configuration from the text of a `config.json` that came from `path`.
+    /// Parses the text of the `config.json` at `path`.
     ///
     /// # Errors
-    /// Where it is no JSON, lacks a size, or describes another kind of encoder or one with impossible sizes.
+    /// If it is not JSON, lacks a size, has impossible sizes, or describes an unsupported kind of encoder.
     pub fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
         let value: serde_json::Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-        // Checkpoints of 2019 name no type; what else they say is checked below.
+        // Checkpoints of 2019 name no type; their other values are checked below.
         let model_type = value.get("model_type").and_then(|kind| kind.as_str()).unwrap_or("bert");
         let Some(kind) = ModelType::named(model_type) else {
             let supported = ModelType::names().join(", ");
@@ -104,12 +104,14 @@ impl BertConfig {
         }
         if config.max_tokens() < 1 {
             let (positions, first) = (config.max_position_embeddings, config.first_position());
-            return Err(fault(format!("max_position_embeddings is {positions}; its first {first} stand for no token")));
+            return Err(fault(format!(
+                "max_position_embeddings is {positions}, but the first {first} positions are not used for tokens"
+            )));
         }
         Ok(config)
     }
 
-    /// Position of a row's first token: RoBERTa counts from behind that of padding, as fairseq did.
+    /// Position of a row's first token. RoBERTa starts after the padding position, as fairseq did.
     pub const fn first_position(&self) -> i64 {
         match self.model_type {
             ModelType::Roberta => self.pad_token_id + 1,

@@ -1,7 +1,7 @@
-//! The kinds of encoders that this crate computes, and what each calls its parts.
+//! The supported kinds of encoders and their names for parameters and settings.
 //!
-//! All are BERT but for little, so that there is one encoder (`bert.rs`), whose parameters bear BERT's names in memory.
-//! A file bears those of its own kind: they are exchanged when it is read and when it is written, and nowhere else.
+//! All differ little from BERT, so there is one encoder (`bert.rs`), whose parameters have BERT's names in memory.
+//! Files have the names of their own kind; names are translated only when a file is read or written.
 //!
 //! Sources: Liu et al. (2019), RoBERTa; Clark et al. (2020), ELECTRA; Sanh et al. (2019), DistilBERT; transformers'
 //! classes for names and defaults.
@@ -17,31 +17,31 @@ pub enum ModelType {
     /// BERT.
     #[default]
     Bert,
-    /// RoBERTa: the first positions are left out, and there is one segment.
+    /// RoBERTa: skips the first positions and has one segment.
     Roberta,
     /// ELECTRA's discriminator: embeddings may be narrower than states.
     Electra,
-    /// DistilBERT: no segments, and other names.
+    /// DistilBERT: has no segments and other names.
     Distilbert,
 }
 
-/// What is particular to one kind of encoder.
+/// The specifics of one kind of encoder.
 pub(crate) struct Family {
     /// `model_type` in `config.json`.
     pub name: &'static str,
-    /// What the classes of transformers are called by: `…ForTokenClassification`, `…Model`.
+    /// Prefix of transformers' class names: `…ForTokenClassification`, `…Model`.
     pub class: &'static str,
-    /// What stands before an encoder's parameters where a head stands on it; a bare encoder leaves it out.
+    /// Prefix of the encoder's parameters in a model with a head; a bare encoder omits it.
     prefix: &'static str,
-    /// What stands before the number of a layer.
+    /// Prefix of the layer number.
     layers: &'static str,
-    /// Parts of a layer: BERT's name, and that of this kind where it is another.
+    /// Parts of a layer: BERT's name and this kind's, if different.
     parts: &'static [(&'static str, &'static str)],
-    /// Keys of `config.json`: BERT's name, and that of this kind.
+    /// Keys of `config.json`: BERT's name and this kind's.
     keys: &'static [(&'static str, &'static str)],
-    /// Whether segments are told apart.
+    /// Whether it has segments.
     pub has_segments: bool,
-    /// What stands for padding where `config.json` does not say.
+    /// Default of the padding id.
     pad_token_id: i64,
 }
 
@@ -90,11 +90,11 @@ const FAMILIES: [Family; 4] = [
     },
 ];
 
-/// Width of ELECTRA's embeddings where its `config.json` does not say.
+/// Default width of ELECTRA's embeddings.
 const ELECTRA_EMBEDDINGS: i64 = 128;
 
 impl ModelType {
-    /// The one of this name.
+    /// The type with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         let all = [Self::Bert, Self::Roberta, Self::Electra, Self::Distilbert];
         all.into_iter().find(|model_type| model_type.family().name == name)
@@ -106,13 +106,13 @@ impl ModelType {
     }
 
     pub(crate) fn family(self) -> &'static Family {
-        // `every_model_type_has_its_row` holds the table to the enum's order.
+        // The test `every_model_type_has_its_row` checks that the table has the enum's order.
         &FAMILIES[self as usize]
     }
 }
 
 impl Family {
-    /// A `config.json` of this kind in BERT's words.
+    /// Translates a `config.json` of this kind to BERT's keys.
     pub(crate) fn config(&self, mut config: Value) -> Value {
         let Some(keys) = config.as_object_mut() else { return config };
         for (ours, theirs) in self.keys {
@@ -133,7 +133,7 @@ impl Family {
         config
     }
 
-    /// BERT's name of a checkpoint's tensor, with the prefix where a bare encoder left it out; a head's is as it is.
+    /// BERT's name of a checkpoint's tensor, with the prefix that a bare encoder omits. A head's name stays as it is.
     pub(crate) fn our_name(&self, stored: &str) -> String {
         let name = modern_name(stored);
         let bare = name.strip_prefix(self.prefix).unwrap_or(&name);
@@ -147,7 +147,7 @@ impl Family {
         }
     }
 
-    /// This kind's name of a parameter that bears BERT's.
+    /// This kind's name of a parameter with BERT's name.
     pub(crate) fn their_name(&self, ours: &str) -> String {
         let Some(bare) = ours.strip_prefix(BERT.prefix) else { return ours.to_owned() };
         match bare.strip_prefix(BERT.layers).and_then(|rest| rest.split_once('.')) {
@@ -159,7 +159,7 @@ impl Family {
     }
 }
 
-/// `name` with its beginning exchanged, by the first pair that has it; parts of names end at dots.
+/// Replaces the start of `name` by the first matching pair. Parts of names end at dots.
 fn swap_start<'n>(name: &str, pairs: impl Iterator<Item = (&'n str, &'n str)>) -> String {
     for (from, to) in pairs {
         if let Some(rest) = name.strip_prefix(from).filter(|rest| rest.starts_with('.')) {

@@ -1,8 +1,8 @@
-//! Gradients of an encoder that keeps only what goes into its layers.
+//! Gradients of an encoder that keeps only the inputs of its layers.
 //!
-//! A layer's own states, a score for each pair of tokens among them, take many times the memory of its input. Here they
-//! are computed without a graph first and once more when their gradients are due, one layer at a time. Source: Chen et
-//! al. (2016), "Training deep nets with sublinear memory cost", with each layer a segment.
+//! A layer's own states, with a score for each pair of tokens, take many times the memory of its input. Here they are
+//! computed without a graph first, and again when their gradients are needed, one layer at a time. Source: Chen et al.
+//! (2016), "Training deep nets with sublinear memory cost", with each layer as a segment.
 
 use super::batch::Layout;
 use super::bert::Bert;
@@ -11,7 +11,7 @@ use super::training_pass::TrainingPass;
 use tch::{Kind, Tensor};
 
 impl Bert {
-    /// As the layers one after another; the result's graph begins with itself, and the rest is on the tape.
+    /// Runs all layers. The result is the start of a new graph; everything before it is on the tape.
     pub(crate) fn forward_keeping_inputs(
         &self,
         embeddings: Tensor,
@@ -32,7 +32,7 @@ impl Bert {
         tokens
     }
 
-    /// Gradients of `loss`, which was computed from what is on the tape, by each of `leaves`.
+    /// Gradients of `loss`, computed from the tape's result, by each of `leaves`.
     pub(crate) fn gradients_by_tape(
         &self,
         loss: &Tensor,
@@ -57,21 +57,21 @@ impl Bert {
     }
 }
 
-/// A number whose gradient by `states` is `gradient`.
+/// A scalar whose gradient by `states` is `gradient`.
 fn along(states: &Tensor, gradient: &Tensor) -> Tensor {
     (states * gradient).sum(Kind::Float)
 }
 
-/// Of each leaf the gradients found so far.
+/// Sum of the gradients so far, for each leaf.
 struct Sums(Vec<Option<Tensor>>);
 
 impl Sums {
-    /// Adds what `value` gives the leaves, and returns what it gives `input`.
+    /// Adds the gradients of `value` by the leaves and returns its gradient by `input`.
     fn add(&mut self, value: &Tensor, leaves: &[&Tensor], input: Option<&Tensor>) -> Option<Tensor> {
         let by: Vec<&Tensor> = leaves.iter().copied().chain(input).collect();
         let mut found = Tensor::run_backward(&[value], &by, false, false);
         let of_input = if input.is_some() { found.pop().filter(Tensor::defined) } else { None };
-        // What does not depend on a leaf has no gradient by it.
+        // There is no gradient by leaves that `value` does not depend on.
         for (sum, more) in self.0.iter_mut().zip(found).filter(|(_, more)| more.defined()) {
             *sum = Some(match sum.take() {
                 Some(sum) => sum + more,

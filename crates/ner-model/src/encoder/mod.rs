@@ -1,4 +1,4 @@
-//! BERT and its kin: the encoder, and what a training does to its states.
+//! BERT-like encoders, and dropout and perturbations in training.
 
 mod activation;
 mod attend;

@@ -1,15 +1,15 @@
 use crate::{ModelError, onednn};
 use tch::{Device, Kind, Tensor};
 
-/// The bias of a head's labels or types.
+/// Name of the bias of a head's labels or types.
 pub(crate) const BIAS: &str = "classifier.bias";
 
-/// The named tensors of a model, in the order of the checkpoint.
+/// Named tensors of a model, in the order of the checkpoint.
 #[derive(Debug, Default)]
 pub struct Parameters(Vec<(String, Tensor)>);
 
 impl Parameters {
-    /// Takes the tensors as they are.
+    /// Wraps the tensors unchanged.
     pub const fn new(tensors: Vec<(String, Tensor)>) -> Self {
         Self(tensors)
     }
@@ -19,10 +19,10 @@ impl Parameters {
         self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
-    /// The tensor named `name`, sharing its storage.
+    /// The tensor `name`; shares its storage.
     ///
     /// # Errors
-    /// Where there is none.
+    /// If there is no such tensor.
     pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(|| ModelError::MissingParameter(name.to_owned()))
@@ -38,8 +38,8 @@ impl Parameters {
         self.map(|tensor| tensor.to_device(device).copy())
     }
 
-    /// What computing on `device` needs: the weight matrices of linear layers in `kind`, so that no product has to cast
-    /// them. Embeddings, biases and normalisation stay in fp32. What is there already in that kind shares its storage.
+    /// The parameters for computing on `device`: weight matrices of linear layers in `kind`, so that products need no
+    /// cast; embeddings, biases and normalisation in fp32. Tensors that already fit share their storage.
     pub fn for_computing(&self, device: Device, kind: Kind) -> Self {
         let cast = |(name, tensor): &(String, Tensor)| {
             let tensor = tensor.detach().to_device(device);
@@ -49,7 +49,7 @@ impl Parameters {
         Self(self.0.iter().map(cast).collect())
     }
 
-    /// The same, with the encoder's weight matrices in blocks where there are such on the device; for prediction only.
+    /// The same with the encoder's weight matrices packed in blocks, if the device supports that; for prediction only.
     pub fn packed(&self) -> Self {
         let pack = |(name, tensor): &(String, Tensor)| {
             let is_linear = tensor.dim() == 2 && name.starts_with("bert.encoder.");
@@ -69,10 +69,10 @@ impl Parameters {
         self.map(Tensor::copy)
     }
 
-    /// The same tensors, with a bias of the head that `offsets` (one for each of its values) are added to.
+    /// The same tensors with `offsets` (one for each value) added to the head's bias.
     ///
     /// # Errors
-    /// Where there is no such bias.
+    /// If the head has no such bias.
     pub fn with_offsets(&self, offsets: &[f32]) -> Result<Self, ModelError> {
         let bias = self.get(BIAS)?.detach();
         let shifted = &bias + Tensor::from_slice(offsets).to_device(bias.device());
@@ -83,7 +83,7 @@ impl Parameters {
         Ok(Self(self.0.iter().map(pick).collect()))
     }
 
-    /// Makes the tensors whose names `trained` accepts leaves whose gradients are recorded.
+    /// Makes the tensors that `trained` accepts by name into leaves with gradients.
     pub fn requiring_gradients(self, trained: impl Fn(&str) -> bool) -> Self {
         let leaf = |(name, tensor): (String, Tensor)| {
             let leaf = tensor.detach().set_requires_grad(trained(&name));

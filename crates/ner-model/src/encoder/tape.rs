@@ -1,25 +1,25 @@
-//! What a pass with gradient checkpointing keeps.
+//! The states that a pass with gradient checkpointing keeps.
 
 use super::batch::Layout;
 use rand::rngs::SmallRng;
 use tch::Tensor;
 
-/// What a forward pass kept.
+/// The states kept by a forward pass.
 #[derive(Debug)]
 pub(crate) struct Tape {
-    /// What goes into the first layer, with its graph.
+    /// Input of the first layer, with its graph.
     pub(super) embeddings: Tensor,
     pub(super) layout: Layout,
-    /// Of each layer: what goes into it, and where its dropout begins.
+    /// For each layer, its input and the position of its dropout in the stream.
     pub(super) layers: Vec<(Tensor, Mark)>,
-    /// What came out of the last.
+    /// Output of the last layer.
     pub(super) top: Tensor,
 }
 
-/// A place in a stream.
+/// A position in a random stream.
 #[derive(Debug)]
 pub(crate) struct Mark {
     pub(super) random: SmallRng,
-    /// Of libtorch's generator, on CUDA.
+    /// Seed of libtorch's generator, on CUDA.
     pub(super) seed: Option<i64>,
 }

@@ -4,15 +4,15 @@ use rand::rngs::SmallRng;
 use rand::{RngCore, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
-/// What a training does to the states of one forward pass: dropout, an adversarial perturbation, and what gradient
-/// checkpointing keeps.
+/// The training state of one forward pass: dropout, an adversarial perturbation, and the tape of gradient
+/// checkpointing.
 ///
-/// Dropout masks on the CPU come from this crate's generator: libtorch draws them one by one from a Mersenne twister, which
-/// took longer than the matrix products around it. The stream is a function of its seed alone, so a resumed training draws
-/// the masks that the uninterrupted one would have drawn, given as many workers. On CUDA libtorch's own dropout is used,
-/// seeded likewise.
+/// Dropout masks on the CPU come from this crate's generator: libtorch draws them one by one from a Mersenne twister,
+/// which took longer than the matrix products around it. The stream depends on its seed alone, so a resumed training
+/// draws the same masks as the uninterrupted one, given as many workers. On CUDA libtorch's own dropout is used, with
+/// the same kind of seed.
 ///
-/// Source: Srivastava et al. (2014), in the inverted form: what is kept is divided by the share kept.
+/// Source: Srivastava et al. (2014), in the inverted form: kept elements are divided by the share kept.
 #[derive(Debug)]
 pub struct TrainingPass {
     random: SmallRng,
@@ -20,13 +20,13 @@ pub struct TrainingPass {
     pub hidden: f64,
     /// Probability of dropping an attention weight.
     pub attention: f64,
-    /// What is added to the embeddings of the words, `[batch, tokens, hidden]`: a perturbation against which a model is
-    /// trained (Miyato et al. 2017, "Adversarial training methods for semi-supervised text classification").
+    /// Adversarial perturbation, added to the embeddings of the words, `[batch, tokens, hidden]` (Miyato et al. 2017,
+    /// "Adversarial training methods for semi-supervised text classification").
     pub perturbation: Option<Tensor>,
-    /// Whether the encoder keeps no more than what goes into each layer, and computes the rest again when gradients are
-    /// asked for ([`Classifier::gradients`](crate::Classifier::gradients)).
+    /// Whether the encoder keeps only each layer's input and recomputes the rest for the gradients
+    /// ([`Classifier::gradients`](crate::Classifier::gradients)).
     pub gradient_checkpointing: bool,
-    /// What it kept.
+    /// The states kept for the gradients.
     pub(crate) tape: Option<Tape>,
 }
 
@@ -46,8 +46,8 @@ impl TrainingPass {
         }
     }
 
-    /// A place in the stream, from which [`replay`](Self::replay) draws what is drawn next. On CUDA libtorch's generator
-    /// begins anew here, of which no place can be kept.
+    /// The position in the stream from which [`replay`](Self::replay) repeats the draws. On CUDA, libtorch's generator
+    /// is reseeded here, since its position cannot be saved.
     pub(crate) fn mark(&mut self, device: Device) -> Mark {
         let random = self.random.clone();
         let seed = device.is_cuda().then(|| self.random.next_u64() as i64);
@@ -57,7 +57,7 @@ impl TrainingPass {
         Mark { random, seed }
     }
 
-    /// Goes back to a place.
+    /// Goes back to a position.
     pub(crate) fn replay(&mut self, mark: Mark) {
         self.random = mark.random;
         if let Some(seed) = mark.seed {
@@ -65,8 +65,8 @@ impl TrainingPass {
         }
     }
 
-    /// Adds the [`perturbation`](Self::perturbation), where there is one, to the embeddings of words,
-    /// `[batch * tokens, hidden]`.
+    /// Adds the [`perturbation`](Self::perturbation), if there is one, to the embeddings of words, `[batch * tokens,
+    /// hidden]`.
     pub fn embeddings(&self, words: Tensor) -> Tensor {
         match &self.perturbation {
             Some(perturbation) => perturbation.view_as(&words) + words,
@@ -94,14 +94,14 @@ impl TrainingPass {
         states * self.mask(&states.size(), states.kind(), probability)
     }
 
-    /// A mask of zeros and of the inverse of the share kept.
+    /// A mask of zeros and the inverse of the share kept.
     fn mask(&mut self, size: &[i64], kind: Kind, probability: f64) -> Tensor {
         // 16 random bits an element: the probability is exact to 1 / 65536.
         let dropped = (probability * 65536.0).round().clamp(0.0, 65535.0) as u16;
         let scale = 65536.0 / (65536.0 - f32::from(dropped));
         let mut mask = Tensor::empty(size, (Kind::BFloat16, Device::Cpu));
         let mut draw = |kept: f32| {
-            // SAFETY: `mask` was made here, and nothing shares its storage.
+            // SAFETY: `mask` was created here, and nothing shares its storage.
             let slots = unsafe { halves_mut(&mut mask) };
             self.draw(slots, dropped, half::bf16::from_f32(kept).to_bits());
         };
@@ -113,9 +113,9 @@ impl TrainingPass {
         mask.to_kind(kind) * f64::from(scale)
     }
 
-    /// Fills `slots` with `kept`, or with zero where 16 random bits are below `dropped`.
+    /// Fills `slots` with `kept`, or with 0 if 16 random bits are below `dropped`.
     fn draw(&mut self, slots: &mut [u16], dropped: u16, kept: u16) {
-        // Bits first, in runs that stay in the caches: what is made of them then takes many at once.
+        // First draw bits, in runs that fit the caches; then a vectorised loop converts them.
         for run in slots.chunks_mut(4096) {
             let mut fours = run.chunks_exact_mut(4);
             for four in &mut fours {

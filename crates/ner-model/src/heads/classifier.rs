@@ -1,4 +1,4 @@
-//! The one place that knows which heads there are.
+//! The heads behind one type. Only this file lists all of them.
 
 use super::crf::CrfClassifier;
 use super::loss_options::LossOptions;
@@ -15,24 +15,24 @@ use ner_text::ScoredEntity;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// The head that stands on the encoder.
+/// Classification head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Head {
-    /// A label for each token ([`TokenClassifier`]).
+    /// Labels each token ([`TokenClassifier`]).
     #[default]
     Token,
-    /// A score for each span of at most `longest` words ([`SpanClassifier`]).
+    /// Scores each span of at most `longest` words ([`SpanClassifier`]).
     Span {
-        /// Words of the longest span.
+        /// Longest span in words.
         longest: usize,
     },
-    /// The best sequence of labels of words ([`CrfClassifier`]).
+    /// Finds the best label sequence of the words ([`CrfClassifier`]).
     Crf {
         /// Scheme of the labels.
         scheme: TagScheme,
     },
-    /// Labels of words, for each type by itself ([`MultilabelClassifier`]).
+    /// Labels words for each type separately ([`MultilabelClassifier`]).
     Multilabel {
         /// Scheme of the labels of each type.
         scheme: TagScheme,
@@ -40,7 +40,7 @@ pub enum Head {
 }
 
 impl Head {
-    /// How many things it gives scores to: labels, labels but `O`, or types.
+    /// Number of outputs that it scores: labels, labels without `O`, or types.
     pub fn outputs(self, labels: &LabelSet) -> usize {
         match self {
             Self::Token | Self::Crf { .. } => labels.len(),
@@ -49,7 +49,7 @@ impl Head {
         }
     }
 
-    /// The mentions of a document as runs of its words, as far as this head can say them, and what it cannot say exactly.
+    /// The mentions that this head can represent, in words of the document, and those that it cannot represent exactly.
     pub fn align(self, words: &[Span], mentions: &[Mention], labels: &LabelSet) -> (Vec<TaggedEntity>, Vec<Misfit>) {
         match self {
             Self::Token | Self::Crf { .. } => {
@@ -65,42 +65,42 @@ impl Head {
 /// An encoder with its head.
 #[derive(Debug)]
 pub enum Classifier {
-    /// One that labels tokens.
+    /// Labels tokens.
     Token(TokenClassifier),
-    /// One that scores spans.
+    /// Scores spans.
     Span(SpanClassifier),
-    /// One that labels words along a chain.
+    /// Labels words along a chain.
     Crf(CrfClassifier),
-    /// One that labels words for each type by itself.
+    /// Labels words for each type separately.
     Multilabel(MultilabelClassifier),
 }
 
-/// What a batch's rows should be taken for.
+/// The gold targets of a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
-    /// A label number for each token of each row, or [`IGNORE_INDEX`](crate::IGNORE_INDEX).
+    /// Label index of each token of each row, or [`IGNORE_INDEX`](crate::IGNORE_INDEX).
     pub labels: Vec<Vec<i64>>,
     /// The words of each row.
     pub words: Vec<RowWords>,
-    /// The mentions of each row, by its words, as far as the head can say them ([`Head::align`]).
+    /// The mentions of each row that the head can represent ([`Head::align`]), in words of the row.
     pub entities: Vec<Vec<TaggedEntity>>,
-    /// What the corpus of each row does not annotate; empty where there is one corpus.
+    /// Types that each row's corpus does not annotate; empty if there is only one corpus.
     pub unannotated: Vec<PartialLabels>,
 }
 
-/// What a classifier says of the rows of a batch.
+/// A classifier's output for a batch.
 #[derive(Debug)]
 pub enum BatchOutput {
     /// Probabilities of the labels, `[batch, tokens, labels] f32` on the CPU.
     Labels(Tensor),
-    /// Of each row, the spans that are not out of the question, by its words.
+    /// For each row, the spans with a relevant probability, in words of the row.
     Spans(Vec<Vec<ScoredEntity>>),
-    /// Of each row, the scores of its words, word by word.
+    /// For each row, the scores of its words, word by word.
     Words(Vec<Vec<f32>>),
 }
 
 impl Classifier {
-    /// Names and shapes of all parameters of a head with so many outputs ([`Head::outputs`]).
+    /// Names and shapes of all parameters of a model with `outputs` outputs ([`Head::outputs`]).
     pub fn shapes(config: &BertConfig, outputs: usize, head: Head) -> Vec<(String, Vec<i64>)> {
         match head {
             Head::Token => TokenClassifier::shapes(config, outputs),
@@ -110,10 +110,10 @@ impl Classifier {
         }
     }
 
-    /// A classifier over `parameters`, which it shares.
+    /// A classifier that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters, head: Head) -> Result<Self, ModelError> {
         Ok(match head {
             Head::Token => Self::Token(TokenClassifier::new(config, parameters)?),
@@ -136,7 +136,7 @@ impl Classifier {
         let (loss, apart) = match self {
             Self::Token(model) => {
                 let logits = marginal_logits(&model.forward(batch, kind, Some(dropout)), unannotated);
-                // Labels of a type: `class_weights` has a value for each type and one more.
+                // Number of labels of a type: `class_weights` has one value for each type and one more.
                 let types = options.class_weights.len().saturating_sub(1).max(1);
                 let positions = (logits.size()[2] as usize - 1).div_ceil(types).max(1);
                 let weight_of = |_, label: i64| options.weight_of((label as usize).div_ceil(positions));
@@ -169,7 +169,7 @@ impl Classifier {
         }
     }
 
-    /// Over how many things the loss of a batch is a mean: its labelled tokens, or its words.
+    /// Number of terms in the mean loss of a batch: its labelled tokens, or its words.
     pub fn weight(&self, targets: &Targets) -> usize {
         match self {
             Self::Token(_) => targets.labels.iter().flatten().filter(|&&label| label != IGNORE_INDEX).count(),
@@ -177,8 +177,8 @@ impl Classifier {
         }
     }
 
-    /// What it says of a batch, whose rows have these words. With `dropout` it is one of many answers (Gal and
-    /// Ghahramani 2016, "Dropout as a Bayesian approximation").
+    /// The output for a batch whose rows have these words. With `dropout` it is a random sample (Gal and Ghahramani
+    /// 2016, "Dropout as a Bayesian approximation").
     pub fn output(
         &self,
         batch: &Batch,
@@ -205,7 +205,7 @@ impl Classifier {
         tch::no_grad(|| states().to_device(Device::Cpu).contiguous())
     }
 
-    /// Gradients of a loss by each of `leaves`; `dropout` is what the loss was computed under.
+    /// Gradients of a loss by each of `leaves`. `dropout` is the one that the loss was computed with.
     pub fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut TrainingPass) -> Vec<Tensor> {
         match dropout.tape.take() {
             Some(tape) => self.encoder().gradients_by_tape(loss, leaves, tape, dropout),
@@ -223,7 +223,7 @@ impl Classifier {
     }
 }
 
-/// Of each row the scores of its words, from `[batch, words, outputs]`.
+/// The scores of each row's words, from `[batch, words, outputs]`.
 fn word_scores(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<f32>> {
     let (_, width, outputs) = scores.size3().expect("three dimensions");
     let flat = scores.to_device(Device::Cpu).contiguous().view(-1);

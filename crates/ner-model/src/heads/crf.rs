@@ -4,7 +4,7 @@ use ner_document::{TagScheme, TaggedEntity};
 use ner_text::Transitions;
 use tch::{Device, Kind, Tensor};
 
-/// What a transition that the scheme does not allow adds to a score: e to it is 0 in fp32, and no sum of such becomes
+/// Score of transitions that the scheme does not allow: exp of it is 0 in fp32, and no sum of such scores becomes
 /// infinite or not a number.
 const NEVER: f32 = -1e4;
 
@@ -16,8 +16,8 @@ const NEVER: f32 = -1e4;
 /// start(y₁) + Σ (W xᵢ + b)(yᵢ) + Σ transitions(yᵢ, yᵢ₊₁) + end(yₙ)
 /// ```
 ///
-/// and its probability is e to that, over the sum of all sequences that the scheme allows. Source: Lafferty et al. (2001);
-/// Lample et al. (2016), "Neural architectures for named entity recognition", section 2.2.
+/// and its probability is exp(score) divided by the sum over all sequences that the scheme allows. Sources: Lafferty et
+/// al. (2001); Lample et al. (2016), "Neural architectures for named entity recognition", section 2.2.
 ///
 /// Dimensions: `batch`, `words` (of the longest row), `labels`.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub struct CrfClassifier {
 }
 
 impl CrfClassifier {
-    /// Names and shapes of all parameters of a model with so many labels.
+    /// Names and shapes of all parameters of a model with `labels` labels.
     pub fn shapes(config: &BertConfig, labels: usize) -> Vec<(String, Vec<i64>)> {
         let mut shapes = Bert::shapes(config);
         let labels = labels as i64;
@@ -43,10 +43,10 @@ impl CrfClassifier {
         shapes
     }
 
-    /// A model over `parameters`, which it shares.
+    /// A model that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters, scheme: TagScheme) -> Result<Self, ModelError> {
         let get = |name: &str| parameters.get(&format!("classifier.{name}"));
         Ok(Self {
@@ -62,8 +62,8 @@ impl CrfClassifier {
         &self.encoder
     }
 
-    /// Scores of the labels of each word, `[batch, words, labels] f32`. The encoder computes in `kind`, the head in fp32.
-    /// What stands behind the last word of a row is without meaning.
+    /// Scores of the labels of each word, `[batch, words, labels] f32`; undefined behind the last word of a row. The
+    /// encoder computes in `kind`, the head in fp32.
     pub fn forward(
         &self,
         batch: &Batch,
@@ -81,21 +81,21 @@ impl CrfClassifier {
     }
 }
 
-/// A linear chain: what it adds to the scores of words. All sums are in log space and fp32, over a batch at once, with a
-/// loop over words alone.
+/// A linear chain: the scores of starts, transitions and ends. All sums are in log space and fp32, for a whole batch at
+/// once, with a loop over the words.
 #[derive(Debug)]
 pub struct Crf {
     scheme: TagScheme,
-    /// `[labels]`, `[labels, labels]` from the row's label to the column's, `[labels]`.
+    /// `start [labels]`, `between [labels, labels]` (row: from, column: to), `end [labels]`.
     start: Tensor,
     between: Tensor,
     end: Tensor,
-    /// 0 where the scheme allows, [`NEVER`] elsewhere.
+    /// 0 if the scheme allows it, else [`NEVER`].
     masks: [Tensor; 3],
 }
 
 impl Crf {
-    /// A chain of learned scores, which it shares.
+    /// A chain that shares these learned scores.
     pub fn new(scheme: TagScheme, start: Tensor, between: Tensor, end: Tensor) -> Self {
         let labels = start.size()[0] as usize;
         let tag = |label: usize| Some(scheme.tag(label));
@@ -112,7 +112,7 @@ impl Crf {
         Self { scheme, start, between, end, masks }
     }
 
-    /// The same for decoding, without libtorch.
+    /// The chain for decoding without libtorch.
     pub fn transitions(&self) -> Transitions {
         let numbers = |tensor: &Tensor| {
             let flat = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
@@ -121,14 +121,14 @@ impl Crf {
         Transitions::new(self.scheme, &numbers(&self.start), &numbers(&self.end), &numbers(&self.between))
     }
 
-    /// The scores with what is not allowed: those of starts, of pairs and of ends.
+    /// The scores with the masks added: starts, transitions, ends.
     fn constrained(&self) -> (Tensor, Tensor, Tensor) {
         let [start, between, end] = &self.masks;
         (&self.start + start, &self.between + between, &self.end + end)
     }
 
-    /// Logarithm of the sum over all sequences of e to their score, `[batch] f32`: the forward algorithm. 0 for a row
-    /// without words.
+    /// Log partition function, by the forward algorithm: log of the sum of exp(score) over all sequences, `[batch]
+    /// f32`. 0 for a row without words.
     pub fn log_partition(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
         let (.., end) = self.constrained();
         let forward = self.forward_sums(scores, words);
@@ -136,8 +136,8 @@ impl Crf {
         (last + end).logsumexp(-1, false) * has_words(words, scores.device())
     }
 
-    /// For each word the sums over all that leads to its labels, its own score included, `[batch, labels]` each; behind
-    /// the last word of a row they stay as they are there.
+    /// For each word, log sums over all prefixes that end in each of its labels, including its own score, `[batch,
+    /// labels]` each. Constant behind the last word of a row.
     fn forward_sums(&self, scores: &Tensor, words: &[RowWords]) -> Vec<Tensor> {
         let (start, between, _) = self.constrained();
         let scores = scores.unbind(1);
@@ -155,7 +155,7 @@ impl Crf {
         sums
     }
 
-    /// For each word the sums over all that follows its labels, `[batch, labels]` each.
+    /// For each word, log sums over all suffixes that follow each of its labels, `[batch, labels]` each.
     fn backward_sums(&self, scores: &Tensor, words: &[RowWords]) -> Vec<Tensor> {
         let (_, between, end) = self.constrained();
         let scores = scores.unbind(1);
@@ -164,7 +164,7 @@ impl Crf {
         for (at, score) in scores.iter().enumerate().skip(1).rev() {
             let behind = &sums[sums.len() - 1];
             let before = (&between + (behind + score).unsqueeze(1)).logsumexp(2, false);
-            // Where no word stands here, the one before may be the last.
+            // If there is no word here, the one before may be the last.
             sums.push(match &real[at] {
                 Some(real) => before.where_self(real, &sums[0]),
                 None => before,
@@ -174,16 +174,16 @@ impl Crf {
         sums
     }
 
-    /// Probability of each label of each word over all sequences, `[batch, words, labels] f32`; 0 behind the last word.
+    /// Marginal probability of each label of each word, `[batch, words, labels] f32`; 0 behind the last word.
     pub fn marginals(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
         let forward = Tensor::stack(&self.forward_sums(scores, words), 1);
         let backward = Tensor::stack(&self.backward_sums(scores, words), 1);
         (forward + backward).softmax(-1, Kind::Float) * all_real_words(words, scores.device()).unsqueeze(-1)
     }
 
-    /// The mean over the words of a batch of what its rows' right sequences lack in log-probability, a scalar.
+    /// Negative log-likelihood of the gold sequences, as a mean over the words of a batch, a scalar.
     ///
-    /// `entities` are each row's mentions by its words, which do not overlap.
+    /// `entities` are each row's mentions in words. They must not overlap.
     pub fn negative_log_likelihood(
         &self,
         scores: &Tensor,
@@ -202,7 +202,7 @@ impl Crf {
         }
         let target = Tensor::from_slice(&target).view([rows, width]).to_device(device);
         let own = scores.gather(2, &target.unsqueeze(-1), false).squeeze_dim(-1) * &real;
-        // Sequences that the scheme does not allow are never right: the masks have no say here.
+        // Gold sequences are always allowed by the scheme, so the masks are not needed here.
         let pairs = target.narrow(1, 0, width - 1) * labels + target.narrow(1, 1, width - 1);
         let between = self.between.view(-1).index_select(0, &pairs.reshape(-1)).view([rows, width - 1]);
         let between = between * real.narrow(1, 1, width - 1);
@@ -214,11 +214,10 @@ impl Crf {
         (self.log_partition(scores, words) - right).sum(Kind::Float) / count(words)
     }
 
-    /// How far the first half of a batch's rows and the second, the same rows under other dropout, are apart: the
-    /// symmetric Kullback-Leibler divergence of their sequences, by words, a scalar (R-Drop, Liang et al. 2021, equation
-    /// 2).
+    /// Symmetric Kullback-Leibler divergence between the first and the second half of a batch, which hold the same rows
+    /// with different dropout; per word, a scalar (R-Drop, Liang et al. 2021, equation 2).
     ///
-    /// Both halves have the same transitions, so that the partition sums cancel: with `m` the marginals and `s` the
+    /// Both halves have the same transitions, so the partition functions cancel: with `m` the marginals and `s` the
     /// scores, KL(p, q) + KL(q, p) = Σ (mₚ - m_q)(sₚ - s_q).
     pub fn divergence(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
         let halves = scores.chunk(2, 0);
@@ -228,7 +227,7 @@ impl Crf {
     }
 }
 
-/// For each place in the longest row, which rows have a word there, `[batch, 1] bool`; none where all have.
+/// For each position in the longest row, the rows with a word there, `[batch, 1] bool`; `None` if all have one.
 fn real_words(words: &[RowWords], device: Device) -> Vec<Option<Tensor>> {
     let at = |at: usize| {
         let real: Vec<bool> = words.iter().map(|words| at < words.len()).collect();
@@ -237,7 +236,7 @@ fn real_words(words: &[RowWords], device: Device) -> Vec<Option<Tensor>> {
     (0..width(words)).map(at).collect()
 }
 
-/// The places of rows at which a word stands, `[batch, words] f32` of 0 and 1.
+/// Positions with a word, `[batch, words] f32` of 0 and 1.
 fn all_real_words(words: &[RowWords], device: Device) -> Tensor {
     let width = width(words);
     let real = words.iter().flat_map(|words| (0..width).map(|at| f32::from(u8::from(at < words.len()))));
@@ -245,7 +244,7 @@ fn all_real_words(words: &[RowWords], device: Device) -> Tensor {
     Tensor::from_slice(&real).view([words.len() as i64, width as i64]).to_device(device)
 }
 
-/// The rows with words, `[batch] f32` of 0 and 1.
+/// Rows with words, `[batch] f32` of 0 and 1.
 fn has_words(words: &[RowWords], device: Device) -> Tensor {
     let has: Vec<f32> = words.iter().map(|words| f32::from(u8::from(!words.is_empty()))).collect();
     Tensor::from_slice(&has).to_device(device)

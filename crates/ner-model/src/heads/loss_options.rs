@@ -1,20 +1,20 @@
-/// What is asked of a classifier beside the right answers.
+/// Options of the loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LossOptions {
-    /// Share of a token's target that is spread over all labels.
+    /// Share of a token's target spread over all labels.
     pub label_smoothing: f64,
-    /// Share of a mention's target that is moved to the spans beside it.
+    /// Share of a mention's target moved to spans with one boundary one word off.
     pub boundary_smoothing: f64,
-    /// How much less a decision counts that is right already: the power of one less its probability; 0 is not at all.
+    /// Focal-loss exponent γ: each term is scaled by (1 − p)^γ. 0 disables it.
     pub focal: f64,
-    /// Weights of what is outside and of each type; none are all 1.
+    /// Weights of the outside class and of each type; empty means all 1.
     pub class_weights: Vec<f64>,
-    /// Weight of the divergence between the two halves of the batch; 0 where it has no such halves.
+    /// Weight of the divergence between the two halves of the batch; 0 for batches without halves.
     pub r_drop: f64,
 }
 
 impl LossOptions {
-    /// Weight of what is outside (0) or of a type (from 1).
+    /// Weight of the outside class (0) or of a type (from 1).
     pub(super) fn weight_of(&self, class: usize) -> f32 {
         self.class_weights.get(class).map_or(1.0, |&weight| weight as f32)
     }

@@ -1,4 +1,4 @@
-//! What stands on the encoder: heads, their losses, and what they say of a batch.
+//! Classification heads, their losses and their outputs.
 
 mod classifier;
 mod crf;

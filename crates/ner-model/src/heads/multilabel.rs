@@ -4,11 +4,11 @@ use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::{TagScheme, TaggedEntity};
 use tch::{Kind, Tensor};
 
-/// An encoder with a head that decides for each type by itself, so that mentions of different types may overlap.
+/// An encoder with a head that decides for each type separately, so that mentions of different types may overlap.
 ///
-/// With `x` the mean of a word's pieces, each type has a softmax over being outside of it, with the logit 0, and its
-/// positions (`B` and `I`), with the logits `W x + b`: a tagger for each type on one encoder, trained jointly. In the
-/// scheme `io` that is a sigmoid for each type and word. Of mentions of one type none can stand inside another.
+/// With `x` the mean of a word's pieces, each type has a softmax over outside, with logit 0, and its positions (`B` and
+/// `I`), with logits `W x + b`: one tagger for each type on one encoder, trained jointly. In the scheme `io` that is a
+/// sigmoid for each type and word. Mentions of the same type cannot nest.
 ///
 /// Source: binary relevance over types, Tsoumakas and Katakis (2007), "Multi-label classification: an overview", section
 /// 2.1 (PT4), with a tagger in place of each binary decision.
@@ -17,14 +17,14 @@ use tch::{Kind, Tensor};
 #[derive(Debug)]
 pub struct MultilabelClassifier {
     encoder: Bert,
-    /// `[types positions, hidden]` and `[types positions]`.
+    /// `weight [types * positions, hidden]` and `bias [types * positions]`.
     weight: Tensor,
     bias: Tensor,
     scheme: TagScheme,
 }
 
 impl MultilabelClassifier {
-    /// Names and shapes of all parameters of a model with so many positions of types.
+    /// Names and shapes of all parameters of a model with `outputs` positions of types.
     pub fn shapes(config: &BertConfig, outputs: usize) -> Vec<(String, Vec<i64>)> {
         let mut shapes = Bert::shapes(config);
         let outputs = outputs as i64;
@@ -33,10 +33,10 @@ impl MultilabelClassifier {
         shapes
     }
 
-    /// A model over `parameters`, which it shares.
+    /// A model that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters, scheme: TagScheme) -> Result<Self, ModelError> {
         Ok(Self {
             encoder: Bert::new(config, parameters)?,
@@ -51,8 +51,8 @@ impl MultilabelClassifier {
         &self.encoder
     }
 
-    /// Log-odds of each position of each type of each word against being outside of the type, `[batch, words, types *
-    /// positions] f32`. The encoder computes in `kind`, the head in fp32.
+    /// Log-odds of each word's positions of each type against outside, `[batch, words, types * positions] f32`. The
+    /// encoder computes in `kind`, the head in fp32.
     pub fn forward(
         &self,
         batch: &Batch,
@@ -70,10 +70,10 @@ impl MultilabelClassifier {
     }
 }
 
-/// The decisions of a batch, a row of them for each of its rows: `[batch, words * types, 1 + positions]` logits, that of
-/// outside first, and for each the right label, [`IGNORE_INDEX`] behind the last word.
+/// The decisions of a batch as logits `[batch, words * types, 1 + positions]`, outside first, and the gold label of
+/// each, [`IGNORE_INDEX`] behind the last word.
 ///
-/// `entities` are each row's mentions by its words, of which none of one type overlap.
+/// `entities` are each row's mentions in words. Those of one type must not overlap.
 pub fn decisions(
     scores: &Tensor,
     words: &[RowWords],
@@ -89,7 +89,7 @@ pub fn decisions(
     let labels_of = |(words, entities): (&RowWords, &Vec<TaggedEntity>)| {
         let mut labels = vec![IGNORE_INDEX; places as usize * types];
         for of_type in 0..types {
-            // Each type is the only one of its tagger.
+            // Each tagger has one type only.
             let own = entities.iter().filter(|entity| entity.entity_type == of_type);
             let own: Vec<TaggedEntity> =
                 own.map(|entity| TaggedEntity { units: entity.units.clone(), entity_type: 0 }).collect();

@@ -1,19 +1,20 @@
-//! Training over corpora of which each annotates some types only: what a corpus does not annotate it says nothing of.
+//! Training on several corpora that annotate different types: types that a corpus does not annotate add no loss on its
+//! documents.
 
 use ner_document::{LabelSet, Tag};
 use tch::{Kind, Tensor};
 
-/// What the corpus of a row does not annotate: there it is neither right nor wrong to find it.
+/// Types that a row's corpus does not annotate. Predicting them there is neither right nor wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PartialLabels {
-    /// The types, by their numbers.
+    /// Indexes of the types.
     pub types: Vec<i64>,
-    /// The labels of these types.
+    /// Indexes of their labels.
     pub labels: Vec<i64>,
 }
 
 impl PartialLabels {
-    /// What is not among the types that a corpus annotates.
+    /// All types except the `annotated` ones.
     pub fn of(labels: &LabelSet, annotated: &[String]) -> Self {
         let is_annotated: Vec<bool> = labels.types.iter().map(|name| annotated.contains(name)).collect();
         let is_open = |label: usize| matches!(labels.tag(label), Tag::Entity(_, of_type) if !is_annotated[of_type]);
@@ -24,11 +25,11 @@ impl PartialLabels {
     }
 }
 
-/// A score that is as low as none: its probability is 0, and so is its part in a loss.
+/// A score so low that its probability is 0, and so is its part in a loss.
 const NEVER: f64 = -1e9;
 
-/// Scores of spans, `[batch, words, types, longest]`, with those of types that a row's corpus does not annotate so low
-/// that they add nothing to the loss and get no gradient. As they are where `rows` is empty.
+/// Masks span scores, `[batch, words, types, longest]`: types that a row's corpus does not annotate get a score so low
+/// that they add no loss and get no gradient. Returns the scores unchanged if `rows` is empty.
 pub fn hide_types(scores: &Tensor, rows: &[PartialLabels]) -> Tensor {
     let (_, _, types, _) = scores.size4().expect("scores have four dimensions");
     match mask(rows, types, |row| &row.types) {
@@ -37,10 +38,11 @@ pub fn hide_types(scores: &Tensor, rows: &[PartialLabels]) -> Tensor {
     }
 }
 
-/// Scores of labels, `[batch, tokens, labels]`, where `O` (label 0) of a row is `O` or any label of a type that the
-/// row's corpus does not annotate, and those labels themselves are impossible. The cross-entropy of what comes out is
-/// the marginal likelihood of Greenberg et al. (2018, "Marginal likelihood training of BiLSTM-CRF for biomedical named
-/// entity recognition from disjoint label sets"), without its transitions. As they are where `rows` is empty.
+/// Marginalises label scores, `[batch, tokens, labels]`: `O` (label 0) of a row stands for `O` or any label of a type
+/// that the row's corpus does not annotate, and those labels themselves become impossible. The cross-entropy of the
+/// result is the marginal likelihood of Greenberg et al. (2018, "Marginal likelihood training of BiLSTM-CRF for
+/// biomedical named entity recognition from disjoint label sets"), without transitions. Returns the scores unchanged if
+/// `rows` is empty.
 pub fn marginal_logits(logits: &Tensor, rows: &[PartialLabels]) -> Tensor {
     let (_, _, labels) = logits.size3().expect("logits have three dimensions");
     let Some(mask) = mask(rows, labels, |row| &row.labels) else { return logits.shallow_clone() };
@@ -54,7 +56,7 @@ pub fn marginal_logits(logits: &Tensor, rows: &[PartialLabels]) -> Tensor {
     Tensor::cat(&[outside, logits.masked_fill(&mask, NEVER).narrow(-1, 1, labels - 1)], -1)
 }
 
-/// `[batch, classes]`: what is not annotated.
+/// Mask `[batch, classes]` of classes without annotation.
 fn mask<'r>(rows: &'r [PartialLabels], classes: i64, of: impl Fn(&'r PartialLabels) -> &'r Vec<i64>) -> Option<Tensor> {
     if rows.is_empty() {
         return None;
@@ -75,14 +77,14 @@ mod tests {
     use ner_document::{TagScheme, TaggedEntity};
     use tch::Device;
 
-    /// Numbers that look random, as a leaf whose gradient is recorded.
+    /// Pseudo-random numbers, as a leaf with gradients.
     fn numbers(size: &[i64]) -> Tensor {
         let count: i64 = size.iter().product();
         let numbers = (Tensor::arange(count, (Kind::Float, Device::Cpu)) * 1.7 + 0.3).sin() * 2.0;
         numbers.view(size).set_requires_grad(true)
     }
 
-    /// Two rows, of a corpus that annotates X and of one that annotates Y.
+    /// Two rows: the first from a corpus that annotates X, the second from one that annotates Y.
     fn rows() -> [PartialLabels; 2] {
         let labels = LabelSet::new(TagScheme::Bio, ["X", "Y"]);
         let rows = ["X", "Y"].map(|name| PartialLabels::of(&labels, &[name.to_owned()]));
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn what_is_not_annotated_counts_as_outside_for_labels() {
         let (rows, logits) = (rows(), numbers(&[2, 3, 5]));
-        // O, B-X, O; and B-Y, O, a token that the loss leaves out.
+        // O, B-X, O; and B-Y, O, an ignored token.
         let gold = vec![vec![0, 1, 0], vec![3, 0, IGNORE_INDEX]];
         let loss = cross_entropy(&marginal_logits(&logits, &rows), &gold, &LossOptions::default(), |_, _| 1.0);
         let value = |row: usize, token: usize, label: usize| {
@@ -115,7 +117,7 @@ mod tests {
         assert!((loss.double_value(&[]) - expected).abs() < 1e-5, "{loss:?} {expected}");
         loss.backward();
         assert!(logits.grad().abs().max().double_value(&[]).is_finite());
-        // Where everything is annotated, nothing changes.
+        // If all types are annotated, nothing changes.
         let same = marginal_logits(&logits, &[PartialLabels::default(), PartialLabels::default()]);
         assert!((same - &logits).abs().max().double_value(&[]) < 1e-6);
     }

@@ -8,14 +8,14 @@ use tch::{Device, Kind, Tensor};
 /// Width of the queries and keys of each type.
 const HEAD_SIZE: i64 = 64;
 
-/// A span of less probability than this is not worth keeping until thresholds are known.
+/// Spans with a lower probability are dropped: they are not worth keeping until thresholds are known.
 const FLOOR: f64 = 0.01;
 
-/// What the bias of a new head is: at first a span is a mention with a probability of 0.02, as most are none (Lin et al.
+/// Initial bias: at first a span is a mention with probability 0.02, because most spans are not mentions (Lin et al.
 /// 2017, "Focal loss", section 3.3).
 pub(crate) const PRIOR: f64 = -4.0;
 
-/// An encoder with a head that scores every run of words, up to a length, for every type by itself, so that mentions
+/// An encoder with a head that scores every run of words up to a length, for every type separately, so that mentions
 /// may nest and overlap.
 ///
 /// With `x` the mean of a word's pieces, the score of the words `i..=j` as a mention of a type is
@@ -24,10 +24,11 @@ pub(crate) const PRIOR: f64 = -4.0;
 /// q(xᵢ)·k(xⱼ)/√d + a(xᵢ) + b(xⱼ) + mean of c(x) over i..=j + l(j - i)
 /// ```
 ///
-/// where each type has its `q`, `k`, `a`, `b`, `c`, `l`. The first three terms are Efficient GlobalPointer (Su et al.
+/// with separate `q`, `k`, `a`, `b`, `c`, `l` for each type. The first three terms are Efficient GlobalPointer (Su et
+/// al.
 /// 2022, <https://arxiv.org/abs/2208.03054>) with queries and keys for each type, a form of the biaffine scores of Yu
-/// et al. (2020); the mean over the inside and the bias by length stand for its relative positions. Only spans of at
-/// most `longest` words are scored, so that cost grows linearly with the text.
+/// et al. (2020); the mean over the inside and the bias by length replace its relative positions. Only spans of at
+/// most `longest` words are scored, so the cost grows linearly with the text.
 ///
 /// Dimensions: `batch`, `words` (of the longest row), `types`, `longest`.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ pub struct SpanClassifier {
     parts: Tensor,
     /// `[types, longest]`.
     length: Tensor,
-    /// `[types]`: the bias, which thresholds become a part of.
+    /// `[types]`: the bias, which includes the thresholds.
     bias: Tensor,
 }
 
@@ -60,10 +61,10 @@ impl SpanClassifier {
         shapes
     }
 
-    /// A model over `parameters`, which it shares.
+    /// A model that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
         let linear = |name: &str| -> Result<(Tensor, Tensor), ModelError> {
             Ok((
@@ -81,13 +82,13 @@ impl SpanClassifier {
         })
     }
 
-    /// The encoder that the head stands on.
+    /// The encoder.
     pub(crate) const fn encoder(&self) -> &Bert {
         &self.encoder
     }
 
-    /// Scores (log-odds), `[batch, words, types, longest] f32`: at `[row, i, type, n]` that of the n + 1 words from `i`.
-    /// What reaches past the row's words is without meaning.
+    /// Scores (log-odds), `[batch, words, types, longest] f32`: `[row, i, type, n]` is that of the n + 1 words from
+    /// `i`. Undefined for spans that end behind the row's last word.
     pub fn forward(
         &self,
         batch: &Batch,
@@ -111,7 +112,7 @@ impl SpanClassifier {
         let parts = states.linear(&self.parts, None::<&Tensor>).chunk(3, 2);
         let start = parts[0].unsqueeze(-1);
         let end = following(&parts[1], longest);
-        // Sums of c over the words before each place; the mean over i..=j is a difference of two.
+        // Sums of c over the words before each position; the mean over i..=j is a difference of two sums.
         let sums = parts[2].cumsum(1, Kind::Float);
         let before = (&sums - &parts[2]).unsqueeze(-1);
         let lengths = Tensor::arange_start(1, longest + 1, (Kind::Float, states.device()));
@@ -121,13 +122,13 @@ impl SpanClassifier {
     }
 }
 
-/// `[batch, words, width]` as `[batch, words, width, longest]`: at `n` what stands `n` words further on, zeros behind
-/// the last.
+/// Maps `[batch, words, width]` to `[batch, words, width, longest]`: index `n` holds the values `n` words further on,
+/// zeros behind the last word.
 fn following(states: &Tensor, longest: i64) -> Tensor {
     states.constant_pad_nd([0, 0, 0, longest - 1]).unfold(1, longest, 1)
 }
 
-/// The places of `scores` that are spans of their rows' words, `[batch, words, 1, longest] f32` of 0 and 1.
+/// Mask of spans within their rows' words, `[batch, words, 1, longest] f32` of 0 and 1.
 fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     let (rows, width, _, longest) = scores.size4().expect("four dimensions");
     let device = scores.device();
@@ -138,13 +139,14 @@ fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     (starts + lengths).lt_tensor(&counts).to_kind(Kind::Float)
 }
 
-/// The mean over the words of a batch of the binary cross-entropy of all spans that begin with them, a scalar.
+/// Binary cross-entropy of all spans, summed over the spans that begin with a word and averaged over the words of a
+/// batch; a scalar.
 ///
-/// `entities` are each row's mentions by its words; one that is longer than the head's longest span is passed over.
-/// `options.boundary_smoothing` moves that share of a mention's target to the spans whose start or end is one word off
-/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` multiplies what a span costs by
-/// (1 - p)^γ, with p the probability of what is right (Lin et al. 2017, "Focal loss", equation 4); class weights
-/// multiply the cost of mentions of a type and of spans that are none.
+/// `entities` are each row's mentions in words; mentions longer than the head's longest span are ignored.
+/// `options.boundary_smoothing` moves that share of a mention's target to the spans with a start or end one word off
+/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` scales each span's loss by (1
+/// - p)^γ, with p the probability of the right answer (Lin et al. 2017, "Focal loss", equation 4). Class weights scale
+/// the loss of each type's mentions and of spans that are not mentions.
 pub fn span_cross_entropy(
     scores: &Tensor,
     words: &[RowWords],
@@ -158,7 +160,7 @@ pub fn span_cross_entropy(
     } else {
         let (mut positive, mut negative) = ((-scores).softplus(), scores.softplus());
         if options.focal > 0.0 {
-            // The power's slope is infinite at 0 where γ is below 1.
+            // The power's slope is infinite at 0 if γ is below 1.
             positive = (-scores).sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal) * positive;
             negative = scores.sigmoid().clamp_min(1e-6).pow_tensor_scalar(options.focal) * negative;
         }
@@ -167,7 +169,7 @@ pub fn span_cross_entropy(
             positive = Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device()) * positive;
             negative = *none * negative;
         }
-        // Of soft targets a share of each.
+        // Soft targets take a share of both.
         let rest: Tensor = 1.0 - &target;
         target * positive + rest * negative
     };
@@ -199,18 +201,18 @@ fn targets(scores: &Tensor, words: &[RowWords], entities: &[Vec<TaggedEntity>], 
     Tensor::from_slice(&target).view(scores.size().as_slice())
 }
 
-/// How far the first half of a batch's rows and the second, the same rows under other dropout, are apart: the mean over
-/// the words of the symmetric Kullback-Leibler divergence of their spans' probabilities, a scalar (R-Drop, Liang et al.
-/// 2021, equation 2).
+/// Symmetric Kullback-Leibler divergence between the spans' probabilities in the first and the second half of a batch,
+/// which hold the same rows with different dropout; mean over the words, a scalar (R-Drop, Liang et al. 2021, equation
+/// 2).
 pub fn span_divergence(scores: &Tensor, words: &[RowWords]) -> Tensor {
     let halves = (scores * real_spans(words, scores)).chunk(2, 0);
     let (first, second) = (&halves[0], &halves[1]);
-    // KL(p, q) + KL(q, p) of two coins is (p - q)(logit p - logit q); where no span is, both logits are 0.
+    // KL(p, q) + KL(q, p) of two coins is (p - q)(logit p - logit q); outside real spans both logits are 0.
     let apart = (first.sigmoid() - second.sigmoid()) * (first - second);
     apart.sum(Kind::Float) / (2.0 * count(&words[..words.len() / 2]))
 }
 
-/// The spans of each row that are not out of the question, by the row's words.
+/// The spans of each row with a probability above the floor, in words of the row.
 pub fn found_spans(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<ScoredEntity>> {
     let (_, width, types, longest) = scores.size4().expect("four dimensions");
     let probabilities = scores.sigmoid() * real_spans(words, scores);

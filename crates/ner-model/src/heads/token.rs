@@ -2,7 +2,7 @@ use super::loss_options::LossOptions;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};
 
-/// Label of a token that the loss leaves out (special tokens, padding, context of another window).
+/// Label of tokens that the loss ignores (special tokens, padding, context of another window).
 pub const IGNORE_INDEX: i64 = -100;
 
 /// An encoder with a linear layer over each token: transformers' `BertForTokenClassification`.
@@ -14,7 +14,7 @@ pub struct TokenClassifier {
 }
 
 impl TokenClassifier {
-    /// Names and shapes of all parameters of a model with so many labels.
+    /// Names and shapes of all parameters of a model with `labels` labels.
     pub fn shapes(config: &BertConfig, labels: usize) -> Vec<(String, Vec<i64>)> {
         let mut shapes = Bert::shapes(config);
         let labels = labels as i64;
@@ -23,10 +23,10 @@ impl TokenClassifier {
         shapes
     }
 
-    /// A model over `parameters`, which it shares.
+    /// A model that shares `parameters`.
     ///
     /// # Errors
-    /// Where a parameter is missing.
+    /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
         Ok(Self {
             encoder: Bert::new(config, parameters)?,
@@ -35,7 +35,7 @@ impl TokenClassifier {
         })
     }
 
-    /// The encoder that the head stands on.
+    /// The encoder.
     pub(crate) const fn encoder(&self) -> &Bert {
         &self.encoder
     }
@@ -50,12 +50,12 @@ impl TokenClassifier {
     }
 }
 
-/// Mean cross-entropy over the decisions of a batch that have a label, a scalar.
+/// Mean cross-entropy over the labelled decisions of a batch, a scalar.
 ///
-/// `labels` holds a row for each row of the batch, as long as it; [`IGNORE_INDEX`] leaves a decision out.
-/// `options.label_smoothing` spreads that share of the target over all labels (Szegedy et al. 2016); `options.focal`
-/// multiplies each loss by (1 - p)^γ, with p the probability of the right label (Lin et al. 2017, "Focal loss", equation
-/// 4); `weight_of` weighs a decision by its place in the row and its label, and the mean is a weighted one.
+/// `labels` holds as many labels for each row as the row is long; [`IGNORE_INDEX`] excludes a decision.
+/// `options.label_smoothing` spreads that share of the target over all labels (Szegedy et al. 2016). `options.focal`
+/// scales each loss by (1 - p)^γ, with p the probability of the right label (Lin et al. 2017, "Focal loss", equation
+/// 4). `weight_of` weighs a decision by its position in the row and its label; the mean is a weighted one.
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &[Vec<i64>],
@@ -75,7 +75,7 @@ pub fn cross_entropy(
     if options.focal > 0.0 {
         let right = target.clamp_min(0).unsqueeze(-1);
         let probability = flat_logits.softmax(-1, Kind::Float).gather(1, &right, false).squeeze_dim(-1);
-        // The power's slope is infinite at 0 where γ is below 1.
+        // The power's slope is infinite at 0 if γ is below 1.
         let lacking: Tensor = 1.0 - probability;
         losses = lacking.clamp_min(1e-6).pow_tensor_scalar(options.focal) * losses;
     }
@@ -89,8 +89,8 @@ pub fn cross_entropy(
     (losses * &weights).sum(Kind::Float) / weights.sum(Kind::Float)
 }
 
-/// How far the first half of a batch's rows and the second, the same rows under other dropout, are apart: the mean over
-/// the labelled tokens of the symmetric Kullback-Leibler divergence, a scalar (R-Drop, Liang et al. 2021, equation 2).
+/// Symmetric Kullback-Leibler divergence between the first and the second half of a batch, which hold the same rows
+/// with different dropout; mean over the labelled tokens, a scalar (R-Drop, Liang et al. 2021, equation 2).
 pub fn divergence(logits: &Tensor, labels: &[Vec<i64>]) -> Tensor {
     let (rows, width, _) = logits.size3().expect("logits have three dimensions");
     let labelled = padded(labels, logits).view([rows, width]).narrow(0, 0, rows / 2).ne(IGNORE_INDEX);
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn divergence_is_the_mean_over_labelled_tokens_of_both_directions() {
-        // Two passes of one row of two tokens, the second of which has no label; probabilities 1/2 and 3/4.
+        // Two passes of one row with two tokens, the second without a label; probabilities 1/2 and 3/4.
         let odd = 3f32.ln();
         let logits = Tensor::from_slice(&[0f32, 0.0, 9.0, 1.0, odd, 0.0, 2.0, 5.0]).view([2, 2, 2]);
         let labels = [vec![0, IGNORE_INDEX], vec![0, IGNORE_INDEX]];

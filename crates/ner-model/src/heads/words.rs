@@ -1,13 +1,13 @@
-//! From the pieces of words to words.
+//! From word pieces to words.
 
 use crate::TrainingPass;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
-/// The words of a row: for each its tokens' places in the row.
+/// The words of a row: the range of tokens of each.
 pub type RowWords = Vec<Range<usize>>;
 
-/// The mean of each word's pieces, `[batch, words, hidden] f32`, from the encoder's `states`, `[batch, tokens, hidden]`;
+/// Mean of each word's pieces, `[batch, words, hidden] f32`, from the encoder's `states`, `[batch, tokens, hidden]`;
 /// zeros behind the last word of a row.
 pub(crate) fn word_states(mut states: Tensor, words: &[RowWords], dropout: Option<&mut TrainingPass>) -> Tensor {
     if let Some(dropout) = dropout {
@@ -17,17 +17,17 @@ pub(crate) fn word_states(mut states: Tensor, words: &[RowWords], dropout: Optio
     word_means(words, tokens, states.device()).bmm(&states.to_kind(Kind::Float))
 }
 
-/// Words of the longest row. At least one place, for a batch of rows that cut all their words.
+/// Number of words in the longest row, at least 1: rows may cut all their words.
 pub(crate) fn width(words: &[RowWords]) -> usize {
     words.iter().map(Vec::len).max().unwrap_or(0).max(1)
 }
 
-/// Words of a batch, for a mean over them.
+/// Number of words in a batch, at least 1, for a mean over them.
 pub(crate) fn count(words: &[RowWords]) -> f64 {
     words.iter().map(Vec::len).sum::<usize>().max(1) as f64
 }
 
-/// `[batch, words, tokens]`: the share of each token in each word's mean.
+/// `[batch, words, tokens]`: the weight of each token in each word's mean.
 fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
     let width = width(words);
     let mut shares = vec![0f32; words.len() * width * tokens];

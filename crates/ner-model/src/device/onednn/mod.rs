@@ -1,13 +1,13 @@
-//! What oneDNN does faster when it is asked for by name, in prediction in bf16 on a CPU.
+//! Faster operations of oneDNN, for prediction in bf16 on the CPU.
 //!
-//! It brings a weight matrix into blocks before each product, which takes a tenth of it at the few hundred rows of a batch
-//! on one thread; weights that do not change can be brought there once. And its softmax takes a quarter to two thirds of
-//! the time of libtorch's, which goes through the end of each row number by number.
+//! oneDNN reorders a weight matrix into blocks before each product. That takes a tenth of the time for the few hundred
+//! rows of a batch on one thread; constant weights need it only once. Its softmax takes a quarter to two thirds of the
+//! time of libtorch's, which handles the end of each row number by number.
 
 use std::sync::OnceLock;
 use tch::{CModule, Device, Kind, TchError, Tensor};
 
-/// `script.py` made it.
+/// Made by `script.py`.
 const SCRIPT: &[u8] = include_bytes!("linear.pt");
 
 fn script() -> Option<&'static CModule> {
@@ -15,8 +15,8 @@ fn script() -> Option<&'static CModule> {
     LOADED.get_or_init(|| CModule::load_data(&mut &SCRIPT[..]).ok()).as_ref()
 }
 
-/// The weight `[out, in]` in blocks, which only [`linear`] can take; `None` where there are none for its device and kind
-/// (they are for bf16 on a CPU with such instructions), so that the plain product has to serve.
+/// The weight `[out, in]` in blocks, for [`linear`] only. `None` if its device and kind do not support blocks (they
+/// need bf16 on a CPU with bf16 instructions); then use the plain product.
 pub fn pack(weight: &Tensor) -> Option<Tensor> {
     if weight.device() != Device::Cpu || weight.kind() != Kind::BFloat16 {
         return None;
@@ -32,9 +32,9 @@ pub fn is_packed(weight: &Tensor) -> bool {
     weight.is_mkldnn()
 }
 
-/// `input` `[…, in]` times a packed weight, and the bias; in bf16, `[…, out]`.
+/// `input` `[…, in]` times a packed weight, plus the bias; `[…, out]` in bf16.
 pub fn linear(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-    try_linear(input, weight, bias).expect("a product that pack() tried")
+    try_linear(input, weight, bias).expect("pack() has tried this product")
 }
 
 fn try_linear(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Option<Tensor> {
@@ -44,7 +44,11 @@ fn try_linear(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Option<Tensor> 
 /// Softmax over the last dimension, in the kind of `scores`.
 pub fn softmax(scores: &Tensor) -> Tensor {
     let is_plain = scores.device() != Device::Cpu || scores.kind() != Kind::BFloat16 || scores.requires_grad();
-    if is_plain || !has_softmax() { scores.softmax(-1, None) } else { of_blocks(scores).expect("it was tried") }
+    if is_plain || !has_softmax() {
+        scores.softmax(-1, None)
+    } else {
+        of_blocks(scores).expect("has_softmax() has tried this")
+    }
 }
 
 fn has_softmax() -> bool {
@@ -61,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "what is skipped is said")]
+    #[expect(clippy::print_stderr, reason = "skipped tests are reported")]
     fn packed_weights_give_the_plain_product() {
         tch::manual_seed(1);
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);

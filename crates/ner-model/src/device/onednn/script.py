@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes linear.pt: the operations of libtorch that its C++ interface does not name, as TorchScript (torch 2.11).
 
-    python crates/ner-model/src/onednn/script.py
+    python crates/ner-model/src/device/onednn/script.py
 """
 
 import io
