@@ -147,7 +147,7 @@ fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
 
     for (arguments, message) in [
         (["none.txt", "--to", "csv"], "none.txt"),
-        (["in", "--to", "brat"], "say --out FOLDER"),
+        (["in", "--to", "brat"], "add --out FOLDER"),
         (["in", "--threshold", "Drgu=0.5"], "no model finds the type Drgu; there are Disease, Drug"),
         (["in", "--model", "third"], "no model third"),
     ] {
@@ -299,7 +299,7 @@ fn a_killed_annotation_that_is_resumed_equals_an_uninterrupted_one() {
 
         // Not over what is there, and not with other settings.
         let file = ["all.jsonl", "--to", format, "--out", out];
-        assert!(stderr(&bench.run(&file)).contains("--resume goes on"));
+        assert!(stderr(&bench.run(&file)).contains("--resume to continue"));
         let other = bench.run(&[&file[..], &["--resume", "--threshold", "0.5"]].concat());
         assert!(stderr(&other).contains("other models or settings"), "{}", stderr(&other));
 
@@ -341,7 +341,7 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
     assert!(found == tree(&bench.path("whole")));
     // Once more: nothing is left.
     let output = bench.run(&[&arguments[..], &["--resume"]].concat());
-    assert!(output.status.success() && stderr(&output).contains("all of it is there already"), "{}", stderr(&output));
+    assert!(output.status.success() && stderr(&output).contains("the output is complete"), "{}", stderr(&output));
 
     // What was left behind is recorded, but not what went to stdout or asked for no record.
     bench.write("Jane-Doe.txt", "abc");

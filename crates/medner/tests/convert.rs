@@ -121,7 +121,7 @@ fn a_tree_of_files_becomes_a_tree() {
     // What is there is not written over, and two files do not become one.
     let (code, _, err) = run(&mut convert(folder, "in new/out --to jsonl"));
     assert_eq!(code, Some(1));
-    assert!(err.contains("is there already"), "{err}");
+    assert!(err.contains("already exists"), "{err}");
     fs::write(folder.join("in/train.txt"), PUBTATOR).unwrap();
     let (code, _, err) = run(&mut convert(folder, "in other --to jsonl"));
     assert_eq!(code, Some(1));
