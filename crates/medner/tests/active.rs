@@ -236,14 +236,14 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
                 assert!(expected.iter().all(|part| message.contains(part)), "{message}");
                 assert_eq!(fs::read_dir(&known_folder).unwrap().count(), before);
             };
-            check(whole.replacen("{", "{{", 1), &["batch.jsonl:1", "nothing of it was taken"]);
+            check(whole.replacen("{", "{{", 1), &["batch.jsonl:1", "nothing was added"]);
             check(
                 whole.replacen("\"text\":\"", "\"text\":\"x", 1),
-                &["batch.jsonl: item p", "not the one that was handed out"],
+                &["batch.jsonl: item p", "differs from the exported one"],
             );
             check(whole.replacen("\"end\":", "\"end\":9", 1), &["batch.jsonl:", "out of range"]);
             let twice = format!("{whole}{}", whole.lines().next().unwrap().replacen("\"id\":\"p", "\"id\":\"q", 1));
-            check(twice, &["batch.jsonl: item q", "came back twice"]);
+            check(twice, &["batch.jsonl: item q", "appears twice"]);
             fs::write(batch.join("batch.jsonl"), &whole).unwrap();
         }
         let result: Value =
@@ -267,7 +267,7 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
             let id = expected.keys().next().unwrap();
             fs::write(batch.join(format!("brat/{id}.ann")), "").unwrap();
             let message = active(&["add", &moved_name, &out]).unwrap_err();
-            assert!(message.contains(&format!("item {id}")) && message.contains("nothing was taken"), "{message}");
+            assert!(message.contains(&format!("item {id}")) && message.contains("nothing was added"), "{message}");
         }
     }
 }

@@ -215,7 +215,7 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     assert_eq!(server.get("/v1/annotators/anna"), state);
     assert_eq!(fs::read(&path).unwrap(), whole);
     let log = server.end();
-    assert!(log.contains("anna.jsonl: cut off a line that was being written"), "{log}");
+    assert!(log.contains("anna.jsonl: cut off a partial line"), "{log}");
     assert!(log.contains("GET /v1/annotators/{name} 200"), "{log}");
 
     // The loop takes what is done, and nothing else.
@@ -238,7 +238,7 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     let output = medner(&add).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("taken as anna corrected it") && said.contains("1 items are left out"), "{said}");
+    assert!(said.contains("the corrections that anna made") && said.contains("skipped 1 items"), "{said}");
     let labelled = fs::read_dir(folder.join("loop/labelled")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(spans_by_id(&fs::read_to_string(labelled).unwrap()), expected());
 }
@@ -300,7 +300,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     }
     fs::write(place_of.join("batch.jsonl"), whole.replacen("Chemical", "Drug", 1)).unwrap();
     let said = fails(&["add", &loop_, &batch]);
-    assert!(said.contains("was corrected on the page") && said.contains("batch.jsonl is not as it was"), "{said}");
+    assert!(said.contains("was corrected on the page") && said.contains("batch.jsonl was edited too"), "{said}");
     fs::write(place_of.join("batch.jsonl"), &whole).unwrap();
 
     // Damage, in every command that reads.
@@ -320,7 +320,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     fs::rename(&alone, place_of.join("corrections/dora.jsonl")).unwrap();
     assert!(fails(&["agreement", &batch]).contains("dora.jsonl:1: it is not of the annotator"));
     fs::rename(place_of.join("corrections/dora.jsonl"), place_of.join("corrections/Dora.txt")).unwrap();
-    assert!(fails(&["agreement", &batch]).contains("Dora.txt is no journal"));
+    assert!(fails(&["agreement", &batch]).contains("Dora.txt is not an annotator's journal"));
 }
 
 #[test]

@@ -181,7 +181,10 @@ fn bare_concepts_are_scored_without_their_texts() {
     let endless = line("the long wait", "99999999999:0 99999999999:0", "problem");
     let endless = i2b2(&folder, "endless", &[("1.con", &endless)]);
     let (code, _, err) = score(&endless, &[]);
-    assert!(code == Some(1) && err.contains("document 1 has a concept whose line or token no text can have"), "{err}");
+    assert!(
+        code == Some(1) && err.contains("document 1 has a concept with an impossible line or token number"),
+        "{err}"
+    );
 
     // Where gold has the texts, bare predictions are read with them, and a text that is not theirs is a fault.
     let text = "My chest pain .\nAn ekg .\n";
@@ -267,7 +270,7 @@ fn the_two_modes_of_tags_stand_side_by_side() {
         (&"sentences".into(), &"1".into())
     );
     assert!(
-        err.contains("seqeval's modes part: F1 is 100.00 in the default mode and 66.67 in the strict one"),
+        err.contains("seqeval's modes differ: F1 is 100.00 in the default mode and 66.67 in the strict one"),
         "{err}"
     );
     let (code, out, err) = score(&folder, gold, gold, &[]);

@@ -111,7 +111,7 @@ fn a_tree_of_files_becomes_a_tree() {
     fs::write(folder.join("in/README"), "What this is.").unwrap();
     let (code, out, err) = run(&mut convert(folder, "in new/out --to jsonl --format json"));
     assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains("1 files do not look like pubtator and were not converted, as in/README"), "{err}");
+    assert!(err.contains("1 files do not look like pubtator and were not converted, for example in/README"), "{err}");
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["inputs"], &report["documents"]), (&2.into(), &2.into()));
     assert_eq!(names(&folder.join("new")), ["out"]);

@@ -68,7 +68,7 @@ fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
     assert!(ended.success());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && said.contains("2 requests answered, 1 documents"), "{said}");
+    assert!(output.status.success() && said.contains("answered 2 requests with 1 documents"), "{said}");
     assert!(said.contains("POST /v1/annotate 200, 1 documents, ") && !said.contains(SECRET), "{said}");
 }
 

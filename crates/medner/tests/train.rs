@@ -111,7 +111,7 @@ fn what_cannot_be_trained_is_said() {
     fails(&[], "model.safetensors or pytorch_model.bin");
     fs::write(&weights, &whole).unwrap();
     fs::write(bench.path("runs"), "a file where the folder should be").unwrap();
-    fails(&[], "no run folder can be made");
+    fails(&[], "cannot create a run folder");
 }
 
 #[test]
@@ -196,5 +196,5 @@ fn corpora_are_trained_on_together_and_each_is_scored_on_its_own_types() {
     assert!(bench.fails(&["train", "bc5cdr+bc5cdr"]).contains("named twice"));
     assert!(bench.fails(&["train", "bc5cdr+i2b3"]).contains("did you mean `i2b2`?"));
     fs::write(bench.path("recipe.toml"), "label_smoothing = 0.1\nhead = \"token\"\noverlap = 32\n").unwrap();
-    assert!(bench.fails(&["train", "bc5cdr+i2b2"]).contains("label_smoothing is for one corpus"));
+    assert!(bench.fails(&["train", "bc5cdr+i2b2"]).contains("label_smoothing needs a single corpus"));
 }
