@@ -104,7 +104,7 @@ fn check_reports(bench: &Bench, group: &Value) {
     assert!(page.contains("made with --no-text") && !page.contains("<mark") && !page.contains("Most often"));
     let page = report(group["group"].as_str().unwrap(), &[]);
     let differ =
-        page.split("<caption>What is not the same in all runs").nth(1).unwrap().split("</table>").next().unwrap();
+        page.split("<caption>Settings that differ between runs").nth(1).unwrap().split("</table>").next().unwrap();
     assert!(
         page.contains("micro F1 on test")
             && differ.contains("<th scope=\"row\">plan.recipe.seed</th><td>1</td><td>2</td>")
