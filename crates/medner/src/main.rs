@@ -147,14 +147,14 @@ fn start_log(verbose: u8, quiet: bool) {
 /// Prints an error and its causes. Skips a cause that the message before it already contains.
 fn report(error: &anyhow::Error) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    let mut said = error.to_string();
-    writeln!(err, "error: {said}")?;
+    let mut previous = error.to_string();
+    writeln!(err, "error: {previous}")?;
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
-        if !said.contains(&cause) {
+        if !previous.contains(&cause) {
             writeln!(err, "  caused by: {cause}")?;
         }
-        said = cause;
+        previous = cause;
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ fn it_does_not_start_open_to_others_or_without_its_model() {
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], None, "MEDNER_TOKEN or --token, or --no-token");
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], Some(""), "the token is empty");
     check(&["--model", "second", "--port", "0"], None, "no model second");
-    check(&["--model", "first", "--host", "192.0.2.1", "--port", "0"], Some("secret"), "cannot be listened on");
+    check(&["--model", "first", "--host", "192.0.2.1", "--port", "0"], Some("secret"), "cannot listen on");
 
     let mut command = medner(folder.path(), &["serve", "--model", "first", "--host", "0.0.0.0", "--port", "0"]);
     let (mut child, address) = started(command.env("MEDNER_TOKEN", "secret").spawn().unwrap());

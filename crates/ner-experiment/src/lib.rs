@@ -1,10 +1,13 @@
 //! Experiments: from a [`Plan`](plan::Plan) to a trained model, its scores and its run folder, without a command line.
 //!
-//! Where things are: - [`plan`], [`recipe_file`]: a resolved training, and recipes as TOML. - [`corpus`], [`models`],
-//! [`input`]: find corpora, trained models, and texts in any format. - [`train`]: one training ([`train::train`]), with
-//! [`prepare`], [`predict`] and [`threshold`] as its steps. - [`seeds`], [`sweep`]: groups of trainings with several
-//! seeds or recipes. - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars. - [`active`]:
-//! active learning with models. Its `acquisition.rs` computes the inputs for the formulas of `ner-active`.
+//! Where things are:
+//! - [`plan`], [`recipe_file`]: a resolved training, and recipes as TOML.
+//! - [`corpus`], [`models`], [`input`]: find corpora, trained models, and texts in any format.
+//! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
+//! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
+//! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
+//! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
+//!   computes the inputs for the formulas of `ner-active`.
 
 #![forbid(unsafe_code)]
 

@@ -80,8 +80,8 @@ impl ThresholdsFrom {
     pub fn for_types(&self, types: &[String]) -> Result<Vec<f32>> {
         let found: Option<Vec<f32>> = types.iter().map(|name| self.offsets.get(name).copied()).collect();
         found.filter(|found| found.len() == self.offsets.len()).with_context(|| {
-            let theirs: Vec<&str> = self.offsets.keys().map(String::as_str).collect();
-            format!("run {} has thresholds for {}, not for {}", self.run, theirs.join(", "), types.join(", "))
+            let types_there: Vec<&str> = self.offsets.keys().map(String::as_str).collect();
+            format!("run {} has thresholds for {}, not for {}", self.run, types_there.join(", "), types.join(", "))
         })
     }
 }

@@ -202,7 +202,7 @@ mod tests {
         assert!(!html.contains('\u{1b}') && html.contains('\u{241b}'));
         assert_eq!(html.matches("<mark").count(), html.matches("</mark>").count());
         assert_eq!(html.matches("<sub>").count(), 2);
-        assert!(page.top().contains("no medical device") && page.bottom().ends_with("</html>"));
+        assert!(page.top().contains("not a medical device") && page.bottom().ends_with("</html>"));
         assert!(!page.top().contains("Contents"));
     }
 }

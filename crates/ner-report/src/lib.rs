@@ -2,12 +2,14 @@
 //!
 //! Pages include their style and plots, contain no scripts and load nothing; a Content-Security-Policy enforces this.
 //!
-//! Where things are: - [`corpus`]: the page about a corpus; [`corpus::summary`] is also its table in the terminal. -
-//! [`runs`]: the page about one or several runs, from their predictions as offsets, with text if given. - [`active`]:
-//! the page about a simulation of active learning. - [`annotated`]: highlighted texts, written as a stream. -
-//! [`speed`]: plots of measurements as SVG files. - `page.rs`, `templates/`: the frame of all pages: title, provenance,
-//! contents, and sections of texts, tables and plots. - `plot.rs`: SVG plots, which use the font and colours of the
-//! page's style. [`number`]: number formats.
+//! Where things are:
+//! - [`corpus`]: the page about a corpus; [`corpus::summary`] is also its table in the terminal.
+//! - [`runs`]: the page about one or several runs, from their predictions as offsets, with text if given.
+//! - [`active`]: the page about a simulation of active learning.
+//! - [`annotated`]: highlighted texts, written as a stream.
+//! - [`speed`]: plots of measurements as SVG files.
+//! - `page.rs`, `templates/`: the frame of all pages: title, provenance, contents, sections of texts, tables and plots.
+//! - `plot.rs`: SVG plots that use the font and colours of the page's style. [`number`]: number formats.
 //!
 //! This crate turns statistics and scores into text. It does not use files, the network or libtorch.
 

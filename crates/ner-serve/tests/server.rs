@@ -298,7 +298,7 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     server.post(format!("{{\"min_confidence\": {}", "{\"a\":".repeat(1000))).problem(400, "malformed");
     server.post(format!("[\"{SECRET}\"]")).problem(422, "invalid");
     let detail = server.post(format!("{{\"text\": \"a\", \"models\": [\"{SECRET}\"]}}")).problem(422, "unknown-model");
-    assert_eq!(detail, "`models[0]` is none of first, second");
+    assert_eq!(detail, "`models[0]` is unknown; there are first, second");
     server.post(format!("{secret}{}\"}}", "a".repeat(10_000))).problem(413, "too-large");
     // Far over the limit, so that the client writes while the answer is there already.
     server.post(format!("{secret}{}\"}}", "a".repeat(70_000))).problem(413, "too-large");
@@ -432,5 +432,5 @@ fn who_is_let_in() {
     assert_eq!(models["models"][0]["types"], json!(["Disease", "Drug"]));
     assert_eq!(models["models"][1]["categories"], json!({ "Disease": "problem" }));
     assert_eq!(server.get("/openapi.json").json()["openapi"], "3.1.0");
-    assert!(server.get("/").body.contains("no medical"));
+    assert!(server.get("/").body.contains("not a medical"));
 }

@@ -5,9 +5,10 @@
 //! folder. What a tracker already has is read from the tracker and not stored here, so a crash between sending and
 //! storing cannot lose a value or send it twice.
 //!
-//! Where things are: - `follow.rs`: a thread per tracker during a training. `sync.rs`: one update afterwards. -
-//! `points.rs`: reads the metrics. `record.rs`: `tracking.json`. `env.rs`: environment variables. - `mlflow.rs`: the
-//! REST API, over `http.rs`. `tensorboard.rs`: event files. Both implement `Tracker::update`.
+//! Where things are:
+//! - `follow.rs`: a thread per tracker during a training. `sync.rs`: one update afterwards.
+//! - `points.rs`: reads the metrics. `record.rs`: `tracking.json`. `env.rs`: environment variables.
+//! - `mlflow.rs`: the REST API, over `http.rs`. `tensorboard.rs`: event files. Both implement `Tracker::update`.
 //!
 //! This crate does not use libtorch, corpora or the command line.
 

@@ -171,8 +171,8 @@ impl Members {
             let recognizer = Recognizer::load(&folder.model(), device, kind)?;
             let window = recognizer.inference().window;
             let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
-            let encoder = DocumentTokenizer::from_folder(&folder.model(), window)?;
-            Ok(Model::new(record.run.clone(), recognizer.with_tokenizer(encoder)))
+            let tokenizer = DocumentTokenizer::from_folder(&folder.model(), window)?;
+            Ok(Model::new(record.run.clone(), recognizer.with_tokenizer(tokenizer)))
         };
         self.folders.iter().zip(&self.records).map(load).collect()
     }

@@ -270,9 +270,9 @@ impl<'a> Simulation<'a> {
             return Ok(write_bytes(&path, &serde_json::to_vec_pretty(&self.setting)?)?);
         }
         // Parsed into the type first, so that fields added by later versions get their defaults.
-        let theirs = serde_json::to_value(read::<Setting>(&path)?)?;
+        let stored = serde_json::to_value(read::<Setting>(&path)?)?;
         let ours = serde_json::to_value(&self.setting)?;
-        if let Some(key) = first_difference(&theirs, &ours, "") {
+        if let Some(key) = first_difference(&stored, &ours, "") {
             bail!("{} holds a simulation with another {key}; name another folder with --out", out.display());
         }
         Ok(())

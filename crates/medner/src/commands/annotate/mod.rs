@@ -491,7 +491,7 @@ impl Writing<'_> {
 
     fn take(&mut self, outcome: Outcome<Mark>) -> Result<()> {
         match outcome {
-            Outcome::Annotated(document, findings) => self.write(&document, findings),
+            Outcome::Annotated(document, mentions) => self.write(&document, mentions),
             Outcome::Failed(id, error) => {
                 let file = self.input.map(|at| self.inputs[at].path.display().to_string()).unwrap_or_default();
                 self.bad(&format!("{file}: document {id}: {error}"));
