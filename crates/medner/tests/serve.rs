@@ -1,4 +1,4 @@
-//! The server from outside, with a model small enough for a test.
+//! End-to-end tests of the server, with a tiny model.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -21,7 +21,7 @@ fn medner(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Sends a request on a connection of its own; gives status and body.
+/// Sends a request on its own connection; returns status and body.
 fn ask(address: &str, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();

@@ -23,7 +23,7 @@ Examples:
   medner active add loop batch1
 
 Each action is written to corrections/NAME.jsonl in the batch's folder before the page shows it, so a killed process or
-a closed browser loses nothing. Several annotators can work at once, each under an own name. The name `adjudicated`
+a closed browser loses nothing. Several annotators can work at once, each under their own name. The name `adjudicated`
 starts with everything all annotators agree on, to settle the rest. By default the server accepts only connections from
 this machine; with another --host it requires a token. Its log contains no text.";
 
