@@ -1,12 +1,12 @@
-//! Memory. A module of its own, so that benches measure with what the program has.
+//! The global allocator, in its own module so that the benches use it too.
 
-/// Serves libtorch as well as Rust. A training asks for tensors of ever other sizes, which leaves the C library's heap
-/// full of holes: it grew to 3.0 GB in a training that takes 1.6 GB with this allocator.
+/// Serves libtorch as well as Rust. Training allocates tensors of ever-changing sizes, which fragments the C library's
+/// heap: it grew to 3.0 GB in a training that takes 1.6 GB with this allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// jemalloc's options. Freed pages stay with the process: giving them back and taking them again, tensor after tensor,
-/// took a third of the time of a training step, and keeping them costs no memory at the peak.
+/// jemalloc's options. The process keeps freed pages: returning and re-acquiring them for each tensor took a third of a
+/// training step's time, and keeping them does not raise the peak.
 // SAFETY: jemalloc documents this symbol as a pointer to a text that ends with a zero byte, and reads nothing else of it.
 #[unsafe(export_name = "malloc_conf")]
 #[allow(non_upper_case_globals, reason = "jemalloc's name")]

@@ -1,4 +1,4 @@
-//! Arguments that several commands have.
+//! Arguments shared by several commands.
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -16,58 +16,58 @@ use ner_track::{Extra, TrackerKind, Wanted};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
-/// Where to take a corpus from.
+/// Where the corpus comes from.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct CorpusArgs {
-    /// Folder that holds the corpus's files (else: $MEDNER_CORPORA, the checkout, the cache, a download)
+    /// Folder with the corpus files [default: $MEDNER_CORPORA, the checkout, the cache, or a download]
     #[arg(long, value_name = "DIR", conflicts_with = "sample")]
     pub data_dir: Option<PathBuf>,
-    /// Take the synthetic sample that comes with medner; no score on it says anything about real text
+    /// Use the embedded synthetic sample; its scores say nothing about real text
     #[arg(long)]
     pub sample: bool,
-    /// Label map of the corpus's description: other labels instead of its types (`data NAME` lists them)
+    /// Label map from the corpus's description: replaces its types with other labels (`data NAME` lists the maps)
     #[arg(long, value_name = "MAP")]
     pub labels: Option<String>,
 }
 
 impl CorpusArgs {
-    /// As the library takes it.
+    /// The same as a library type.
     pub fn source(&self) -> CorpusSource {
         CorpusSource { data_dir: self.data_dir.clone(), sample: self.sample, labels: self.labels.clone() }
     }
 }
 
-/// What to do about faults of a corpus.
+/// How to treat faults in a corpus.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct FaultArgs {
-    /// Go on without the parts of the input that are faulty
+    /// Skip faulty parts of the input instead of failing
     #[arg(long)]
     pub lenient: bool,
 }
 
-/// Which models, and how they compute.
+/// Which models to use, and how they compute.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A corpus (its newest run), a run (its id, DATASET/ID or folder), or a folder of any model with a
-    /// token-classification head; several by repetition
+    /// A corpus (its newest run), a run (id, DATASET/ID or folder), or a folder of any token-classification model;
+    /// repeatable
     #[arg(long = "model", value_name = "RUN|DIR", required = true)]
     pub models: Vec<String>,
-    /// A TOML file of categories, by type: `Disease = "problem"`; under [MODEL] for one model alone
+    /// TOML file that maps types to categories: `Disease = "problem"`; a [MODEL] table applies to that model only
     #[arg(long, value_name = "FILE.toml")]
     pub categories: Option<PathBuf>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Compute precision of the encoder: auto, fp32, bf16 or fp16
+    /// Compute precision: auto, fp32, bf16 or fp16
     #[arg(long, default_value = "auto", value_parser = precision)]
     pub precision: Precision,
-    /// Where runs are kept (default: experiments/runs of the checkout)
+    /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR")]
     pub runs: Option<PathBuf>,
 }
 
 impl ModelArgs {
-    /// As the library takes it.
+    /// The same as a library type.
     pub fn selection(&self) -> ModelSelection {
         ModelSelection {
             models: self.models.clone(),
@@ -79,15 +79,15 @@ impl ModelArgs {
     }
 }
 
-/// Reads a precision by its name.
+/// Parses a precision name.
 ///
 /// # Errors
-/// If there is none of that name; the message lists them.
+/// If the name is unknown; the message lists the valid names.
 pub fn precision(text: &str) -> Result<Precision, String> {
-    serde_json::from_value(text.into()).map_err(|_| "precisions are auto, fp32, bf16 and fp16".to_owned())
+    serde_json::from_value(text.into()).map_err(|_| "the precision must be auto, fp32, bf16 or fp16".to_owned())
 }
 
-/// Reads a value that has one of these names, as serde knows them.
+/// Parses one of these names into a value, using its serde names.
 fn named<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
@@ -95,54 +95,54 @@ where
     PossibleValuesParser::new(names).try_map(|name| serde_json::from_value::<T>(name.into()))
 }
 
-/// Reads the splits that a training learns from.
+/// Parses the splits to train on.
 pub fn train_on() -> impl TypedValueParser<Value = TrainOn> {
     named(["train", "train+dev"])
 }
 
-/// Reads what a batch is handed out as.
+/// Parses the file format of a batch.
 pub fn batch_form() -> impl TypedValueParser<Value = To> {
     named(["brat", "jsonl", "doccano", "conll"])
 }
 
-/// Reads the unit of positions.
+/// Parses the unit of offsets.
 pub fn offsets() -> impl TypedValueParser<Value = Offsets> {
     named(["characters", "bytes"])
 }
 
-/// Reads the format of an input.
+/// Parses an input format.
 pub fn kind_name() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::names()).try_map(|name| Kind::from_name(&name).ok_or("unknown"))
 }
 
-/// Reads the name of a format.
+/// Parses the name of a corpus format.
 pub fn format_name() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::all().map(Format::name)).try_map(|name| Format::from_name(&name).ok_or("unknown"))
 }
 
-/// Which columns of a CoNLL file are read.
+/// Which columns of a CoNLL file to read.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Columns {
     /// Column of the words, from 0 (CoNLL) [default: 0]
     #[arg(long, value_name = "N")]
     word_column: Option<usize>,
-    /// Column of the tags, from 0 (CoNLL) [default: the last]
+    /// Column of the tags, from 0 (CoNLL) [default: the last one]
     #[arg(long, value_name = "N")]
     tag_column: Option<usize>,
 }
 
 impl Columns {
-    /// The options of a reader.
+    /// The reader's options.
     pub fn options(self) -> conll::ConllOptions {
         let word_column = self.word_column.unwrap_or(0);
         conll::ConllOptions { word_column, tag_column: self.tag_column, ..conll::ConllOptions::default() }
     }
 }
 
-/// The format of a file or folder: the one given, or the one that it looks like.
+/// The format of a file or folder: the given one, or the detected one.
 ///
 /// # Errors
-/// Where it cannot be read, or looks like no format or like several.
+/// If the file cannot be read, or no format or several formats match it.
 pub fn told(path: &Path, given: Option<Format>) -> Result<Format> {
     match given {
         Some(format) => Ok(format),
@@ -150,32 +150,28 @@ pub fn told(path: &Path, given: Option<Format>) -> Result<Format> {
     }
 }
 
-/// What to say where a format cannot be told.
+/// The error message for a format that cannot be detected.
 pub fn ask(path: &Path) -> String {
     let names: Vec<&str> = Format::all().map(Format::name).collect();
-    format!(
-        "the format of {} cannot be told from what it looks like; say --from ({})",
-        path.display(),
-        names.join(", ")
-    )
+    format!("cannot detect the format of {}; name it with --from ({})", path.display(), names.join(", "))
 }
 
-/// Scheme of tags.
+/// Tag scheme.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SchemeName {
-    /// I-X; B-X only right after another mention of its type
+    /// I-X; B-X only directly after another mention of the same type
     Iob1,
     /// B-X, then I-X
     #[default]
     Iob2,
     /// B-X, I-X, E-X, and S-X for one word
     Bioes,
-    /// I-X; mentions of one type that touch become one
+    /// I-X; adjacent mentions of one type merge into one
     Io,
 }
 
 impl SchemeName {
-    /// As the writer knows it.
+    /// The same as the writer's type.
     pub const fn scheme(self) -> conll::Scheme {
         match self {
             Self::Iob1 => conll::Scheme::Iob1,
@@ -186,16 +182,16 @@ impl SchemeName {
     }
 }
 
-/// Whom to tell of a run.
+/// Where to log a run.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct TrackingArgs {
-    /// Tell a tracker of the run; may be repeated (default: what it was sent to before; for a new training MEDNER_TRACK)
+    /// Tracker to log the run to; repeatable [default: trackers used before; for a new training $MEDNER_TRACK]
     #[arg(long, value_name = "TRACKER", value_delimiter = ',')]
     track: Vec<Tracker>,
-    /// Send the model to MLflow, too
+    /// Also upload the model to MLflow
     #[arg(long)]
     track_model: bool,
-    /// Send the predictions to MLflow, too; they may hold the text of documents
+    /// Also upload the predictions to MLflow; they may contain text of documents
     #[arg(long)]
     track_predictions: bool,
 }
@@ -209,7 +205,7 @@ enum Tracker {
 }
 
 impl TrackingArgs {
-    /// The trackers that the command line names.
+    /// The trackers named on the command line.
     pub fn wanted(&self) -> Wanted {
         let kind = |tracker: &Tracker| match tracker {
             Tracker::Mlflow => TrackerKind::Mlflow,

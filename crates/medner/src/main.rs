@@ -1,6 +1,10 @@
-//! The `medner` command: fine-tunes BERT encoders to find medical entities, and looks after what that takes.
+//! The `medner` command: fine-tunes BERT encoders to find medical entities in text.
 //!
-//! stdout is data, stderr is for people. The exit code is 0, 1 for an error, 2 for a command line that makes no sense.
+//! stdout is data, stderr is for people. The exit code is 0 for success, 1 for an error, 2 for an invalid command line.
+//!
+//! Where things are: `commands/` has a module per subcommand, `args.rs` the arguments that several share, `terminal/`
+//! tables, stdout and Ctrl-C, `allocator.rs` the global allocator. The work itself is in the libraries, most of it in
+//! [`ner_experiment`].
 
 mod allocator;
 mod args;
@@ -18,25 +22,25 @@ use tracing_subscriber::EnvFilter;
 #[command(version, about = "Fine-tunes BERT to find medical entities", long_about = None, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
-  medner doctor                        what this machine has and what it lacks
-  medner data bc5cdr --sample          what the synthetic sample holds; needs no download
-  medner data bc5cdr                   the same of the real corpus, fetched if it is not here
+  medner doctor                        check what this machine has and what is missing
+  medner data bc5cdr --sample          inspect the synthetic sample; no download
+  medner data bc5cdr                   inspect the real corpus, downloaded if missing
   medner train bc5cdr --sample         fine-tune on the sample; without --sample on the real corpus
   medner eval bc5cdr                   score the newest run again
-  medner runs list bc5cdr              what was trained, and how it did
+  medner runs list bc5cdr              list runs and their scores
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
   medner annotate notes/ --model i2b2  find mentions in texts, with one model or several
-  medner serve --model bc5cdr          the same over HTTP, with a page to look at it
-  medner convert a b --to jsonl        the same documents in another format, and what it lost
+  medner serve --model bc5cdr          the same over HTTP, with a page to try it
+  medner convert a b --to jsonl        convert to another format, and report losses
 
-`medner COMMAND --help` explains each command. The environment: MEDNER_CORPORA is a folder of corpora, MEDNER_CACHE
-where downloads go, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to huggingface_hub, RUST_LOG filters the
-log; MEDNER_TRACK and MLFLOW_TRACKING_URI say whom to tell of trainings.")]
+`medner COMMAND --help` explains each command. Environment variables: MEDNER_CORPORA is a folder of corpora and
+MEDNER_CACHE the folder for downloads. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE work as in huggingface_hub. RUST_LOG filters
+the log. MEDNER_TRACK and MLFLOW_TRACKING_URI select the trackers for trainings.")]
 struct Cli {
-    /// Say more on stderr (-vv: everything)
+    /// More log output on stderr (-vv: everything)
     #[arg(short, long, global = true, display_order = 900, action = ArgAction::Count, conflicts_with = "quiet")]
     verbose: u8,
-    /// Say only warnings and errors on stderr, and show no progress
+    /// Only warnings and errors on stderr, and no progress bars
     #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
     #[command(subcommand)]
@@ -47,35 +51,35 @@ struct Cli {
 enum Command {
     /// Fine-tune an encoder
     Train(train::Args),
-    /// Measure a trained model
+    /// Evaluate a trained model
     Eval(eval::Args),
-    /// List, compare, report on, tag, remove and export what was trained and measured
+    /// List, compare, report on, tag, remove and export runs
     Runs(runs::Args),
     /// Train with many recipes and compare them on dev
     Sweep(sweep::Args),
-    /// Count what a corpus holds, name its faults, and write it as Parquet
+    /// Inspect a corpus: statistics and faults; export it as Parquet
     Data(data::Args),
-    /// Compare predicted mentions with gold ones, whoever predicted them
+    /// Compare predicted mentions of any system with gold ones
     Score(score::Args),
-    /// Choose what to annotate next, and find out what choosing saves
+    /// Active learning: choose what to annotate next, and measure what that saves
     Active(active::Args),
     /// Find mentions in texts
     Annotate(annotate::Args),
-    /// Answer requests over HTTP, and show a page
+    /// Serve models over HTTP, with a page to try them
     Serve(serve::Args),
-    /// Convert documents from one format to another, and say what was lost
+    /// Convert documents from one format to another, and report losses
     Convert(convert::Args),
-    /// Say what this machine has and what it lacks
+    /// Check what this machine has and what is missing
     Doctor(doctor::Args),
     /// Print a page of the reference
     #[command(hide = true)]
     Reference(reference::Args),
 }
 
-/// How results are written to stdout.
+/// Format of results on stdout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
-    /// For people
+    /// A table for people
     #[default]
     Table,
     /// One JSON object, for programs
@@ -105,7 +109,7 @@ fn main() -> ExitCode {
     };
     match result {
         Err(error) if !stdout::ReaderGone::caused(&error) => {
-            // Where stderr cannot be written either, the exit code is all that is left to say.
+            // If stderr fails too, only the exit code is left.
             let _ = report(&error);
             ExitCode::FAILURE
         }
@@ -148,17 +152,17 @@ fn start_log(verbose: u8, quiet: bool) {
         .init();
 }
 
-/// Prints an error and its causes. A cause that its effect's message already holds is not said twice.
+/// Prints an error and its causes. Skips a cause that the message before it already contains.
 fn report(error: &anyhow::Error) -> io::Result<()> {
     let mut err = io::stderr().lock();
-    let mut said = error.to_string();
-    writeln!(err, "error: {said}")?;
+    let mut previous = error.to_string();
+    writeln!(err, "error: {previous}")?;
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
-        if !said.contains(&cause) {
+        if !previous.contains(&cause) {
             writeln!(err, "  caused by: {cause}")?;
         }
-        said = cause;
+        previous = cause;
     }
     Ok(())
 }

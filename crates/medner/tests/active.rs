@@ -1,4 +1,4 @@
-//! Active learning from outside, with an encoder small enough for a test.
+//! End-to-end tests of active learning, with a tiny encoder.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 #![allow(dead_code, reason = "the bench is shared")]
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Runs `medner active`; gives stdout, or stderr where it failed.
+/// Runs `medner active`; returns stdout, or stderr if it failed.
 fn active(arguments: &[&str]) -> Result<String, String> {
     let output = Command::cargo_bin("medner").unwrap().arg("active").args(arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -23,7 +23,7 @@ fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The rounds in a folder of a simulation, without what takes another time each time.
+/// The rounds in a simulation's folder, without times.
 fn rounds(folder: &Path) -> BTreeMap<String, Value> {
     let files = fs::read_dir(folder.join("seed1")).unwrap().map(|entry| entry.unwrap().path());
     files
@@ -92,7 +92,7 @@ fn a_simulation_goes_on_where_it_was_killed() {
     assert!(message.contains("another whole_documents"), "{message}");
 }
 
-/// A corpus of so many documents of two sentences, annotated.
+/// An annotated corpus of `documents` documents with two sentences each.
 fn corpus(path: &Path, name: &str, documents: usize) {
     let drugs = ["Aspirin", "Valproate", "Naloxone", "Cocaine", "Lithium"];
     let line = |at: usize| {
@@ -111,7 +111,7 @@ fn corpus(path: &Path, name: &str, documents: usize) {
     fs::write(path, (0..documents).map(line).collect::<String>()).unwrap();
 }
 
-/// What came back of an item, as a script corrects it: the first suggestion is gone, and one mention is new.
+/// A scripted correction of an item: removes the first suggestion and adds a mention.
 fn correct(text: &str, spans: &[(usize, usize, String)]) -> Vec<(usize, usize, String)> {
     let mut spans: Vec<_> = spans.iter().skip(1).cloned().collect();
     let length = text.chars().take_while(|char| !char.is_whitespace()).count();
@@ -156,7 +156,7 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
     assert_eq!(first["rounds"][0]["items"], 30);
     assert!(first["rounds"][0]["test_f1"].as_f64().unwrap() > 0.3, "{first}");
 
-    // A loop may be moved; and each tool's format comes back as exactly what was corrected.
+    // The loop can be moved, and every tool's format returns exactly the corrections.
     let moved = bench.path("moved");
     fs::rename(bench.path("loop"), &moved).unwrap();
     let moved_name = path("moved");
@@ -185,7 +185,7 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
             let (id, text) = (line["id"].as_str().unwrap(), line["text"].as_str().unwrap());
             expected.insert(id.to_owned(), correct(text, &spans_of(line)));
         }
-        // A script corrects what was handed out, in the tool's own format.
+        // A script corrects the exported file, in the tool's own format.
         match to {
             "jsonl" | "doccano" => {
                 let file = batch.join(if to == "jsonl" { "batch.jsonl" } else { "batch.doccano.jsonl" });
@@ -198,7 +198,7 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
                         line["answer"] = "accept".into();
                     } else {
                         line["label"] = spans.iter().map(|span| json!(span)).collect();
-                        // doccano numbers anew; the text says which item it is.
+                        // doccano renumbers items; the text identifies the item.
                         line["id"] = json!(1000 + at);
                     }
                     text += &format!("{line}\n");
@@ -221,12 +221,12 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
                 }
             }
             _ => {
-                // As it was handed out: what the format can say of the suggestions must come back.
+                // Unedited: everything that the format can express must come back.
                 expected =
                     exported.iter().map(|line| (line["id"].as_str().unwrap().to_owned(), spans_of(line))).collect();
             }
         }
-        // Damaged or foreign files are refused with their place, and nothing of them is taken.
+        // Damaged or foreign files are rejected with file and line, and nothing is added.
         let before = fs::read_dir(&known_folder).unwrap().count();
         if to == "jsonl" {
             let whole = fs::read_to_string(batch.join("batch.jsonl")).unwrap();
@@ -236,14 +236,14 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
                 assert!(expected.iter().all(|part| message.contains(part)), "{message}");
                 assert_eq!(fs::read_dir(&known_folder).unwrap().count(), before);
             };
-            check(whole.replacen("{", "{{", 1), &["batch.jsonl:1", "nothing of it was taken"]);
+            check(whole.replacen("{", "{{", 1), &["batch.jsonl:1", "nothing was added"]);
             check(
                 whole.replacen("\"text\":\"", "\"text\":\"x", 1),
-                &["batch.jsonl: item p", "not the one that was handed out"],
+                &["batch.jsonl: item p", "differs from the exported one"],
             );
             check(whole.replacen("\"end\":", "\"end\":9", 1), &["batch.jsonl:", "out of range"]);
             let twice = format!("{whole}{}", whole.lines().next().unwrap().replacen("\"id\":\"p", "\"id\":\"q", 1));
-            check(twice, &["batch.jsonl: item q", "came back twice"]);
+            check(twice, &["batch.jsonl: item q", "appears twice"]);
             fs::write(batch.join("batch.jsonl"), &whole).unwrap();
         }
         let result: Value =
@@ -260,14 +260,14 @@ fn what_was_corrected_comes_back_and_what_is_damaged_does_not() {
             .collect();
         assert_eq!(came_back, expected, "{to}");
 
-        // The same again changes nothing; other corrections of the same items are refused.
+        // Adding the same again changes nothing; different corrections of the same items are rejected.
         let again = active(&["add", &moved_name, &out, "--format", "json"]).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["rounds"], result["rounds"]);
         if to == "brat" {
             let id = expected.keys().next().unwrap();
             fs::write(batch.join(format!("brat/{id}.ann")), "").unwrap();
             let message = active(&["add", &moved_name, &out]).unwrap_err();
-            assert!(message.contains(&format!("item {id}")) && message.contains("nothing was taken"), "{message}");
+            assert!(message.contains(&format!("item {id}")) && message.contains("nothing was added"), "{message}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The page's server from outside: what is corrected over HTTP is on the disk, and comes back as exactly that.
+//! End-to-end tests of the correction server: corrections over HTTP are on disk, and come back unchanged.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Stands in texts, and must stand in no log and no message.
+/// Part of the texts, which must not appear in any log or message.
 const SECRET: &str = "naloxone";
 
 fn medner(arguments: &[&str]) -> Command {
@@ -22,7 +22,7 @@ fn medner(arguments: &[&str]) -> Command {
     command
 }
 
-/// A command that must fail; what it says.
+/// Runs a command that must fail; returns its message.
 fn fails(arguments: &[&str]) -> String {
     let output = medner(arguments).output().unwrap();
     assert!(!output.status.success(), "{arguments:?}");
@@ -31,7 +31,7 @@ fn fails(arguments: &[&str]) -> String {
     said
 }
 
-/// Three items as `active select` hands them out, two of them with suggestions.
+/// Three items as exported by `active select`, two of them with suggestions.
 fn batch(folder: &Path) -> PathBuf {
     let batch = folder.join("batch");
     fs::create_dir(&batch).unwrap();
@@ -70,7 +70,7 @@ impl Server {
         Self { child, address }
     }
 
-    /// Sends a request; gives status and body.
+    /// Sends a request; returns status and body.
     fn ask(&self, head: &str, headers: &str, body: &str) -> (u16, Value) {
         let host = if headers.contains("Host:") { "" } else { "Host: localhost\r\n" };
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -92,14 +92,14 @@ impl Server {
         body
     }
 
-    /// Does something after action number `after`; gives status and answer.
+    /// Sends an action after action number `after`; returns status and response.
     fn act(&self, name: &str, after: u64, action: &Value) -> (u16, Value) {
         let mut action = action.clone();
         action["after"] = after.into();
         self.ask(&format!("POST /v1/annotators/{name}/actions"), "", &action.to_string())
     }
 
-    /// Does one thing after the other, from the first action on.
+    /// Sends several actions, starting with the first number.
     fn all(&self, name: &str, actions: &[Value]) {
         let mut last = 0;
         for action in actions {
@@ -109,13 +109,13 @@ impl Server {
         }
     }
 
-    /// As nobody can defend himself against.
+    /// Kills the server with SIGKILL.
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// As an operator ends it; what it logged.
+    /// Stops the server with SIGTERM; returns its log.
     fn end(self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -130,7 +130,7 @@ fn place(start: usize, end: usize, label: &str) -> Value {
     json!({ "start": start, "end": end, "label": label })
 }
 
-/// What somebody does: on the first item everything there is.
+/// Corrections with all kinds of actions on the first item.
 fn corrections() -> Vec<Value> {
     vec![
         json!({ "item": "n.s1", "do": "accept", "mention": place(15, 23, "Chemical") }),
@@ -146,7 +146,7 @@ fn corrections() -> Vec<Value> {
     ]
 }
 
-/// What comes of it.
+/// The resulting mentions.
 fn expected() -> Value {
     json!({
         "n.s1": [[0, 4, "Finding"], [5, 10, "Finding"], [10, 34, "Disease"], [15, 23, "Chemical"]],
@@ -187,7 +187,7 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     assert_eq!((&entry["verdict"], &entry["confidence"]), (&json!("open"), &json!(0.75)));
     server.all("anna", &corrections());
 
-    // What another window, or another process, builds on what is no more is refused; so is what makes no sense.
+    // Actions based on outdated state (another window or process) are rejected; so are invalid ones.
     let add = json!({ "item": "m", "do": "add", "mention": place(0, 7, "Finding") });
     let (status, problem) = server.act("anna", 9, &add);
     assert_eq!((status, problem["type"].as_str()), (409, Some("urn:medner:problem:conflict")));
@@ -207,7 +207,7 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     assert_eq!((&state["last"], &state["undo"], &state["items"][1]["done"]), (&json!(11), &json!("m"), &json!(true)));
     server.kill();
 
-    // A line was being written, too.
+    // A partial line at the end.
     let path = batch.join("corrections/anna.jsonl");
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [&whole, &br#"{"n":12,"at":"2026-01-05T09:00:00Z","item":"m","do":"do"#[..]].concat()).unwrap();
@@ -215,10 +215,10 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     assert_eq!(server.get("/v1/annotators/anna"), state);
     assert_eq!(fs::read(&path).unwrap(), whole);
     let log = server.end();
-    assert!(log.contains("anna.jsonl: cut off a line that was being written"), "{log}");
+    assert!(log.contains("anna.jsonl: cut off a partial line"), "{log}");
     assert!(log.contains("GET /v1/annotators/{name} 200"), "{log}");
 
-    // The loop takes what is done, and nothing else.
+    // The loop adds only finished items.
     let name = |path: PathBuf| path.display().to_string();
     let line = |id: usize, text: &str| {
         let spans = [json!({ "start": 0, "end": 7, "label": "Chemical" })];
@@ -238,7 +238,7 @@ fn what_was_corrected_survives_a_kill_and_comes_back_as_exactly_that() {
     let output = medner(&add).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("taken as anna corrected it") && said.contains("1 items are left out"), "{said}");
+    assert!(said.contains("the corrections that anna made") && said.contains("skipped 1 items"), "{said}");
     let labelled = fs::read_dir(folder.join("loop/labelled")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(spans_by_id(&fs::read_to_string(labelled).unwrap()), expected());
 }
@@ -256,17 +256,17 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     assert_eq!(server.ask("GET /v1/batch", "Host: evil.example\r\n", "").0, 421);
     server.all("bert", &[json!({ "item": "n.s1", "do": "done" }), json!({ "item": "m", "do": "done" })]);
 
-    // Anna: four mentions, Bert: two; one is the same. Words: Cafe, and, naloxone, for, nausea. Anna: F, D, CD, D, D (one
-    // mention goes from the blank behind Cafe to the end). Bert: none, none, C, none, D.
+    // Anna has four mentions and Bert two; one is equal. Words: Cafe, and, naloxone, for, nausea. Anna: F, D, CD, D, D
+    // (one mention goes from the blank after Cafe to the end). Bert: none, none, C, none, D.
     let told = server.get("/v1/agreement");
     let pair = &told["pairs"][0];
     assert_eq!([&pair["items"], &pair["both"], &pair["only_first"], &pair["only_second"]], [1, 1, 3, 1]);
     assert!((pair["f1"].as_f64().unwrap() - 2.0 / 6.0).abs() < 1e-12);
-    // Observed 1/5; by chance D of both: 3/5 * 1/5.
+    // Observed agreement 1/5; expected by chance, both D: 3/5 * 1/5.
     assert!((pair["kappa"].as_f64().unwrap() - (0.2 - 0.12) / 0.88).abs() < 1e-12, "{pair}");
     assert_eq!(told["items"][0]["differences"].as_array().unwrap().len(), 4);
 
-    // Whoever adjudicates begins with what all have, and cannot end before all is settled.
+    // Adjudication starts with the mentions in common, and cannot end before all differences are settled.
     let begin = server.get("/v1/annotators/adjudicated");
     let verdicts: Vec<&str> = begin["items"][0]["entries"]
         .as_array()
@@ -292,7 +292,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     assert!(fails(&["add", &loop_, &batch]).contains("adjudicated has marked no item as done"));
     server.end();
 
-    // The page, and another tool.
+    // Corrections on the page and by another tool.
     let whole = fs::read_to_string(place_of.join("batch.jsonl")).unwrap();
     let alone = place_of.join("corrections/anna.jsonl");
     for name in ["bert", "adjudicated"] {
@@ -300,10 +300,10 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     }
     fs::write(place_of.join("batch.jsonl"), whole.replacen("Chemical", "Drug", 1)).unwrap();
     let said = fails(&["add", &loop_, &batch]);
-    assert!(said.contains("was corrected on the page") && said.contains("batch.jsonl is not as it was"), "{said}");
+    assert!(said.contains("was corrected on the page") && said.contains("batch.jsonl was edited too"), "{said}");
     fs::write(place_of.join("batch.jsonl"), &whole).unwrap();
 
-    // Damage, in every command that reads.
+    // Damaged journals, in every command that reads them.
     let journal = fs::read_to_string(&alone).unwrap();
     let check = |changed: String, place: &str, why: &str| {
         fs::write(&alone, changed).unwrap();
@@ -320,7 +320,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
     fs::rename(&alone, place_of.join("corrections/dora.jsonl")).unwrap();
     assert!(fails(&["agreement", &batch]).contains("dora.jsonl:1: it belongs to another annotator"));
     fs::rename(place_of.join("corrections/dora.jsonl"), place_of.join("corrections/Dora.txt")).unwrap();
-    assert!(fails(&["agreement", &batch]).contains("Dora.txt is no journal"));
+    assert!(fails(&["agreement", &batch]).contains("Dora.txt is not an annotator's journal"));
 }
 
 #[test]

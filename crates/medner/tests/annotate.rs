@@ -1,4 +1,4 @@
-//! Annotation from outside, with a model small enough for a test.
+//! End-to-end tests of annotation, with a tiny model.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -51,7 +51,7 @@ impl Bench {
         self.command(arguments).output().unwrap()
     }
 
-    /// The lines of JSON on stdout of a command that must succeed.
+    /// Runs a command that must succeed; returns the JSON lines on stdout.
     fn lines(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -86,7 +86,7 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     for span in bench.lines(&["odd.txt", "--offsets", "bytes"])[0]["spans"].as_array().unwrap() {
         assert_eq!(ODD.get(position(span, "start")..position(span, "end")), span["text"].as_str());
     }
-    // What is written is read back with the same mentions, where the format keeps the text.
+    // Written files are read back with the same mentions, if the format keeps the text.
     let places = |document: &Document| -> Vec<(Span, String)> {
         document.mentions.iter().map(|mention| (mention.span(), mention.entity_type.clone())).collect()
     };
@@ -106,7 +106,7 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     let csv = fs::read_to_string(bench.path("o2.csv")).unwrap();
     assert!(csv.starts_with("document,start,end,text,entity_type,category,confidence,models,below_threshold\nodd,"));
     assert!(!fs::read_to_string(bench.path("o2.text")).unwrap().contains('\u{0}'));
-    // From Parquet, from gzip by way of convert, and from stdin.
+    // From Parquet, from gzip through convert, and from stdin.
     let again = bench.lines(&["o2.parquet", "--text-column", "text"]);
     assert_eq!((again.len(), &again[0]["id"]), (expected.len(), &"1".into()));
     let mut child = bench.command(&[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -147,7 +147,7 @@ fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
 
     for (arguments, message) in [
         (["none.txt", "--to", "csv"], "none.txt"),
-        (["in", "--to", "brat"], "say --out FOLDER"),
+        (["in", "--to", "brat"], "add --out FOLDER"),
         (["in", "--threshold", "Drgu=0.5"], "no model finds the type Drgu; there are Disease, Drug"),
         (["in", "--model", "third"], "no model third"),
     ] {
@@ -235,15 +235,15 @@ fn packed_inputs_are_read_and_bad_ones_are_named() {
     assert_eq!(bench.lines(&["zst"]), plain);
     assert_eq!(bench.lines(&["in.zip"]), plain);
 
-    // What is broken is named, and what is not is annotated.
+    // Broken files are reported, and the others annotated.
     bench.write("zst/bad.txt.zst", "no archive");
     let output = bench.run(&["zst"]);
-    assert!(!output.status.success() && stderr(&output).contains("bad.txt.zst: it cannot be read to its end"));
+    assert!(!output.status.success() && stderr(&output).contains("bad.txt.zst: it cannot be read to the end"));
     assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), 3);
     bench.write("bad.zip", &archive[..archive.len() / 2]);
-    assert!(stderr(&bench.run(&["bad.zip"])).contains("bad.zip is no zip archive that can be read"));
+    assert!(stderr(&bench.run(&["bad.zip"])).contains("bad.zip is not a readable zip archive"));
     bench.write("out.zip", zipped(&[("../out.txt", "x")]));
-    assert!(stderr(&bench.run(&["out.zip"])).contains("leads out of it"));
+    assert!(stderr(&bench.run(&["out.zip"])).contains("leads out of the archive"));
 }
 
 fn many() -> String {
@@ -262,7 +262,7 @@ fn wait_for(child: &mut Child, is_there: impl Fn() -> bool) {
     }
 }
 
-/// All files below a folder with what they hold; without those that only a run in progress has.
+/// All files below a folder with their contents, without those of a run in progress.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let files =
         walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
@@ -270,7 +270,7 @@ fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     visible.map(|entry| (entry.path().strip_prefix(folder).unwrap().into(), fs::read(entry.path()).unwrap())).collect()
 }
 
-/// The input comes through a pipe that stays open, so that the process is killed in the middle for certain.
+/// The input comes through an open pipe, so that the kill always hits a running process.
 #[test]
 fn a_killed_annotation_that_is_resumed_equals_an_uninterrupted_one() {
     let bench = Bench::new();
@@ -291,15 +291,15 @@ fn a_killed_annotation_that_is_resumed_equals_an_uninterrupted_one() {
         child.wait().unwrap();
         drop(pipe);
         if format == "jsonl" {
-            // A half line at the end, whatever the moment of the kill.
+            // A partial line at the end, whenever the kill happened.
             let mut bytes = fs::read(&part).unwrap();
             bytes.truncate(bytes.len() - 3);
             fs::write(&part, bytes).unwrap();
         }
 
-        // Not over what is there, and not with other settings.
+        // Existing output is not overwritten, nor continued with other settings.
         let file = ["all.jsonl", "--to", format, "--out", out];
-        assert!(stderr(&bench.run(&file)).contains("--resume goes on"));
+        assert!(stderr(&bench.run(&file)).contains("--resume to continue"));
         let other = bench.run(&[&file[..], &["--resume", "--threshold", "0.5"]].concat());
         assert!(stderr(&other).contains("other models or settings"), "{}", stderr(&other));
 
@@ -327,7 +327,7 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
     }
     let arguments = ["in", "--out", "out", "--to", "csv"];
     let mut child = bench.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
-    // It may end before it is killed; then there is nothing left to do.
+    // The process may finish before the kill; then nothing is left to do.
     let begin = Instant::now();
     while tree_len(&bench.path("out")) == 0 && begin.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(2));
@@ -339,11 +339,11 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
     let found = tree(&bench.path("out"));
     assert_eq!(found.len(), 500);
     assert!(found == tree(&bench.path("whole")));
-    // Once more: nothing is left.
+    // Once more: nothing is left to do.
     let output = bench.run(&[&arguments[..], &["--resume"]].concat());
-    assert!(output.status.success() && stderr(&output).contains("all of it is there already"), "{}", stderr(&output));
+    assert!(output.status.success() && stderr(&output).contains("the output is complete"), "{}", stderr(&output));
 
-    // What was left behind is recorded, but not what went to stdout or asked for no record.
+    // Output files are recorded, but not output on stdout or with --no-run.
     bench.write("Jane-Doe.txt", "abc");
     for more in [&["--no-run", "--out", "found.jsonl"][..], &[], &["--out", "again.jsonl"]] {
         assert!(bench.run(&[&["Jane-Doe.txt"], more].concat()).status.success());
@@ -365,7 +365,7 @@ fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
     let bench = Bench::new();
     bench.write("odd.txt", ODD);
     let alone = bench.lines(&["odd.txt"]);
-    // Another folder with the same model: the mean is what each says.
+    // Two folders with the same model: the mean equals each of them.
     for file in ["config.json", "model.safetensors", "vocab.txt"] {
         bench.write(&format!("copy/{file}"), fs::read(bench.path("first").join(file)).unwrap());
     }

@@ -1,4 +1,4 @@
-//! The command as a user meets it. No test needs the network, a corpus or an encoder.
+//! Tests of the command line. No test needs the network, a corpus or an encoder.
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use tempfile::TempDir;
 const GOOD: &str = "7|t|Aspirin and fever.\n7|a|None.\n7\t0\t7\tAspirin\tChemical\tD1\n7\t12\t17\tfever\tDisease\tD2\n";
 const SECRET: &str = "Naloxone";
 
-/// The command in an empty folder and an environment where nothing is found and nothing is fetched.
+/// The command in an empty folder, with an environment in which nothing is found or downloaded.
 fn medner(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
     for variable in ["MEDNER_CORPORA", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    // Else the frames of a test could land in this checkout, and its corpus be found.
+    // Otherwise tests could write frames to this checkout, and find its corpora.
     command.current_dir(folder).env("MEDNER_CACHE", folder).env("HF_HOME", folder).env("HF_HUB_OFFLINE", "1");
     command
 }
@@ -28,7 +28,7 @@ fn file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Exit code, stdout and stderr.
+/// Returns exit code, stdout and stderr.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().expect("the command starts");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -121,7 +121,7 @@ fn scores_of_spans_and_tags() {
     assert!(out.contains("| Chemical ") && out.contains("100.00"), "{out}");
 }
 
-/// A folder of i2b2 files: name and content of each.
+/// Creates a folder of i2b2 files, from names and contents.
 fn i2b2(folder: &TempDir, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let path = folder.path().join(name);
     std::fs::create_dir(&path).expect("a folder");
@@ -181,9 +181,12 @@ fn bare_concepts_are_scored_without_their_texts() {
     let endless = line("the long wait", "99999999999:0 99999999999:0", "problem");
     let endless = i2b2(&folder, "endless", &[("1.con", &endless)]);
     let (code, _, err) = score(&endless, &[]);
-    assert!(code == Some(1) && err.contains("document 1 has a concept whose line or token no text can have"), "{err}");
+    assert!(
+        code == Some(1) && err.contains("document 1 has a concept with an impossible line or token number"),
+        "{err}"
+    );
 
-    // Where gold has the texts, bare predictions are read with them, and a text that is not theirs is a fault.
+    // If gold has texts, predictions without texts are read with them; a mismatch with the text is a fault.
     let text = "My chest pain .\nAn ekg .\n";
     let texts = i2b2(&folder, "texts", &[("1.con", &one.concat()), ("1.txt", text)]);
     let against = |predicted: &Path| {
@@ -267,7 +270,7 @@ fn the_two_modes_of_tags_stand_side_by_side() {
         (&"sentences".into(), &"1".into())
     );
     assert!(
-        err.contains("seqeval's modes part: F1 is 100.00 in the default mode and 66.67 in the strict one"),
+        err.contains("seqeval's modes differ: F1 is 100.00 in the default mode and 66.67 in the strict one"),
         "{err}"
     );
     let (code, out, err) = score(&folder, gold, gold, &[]);
@@ -323,7 +326,7 @@ fn the_doctor_finds_nothing_wrong_with_a_bare_machine() {
     assert!(findings.iter().any(|finding| finding["what"] == "libtorch" && finding["found"] == true));
 }
 
-/// `medner … | head -0`: nobody reads, and that is no failure.
+/// `medner … | head -0`: a closed stdout is not a failure.
 #[test]
 fn a_reader_who_goes_is_no_error() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! `medner convert` as a user meets it.
+//! Tests of `medner convert`.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use assert_cmd::Command;
@@ -27,13 +27,13 @@ fn convert(folder: &Path, arguments: &str) -> Command {
     command
 }
 
-/// Exit code, stdout and stderr.
+/// Returns exit code, stdout and stderr.
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
     let output = command.output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
-/// Runs it, and returns its report.
+/// Runs the command; returns its report.
 fn report(folder: &Path, arguments: &str) -> serde_json::Value {
     let (code, out, err) = run(&mut convert(folder, &format!("{arguments} --format json")));
     assert_eq!(code, Some(0), "{err}");
@@ -61,7 +61,7 @@ fn there_and_back_without_loss() {
     assert_eq!(fs::read_to_string(folder.join("b.jsonl")).unwrap(), JSONL);
     report(folder, "b.jsonl c.txt --to pubtator --strict");
     assert_eq!(fs::read_to_string(folder.join("c.txt")).unwrap(), PUBTATOR);
-    // Packed, and by its name only into a folder.
+    // Compressed; and into a folder, where the file name determines the output name.
     report(folder, "b.jsonl c.jsonl.gz --to jsonl");
     fs::create_dir(folder.join("out")).unwrap();
     report(folder, "c.jsonl.gz out --to pubtator");
@@ -75,7 +75,7 @@ fn losses_are_counted_listed_and_refused() {
     fs::write(folder.join("a.txt"), PUBTATOR).unwrap();
     let (code, out, err) = run(&mut convert(folder, "a.txt b.tsv --to conll --scheme bioes --list-losses"));
     assert_eq!(code, Some(0), "{err}");
-    // Until the full stop, which becomes a word of its own, every position stays.
+    // Positions stay up to the full stop, which becomes a separate word.
     assert!(!out.contains("moved: the mention"), "{out}");
     assert!(out.contains("document 7: lost: the concept id D2 of the mention Disease at 12..17\n"), "{out}");
     assert!(out.contains("1 documents from pubtator to conll"), "{out}");
@@ -111,17 +111,17 @@ fn a_tree_of_files_becomes_a_tree() {
     fs::write(folder.join("in/README"), "What this is.").unwrap();
     let (code, out, err) = run(&mut convert(folder, "in new/out --to jsonl --format json"));
     assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains("1 files do not look like pubtator and were not converted, as in/README"), "{err}");
+    assert!(err.contains("1 files do not look like pubtator and were not converted, for example in/README"), "{err}");
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["inputs"], &report["documents"]), (&2.into(), &2.into()));
     assert_eq!(names(&folder.join("new")), ["out"]);
     assert_eq!(names(&folder.join("new/out")), ["sub", "train.jsonl"]);
     assert_eq!(fs::read_to_string(folder.join("new/out/sub/test.jsonl")).unwrap(), JSONL);
 
-    // What is there is not written over, and two files do not become one.
+    // Existing files are not overwritten, and two inputs do not share an output.
     let (code, _, err) = run(&mut convert(folder, "in new/out --to jsonl"));
     assert_eq!(code, Some(1));
-    assert!(err.contains("is there already"), "{err}");
+    assert!(err.contains("already exists"), "{err}");
     fs::write(folder.join("in/train.txt"), PUBTATOR).unwrap();
     let (code, _, err) = run(&mut convert(folder, "in other --to jsonl"));
     assert_eq!(code, Some(1));

@@ -1,13 +1,13 @@
-//! `medner data` as a user meets it. No test needs the network, a corpus or an encoder.
+//! Tests of `medner data`. No test needs the network, a corpus or an encoder.
 
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::Path;
 
-/// A word that stands in a document only, and one that stands in a mention.
+/// A word in a document outside mentions, and one in a mention.
 const SECRETS: [&str; 2] = ["mysterious", "Naloxonide"];
 
-/// Runs `medner data bc5cdr` in a folder, where nothing is found and nothing is fetched; returns stdout.
+/// Runs `medner data bc5cdr` in a folder where nothing is found or downloaded; returns stdout.
 fn data(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
     command.env_remove("MEDNER_CORPORA").env_remove("RUST_LOG").current_dir(folder);
@@ -23,7 +23,7 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-/// A corpus whose splits share a sentence, and whose test document labels one of three like strings.
+/// A corpus whose splits share a sentence, and whose test document labels one of three equal strings.
 fn corpus(folder: &Path) {
     let shared = "It was a mysterious case indeed.";
     let line = |id: &str, abstracts: &str, mentions: &str| format!("{id}|t|Title.\n{id}|a|{abstracts}\n{mentions}\n");
@@ -39,7 +39,7 @@ fn corpus(folder: &Path) {
     }
 }
 
-/// The page that `--html page.html` wrote; nothing but links that a reader follows leads elsewhere.
+/// The page of `--html page.html`; checks that it loads nothing and only has links for readers.
 fn html(folder: &Path) -> String {
     let page = std::fs::read_to_string(folder.join("page.html")).expect("a page");
     let elsewhere = page.replace("<a href=\"https://", "").replace(" rel=\"noreferrer\">https://", "");

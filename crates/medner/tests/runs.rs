@@ -1,4 +1,4 @@
-//! The store of runs from outside: seeds, sweeps, lists and comparisons, kills.
+//! End-to-end tests of the store of runs: seeds, sweeps, lists, comparisons, kills.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 #![allow(clippy::print_stderr, reason = "the figures of the checks that are run by hand")]
@@ -23,7 +23,7 @@ fn seeds_are_a_group_that_is_resumed_listed_and_compared() {
     assert!((found["mean"].as_f64().unwrap() - (f1(0) + f1(1)) / 2.0).abs() < 1e-12, "{found}");
     assert!((found["standard_deviation"].as_f64().unwrap() - (f1(0) - f1(1)).abs() / 2f64.sqrt()).abs() < 1e-12);
 
-    // What has finished is not done again; what is gone is.
+    // Finished runs are not repeated; removed ones are.
     assert_eq!(bench.json(&["train", "bc5cdr", "--resume", "latest"]), first);
     let second = first["runs"][1]["run"].as_str().unwrap();
     bench.succeeds(&["runs", "rm", "--yes", second]);
@@ -55,7 +55,7 @@ fn seeds_are_a_group_that_is_resumed_listed_and_compared() {
     assert!(same["tests"][0]["words"].as_str().unwrap().contains("do not differ"), "{same}");
     check_reports(&bench, &again);
 
-    // Two runs as one model, in either order; and the refusal of one run twice.
+    // An ensemble of two runs, in either order; naming one run twice is an error.
     let both = |first: &str, second: &str| bench.json(&["eval", "bc5cdr", "--run", first, "--run", second]);
     let (one_way, other_way) = (both(ids[0], ids[1]), both(ids[1], ids[0]));
     assert_eq!(
@@ -73,7 +73,7 @@ fn seeds_are_a_group_that_is_resumed_listed_and_compared() {
     }
 }
 
-/// A report loads nothing, its counts add up, and it shows text only where it may.
+/// A report loads nothing, its counts add up, and it shows text only if allowed.
 fn check_reports(bench: &Bench, group: &Value) {
     let report = |wanted: &str, more: &[&str]| {
         let path = bench.path("report.html").display().to_string();
@@ -104,7 +104,7 @@ fn check_reports(bench: &Bench, group: &Value) {
     assert!(page.contains("made with --no-text") && !page.contains("<mark") && !page.contains("Most often"));
     let page = report(group["group"].as_str().unwrap(), &[]);
     let differ =
-        page.split("<caption>What is not the same in all runs").nth(1).unwrap().split("</table>").next().unwrap();
+        page.split("<caption>Settings that differ between runs").nth(1).unwrap().split("</table>").next().unwrap();
     assert!(
         page.contains("micro F1 on test")
             && differ.contains("<th scope=\"row\">plan.recipe.seed</th><td>1</td><td>2</td>")
@@ -156,7 +156,7 @@ fn no_text_is_kept_of_a_corpus_that_is_not_public() {
     assert_eq!(kept.into_iter().collect::<Vec<_>>(), ["dev.PubTator.txt", "test.PubTator.txt"]);
 }
 
-/// Names of the files under `folder` that hold `text`.
+/// Names of the files under `folder` that contain `text`.
 fn find(folder: &Path, text: &str, found: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.map(Result::unwrap) {
@@ -227,8 +227,8 @@ fn a_training_that_is_killed_at_twenty_moments_goes_on() {
     kill(20);
 }
 
-/// Kills a training at so many moments, spread over the time that it takes: every folder stays readable, its best model
-/// loads, and it ends as if nothing had happened.
+/// Kills a training at several moments of its duration. Every folder stays readable, its best model loads, and the
+/// resumed run ends like an uninterrupted one.
 fn kill(moments: u32) {
     let bench = Bench::new();
     let begin = Instant::now();
@@ -239,7 +239,7 @@ fn kill(moments: u32) {
     for moment in 0..moments {
         let known = bench.trainings();
         let mut process = bench.spawn(&["train", "bc5cdr"]);
-        // From shortly before the folder is made to shortly after its end.
+        // From shortly before the folder is created to shortly after the end.
         std::thread::sleep(duration.mul_f64((f64::from(moment) + 0.7) / f64::from(moments)));
         process.kill().unwrap();
         let ended = process.wait().unwrap().success();
@@ -255,7 +255,7 @@ fn kill(moments: u32) {
         }
         match status {
             "finished" => {}
-            // Its first instant: there is nothing to go on from, and nothing is lost.
+            // Killed at its first instant: nothing to resume, and nothing lost.
             "unreadable" => {
                 assert!(!bench.path("runs/bc5cdr").join(&run).join("run.json").exists());
                 continue;
@@ -272,7 +272,7 @@ fn kill(moments: u32) {
     assert!(folders > 0);
 }
 
-/// `--filter` and its like over many runs, on which time is measured by hand: `MEDNER_RUNS=5000 cargo test …`.
+/// `--filter` and other options over many runs, timed by hand: `MEDNER_RUNS=5000 cargo test …`.
 #[test]
 fn many_runs_are_listed() {
     let bench = Bench::new();

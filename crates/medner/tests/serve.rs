@@ -1,4 +1,4 @@
-//! The server from outside, with a model small enough for a test.
+//! End-to-end tests of the server, with a tiny model.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -21,7 +21,7 @@ fn medner(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Sends a request on a connection of its own; gives status and body.
+/// Sends a request on its own connection; returns status and body.
 fn ask(address: &str, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
@@ -68,7 +68,7 @@ fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
     assert!(ended.success());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && said.contains("2 requests answered, 1 documents"), "{said}");
+    assert!(output.status.success() && said.contains("answered 2 requests with 1 documents"), "{said}");
     assert!(said.contains("POST /v1/annotate 200, 1 documents, ") && !said.contains(SECRET), "{said}");
 }
 
@@ -87,7 +87,7 @@ fn it_does_not_start_open_to_others_or_without_its_model() {
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], None, "MEDNER_TOKEN or --token, or --no-token");
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], Some(""), "the token is empty");
     check(&["--model", "second", "--port", "0"], None, "no model second");
-    check(&["--model", "first", "--host", "192.0.2.1", "--port", "0"], Some("secret"), "cannot be listened on");
+    check(&["--model", "first", "--host", "192.0.2.1", "--port", "0"], Some("secret"), "cannot listen on");
 
     let mut command = medner(folder.path(), &["serve", "--model", "first", "--host", "0.0.0.0", "--port", "0"]);
     let (mut child, address) = started(command.env("MEDNER_TOKEN", "secret").spawn().unwrap());

@@ -1,4 +1,4 @@
-//! Training from outside, on the embedded sample with an encoder small enough for a test.
+//! End-to-end tests of training, on the embedded sample with a tiny encoder.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -40,11 +40,11 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
     }
     assert!(detail["seen"]["by_string"][0]["group"] == "seen" && detail["frequent"].is_null());
 
-    // Killed after its first epoch, then resumed: the same metrics, and the same scores.
+    // Killed after its first epoch, then resumed: equal metrics and scores.
     let mut killed = bench.spawn(&["train", "bc5cdr"]);
     let second = bench.wait_for("state/epoch-1", &[run]);
     let status = || bench.json(&["runs", "show", &second])["status"].clone();
-    // Stopped, so that it cannot end meanwhile.
+    // Paused, so that it cannot end meanwhile.
     let signal = |name: &str| Command::new("kill").args([name, &killed.id().to_string()]).assert().success();
     signal("-STOP");
     assert_eq!(status(), "running");
@@ -111,7 +111,7 @@ fn what_cannot_be_trained_is_said() {
     fails(&[], "model.safetensors or pytorch_model.bin");
     fs::write(&weights, &whole).unwrap();
     fs::write(bench.path("runs"), "a file where the folder should be").unwrap();
-    fails(&[], "no run folder can be made");
+    fails(&[], "cannot create a run folder");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_tracker_that_is_away_stops_nothing() {
         let output = command.output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    // Nobody listens on the port of the discard service.
+    // Nothing listens on the port of the discard service.
     let (well, said) = train(&["--track", "mlflow,tensorboard"], Some("http://127.0.0.1:9"));
     assert!(well && said.matches("WARN MLflow at http://127.0.0.1:9").count() == 2, "{said}");
     let mut runs = fs::read_dir(bench.path("runs/bc5cdr")).unwrap();
@@ -142,7 +142,7 @@ fn a_tracker_that_is_away_stops_nothing() {
         !output.status.success() && result["runs"][0]["error"].as_str().unwrap().contains("127.0.0.1:9"),
         "{result}"
     );
-    // What a person has to set right is said before anything is loaded.
+    // Errors that the user must fix are reported before anything is loaded.
     let (well, said) = train(&["--track", "mlflow"], None);
     assert!(!well && said.contains("MLFLOW_TRACKING_URI is not set"), "{said}");
     let (well, said) = train(&["--track", "mlflow"], Some("sqlite:///runs.db"));
@@ -169,7 +169,7 @@ fn a_training_on_dev_too_keeps_the_last_epoch_and_says_so_everywhere() {
     let epochs: Vec<Value> = bench.metrics(run).into_iter().filter(|line| line["kind"] == "epoch").collect();
     assert_eq!(epochs.iter().map(|line| &line["best"]).collect::<Vec<_>>(), [false, true]);
     assert!(epochs.iter().all(|line| line.get("dev").is_none() && line["offsets"] == chosen), "{epochs:?}");
-    // More is learned from than the train split.
+    // Trained on more than the train split.
     let tokens = |run: &str| bench.metrics(run).iter().filter_map(|line| line["tokens"].as_u64()).sum::<u64>();
     assert!(tokens(run) > tokens(&first));
     let list = bench.json(&["runs", "list", "--columns", "run,train_on,dev"]);
@@ -196,5 +196,5 @@ fn corpora_are_trained_on_together_and_each_is_scored_on_its_own_types() {
     assert!(bench.fails(&["train", "bc5cdr+bc5cdr"]).contains("named twice"));
     assert!(bench.fails(&["train", "bc5cdr+i2b3"]).contains("did you mean `i2b2`?"));
     fs::write(bench.path("recipe.toml"), "label_smoothing = 0.1\nhead = \"token\"\noverlap = 32\n").unwrap();
-    assert!(bench.fails(&["train", "bc5cdr+i2b2"]).contains("label_smoothing is for one corpus"));
+    assert!(bench.fails(&["train", "bc5cdr+i2b2"]).contains("label_smoothing needs a single corpus"));
 }

@@ -1,4 +1,4 @@
-//! Finds a corpus, fetches it where it is nowhere, loads it, and decides what its faults mean.
+//! Finds a corpus, downloads it if missing, loads it, and decides how to treat its faults.
 
 use anyhow::{Context, Result, bail};
 use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit, apply_label_map, i2b2_release};
@@ -14,18 +14,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use tracing::{Level, info, warn};
 
-/// Names a folder of corpora; each lies in the folder that its description names.
+/// Environment variable for a folder of corpora. Each corpus lies in the subfolder that its description names.
 pub const CORPORA_VARIABLE: &str = "MEDNER_CORPORA";
 
-/// Faults that an error lists; `medner data` lists more.
+/// Number of faults listed in an error; `medner data` can list more.
 const FAULTS_LISTED: usize = 20;
 
 /// Where to take a corpus from.
 #[derive(Clone, Debug, Default)]
 pub struct CorpusSource {
-    /// The folder that holds its files; else `MEDNER_CORPORA`, the checkout, the cache, a download.
+    /// Folder of its files; otherwise `MEDNER_CORPORA`, the checkout, the cache, or a download.
     pub data_dir: Option<PathBuf>,
-    /// Whether to take the synthetic sample.
+    /// Whether to use the synthetic sample.
     pub sample: bool,
     /// Label map of the corpus's description.
     pub labels: Option<String>,
@@ -40,33 +40,33 @@ pub enum Source {
     /// The folder of its `dataset.toml`.
     #[serde(rename = "dataset.toml")]
     Description,
-    /// The folder of corpora that the environment names.
+    /// The folder of corpora in the environment.
     #[serde(rename = "MEDNER_CORPORA")]
     Environment,
-    /// `datasets/NAME/data` of the checkout that the current folder lies in.
+    /// `datasets/NAME/data` of the checkout that contains the current folder.
     #[serde(rename = "checkout")]
     Checkout,
     /// medner's cache.
     #[serde(rename = "cache")]
     Cache,
-    /// The network, just now.
+    /// Just downloaded.
     #[serde(rename = "download")]
     Download,
-    /// Nowhere: it is compiled in.
+    /// Embedded in the program.
     #[serde(rename = "embedded synthetic sample")]
     Sample,
 }
 
-/// Where a corpus came from, for the record of a run.
+/// Origin of a corpus, for the record of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// How it was found.
     pub source: Source,
-    /// Its folder; none for the sample.
+    /// Its folder; `None` for the sample.
     pub folder: Option<PathBuf>,
     /// Format of its files.
     pub format: Format,
-    /// The files and folders in the order of the splits; none for the sample.
+    /// Files and folders in the order of the splits; empty for the sample.
     pub files: Vec<OriginFile>,
 }
 
@@ -75,43 +75,42 @@ pub struct Origin {
 pub struct OriginFile {
     /// Where it is.
     pub path: PathBuf,
-    /// SHA-256 of its bytes; of a folder, of the names and checksums of all files in it.
+    /// SHA-256 of the bytes; for a folder, of the names and checksums of all files in it.
     pub sha256: String,
-    /// Whether that is what the description says; none where it says nothing.
+    /// Whether the checksum matches the description; `None` if that has no checksum.
     pub as_described: Option<bool>,
 }
 
 /// A corpus in memory.
 #[derive(Debug)]
 pub struct Corpus {
-    /// What is known of it.
+    /// Its description.
     pub description: DatasetDescription,
-    /// Its documents and their faults, with labels as the label map says.
+    /// Documents and faults of each split, with labels mapped.
     pub splits: Splits<LoadedSplit>,
-    /// What a model of it tells apart.
+    /// Entity types of its models.
     pub labels: Vec<String>,
-    /// Mentions that the label map left out, by type.
+    /// Mentions dropped by the label map, by type.
     pub dropped: Dropped,
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
-    /// The corpora that it is made of, in the order of its documents; none where it is one.
+    /// The corpora it joins, in the order of its documents; empty for a single corpus.
     pub parts: Vec<CorpusPart>,
 }
 
-/// One of several corpora that are trained on together.
+/// One of several jointly trained corpora.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusPart {
     /// Its name.
     pub name: String,
-    /// The types that it annotates. Of others it says nothing: neither is a model trained that its text holds none, nor
-    /// is what it finds of them there scored.
+    /// The types it annotates. Other types add no loss on its documents, and predictions of them are not scored there.
     pub types: Vec<String>,
-    /// Documents of each split.
+    /// Number of documents in each split.
     pub documents: Splits<usize>,
 }
 
 impl Corpus {
-    /// The types that are annotated in each document of a split; empty where it is one corpus.
+    /// The annotated types for each document of a split; empty for a single corpus.
     pub fn types_of(&self, split: Split) -> Vec<&[String]> {
         self.parts
             .iter()
@@ -119,11 +118,11 @@ impl Corpus {
             .collect()
     }
 
-    /// Strict scores of each of several corpora on the types that it annotates; empty where it is one corpus.
-    /// `predicted` are the documents of the split.
+    /// Strict scores of each joined corpus on the types it annotates; empty for a single corpus. `predicted` are the
+    /// documents of the split.
     ///
     /// # Errors
-    /// Where the documents are not those of the split.
+    /// If the documents are not those of the split.
     pub fn scores_by_part(&self, split: Split, predicted: &[Document]) -> Result<BTreeMap<String, Scores>> {
         let (mut scores, mut at) = (BTreeMap::new(), 0);
         for part in &self.parts {
@@ -135,33 +134,33 @@ impl Corpus {
         Ok(scores)
     }
 
-    /// Whether it is the synthetic sample.
+    /// Whether this is the synthetic sample.
     pub fn is_sample(&self) -> bool {
         self.origin.source == Source::Sample
     }
 
-    /// Stops at faults that lost something, unless `lenient` goes on without it.
+    /// Fails on faults that lost something, unless `lenient`.
     ///
     /// # Errors
-    /// Where something was lost; names the first faults.
+    /// If something was lost; the message lists the first faults.
     pub fn check_faults(&self, lenient: bool) -> Result<()> {
         check_faults(self.splits.iter().map(|(_, split)| &split.diagnostics), lenient)
     }
 }
 
-/// A dataset as the command line names it: a name, or the path of a `dataset.toml` or of its folder.
+/// A dataset named on the command line: by name, or by the path of a `dataset.toml` or of its folder.
 #[derive(Debug)]
 pub struct Named {
     /// Its description.
     pub description: DatasetDescription,
-    /// Folder of its description, which is where its files lie; none for one that is compiled in.
+    /// Folder of its `dataset.toml`, which also has its files; `None` for an embedded description.
     pub own_folder: Option<PathBuf>,
 }
 
-/// Finds the description of a dataset.
+/// Finds a dataset's description.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is no such dataset.
 pub fn describe(dataset: &str) -> Result<Named> {
     let path = Path::new(dataset);
     if let Some(names) = joined(dataset) {
@@ -177,10 +176,10 @@ pub fn describe(dataset: &str) -> Result<Named> {
     Ok(Named { description: DatasetDescription::builtin(dataset)?, own_folder: None })
 }
 
-/// The name under which runs of a dataset are kept. A dataset of one's own may be called by its name alone.
+/// The dataset name for the store of runs. A user's own dataset can be called by this name.
 ///
 /// # Errors
-/// Where a `dataset.toml` that is named cannot be read.
+/// If the named `dataset.toml` cannot be read.
 pub fn name_of(dataset: &str) -> Result<String> {
     if let Some(names) = joined(dataset) {
         return Ok(names.into_iter().map(name_of).collect::<Result<Vec<_>>>()?.join(JOINT));
@@ -191,16 +190,16 @@ pub fn name_of(dataset: &str) -> Result<String> {
 
 const DESCRIPTION: &str = "dataset.toml";
 
-/// Stands between the names of corpora that are trained on together.
+/// Separates the names of jointly trained corpora.
 const JOINT: &str = "+";
 
-/// The names of several corpora; none where it is one.
+/// The names of joined corpora; `None` for a single one.
 fn joined(dataset: &str) -> Option<Vec<&str>> {
     (dataset.contains(JOINT) && !Path::new(dataset).exists()).then(|| dataset.split(JOINT).collect())
 }
 
-/// What is known of several corpora together. Hyperparameters are those of the first; a mention goes on behind a line
-/// break where it may in one of them.
+/// Description of several corpora joined. Hyperparameters are those of the first; mentions may cross a line break if
+/// they may in one of the corpora.
 fn joint_description(parts: &[DatasetDescription]) -> DatasetDescription {
     let join =
         |of: fn(&DatasetDescription) -> &str, between: &str| parts.iter().map(of).collect::<Vec<_>>().join(between);
@@ -209,7 +208,7 @@ fn joint_description(parts: &[DatasetDescription]) -> DatasetDescription {
         title: join(|part| &part.title, " + "),
         licence: join(|part| &part.licence, "; "),
         entity_types: parts.iter().flat_map(|part| part.entity_types.clone()).collect(),
-        // How predictions are written; each part is read in its own format.
+        // Format of saved predictions; each corpus is read in its own format.
         format: Format::Jsonl,
         format_options: FormatOptions::default(),
         folder: None,
@@ -226,16 +225,18 @@ fn joint_description(parts: &[DatasetDescription]) -> DatasetDescription {
     }
 }
 
-/// Loads several corpora as one, whose documents are called `NAME/ID`.
+/// Loads several corpora as one, with document ids `NAME/ID`.
 fn load_joint(names: &[&str], place: &CorpusSource) -> Result<Corpus> {
     if place.data_dir.is_some() || place.labels.is_some() {
-        bail!("--data-dir and --labels are for one corpus; {CORPORA_VARIABLE} names a folder of several");
+        bail!(
+            "--data-dir and --labels work only with one corpus; for several, set {CORPORA_VARIABLE} to a folder of corpora"
+        );
     }
     let mut loaded = names.iter().map(|name| load(name, place)).collect::<Result<Vec<_>>>()?;
     let descriptions: Vec<DatasetDescription> = loaded.iter().map(|corpus| corpus.description.clone()).collect();
     if let Some(twice) = (1..names.len()).find(|&at| descriptions[..at].iter().any(|d| d.name == descriptions[at].name))
     {
-        bail!("the corpus {} is named twice", descriptions[twice].name);
+        bail!("corpus {} is named twice", descriptions[twice].name);
     }
     let mut joint = Corpus {
         description: joint_description(&descriptions),
@@ -257,7 +258,7 @@ fn load_joint(names: &[&str], place: &CorpusSource) -> Result<Corpus> {
         }
         let new = corpus.labels.iter().filter(|label| !joint.labels.contains(label)).cloned().collect::<Vec<_>>();
         joint.labels.extend(new);
-        // One by one: a wildcard would reach the types of the others.
+        // Listed one by one: a wildcard would include the other corpora's types.
         for label in &corpus.labels {
             if let Some(category) = corpus.description.categories.label(label) {
                 joint.description.categories.0.entry(label.clone()).or_insert(category.to_owned());
@@ -271,10 +272,10 @@ fn load_joint(names: &[&str], place: &CorpusSource) -> Result<Corpus> {
     Ok(joint)
 }
 
-/// Loads the corpus that the command line names.
+/// Loads a corpus named on the command line.
 ///
 /// # Errors
-/// Where there is no such corpus, or it can be neither found nor fetched; the error says every way to get on.
+/// If there is no such corpus, or it is neither found nor downloadable; the message lists all ways to get it.
 pub fn load(dataset: &str, place: &CorpusSource) -> Result<Corpus> {
     if let Some(names) = joined(dataset) {
         return load_joint(&names, place);
@@ -292,7 +293,7 @@ pub fn load(dataset: &str, place: &CorpusSource) -> Result<Corpus> {
                 Found { source: Source::DataDir, folder: folder.clone(), files: in_data_dir(&description, folder)? }
             }
             (None, Some(folder)) => {
-                let files = description.locate(&folder).context("its dataset.toml says where its files are")?;
+                let files = description.locate(&folder).context("its dataset.toml names its files")?;
                 Found { source: Source::Description, folder, files }
             }
             (None, None) => match look(&description)? {
@@ -309,7 +310,7 @@ pub fn load(dataset: &str, place: &CorpusSource) -> Result<Corpus> {
     let map = description.label_map(place.labels.as_deref())?;
     let dropped = map.map_or_else(Dropped::new, |map| apply_label_map(map, &mut splits));
     for (entity_type, count) in &dropped {
-        info!("{count} mentions of type {entity_type} are left out, as the label map says");
+        info!("the label map drops {count} mentions of type {entity_type}");
     }
     let labels = description.labels(map, &splits.train);
     Ok(Corpus { labels, dropped, splits, origin, description, parts: Vec::new() })
@@ -317,21 +318,21 @@ pub fn load(dataset: &str, place: &CorpusSource) -> Result<Corpus> {
 
 const fn source_phrase(source: Source) -> &'static str {
     match source {
-        Source::DataDir => "as --data-dir says",
+        Source::DataDir => "from --data-dir",
         Source::Description => "beside its dataset.toml",
-        Source::Environment => "as MEDNER_CORPORA says",
+        Source::Environment => "from MEDNER_CORPORA",
         Source::Checkout => "in this checkout",
         Source::Cache => "in medner's cache",
-        Source::Download => "fetched just now",
-        Source::Sample => "compiled in",
+        Source::Download => "just downloaded",
+        Source::Sample => "embedded",
     }
 }
 
-/// The files of a corpus, and how they were found.
+/// The files of a corpus, and where they were found.
 pub struct Found {
-    /// How.
+    /// Kind of place.
     pub source: Source,
-    /// Where.
+    /// Folder.
     pub folder: PathBuf,
     /// The files.
     pub files: CorpusFiles,
@@ -340,18 +341,17 @@ pub struct Found {
 fn in_data_dir(description: &DatasetDescription, folder: &Path) -> Result<CorpusFiles> {
     description.locate(folder).with_context(|| {
         let wanted = match description.release {
-            Some(_) => "the release".to_owned(),
+            Some(_) => "its release".to_owned(),
             None => format!("{}, or train.tsv, devel.tsv and test.tsv", description.file_names().join(", ")),
         };
-        format!("--data-dir is no folder of {}: wanted is {wanted}", description.name)
+        format!("--data-dir has no {}: it must contain {wanted}", description.name)
     })
 }
 
-/// Looks for a corpus on this machine; opens no connection. A folder that holds some of the files only is named in a
-/// warning and passed over.
+/// Looks for a corpus on this machine, without connecting. Skips folders with only some of its files, with a warning.
 ///
 /// # Errors
-/// Where a folder cannot be read.
+/// If a folder cannot be read.
 pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
     for (source, folder) in places(description) {
         let imported = folder.join(RELEASE);
@@ -359,7 +359,7 @@ pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
         match description.locate(&folder) {
             Ok(files) => return Ok(Some(Found { source, folder, files })),
             Err(DatasetError::MissingFiles { missing, in_part: true, .. }) => {
-                warn!("{} holds only a part of {}: {} missing", folder.display(), description.name, missing.join(", "));
+                warn!("{} has only a part of {}: {} missing", folder.display(), description.name, missing.join(", "));
             }
             Err(DatasetError::MissingFiles { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -368,7 +368,7 @@ pub fn look(description: &DatasetDescription) -> Result<Option<Found>> {
     Ok(None)
 }
 
-/// Where to look, in order.
+/// Places to search, in order.
 fn places(description: &DatasetDescription) -> Vec<(Source, PathBuf)> {
     let mut places = Vec::new();
     if let Some(corpora) = std::env::var_os(CORPORA_VARIABLE).filter(|value| !value.is_empty()) {
@@ -383,14 +383,14 @@ fn places(description: &DatasetDescription) -> Vec<(Source, PathBuf)> {
     places
 }
 
-/// `datasets/NAME` of the checkout that the current folder lies in.
+/// `datasets/NAME` of the checkout that contains the current folder.
 pub fn checkout_folder(name: &str) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     let folders = here.ancestors().map(|folder| folder.join("datasets").join(name));
     folders.into_iter().find(|folder| folder.join("dataset.toml").is_file())
 }
 
-/// How to look and fetch, with progress bars unless the user wants quiet.
+/// Options for searching and downloading, with progress bars unless logging is quiet.
 pub fn hub_options() -> FetchOptions {
     let mut options = FetchOptions::from_process();
     if !tracing::enabled!(Level::INFO) {
@@ -399,20 +399,20 @@ pub fn hub_options() -> FetchOptions {
     options
 }
 
-/// Takes a release over as it was handed out, so that every command finds it: its files are put into the checkout, or
-/// into medner's cache where there is none. Returns where.
+/// Imports a release as distributed, so that every command finds it: into the checkout, or into medner's cache outside
+/// one. Returns the folder.
 ///
 /// # Errors
-/// Where it is no release, cannot be read, or is there already.
+/// If it is not a release, cannot be read, or is already imported.
 pub fn import(dataset: &str, from: &[PathBuf]) -> Result<PathBuf> {
     let description = describe(dataset)?.description;
     if description.release.is_none() {
-        bail!("{} is not imported from a release; --data-dir names the folder of its files", description.name);
+        bail!("{} has no release to import; pass the folder of its files with --data-dir", description.name);
     }
     let target = places(&description).into_iter().find(|(source, _)| *source != Source::Environment);
-    let (_, target) = target.context("no home folder is known, so there is no place to put it")?;
+    let (_, target) = target.context("no place to import to: there is no checkout and no home folder")?;
     if target.join(RELEASE).exists() {
-        bail!("{} is there already; remove it to import anew", target.join(RELEASE).display());
+        bail!("{} already exists; remove it to import again", target.join(RELEASE).display());
     }
     let (tree, diagnostics) = i2b2_release::read_tree(from)?;
     for diagnostic in &diagnostics.0 {
@@ -433,7 +433,7 @@ pub fn import(dataset: &str, from: &[PathBuf]) -> Result<PathBuf> {
 /// Folder of an imported release.
 const RELEASE: &str = "release";
 
-/// Brings the files that are missing into the checkout, or into medner's cache where there is none.
+/// Downloads missing files into the checkout, or into medner's cache outside one.
 fn fetch(description: &DatasetDescription) -> Result<Found> {
     let target = places(description).into_iter().find(|(source, _)| *source != Source::Environment);
     let folder = target.map(|(_, folder)| folder);
@@ -441,57 +441,59 @@ fn fetch(description: &DatasetDescription) -> Result<Found> {
 }
 
 fn fetch_into(description: &DatasetDescription, folder: Option<&Path>) -> Result<Found> {
-    let Some(download) = &description.download else { bail!("{} cannot be fetched by a program", description.title) };
-    let Some(folder) = folder else { bail!("no home folder is known, so there is no place for a download") };
-    info!("{} is not on this machine; fetching {}", description.name, download.url);
+    let Some(download) = &description.download else {
+        bail!("{} cannot be downloaded automatically", description.title)
+    };
+    let Some(folder) = folder else { bail!("no place to download to: there is no checkout and no home folder") };
+    info!("{} is not on this machine; downloading {}", description.name, download.url);
     let mut members = Vec::new();
     for (_, split) in description.splits.iter().flat_map(Splits::iter) {
         let dest = folder.join(&split.file);
-        // A file that is there stays, even where its checksum is another: the user may have mended it.
+        // Existing files stay, even with another checksum: the user may have corrected them.
         if !dest.is_file() {
             let suffix = format!("{}/{}", download.folder, split.file);
             members.push(ZipMember { suffix, dest, sha256: split.sha256.clone() });
         }
     }
-    // Whoever has no connection should not wait for it for half a minute.
+    // Few retries: without a connection, nobody should wait half a minute.
     let options = FetchOptions { retries: 2, ..hub_options() };
     ner_hub::fetch_zip_members(&download.url, None, &members, &options)?;
     let files = description.locate(folder)?;
     Ok(Found { source: Source::Download, folder: folder.into(), files })
 }
 
-/// Every way to get on without the corpus.
+/// All ways to get the corpus, as a message.
 pub fn ways_to_get(description: &DatasetDescription, folder: Option<&Path>) -> String {
     let DatasetDescription { name, homepage, .. } = description;
     let (own, names) = (description.folder(), description.file_names());
-    let mut text = format!("the corpus {name} is not on this machine and could not be fetched. One of these helps:\n");
+    let mut text = format!("the corpus {name} is not on this machine and could not be downloaded. Use one of these:\n");
     let mut way = |what: &str, how: &str| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "    {what:<20} {how}");
     };
     if description.release.is_some() {
-        way("--data-dir DIR", "DIR holds the release, as folders or archives");
-        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds it"));
+        way("--data-dir DIR", "DIR contains the release, as folders or archives");
+        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} contains it"));
         way("import it", &format!("data {name} --from DIR-or-archive …"));
     } else {
-        way("--data-dir DIR", &format!("DIR holds {}", names.join(", ")));
-        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} holds them"));
+        way("--data-dir DIR", &format!("DIR contains {}", names.join(", ")));
+        way(&format!("{CORPORA_VARIABLE}=DIR"), &format!("DIR/{own} contains them"));
     }
     if let Some(folder) = folder.filter(|_| description.release.is_none()) {
-        way("a copy", &format!("put them into {}", folder.display()));
+        way("copy files", &format!("put them into {}", folder.display()));
     }
     match &description.download {
-        Some(download) => way("the official address", &format!("{} ({homepage})", download.url)),
-        None => way("the official address", homepage),
+        Some(download) => way("official address", &format!("{} ({homepage})", download.url)),
+        None => way("official address", homepage),
     }
     if description.sample.is_some() {
-        way("--sample", "the synthetic sample that comes with medner");
+        way("--sample", "use the embedded synthetic sample");
     }
     text.trim_end().to_owned()
 }
 
-/// The checksums of the files; a file that is not the one described is warned of, and taken: the user may have mended
-/// it.
+/// Checksums of the files. Warns about a file that differs from the description, but accepts it: the user may have
+/// corrected it.
 fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<OriginFile>> {
     let described = |name: &Path| -> Option<&str> {
         let splits = description.splits.as_ref()?;
@@ -513,10 +515,10 @@ fn checksums(description: &DatasetDescription, found: &Found) -> Result<Vec<Orig
     found.files.paths().into_iter().map(checked).collect()
 }
 
-/// Stops at faults that lost something, unless `lenient` goes on without it.
+/// Fails on faults that lost something, unless `lenient`.
 ///
 /// # Errors
-/// Where something was lost; names the first faults with file, line and document.
+/// If something was lost; the message lists the first faults with file, line and document.
 pub fn check_faults<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostics>, lenient: bool) -> Result<()> {
     let mut count = FaultCount::default();
     for diagnostics in diagnostics {
@@ -525,19 +527,19 @@ pub fn check_faults<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostics>, 
     count.check(lenient)
 }
 
-/// Faults of an input, counted as they come.
+/// Running counts of input faults.
 #[derive(Debug, Default)]
 pub struct FaultCount {
-    /// Those that left out or changed something.
+    /// Faults that dropped or changed something.
     losses: BTreeMap<DiagnosticKind, usize>,
-    /// Those that were mended or do no harm.
+    /// Repaired or harmless faults.
     harmless: BTreeMap<DiagnosticKind, usize>,
-    /// The first of the losses.
+    /// The first losses.
     first: Vec<Diagnostic>,
 }
 
 impl FaultCount {
-    /// Counts faults.
+    /// Adds faults.
     pub fn add(&mut self, diagnostics: &Diagnostics) {
         for diagnostic in &diagnostics.0 {
             let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.harmless };
@@ -551,39 +553,39 @@ impl FaultCount {
         self.losses.iter().chain(&self.harmless).map(|(kind, count)| (*kind, *count)).collect()
     }
 
-    /// Number of things that the input holds and its documents do not, or not as they were.
+    /// Number of input items that the documents lack or have in changed form.
     pub fn left_out(&self) -> usize {
         let not_read = self.harmless.get(&DiagnosticKind::NotRead).copied().unwrap_or(0);
         self.losses.values().sum::<usize>() + not_read
     }
 
-    /// Stops where something was lost, unless `lenient` goes on without it.
+    /// Fails if something was lost, unless `lenient`.
     ///
     /// # Errors
-    /// Where something was lost; names the first faults with file, line and document.
+    /// If something was lost; the message lists the first faults with file, line and document.
     pub fn check(&self, lenient: bool) -> Result<()> {
         if let Some((count, kinds)) = summary(&self.harmless) {
-            warn!("{count} faults of the input were mended or do no harm ({kinds})");
+            warn!("{count} input faults were repaired or are harmless ({kinds})");
         }
         let Some((count, kinds)) = summary(&self.losses) else { return Ok(()) };
         let summary = format!("{count} parts of the input are faulty ({kinds})");
         if lenient {
-            warn!("{summary}; going on without them");
+            warn!("{summary}; skipping them");
             return Ok(());
         }
         let mut text = summary;
         for loss in &self.first {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(text, "\n  {loss}");
         }
         if let Some(more @ 1..) = count.checked_sub(self.first.len()) {
             let _ = write!(text, "\n  and {more} more");
         }
-        bail!("{text}\nMend the input, or go on without the faulty parts: --lenient")
+        bail!("{text}\nCorrect the input, or skip the faulty parts with --lenient")
     }
 }
 
-/// How many faults there are, and how many of each kind; nothing where there is none.
+/// Total number of faults, and a text with the number of each kind; `None` without faults.
 fn summary(counts: &BTreeMap<DiagnosticKind, usize>) -> Option<(usize, String)> {
     let kinds: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
     (!counts.is_empty()).then(|| (counts.values().sum(), kinds.join(", ")))

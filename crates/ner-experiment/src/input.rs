@@ -1,4 +1,4 @@
-//! What is to be annotated: files, folders and stdin in any format, document by document.
+//! Inputs to annotate: files, folders and stdin in any format, read document by document.
 
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
@@ -18,11 +18,11 @@ use tracing::warn;
 /// Format of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A text, which is one document.
+    /// A plain text file, which is one document.
     Text,
-    /// A table with a column of texts.
+    /// A Parquet table with a column of texts.
     Parquet,
-    /// A format of corpora.
+    /// A corpus format.
     Corpus(Format),
 }
 
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// Endings of files that are annotated where a folder is given, without `.gz`.
+    /// File endings to read from a folder, without `.gz`.
     fn endings(self) -> &'static [&'static str] {
         match self {
             Self::Text => &["txt", "text"],
@@ -68,39 +68,39 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One file, folder of a format whose collections are folders, or stdin (`-`).
+/// A file, a folder (for formats whose collections are folders), or stdin (`-`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Its path inside the folder that was named, else its file name; without its ending, with `/` between its parts.
+    /// Path relative to the named folder, or the file name; without ending, with `/` as separator.
     pub name: String,
     /// Its format.
     pub kind: Kind,
-    /// How it lies there.
+    /// Its compression or archive.
     pub packing: Packing,
 }
 
-/// How a file lies on the disk.
+/// How a file is packed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Packing {
-    /// As it is, or packed with gzip, which all readers unpack.
+    /// Not packed, or gzip, which all readers decompress.
     #[default]
     Plain,
-    /// Packed with Zstandard.
+    /// Compressed with Zstandard.
     Zstd,
-    /// In a zip archive, at this place. The path is that of the archive and of the file in it.
+    /// At this index in a zip archive. The path is that of the archive and the file in it.
     Zip(Archive, usize),
 }
 
 impl Packing {
-    /// That of a file which is no archive, by its name.
+    /// The packing by file name, for files that are not archives.
     fn of(path: &Path) -> Self {
         if ending(path) == "zst" { Self::Zstd } else { Self::Plain }
     }
 }
 
-/// A zip archive, opened once for all the files in it.
+/// A zip archive, opened once and shared by all its files.
 #[derive(Clone)]
 pub struct Archive(Arc<Mutex<ZipFiles>>);
 
@@ -112,7 +112,7 @@ impl Archive {
     }
 
     fn files(&self) -> MutexGuard<'_, ZipFiles> {
-        // Whoever held it and panicked has only read.
+        // A thread that panicked with the lock has only read.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -132,12 +132,12 @@ impl PartialEq for Archive {
 impl Eq for Archive {}
 
 impl Input {
-    /// Whether it is stdin.
+    /// Whether this is stdin.
     pub fn is_stdin(&self) -> bool {
         is_stdin(&self.path)
     }
 
-    /// Its bytes, where it is a file.
+    /// Size in bytes, for a file.
     pub fn bytes(&self) -> Option<u64> {
         let facts = std::fs::metadata(&self.path).ok()?;
         let is_read = !self.is_stdin() && facts.is_file() && self.kind != Kind::Parquet;
@@ -149,22 +149,22 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// How inputs are read.
+/// Reader options.
 #[derive(Clone, Debug, Default)]
 pub struct InputOptions {
-    /// Columns of CoNLL.
+    /// CoNLL columns.
     pub columns: ConllOptions,
-    /// Column of texts (Parquet).
+    /// Parquet column of the texts.
     pub text_column: String,
-    /// Column of ids (Parquet).
+    /// Parquet column of the ids.
     pub id_column: Option<String>,
 }
 
-/// What was named on the command line, file by file; and whether there was a folder among it whose files are
-/// documents or collections of their own.
+/// Lists the inputs named on the command line, file by file, and whether they include a folder whose files are separate
+/// documents or collections.
 ///
 /// # Errors
-/// Where something is not there, or its format cannot be told.
+/// If an input is missing, or its format cannot be detected.
 pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)> {
     let (mut inputs, mut is_tree) = (Vec::new(), false);
     for path in wanted {
@@ -202,7 +202,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
         }
         is_tree = true;
         let found = files_of(path, from)?;
-        ensure!(!found.is_empty(), "{} holds no file to annotate", path.display());
+        ensure!(!found.is_empty(), "{} has no file to annotate", path.display());
         inputs.extend(found);
     }
     Ok((inputs, is_tree))
@@ -231,25 +231,25 @@ fn files_of(folder: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
     Ok(inputs)
 }
 
-/// The files in a zip archive, as those of a folder.
+/// Lists the files in a zip archive, like those of a folder.
 fn files_of_zip(path: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
-    let what = || format!("{} is no zip archive that can be read", path.display());
+    let what = || format!("{} is not a readable zip archive", path.display());
     let archive = Archive::open(path).with_context(what)?;
     let (mut inputs, mut others) = (Vec::new(), Vec::new());
     let count = archive.files().len();
     for at in 0..count {
         let inside = {
             let mut files = archive.files();
-            // Raw: an encrypted one is named where it is read, and the others are annotated.
+            // Raw, so that an encrypted file fails only when it is read, and the others are annotated.
             let file = files.by_index_raw(at).with_context(what)?;
             if file.is_dir() {
                 continue;
             }
             file.enclosed_name()
         };
-        // The name becomes that of an output.
-        let inside =
-            inside.with_context(|| format!("{}: file {} has a name that leads out of it", path.display(), at + 1))?;
+        // The name becomes the output's name.
+        let inside = inside
+            .with_context(|| format!("{}: the name of file {} leads out of the archive", path.display(), at + 1))?;
         let is_hidden = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with('.') || part == "__MACOSX";
         if inside.iter().any(is_hidden) {
             continue;
@@ -264,7 +264,7 @@ fn files_of_zip(path: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
         inputs.push(Input { path: place, name: without_ending(&inside), kind, packing });
     }
     say_others(&others);
-    ensure!(!inputs.is_empty(), "{} holds no file to annotate", path.display());
+    ensure!(!inputs.is_empty(), "{} has no file to annotate", path.display());
     inputs.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(inputs)
 }
@@ -277,11 +277,11 @@ fn has_known_ending(path: &Path, from: Option<Kind>) -> bool {
 
 fn say_others(others: &[PathBuf]) {
     if let Some(other) = others.first() {
-        warn!("{} files have no ending that is known and were not annotated, as {}", others.len(), other.display());
+        warn!("{} files have unknown endings and were not annotated, for example {}", others.len(), other.display());
     }
 }
 
-/// Opens a file as it was before it was packed with anything but gzip; `bar` moves with the bytes that are read.
+/// Opens a file, decompressing everything except gzip; `bar` advances with the bytes read.
 fn open_packed(path: &Path, packing: &Packing, bar: Option<&ProgressBar>) -> Result<Box<dyn Read>> {
     let file = || -> Result<Box<dyn Read>> {
         let file = fs_err::File::open(path)?;
@@ -294,7 +294,7 @@ fn open_packed(path: &Path, packing: &Packing, bar: Option<&ProgressBar>) -> Res
         Packing::Plain => file()?,
         Packing::Zstd => Box::new(zstd::Decoder::new(file()?)?),
         Packing::Zip(archive, at) => {
-            // A file without a name: what it holds is gone with this process, however that ends.
+            // An unnamed temporary file, which disappears with this process in any case.
             let mut whole = tempfile::tempfile()?;
             io::copy(&mut archive.files().by_index(*at)?, &mut whole)?;
             whole.rewind()?;
@@ -303,22 +303,15 @@ fn open_packed(path: &Path, packing: &Packing, bar: Option<&ProgressBar>) -> Res
     })
 }
 
-/// The format of a file. What looks like no format is a text; and so is a `.txt` whose lines look like columns, since
-/// notes may hold tables.
+/// The format of a file. Files without a detectable format are plain text, and so are `.txt` files whose lines look
+/// like columns, because notes may contain tables.
 fn kind_of(path: &Path, from: Option<Kind>, packing: &Packing) -> Result<Kind> {
     const PACKED: [&str; 6] = ["bz2", "xz", "zip", "tar", "tgz", "7z"];
     if PACKED.contains(&ending(path).as_str()) {
-        bail!(
-            "{} is packed in a way that is not read here; unpack it, or pack it with gzip, zstd or zip",
-            path.display()
-        );
+        bail!("{} has an unsupported compression; unpack it, or use gzip, zstd or zip", path.display());
     }
     if let Some(kind) = from {
-        ensure!(
-            !kind.is_folder_format(),
-            "a collection in the format {kind} is a folder, and {} is none",
-            path.display()
-        );
+        ensure!(!kind.is_folder_format(), "{kind} input is a folder, but {} is not a folder", path.display());
         return Ok(kind);
     }
     let ending = ending_of(path);
@@ -327,14 +320,14 @@ fn kind_of(path: &Path, from: Option<Kind>, packing: &Packing) -> Result<Kind> {
     }
     let format = match packing {
         Packing::Plain => Format::detect(path)?,
-        // What cannot be unpacked is named where it is read, and the other inputs are annotated.
+        // A file that cannot be decompressed is reported when it is read, and the other inputs are annotated.
         packed => beginning(path, packed).ok().and_then(|bytes| Format::detect_beginning(&bytes)),
     };
     let is_text = ending.as_deref() == Some("txt") && format == Some(Format::Conll);
     Ok(format.filter(|_| !is_text).map_or(Kind::Text, Kind::Corpus))
 }
 
-/// The first bytes of a packed file, enough to tell its format by.
+/// The first bytes of a packed file, to detect its format.
 fn beginning(path: &Path, packing: &Packing) -> Result<Vec<u8>> {
     const ENOUGH: u64 = 1 << 16;
     let mut bytes = Vec::new();
@@ -349,7 +342,7 @@ fn beginning(path: &Path, packing: &Packing) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The last ending of a file, in lower case.
+/// The last file extension, in lower case.
 fn ending(path: &Path) -> String {
     path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
@@ -370,26 +363,26 @@ fn without_ending(path: &Path) -> String {
     known.filter(|stem| !stem.is_empty() && !stem.ends_with('/')).unwrap_or(&text).to_owned()
 }
 
-/// What stands between the documents of a stream.
+/// Events between documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The documents that follow are of this input.
+    /// The following documents belong to this input.
     Begin(usize),
-    /// The input is read to its end.
+    /// The input has been read completely.
     End(usize),
-    /// A document that cannot be annotated, in words that quote nothing of it.
+    /// A document that cannot be annotated; the message quotes nothing of it.
     Bad(String),
 }
 
-/// Documents that are there already.
+/// Documents that are finished already.
 #[derive(Default)]
 pub enum Done {
-    /// None.
+    /// None are.
     #[default]
     Nothing,
     /// Those with these ids.
     Ids(Ids),
-    /// Those whose files are in a folder of this format.
+    /// Those with files in a folder of this format.
     Folder(PathBuf, Format),
 }
 
@@ -405,24 +398,24 @@ impl Done {
 
 /// Reads inputs one after the other.
 pub struct Source {
-    /// What to read, and whether it is done already.
+    /// The inputs, and whether each is finished already.
     pub inputs: Vec<(Input, bool)>,
-    /// How.
+    /// Reader options.
     pub options: InputOptions,
-    /// Documents that are done already.
+    /// Finished documents.
     pub done: Done,
-    /// Whether all inputs go into one output, so that their ids must differ: an id that another input had gets the
-    /// name of its own input in front.
+    /// Whether all inputs share one output. Then ids must be unique: an id that another input used gets the name of its
+    /// own input as prefix.
     pub together: bool,
-    /// Moves with the bytes that are read.
+    /// Advances with the bytes read.
     pub bar: Option<ProgressBar>,
 }
 
-/// Where events go; false where no more are wanted.
+/// Receives events; returns false to stop.
 type Push<'p> = &'p mut dyn FnMut(Event<Mark>) -> bool;
 
 impl Source {
-    /// Pushes all documents, and marks between them. What cannot be read is a mark, never an error.
+    /// Pushes all documents with marks between them. Unreadable parts become marks, never errors.
     pub fn read(self, push: Push<'_>) {
         let mut ids = Ids::default();
         for (number, (input, is_done)) in self.inputs.iter().enumerate() {
@@ -442,7 +435,7 @@ impl Source {
                 return;
             }
             if let Err(error) = read {
-                let message = format!("{}: it cannot be read to its end: {error:#}", input.path.display());
+                let message = format!("{}: it cannot be read to the end: {error:#}", input.path.display());
                 is_wanted = push(Event::Mark(Mark::Bad(message)));
             }
             if !is_wanted || !push(Event::Mark(Mark::End(number))) {
@@ -451,17 +444,17 @@ impl Source {
         }
     }
 
-    /// The document as it is to be annotated.
+    /// Prepares a document for annotation, or rejects it.
     fn admit(&self, mut document: Document, input: &Input, is_done: bool, ids: &mut Ids) -> Event<Mark> {
         if self.together && !ids.insert(&document.id) {
             document.id = format!("{}/{}", input.name, document.id);
             if !ids.insert(&document.id) {
                 let id = &document.id;
-                let message = format!("{}: document {id}: its id is that of an earlier one", input.path.display());
+                let message = format!("{}: document {id}: an earlier document has the same id", input.path.display());
                 return Event::Mark(Mark::Bad(message));
             }
         }
-        // What others found in it is not what these models find.
+        // Drop existing mentions: these models did not find them.
         document.mentions.clear();
         document.relations.clear();
         if is_done || self.done.contains(&document.id) { Event::Known(document) } else { Event::Document(document) }
@@ -539,7 +532,7 @@ impl Source {
                 }
             }
             let Some(document) = document else { return Ok(()) };
-            // Offsets in a text with U+FFFD for what was there would be of another text.
+            // With U+FFFD replacements, offsets would refer to another text.
             let is_bad = is_mended && document.text.contains(char::REPLACEMENT_CHARACTER);
             if !is_bad && !push(Event::Document(document)) {
                 return Ok(());
@@ -548,13 +541,13 @@ impl Source {
     }
 }
 
-/// Whether a fault may have cost a document, or a part of its text. Faults of the annotation that is there do no harm:
-/// it is not read.
+/// Whether a fault may have lost a document or text. Faults in existing annotations are harmless, because annotations
+/// are not read.
 const fn loses_text(kind: DiagnosticKind) -> bool {
     matches!(kind, DiagnosticKind::MalformedLine | DiagnosticKind::DuplicateDocument | DiagnosticKind::InvalidUtf8)
 }
 
-/// The ids so far, as hashes: eight bytes for each, so that a large collection streams.
+/// Hashes of the ids so far: eight bytes each, so that large collections stream.
 #[derive(Default)]
 pub struct Ids {
     seen: HashSet<u64>,
@@ -562,7 +555,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Adds an id; false where it is there.
+    /// Adds an id; false if it is known.
     pub fn insert(&mut self, id: &str) -> bool {
         self.seen.insert(self.hasher.hash_one(id))
     }

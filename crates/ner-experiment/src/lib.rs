@@ -1,8 +1,13 @@
 //! Experiments: from a [`Plan`](plan::Plan) to a trained model, its scores and its run folder, without a command line.
 //!
-//! [`train::train`] does one training, [`seeds`] several with other seeds, [`sweep`] many with other recipes; [`active`] is
-//! active learning with models. [`corpus`] finds corpora, [`models`] finds trained models, [`input`] reads texts of any
-//! format. What a run was is in [`record`].
+//! Where things are:
+//! - [`plan`], [`recipe_file`]: a resolved training, and recipes as TOML.
+//! - [`corpus`], [`models`], [`input`]: find corpora, trained models, and texts in any format.
+//! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
+//! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
+//! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
+//! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
+//!   computes the inputs for the formulas of `ner-active`.
 
 #![forbid(unsafe_code)]
 

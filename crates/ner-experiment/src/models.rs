@@ -1,4 +1,4 @@
-//! Models by the names that people give them: a run, a corpus (its newest run), a folder.
+//! Finds models by name: a run, a corpus (its newest run), or a folder.
 
 use crate::corpus;
 use crate::record::{RunRecord, runs_folder};
@@ -12,40 +12,39 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use tracing::info;
 
-/// The encoder of a training that names none.
+/// The default encoder.
 pub const DEFAULT_ENCODER: &str = "minilm";
 
 /// Which models to load, and how they compute.
 #[derive(Clone, Debug)]
 pub struct ModelSelection {
-    /// Each a corpus (its newest run), a run (its id, DATASET/ID or folder), or a folder of any model with a
-    /// token-classification head.
+    /// Corpora (their newest runs), runs (id, DATASET/ID or folder), or folders of any token-classification model.
     pub models: Vec<String>,
-    /// A TOML file of categories, by type; under `[MODEL]` for one model alone.
+    /// TOML file of categories by type; a table `[MODEL]` applies to that model only.
     pub categories: Option<PathBuf>,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
-    /// What the encoder computes in.
+    /// Compute precision.
     pub precision: Precision,
-    /// Where runs are kept; `None` is experiments/runs of the checkout.
+    /// Folder of runs; `None` is experiments/runs of the checkout.
     pub runs: Option<PathBuf>,
 }
 
-/// A model on the disk.
+/// A model on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// `DATASET/ID` of a run, the folder's name of another model.
+    /// `DATASET/ID` of a run, or the folder name of another model.
     pub name: String,
     folder: PathBuf,
-    /// The run that it is of.
+    /// Its run, if any.
     run: Option<RunFolder>,
 }
 
 impl ModelSelection {
-    /// Loads the models; with them where they were found.
+    /// Loads the models; also returns where they were found.
     ///
     /// # Errors
-    /// Where one cannot be found or loaded, or two are the same.
+    /// If a model is missing or cannot be loaded, or two are the same.
     pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
         let runs = runs_folder(self.runs.as_deref())?;
         let table = self.categories.as_deref().map(CategoryFile::read).transpose()?.unwrap_or_default();
@@ -54,9 +53,9 @@ impl ModelSelection {
         let (mut models, mut found, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for wanted in &self.models {
             let located = locate(wanted, &runs)?;
-            ensure!(names.insert(located.name.clone()), "the model {} is named twice", located.name);
+            ensure!(names.insert(located.name.clone()), "model {} is named twice", located.name);
             let recognizer = Recognizer::load(&located.folder, device, kind)
-                .with_context(|| format!("the model {} cannot be loaded", located.name))?;
+                .with_context(|| format!("cannot load model {}", located.name))?;
             let mut model = Model::new(located.name.clone(), recognizer);
             if model.categories.0.is_empty() {
                 model.categories = categories_of_corpus(&located);
@@ -74,17 +73,17 @@ impl ModelSelection {
         }
         for name in table.models.keys() {
             let is_there = models.iter().any(|model| model.name == *name) || self.models.contains(name);
-            ensure!(is_there, "{}: no model is called {name}", table.path.display());
+            ensure!(is_there, "{}: the models include no {name}", table.path.display());
         }
         Ok((Annotator::new(models), found))
     }
 }
 
 impl Located {
-    /// SHA-256 of its weights.
+    /// SHA-256 of the weights.
     ///
     /// # Errors
-    /// Where they cannot be read.
+    /// If they cannot be read.
     pub fn weights_sha256(&self) -> Result<String> {
         let files = ["model.safetensors", "pytorch_model.bin"].map(|name| self.folder.join(name));
         let file = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
@@ -93,29 +92,29 @@ impl Located {
 }
 
 impl ModelSelection {
-    /// Loads the models to be taken for one.
+    /// Loads the models as an ensemble.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and where they do not find the same types.
+    /// As [`load`](Self::load), and if the models have different types.
     pub fn load_ensemble(&self) -> Result<(Annotator, Vec<Located>)> {
         let (annotator, located) = self.load()?;
         let ensemble = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
         if let Some(combination) = ensemble.combination() {
-            info!("{} models as one, by {}", ensemble.models().len(), combination.name());
+            info!("ensemble of {} models, by {}", ensemble.models().len(), combination.name());
         }
         Ok((ensemble, located))
     }
 }
 
-/// The folder of a model by what people call it.
+/// The folder of a model, by its name.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is no such model.
 pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
     Ok(locate(wanted, runs)?.folder)
 }
 
-/// Finds a model by what people call it.
+/// Finds a model by its name.
 fn locate(wanted: &str, runs: &Path) -> Result<Located> {
     let path = Path::new(wanted);
     let has_model = |folder: &Path| folder.join("config.json").is_file();
@@ -147,10 +146,10 @@ fn locate(wanted: &str, runs: &Path) -> Result<Located> {
         }
     }
     let known = match datasets.as_slice() {
-        [] => format!("{} holds no runs; `train` makes one", runs.display()),
-        datasets => format!("{} holds runs of {}", runs.display(), datasets.join(", ")),
+        [] => format!("{} has no runs; create one with `train`", runs.display()),
+        datasets => format!("{} has runs of {}", runs.display(), datasets.join(", ")),
     };
-    bail!("no model {wanted}: it is no folder with a config.json, no run and no corpus that has one; {known}")
+    bail!("no model {wanted}: it is neither a folder with a config.json, nor a run, nor a corpus with runs; {known}")
 }
 
 /// `DATASET/ID`.
@@ -175,14 +174,14 @@ fn datasets(runs: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Categories by the description of the corpus, for a run from before they were stored with the model.
+/// Categories from the corpus's description, for runs of versions that did not store them with the model.
 fn categories_of_corpus(located: &Located) -> LabelMap {
     let record = located.run.as_ref().and_then(|run| run.read_run::<RunRecord>().ok());
     let named = record.and_then(|record| corpus::describe(&record.plan.dataset).ok());
     named.map(|named| named.description.categories).unwrap_or_default()
 }
 
-/// Categories as a user wants them: of all models, and of one.
+/// A user's categories, for all models and for single ones.
 #[derive(Debug, Default)]
 struct CategoryFile {
     path: PathBuf,
@@ -199,7 +198,7 @@ impl CategoryFile {
             Model(BTreeMap<String, String>),
         }
         let table: BTreeMap<String, Value> = toml::from_str(&fs_err::read_to_string(path)?)
-            .with_context(|| format!("{} is no table of categories", path.display()))?;
+            .with_context(|| format!("{} is not a valid table of categories", path.display()))?;
         let mut file = Self { path: path.into(), ..Self::default() };
         for (key, value) in table {
             match value {
@@ -210,7 +209,7 @@ impl CategoryFile {
         Ok(file)
     }
 
-    /// What the file says wins over what the model says, and what it says of the model over what it says of all.
+    /// Overrides the model's categories: first with those for all models, then with those for this one.
     fn apply(&self, model: &mut Model, names: &[&str]) {
         let of_model = names.iter().find_map(|&name| self.models.get(name)).into_iter().flatten();
         for (entity_type, category) in self.all.iter().chain(of_model) {
@@ -219,13 +218,13 @@ impl CategoryFile {
     }
 }
 
-/// The folder of the model that `--init-from` names, as an encoder is named.
+/// The model folder for `--init-from`, in place of an encoder.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is no such model.
 pub fn trained_model(run: &str, runs: Option<&Path>) -> Result<String> {
     let folder = folder_of(run, &runs_folder(runs)?)?.canonicalize()?;
-    Ok(folder.to_str().context("the path of the model is no UTF-8")?.to_owned())
+    Ok(folder.to_str().context("the path of the model is not UTF-8")?.to_owned())
 }
 
 #[cfg(test)]
@@ -259,6 +258,6 @@ mod tests {
         check(&runs.join("a/1/model").to_string_lossy(), "a/1");
         check(&elsewhere.to_string_lossy(), "elsewhere");
         let error = locate("c", &runs).expect_err("none").to_string();
-        assert!(error.contains("holds runs of a, b"), "{error}");
+        assert!(error.contains("has runs of a, b"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a training is to do, resolved.
+//! The resolved plan of a training.
 
 use crate::corpus::CorpusSource;
 use anyhow::{Context, Result};
@@ -7,57 +7,57 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What was asked for, resolved: all that it takes to do the same again.
+/// A resolved training: everything needed to repeat it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// The corpus as the command line named it: a name, or the path of a description.
+    /// The corpus as named on the command line: a name, or the path of a description.
     pub dataset: String,
-    /// Label map, where one was named.
+    /// Label map, if any.
     #[serde(default)]
     pub labels: Option<String>,
-    /// Folder of the corpus, where one was named.
+    /// Folder of the corpus, if given.
     pub data_dir: Option<PathBuf>,
     /// Whether it trains on the synthetic sample.
     pub sample: bool,
-    /// Whether faulty parts of the corpus are left out.
+    /// Whether to skip faulty parts of the corpus.
     pub lenient: bool,
     /// Encoder: a name, a hub id or a folder.
     pub encoder: String,
-    /// Whether `encoder` is the folder of a trained model whose head goes on, too (`--init-from`).
+    /// Whether `encoder` is the folder of a trained model whose head is kept, too (`--init-from`).
     #[serde(default)]
     pub keep_head: bool,
-    /// Device as asked for.
+    /// Requested device.
     pub device: String,
-    /// Whether predictions are kept with their text, too, in the format of the corpus.
+    /// Whether to keep predictions with their text, too, in the corpus's format.
     #[serde(default)]
     pub keep_text: bool,
-    /// Whether the test split is left alone: so it is in every trial of a sweep.
+    /// Whether to skip the test split, as in every trial of a sweep.
     #[serde(default)]
     pub dev_only: bool,
-    /// The splits that it learns from.
+    /// The splits to train on.
     #[serde(default, skip_serializing_if = "TrainOn::is_train")]
     pub train_on: TrainOn,
-    /// Thresholds that were chosen elsewhere, where its own dev split cannot choose them.
+    /// Thresholds from another run, for trainings without a dev split of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds_from: Option<ThresholdsFrom>,
     /// The hyperparameters.
     pub recipe: Recipe,
 }
 
-/// The splits that a training learns from.
+/// The splits to train on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrainOn {
     /// The train split; dev chooses the epoch and the thresholds.
     #[default]
     #[serde(rename = "train")]
     Train,
-    /// Both. Nothing is left to choose by: the last epoch is kept.
+    /// Both; without a dev split, the last epoch is kept.
     #[serde(rename = "train+dev")]
     TrainAndDev,
 }
 
 impl TrainOn {
-    /// Whether it is the train split alone.
+    /// Whether this is the train split alone.
     pub fn is_train(&self) -> bool {
         *self == Self::Train
     }
@@ -68,26 +68,26 @@ impl TrainOn {
 pub struct ThresholdsFrom {
     /// The run.
     pub run: String,
-    /// What its dev split chose to add to the log-odds of each type.
+    /// Offsets that dev chose for the log-odds of each type.
     pub offsets: BTreeMap<String, f32>,
 }
 
 impl ThresholdsFrom {
-    /// In the order of `types`.
+    /// The offsets in the order of `types`.
     ///
     /// # Errors
-    /// Where the types are not the same.
+    /// If the types differ.
     pub fn for_types(&self, types: &[String]) -> Result<Vec<f32>> {
         let found: Option<Vec<f32>> = types.iter().map(|name| self.offsets.get(name).copied()).collect();
         found.filter(|found| found.len() == self.offsets.len()).with_context(|| {
-            let theirs: Vec<&str> = self.offsets.keys().map(String::as_str).collect();
-            format!("run {} has thresholds for {}, not for {}", self.run, theirs.join(", "), types.join(", "))
+            let types_there: Vec<&str> = self.offsets.keys().map(String::as_str).collect();
+            format!("run {} has thresholds for {}, not for {}", self.run, types_there.join(", "), types.join(", "))
         })
     }
 }
 
 impl Plan {
-    /// A training on the train split of `dataset`, on the best device there is; dev chooses, the test split is scored.
+    /// A training on the train split of `dataset`, on the best device, with dev to choose and the test split scored.
     pub fn new(dataset: &str, encoder: &str, recipe: Recipe) -> Self {
         Self {
             dataset: dataset.to_owned(),

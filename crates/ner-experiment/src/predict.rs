@@ -1,4 +1,4 @@
-//! From documents to predicted mentions, for training and evaluation alike.
+//! Predicts mentions for training and evaluation.
 
 use crate::corpus::Corpus;
 use crate::progress;
@@ -12,13 +12,13 @@ use ner_model::Recognizer;
 use ner_runs::{PredictedDocument, RunFolder, write_predictions};
 use tracing::info;
 
-/// A split as the model sees it.
+/// A split, encoded for a model.
 pub struct EncodedSplit<'d> {
     /// The documents with their gold mentions.
     pub documents: &'d [Document],
     /// Their tokens and windows.
     pub encoded: Vec<EncodedDocument>,
-    /// The types that the corpus of each document annotates; empty where they are of one corpus.
+    /// The types annotated in each document; empty for a single corpus.
     types: Vec<&'d [String]>,
 }
 
@@ -26,27 +26,27 @@ impl<'d> EncodedSplit<'d> {
     /// Encodes documents.
     ///
     /// # Errors
-    /// Where the tokenizer fails.
+    /// If the tokenizer fails.
     pub fn new(tokenizer: &DocumentTokenizer, documents: &'d [Document]) -> Result<Self> {
         let encoded = tokenizer.encode(documents)?;
         Ok(Self { documents, encoded, types: Vec::new() })
     }
 
-    /// A split of a corpus, which may be several.
+    /// Encodes a split of a corpus, which may be joined.
     ///
     /// # Errors
-    /// Where the tokenizer fails.
+    /// If the tokenizer fails.
     pub fn of(tokenizer: &DocumentTokenizer, corpus: &'d Corpus, split: Split) -> Result<Self> {
         let types = corpus.types_of(split);
         Ok(Self { types, ..Self::new(tokenizer, &corpus.splits.get(split).documents)? })
     }
 
-    /// What the document at this place annotates, where its corpus is one of several.
+    /// The types annotated in a document, for joined corpora.
     pub fn types_of(&self, document: usize) -> Option<&[String]> {
         self.types.get(document).copied()
     }
 
-    /// The mentions that the document at this place could hold: of the others its corpus says nothing.
+    /// Keeps the mentions whose types the document's corpus annotates.
     pub fn annotated(&self, document: usize, mut mentions: Vec<Mention>) -> Vec<Mention> {
         if let Some(types) = self.types_of(document) {
             mentions.retain(|mention| types.contains(&mention.entity_type));
@@ -54,7 +54,7 @@ impl<'d> EncodedSplit<'d> {
         mentions
     }
 
-    /// The documents with other mentions, as far as they could hold them.
+    /// The documents with other mentions, restricted to annotated types.
     pub fn with_mentions(&self, mentions: Vec<Vec<Mention>>) -> Vec<Document> {
         let of_document = |(at, mentions)| {
             let mentions = self.annotated(at, mentions);
@@ -64,22 +64,22 @@ impl<'d> EncodedSplit<'d> {
     }
 }
 
-/// What a model finds in each document, before anything is decided.
+/// Model outputs for each document, before decoding.
 pub fn model_outputs(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<ModelOutput> {
     let bar = bar(split, what);
     recognizer.outputs(&split.encoded, |done| bar.inc(done as u64))
 }
 
-/// The documents with the model's mentions in place of the gold ones.
+/// The documents with predicted mentions in place of gold ones.
 pub fn predict(recognizer: &Recognizer, split: &EncodedSplit<'_>, what: &str) -> Vec<Document> {
     let bar = bar(split, what);
     split.with_mentions(recognizer.mentions(&split.encoded, |done| bar.inc(done as u64)))
 }
 
-/// The documents with the mentions of several models that are taken for one.
+/// The documents with the mentions of an ensemble.
 ///
 /// # Errors
-/// Where a tokenizer fails.
+/// If a tokenizer fails.
 pub fn predict_together(ensemble: &Annotator, split: &EncodedSplit<'_>, what: &str) -> Result<Vec<Document>> {
     let prepared = ensemble.tokenizers().prepare(split.documents.to_vec())?;
     let bar = progress::tokens(what, prepared.iter().map(Prepared::tokens).sum());
@@ -95,19 +95,19 @@ fn bar(split: &EncodedSplit<'_>, what: &str) -> ProgressBar {
     progress::tokens(what, split.encoded.iter().map(|document| document.tokens.len()).sum())
 }
 
-/// How predictions are kept where they are kept with their text: as the corpus is.
+/// Format of predictions kept with their text: that of the corpus.
 pub struct TextForm {
     /// The format.
     pub format: Format,
-    /// What it leaves open.
+    /// Its options.
     pub options: FormatOptions,
 }
 
-/// Keeps the predictions for a split in a run folder: as offsets beside the gold ones, and with `text` in the format of
-/// the corpus, too. Says what that cannot express.
+/// Saves the predictions for a split in a run folder, as offsets beside the gold ones, and with `text` in the corpus's
+/// format, too. Logs what that format cannot express.
 ///
 /// # Errors
-/// Where they cannot be written.
+/// If they cannot be written.
 pub fn keep_predictions(
     folder: &RunFolder,
     split: Split,
@@ -124,17 +124,17 @@ pub fn keep_predictions(
     let place = if format.is_folder() {
         place.join(split.name())
     } else {
-        // The name of the offsets' file must stay free.
+        // Keeps the name of the offsets' file free.
         let extension = if *format == Format::Jsonl { "text.jsonl" } else { format.extension() };
         place.join(format!("{}.{extension}", split.name()))
     };
     if place.is_dir() {
-        // Of a process that was killed between writing them and the end of its run.
+        // Left over from a killed process.
         fs_err::remove_dir_all(&place)?;
     }
     let report = format.write(&place, predicted, options)?;
     for (item, tally) in report.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
-        // The offsets beside keep them.
+        // The offsets file keeps confidences.
         if *item == Item::Confidence {
             continue;
         }

@@ -1,4 +1,4 @@
-//! A corpus and an encoder, ready to be trained on.
+//! Loads a corpus and an encoder for training.
 
 use crate::corpus::{self, Corpus};
 use crate::plan::Plan;
@@ -10,33 +10,33 @@ use std::time::{Duration, Instant};
 use tch::{Device, Kind};
 use tracing::{info, warn};
 
-/// What a training begins with.
+/// The inputs of a training.
 pub struct Prepared {
     /// The corpus.
     pub corpus: Corpus,
     /// The files of the encoder.
     pub files: EncoderFiles,
-    /// What the model tells apart.
+    /// Labels of the model.
     pub labels: LabelSet,
     /// The encoder's weights with a new head.
     pub pretrained: Pretrained,
-    /// How the model will read documents.
+    /// Inference settings of the model.
     pub inference: InferenceConfig,
     /// Its tokenizer.
     pub tokenizer: DocumentTokenizer,
-    /// Where it computes.
+    /// Device to compute on.
     pub device: Device,
-    /// Kind of its products.
+    /// Compute precision.
     pub kind: Kind,
-    /// What reading the corpus took.
+    /// Time to read the corpus.
     pub reading_time: Duration,
 }
 
 impl Prepared {
-    /// Loads the corpus and the encoder, on which a new head stands. The plan's windows are made to fit the encoder.
+    /// Loads the corpus and the encoder, with a new head. Fits the plan's windows to the encoder.
     ///
     /// # Errors
-    /// Where one of them cannot be had, or the corpus has faults that the plan does not pass over.
+    /// If the corpus or the encoder is missing, or the corpus has faults that the plan does not accept.
     pub fn of(plan: &mut Plan) -> Result<Self> {
         let device = find_device(&plan.device)?;
         let kind = plan.recipe.precision.resolve(device)?;
@@ -70,9 +70,9 @@ impl Prepared {
 
 fn report_head(KeptHead { kept, fresh, left, other_kind }: &KeptHead) {
     if *other_kind {
-        warn!("the model has another head than the recipe: only its encoder is trained further");
+        warn!("the model's head differs from the recipe's, so only its encoder is reused");
         return;
     }
     let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    info!("the head goes on: kept {}; new {}; left out {}", list(kept), list(fresh), list(left));
+    info!("reusing the head: kept {}; new {}; dropped {}", list(kept), list(fresh), list(left));
 }

@@ -1,4 +1,4 @@
-//! Progress bars on stderr; they show only on a terminal.
+//! Progress bars on stderr, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::Level;
@@ -7,7 +7,7 @@ fn bar(len: u64, template: &str) -> ProgressBar {
     let target =
         if tracing::enabled!(Level::INFO) { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(Some(len), target);
-    // A template that does not parse would be a fault of this file; the default style is no reason to stop.
+    // An invalid template would be a bug here; the default style is better than a failure.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -31,7 +31,7 @@ pub fn bytes(what: &'static str, len: u64) -> ProgressBar {
     bar(len, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(what)
 }
 
-/// A count of documents, of which nobody knows how many there are.
+/// A count of documents whose total is unknown.
 pub fn documents(what: &'static str) -> ProgressBar {
     bar(0, "{msg} {spinner} {human_pos} documents, {per_sec}").with_message(what)
 }

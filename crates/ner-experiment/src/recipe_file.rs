@@ -1,4 +1,4 @@
-//! Files of recipes: what an experiment is, as TOML.
+//! Recipe files: experiments as TOML.
 
 use anyhow::{Context, Result, anyhow};
 use ner_data::DatasetDescription;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
-/// What a recipe may say beside hyperparameters, in its table `[experiment]`. Options of the command line win over it.
+/// The table `[experiment]` of a recipe, for settings other than hyperparameters. The command line overrides it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Experiment {
@@ -17,31 +17,31 @@ pub struct Experiment {
     pub encoder: Option<String>,
     /// Label map of the corpus.
     pub labels: Option<String>,
-    /// A run for each.
+    /// Seeds; one run for each.
     pub seeds: Vec<u64>,
 }
 
-/// A recipe as a file says it.
+/// A recipe file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RecipeFile {
-    /// Its table `[experiment]`.
+    /// The table `[experiment]`.
     pub experiment: Experiment,
-    /// The hyperparameters; what is not there keeps its default.
+    /// The hyperparameters; missing ones keep their defaults.
     pub recipe: toml::Table,
 }
 
-/// The table of a recipe that holds no hyperparameters.
+/// Name of the table without hyperparameters.
 const EXPERIMENT: &str = "experiment";
 
 impl RecipeFile {
-    /// Reads a recipe.
+    /// Reads a recipe file.
     ///
     /// # Errors
-    /// Where it cannot be read, or has a key that nobody knows.
+    /// If it cannot be read, or has an unknown key.
     pub fn read(path: &Path) -> Result<Self> {
         let place = path.display();
         let text = fs_err::read_to_string(path)?;
-        let mut recipe: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is no TOML"))?;
+        let mut recipe: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is not valid TOML"))?;
         let experiment = match recipe.remove(EXPERIMENT) {
             Some(table) => parse(table, &format!("[{EXPERIMENT}] of {place}"))?,
             None => Experiment::default(),
@@ -51,18 +51,18 @@ impl RecipeFile {
     }
 }
 
-/// Refuses keys and values that are no hyperparameters; `place` is named.
+/// Checks that all keys and values are valid hyperparameters; errors name `place`.
 ///
 /// # Errors
-/// Where there is one.
+/// If one is not.
 pub fn check_keys(recipe: &toml::Table, place: &str) -> Result<()> {
     parse::<Recipe>(recipe.clone().into(), place).map(drop)
 }
 
-/// Makes a value of a TOML one, with a suggestion where a key of it is unknown.
+/// Parses a TOML value, and suggests a key if one is unknown.
 ///
 /// # Errors
-/// Where it does not fit.
+/// If the value does not match the type.
 pub fn parse<T: DeserializeOwned>(value: toml::Value, place: &str) -> Result<T> {
     value.try_into().map_err(|error: toml::de::Error| {
         let message = error.to_string();
@@ -73,10 +73,10 @@ pub fn parse<T: DeserializeOwned>(value: toml::Value, place: &str) -> Result<T> 
     })
 }
 
-/// A recipe from tables of which the later win over the earlier.
+/// Merges tables into a recipe; later tables override earlier ones.
 ///
 /// # Errors
-/// Where a value makes no sense.
+/// If a value is invalid.
 pub fn recipe(tables: &[&toml::Table]) -> Result<Recipe> {
     let mut all = toml::Table::new();
     for table in tables {
@@ -85,21 +85,21 @@ pub fn recipe(tables: &[&toml::Table]) -> Result<Recipe> {
     parse(all.into(), "the recipe")
 }
 
-/// The recipe of a corpus: what suits it over the defaults, `tables` over both.
+/// The recipe for a corpus: `tables` override the corpus's recipe, which overrides the defaults.
 ///
 /// # Errors
-/// Where one of them is no recipe.
+/// If a table is not a recipe.
 pub fn recipe_for(description: &DatasetDescription, tables: &[&toml::Table]) -> Result<Recipe> {
     check_keys(&description.recipe, "the corpus's description")?;
     recipe(&[&[&description.recipe], tables].concat())
 }
 
-/// Refuses values that make no sense.
+/// Checks that the values are valid.
 ///
 /// # Errors
-/// Where there is one.
+/// If a value is invalid.
 pub fn check_recipe(recipe: &Recipe) -> Result<()> {
-    recipe.check().map_err(anyhow::Error::msg).context("the recipe makes no sense")
+    recipe.check().map_err(anyhow::Error::msg).context("invalid recipe")
 }
 
 #[cfg(test)]
@@ -127,7 +127,7 @@ mod tests {
         check("epoch = 3\n", &["a.toml", "unknown field `epoch`", "did you mean `epochs`?"]);
         check("[experiment]\ndatset = \"x\"\n", &["[experiment]", "did you mean `dataset`?"]);
         check("epochs = \"three\"\n", &["a.toml", "invalid type"]);
-        check("epochs 3", &["a.toml is no TOML"]);
+        check("epochs 3", &["a.toml is not valid TOML"]);
         fs_err::write(&path, "epochs = 3\n[experiment]\nseeds = [1, 2]\n").unwrap();
         let file = RecipeFile::read(&path).unwrap();
         assert_eq!((file.experiment.seeds, recipe(&[&file.recipe]).unwrap().epochs), (vec![1, 2], 3));

@@ -1,4 +1,4 @@
-//! What a run says of itself in `run.json`.
+//! Records of runs in `run.json`.
 
 use crate::corpus;
 use crate::plan::{Plan, ThresholdsFrom};
@@ -13,47 +13,47 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `run.json`.
+/// `run.json` of a training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Id of the run: the name of its folder.
     pub run: String,
-    /// [`TRAINING`]; what else leaves a folder has a record of its own.
+    /// [`TRAINING`]; other kinds of runs have their own record types.
     #[serde(default = "training")]
     pub kind: String,
-    /// The group that it belongs to: the seeds of one command, or a sweep.
+    /// Its group: the seeds of one command, or a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<GroupRecord>,
-    /// What was asked for.
+    /// The resolved training.
     pub plan: Plan,
     /// Labels of the model.
     pub labels: LabelSet,
-    /// Device and numbers that it computes in.
+    /// Device name.
     pub device: String,
-    /// Kind of the products: `Float`, `BFloat16` or `Half`.
+    /// Compute precision: `fp32`, `bf16` or `fp16`.
     pub compute: String,
     /// Threads of libtorch. On the CPU a run repeats bit for bit with the same number.
     pub threads: i32,
-    /// The encoder that it began from.
+    /// The initial encoder.
     pub encoder: EncoderRecord,
     /// The corpus.
     pub corpus: CorpusRecord,
     /// The code.
     pub code: CodeRecord,
-    /// The machine; none in records of earlier versions.
+    /// The machine; `None` in records of earlier versions.
     #[serde(default)]
     pub hardware: Option<HardwareRecord>,
-    /// Milliseconds that reading, encoding and aligning all splits took; none in records of earlier versions.
+    /// Milliseconds to read, encode and align all splits; `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_ms: Option<f64>,
-    /// When it began, UTC.
+    /// Start time, UTC.
     pub started_at: String,
-    /// When it was resumed, UTC.
+    /// Times of resumption, UTC.
     #[serde(default)]
     pub resumed_at: Vec<String>,
-    /// When it ended, UTC; none while it runs, and for ever where it was killed.
+    /// End time, UTC; `None` while running, or if killed.
     pub finished_at: Option<String>,
-    /// The error that it ended with; none where it was stopped or killed, or goes on.
+    /// The error, if it failed; `None` if it was stopped or killed, or is running.
     #[serde(default)]
     pub error: Option<String>,
 }
@@ -68,24 +68,24 @@ fn training() -> String {
 /// The group of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Its name, the same for all of its runs.
+    /// Its name, shared by all of its runs.
     pub id: String,
-    /// The seeds of all of its runs, in order; none for a sweep.
+    /// The seeds of all of its runs, in order; empty for a sweep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
-    /// Checksum of what the trial of a sweep is.
+    /// Checksum that identifies the trial of a sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<String>,
 }
 
-/// The machine that a run ran on. It has no name here: that of a machine may be that of its owner.
+/// The machine of a run. Its name is not recorded: it may be its owner's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HardwareRecord {
-    /// Model of the processor, where the system says it.
+    /// Processor model, if the system provides it.
     pub processor: Option<String>,
-    /// Cores that the process may use.
+    /// Cores available to the process.
     pub cores: Option<usize>,
-    /// Memory in bytes, where the system says it.
+    /// Memory in bytes, if the system provides it.
     pub memory_bytes: Option<u64>,
 }
 
@@ -106,19 +106,19 @@ impl HardwareRecord {
     }
 }
 
-/// What an evaluation is of.
+/// Settings of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvalPlan {
-    /// The training whose model it scores; of an ensemble its trainings, joined by `+`.
+    /// The evaluated training; for an ensemble its trainings, joined by `+`.
     pub run: String,
-    /// How the models of an ensemble are brought together: `mean` or `vote`.
+    /// Combination rule of an ensemble: `mean` or `vote`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ensemble: Option<&'static str>,
     /// The split.
     pub split: Split,
-    /// Windows at prediction.
+    /// Windows for prediction.
     pub window: WindowSize,
-    /// Whether predictions are kept with their text, too.
+    /// Whether to keep predictions with their text, too.
     pub keep_text: bool,
     /// As in the [`Plan`] of the training.
     pub dataset: String,
@@ -141,11 +141,11 @@ pub struct EvalRecord {
     pub run: String,
     /// `eval`.
     pub kind: String,
-    /// What it is of.
+    /// Its settings.
     pub plan: EvalPlan,
-    /// SHA-256 of the weights of the model; of an ensemble those of its models, joined by `+`.
+    /// SHA-256 of the model's weights; for an ensemble, those of all models, joined by `+`.
     pub model_sha256: String,
-    /// Where the corpus came from, with checksums.
+    /// Origin of the corpus, with checksums.
     pub corpus: corpus::Origin,
     /// As in [`RunRecord`].
     pub device: String,
@@ -157,24 +157,24 @@ pub struct EvalRecord {
     pub code: CodeRecord,
     /// The machine.
     pub hardware: HardwareRecord,
-    /// When it began, UTC.
+    /// Start time, UTC.
     pub started_at: String,
-    /// When it ended, UTC; none where it was killed.
+    /// End time, UTC; `None` if killed.
     pub finished_at: Option<String>,
 }
 
-/// The encoder that a run began from.
+/// The initial encoder of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncoderRecord {
     /// Name, hub id or folder.
     pub name: String,
-    /// Where the files came from.
+    /// Origin of the files.
     pub origin: serde_json::Value,
     /// SHA-256 of the weights.
     pub sha256: String,
-    /// Licence, where the registry knows it.
+    /// Licence, if the registry has it.
     pub licence: Option<String>,
-    /// Tensors of the file that the model has no use for.
+    /// Tensors in the file that the model does not use.
     pub unused_tensors: Vec<String>,
 }
 
@@ -182,7 +182,7 @@ impl EncoderRecord {
     /// Describes an encoder.
     ///
     /// # Errors
-    /// Where its weights cannot be read.
+    /// If the weights cannot be read.
     pub fn of(files: &EncoderFiles, unused_tensors: Vec<String>) -> Result<Self> {
         Ok(Self {
             name: files.name.clone(),
@@ -197,34 +197,34 @@ impl EncoderRecord {
 /// The corpus of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorpusRecord {
-    /// Where it came from, with checksums.
+    /// Origin, with checksums.
     pub origin: corpus::Origin,
-    /// The corpora that it is made of, where it is several.
+    /// The joined corpora; empty for a single one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<corpus::CorpusPart>,
-    /// Documents of each split.
+    /// Number of documents in each split.
     pub documents: Splits<usize>,
-    /// Mentions of each split.
+    /// Number of mentions in each split.
     pub mentions: Splits<usize>,
-    /// Mentions that the label map left out, by type.
+    /// Mentions dropped by the label map, by type.
     #[serde(default)]
     pub dropped: Dropped,
-    /// Mentions of each split that the tags cannot say exactly.
+    /// Number of mentions in each split that the tags cannot represent exactly.
     pub misfits: Splits<usize>,
 }
 
-/// The code that ran.
+/// The code of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeRecord {
     /// Version of medner.
     pub medner: String,
-    /// Commit of the checkout that it ran in; none outside one.
+    /// Git commit of the checkout; `None` outside one.
     pub git_revision: Option<String>,
-    /// Whether that checkout had changes.
+    /// Whether the checkout had uncommitted changes.
     pub git_dirty: Option<bool>,
     /// Release of libtorch.
     pub libtorch: String,
-    /// Releases of the other libraries that the numbers depend on.
+    /// Releases of other libraries that affect the numbers.
     #[serde(default)]
     pub libraries: BTreeMap<String, String>,
     /// Operating system and processor family.
@@ -252,10 +252,10 @@ impl CodeRecord {
     }
 }
 
-/// Libraries that decide about tokens, words and sentences, and that draw random numbers.
+/// Libraries that tokenize, split words and sentences, or draw random numbers.
 const LIBRARIES: [&str; 4] = ["rand_chacha", "tch", "tokenizers", "unicode-segmentation"];
 
-/// Their releases as locked when this program was built. Where two releases of one are locked, the newer is ours.
+/// Their releases in the lock file at build time. If two releases are locked, ours is the newer one.
 fn libraries() -> BTreeMap<String, String> {
     const LOCK: &str = include_str!("../../../Cargo.lock");
     let packages = LOCK.split("[[package]]").filter_map(|package| {
@@ -266,37 +266,37 @@ fn libraries() -> BTreeMap<String, String> {
     ours.map(|(name, version)| (name.to_owned(), version.to_owned())).collect()
 }
 
-/// The time, UTC, to the second.
+/// The current time, UTC, to the second.
 pub fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 impl ThresholdsFrom {
-    /// Those of the epoch that a run kept, for a training with the same head.
+    /// The thresholds of a run's best epoch, for a training with the same head.
     ///
     /// # Errors
-    /// Where it is no training that kept one, or its head is another.
+    /// If the run is not a training with a chosen epoch, or has another head.
     pub fn of(folder: &RunFolder, recipe: &Recipe) -> Result<Self> {
         let record: RunRecord = folder.read_run()?;
         let same_head = record.plan.recipe.head == recipe.head;
-        ensure!(same_head, "run {} has another head, and its thresholds are of that", record.run);
+        ensure!(same_head, "run {} has another head, so its thresholds do not apply", record.run);
         let chosen = folder.best_epoch()?.and_then(|line| Some(line.get("offsets")?.clone()));
-        let chosen = chosen.with_context(|| format!("run {} has chosen no thresholds", record.run))?;
+        let chosen = chosen.with_context(|| format!("run {} has no chosen thresholds", record.run))?;
         let offsets: Vec<f32> = serde_json::from_value(chosen)?;
         Ok(Self { offsets: record.labels.types.into_iter().zip(offsets).collect(), run: record.run })
     }
 }
 
-/// Where runs are kept: `--runs`, or `experiments/runs` of the checkout that the current folder lies in, or of the
-/// current folder.
+/// Folder of runs: `--runs`, or `experiments/runs` of the checkout that contains the current folder, or of the current
+/// folder.
 ///
 /// # Errors
-/// Where there is no current folder.
+/// If the current folder does not exist.
 pub fn runs_folder(wanted: Option<&Path>) -> Result<PathBuf> {
     if let Some(folder) = wanted {
         return Ok(folder.to_owned());
     }
-    let here = std::env::current_dir().context("the current folder is gone")?;
+    let here = std::env::current_dir().context("the current folder does not exist")?;
     let root =
         here.ancestors().find(|folder| folder.join("experiments").is_dir() && folder.join("Cargo.toml").is_file());
     Ok(root.unwrap_or(&here).join("experiments").join("runs"))

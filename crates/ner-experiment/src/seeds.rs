@@ -1,4 +1,4 @@
-//! The same training with several seeds.
+//! Trains with several seeds.
 
 use crate::plan::Plan;
 use crate::record::GroupRecord;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::sync::atomic::AtomicBool;
 use tracing::info;
 
-/// Trains a new group of runs, one for each seed. Returns the group and its runs in the order of the seeds.
+/// Trains a new group of runs, one per seed. Returns the group and its runs in the order of the seeds.
 ///
 /// # Errors
 /// If a training fails or is stopped; the group can be resumed.
@@ -29,7 +29,7 @@ pub fn train_seeds(
     Ok((group, runs))
 }
 
-/// Goes on with a group of runs. Runs that have finished are not trained again.
+/// Continues a group of runs. Finished runs are not trained again.
 ///
 /// # Errors
 /// If a training fails or is stopped, or another process trains the group.
@@ -45,7 +45,7 @@ pub fn resume_seeds(
     train_all(store, dataset, group, plan, tracking, stop)
 }
 
-/// The runs of a group in the order of its seeds, all of them finished.
+/// The runs of a group in the order of its seeds, all finished.
 fn train_all(
     store: &Store,
     dataset: &str,
@@ -62,7 +62,7 @@ fn train_all(
         let member = members.iter().rev().find(|run| run.value("seed") == Some(seed.into()));
         let job = match member {
             Some(member) if member.status == Status::Finished => {
-                info!("run {} has finished", member.id());
+                info!("run {} is already finished", member.id());
                 runs.push(member.clone());
                 continue;
             }
@@ -78,7 +78,7 @@ fn train_all(
     Ok(runs)
 }
 
-/// Mean and standard deviation of every score over the runs; those that are undefined in one of them are undefined.
+/// Mean and standard deviation of every score over the runs. A score that is undefined in one run is undefined.
 pub fn summary(runs: &[Run]) -> Map<String, Value> {
     let mut summary = Map::new();
     let Some(first) = runs.first() else { return summary };

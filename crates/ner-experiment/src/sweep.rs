@@ -1,4 +1,4 @@
-//! The same training with many recipes, compared on dev.
+//! Trains with many recipes and compares them on dev.
 
 use crate::corpus::{self, CorpusSource};
 use crate::models::DEFAULT_ENCODER;
@@ -19,25 +19,25 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use tracing::{info, warn};
 
-/// The file of a sweep.
+/// A sweep file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SweepFile {
-    /// Corpus; that of the base recipe where none is named.
+    /// Corpus; by default that of the base recipe.
     dataset: Option<String>,
     encoder: Option<String>,
     labels: Option<String>,
-    /// A recipe to begin from, relative to this file.
+    /// Base recipe, relative to this file.
     base: Option<PathBuf>,
     method: Method,
-    /// How many to draw; of `random`.
+    /// Number of trials to draw, for `random`.
     trials: Option<usize>,
-    /// Seed of what is drawn; of `random`. That of a training is a key of the recipe.
+    /// Seed of the draws, for `random`. The training seed is a recipe key.
     seed: Option<u64>,
-    /// Values that are the same in all trials.
+    /// Values shared by all trials.
     #[serde(default)]
     recipe: toml::Table,
-    /// Values that are not, by the keys of a recipe.
+    /// Values that vary, by recipe key.
     ranges: toml::Table,
 }
 
@@ -46,24 +46,24 @@ struct SweepFile {
 enum Method {
     /// Every combination.
     Grid,
-    /// Some, drawn by chance and always the same ones.
+    /// Random combinations, reproducible by seed.
     Random,
 }
 
-/// What a key of a recipe may be.
+/// Possible values of a recipe key.
 #[derive(Clone, Debug)]
 enum Range {
     Choices(Vec<toml::Value>),
     Interval(Interval),
 }
 
-/// Numbers to draw from; whole ones where both ends are.
+/// An interval to draw from; integers if both ends are integers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Interval {
-    /// The least.
+    /// Inclusive lower end.
     from: toml::Value,
-    /// All are below it.
+    /// Exclusive upper end.
     below: toml::Value,
     #[serde(default)]
     scale: Scale,
@@ -88,20 +88,21 @@ impl Range {
                 Ok(Self::Choices(choices))
             }
             toml::Value::Table(_) if method == Method::Grid => {
-                bail!("{key} of [ranges] is an interval, and a grid needs values: {key} = [VALUE, …]")
+                bail!("{key} of [ranges] is an interval, but a grid needs values: {key} = [VALUE, …]")
             }
             value @ toml::Value::Table(_) => {
                 let interval: Interval = recipe_file::parse(value, &format!("{key} of [ranges]"))?;
                 let [from, below] = [&interval.from, &interval.below].map(number);
-                let (from, below) = from.zip(below).with_context(|| format!("{key} of [ranges]: ends are numbers"))?;
-                ensure!(from < below, "{key} of [ranges]: {from} is not below {below}");
+                let (from, below) =
+                    from.zip(below).with_context(|| format!("{key} of [ranges]: both ends must be numbers"))?;
+                ensure!(from < below, "{key} of [ranges]: from = {from} is not below {below}");
                 ensure!(
                     interval.scale == Scale::Linear || from > 0.0,
-                    "{key} of [ranges]: a scale of log needs from > 0"
+                    "{key} of [ranges]: scale = \"log\" needs from > 0"
                 );
                 Ok(Self::Interval(interval))
             }
-            _ => bail!("{key} of [ranges] is neither a list of values nor {{ from = A, below = B }}"),
+            _ => bail!("{key} of [ranges] must be a list of values or {{ from = A, below = B }}"),
         }
     }
 
@@ -117,7 +118,7 @@ impl Range {
         };
         match (from, below) {
             (toml::Value::Integer(_), toml::Value::Integer(_)) => toml::Value::Integer(drawn.floor() as i64),
-            // Four digits: nobody tells 0.00031415926 from 0.0003142, and a table of trials can be read.
+            // Four digits: more would not help anyone, and keep the table of trials readable.
             _ => toml::Value::Float(format!("{drawn:.3e}").parse().unwrap_or(drawn)),
         }
     }
@@ -127,16 +128,16 @@ fn number(value: &toml::Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64))
 }
 
-/// The combinations of a sweep, in order, each of them once.
+/// The distinct combinations of a sweep, in order.
 fn combinations(file: &SweepFile) -> Result<Vec<Combination>> {
     let mut ranges = Vec::new();
     for (key, value) in &file.ranges {
         ranges.push((key, Range::parse(key, value.clone(), file.method)?));
     }
-    ensure!(!ranges.is_empty(), "[ranges] names no key");
+    ensure!(!ranges.is_empty(), "[ranges] has no keys");
     match file.method {
         Method::Grid => {
-            ensure!(file.trials.is_none() && file.seed.is_none(), "trials and seed are of method = \"random\"");
+            ensure!(file.trials.is_none() && file.seed.is_none(), "trials and seed need method = \"random\"");
             let mut all = vec![Combination::new()];
             for (key, range) in ranges {
                 let Range::Choices(choices) = range else { continue };
@@ -153,11 +154,11 @@ fn combinations(file: &SweepFile) -> Result<Vec<Combination>> {
             Ok(all)
         }
         Method::Random => {
-            let trials = file.trials.context("how many? `trials` says it")?;
+            let trials = file.trials.context("`trials` is missing: the number of combinations to draw")?;
             let mut random = ChaCha8Rng::seed_from_u64(file.seed.unwrap_or(1));
             let mut seen = BTreeSet::new();
             let mut all = Vec::new();
-            // What is drawn again is not trained again; where there are fewer than `trials`, this ends, too.
+            // Duplicates are skipped. The loop also ends if there are fewer than `trials` combinations.
             for _ in 0..trials * 100 {
                 let drawn: Combination =
                     ranges.iter().map(|(key, range)| ((*key).clone(), range.draw(&mut random))).collect();
@@ -166,7 +167,7 @@ fn combinations(file: &SweepFile) -> Result<Vec<Combination>> {
                 }
             }
             if all.len() < trials {
-                warn!("{} trials: there are no more combinations", all.len());
+                warn!("only {} trials: there are no more combinations", all.len());
             }
             Ok(all)
         }
@@ -175,17 +176,17 @@ fn combinations(file: &SweepFile) -> Result<Vec<Combination>> {
 
 /// One training of a sweep.
 pub struct Trial {
-    /// What differs from the other trials.
+    /// Values that differ between trials.
     pub values: Combination,
-    /// The training.
+    /// The resolved training.
     pub plan: Plan,
-    /// Checksum of what decides about its result.
+    /// Checksum of everything that determines its result.
     pub key: String,
 }
 
 impl Trial {
     fn new(values: Combination, plan: Plan) -> Result<Self> {
-        // Not the folder of the corpus or the device: another machine may go on.
+        // Without corpus folder and device: another machine may continue the sweep.
         let what = (&plan.dataset, &plan.labels, plan.sample, plan.lenient, &plan.encoder, &plan.recipe);
         let sha256 = Sha256::digest(serde_json::to_vec(&what)?);
         let key = sha256.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -200,7 +201,7 @@ impl Trial {
 pub fn trials(path: &Path, source: &CorpusSource, lenient: bool, device: &str) -> Result<Vec<Trial>> {
     let place = path.display();
     let text = fs_err::read_to_string(path)?;
-    let table: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is no TOML"))?;
+    let table: toml::Table = toml::from_str(&text).with_context(|| format!("{place} is not valid TOML"))?;
     let file: SweepFile = recipe_file::parse(table.into(), &place.to_string())?;
     let base = match &file.base {
         Some(base) => RecipeFile::read(&path.parent().unwrap_or(Path::new("")).join(base))?,
@@ -208,7 +209,7 @@ pub fn trials(path: &Path, source: &CorpusSource, lenient: bool, device: &str) -
     };
     recipe_file::check_keys(&file.recipe, &format!("[recipe] of {place}"))?;
     let dataset = file.dataset.as_ref().or(base.experiment.dataset.as_ref());
-    let dataset = dataset.with_context(|| format!("{place} names no dataset"))?;
+    let dataset = dataset.with_context(|| format!("{place} has no dataset"))?;
     let encoder = file.encoder.as_ref().or(base.experiment.encoder.as_ref());
     let labels = source.labels.as_ref().or(file.labels.as_ref()).or(base.experiment.labels.as_ref());
     let description = corpus::describe(dataset)?.description;
@@ -236,12 +237,12 @@ pub fn trials(path: &Path, source: &CorpusSource, lenient: bool, device: &str) -
         .collect()
 }
 
-/// A combination in words: `key = value, …`.
+/// A combination as text: `key = value, …`.
 pub fn words(values: &Combination) -> String {
     values.iter().map(|(key, value)| format!("{key} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The runs of a sweep by their trials; of several of one trial the newest.
+/// The runs of a sweep by trial; the newest one if a trial has several.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -255,7 +256,7 @@ pub fn members(store: &Store, dataset: &str, group: &str) -> Result<BTreeMap<Str
 /// Trains every trial that has no finished or failed run yet.
 ///
 /// # Errors
-/// If a training fails for another reason than its recipe, or is stopped.
+/// If a training fails for a reason other than its recipe, or is stopped.
 pub fn train_trials(
     store: &Store,
     dataset: &str,
@@ -269,7 +270,7 @@ pub fn train_trials(
         info!("trial {} of {}: {}", at + 1, trials.len(), words(&trial.values));
         let job = match members.get(&trial.key) {
             Some(run) if matches!(run.status, Status::Finished | Status::Failed) => {
-                info!("run {} has {}", run.id(), run.status);
+                info!("run {} is already {}", run.id(), run.status);
                 continue;
             }
             Some(run) => Job::Resume(run.folder.clone()),
@@ -280,7 +281,7 @@ pub fn train_trials(
         };
         match train(job, store, tracking, stop) {
             Ok(_) => {}
-            // A rate that is too high is a finding. Anything else would happen to the next trial, too.
+            // A learning rate that is too high is a result. Other errors would recur in the next trial.
             Err(error) if error.downcast_ref().is_some_and(|error| matches!(error, TrainError::NotFinite { .. })) => {
                 warn!("the trial failed: {error:#}");
             }
@@ -342,8 +343,8 @@ mod tests {
             assert!(message.contains(expected), "{message}");
         };
         check("methd = \"grid\"\n[ranges]\n", "did you mean `method`?");
-        check("method = \"grid\"\n[ranges]\n", "names no key");
-        check("method = \"grid\"\n[ranges]\nepochs = { from = 1, below = 3 }\n", "a grid needs values");
+        check("method = \"grid\"\n[ranges]\n", "has no keys");
+        check("method = \"grid\"\n[ranges]\nepochs = { from = 1, below = 3 }\n", "but a grid needs values");
         check("method = \"grid\"\ntrials = 3\n[ranges]\nepochs = [1]\n", "method = \"random\"");
         check("method = \"random\"\n[ranges]\nepochs = [1]\n", "`trials`");
         check("method = \"random\"\ntrials = 1\n[ranges]\nepochs = { from = 3, below = 3 }\n", "3 is not below 3");

@@ -1,5 +1,5 @@
-//! How sure a model must be, chosen on dev: cross-entropy asks for probabilities, not for the best F1 (Zhang et al.
-//! 2014, "Optimizing the F-measure by thresholding"; an offset of a logit is a threshold of the odds).
+//! Chooses decision thresholds on dev: cross-entropy training does not maximise F1 (Zhang et al. 2014, "Optimizing the
+//! F-measure by thresholding"). A threshold of the odds is an offset of a logit.
 
 use crate::predict::EncodedSplit;
 use ner_data::{DecodeOptions, EncodedDocument, LabelSet, Mention, ModelOutput, Tag, decode_mentions};
@@ -7,11 +7,11 @@ use ner_eval::score_mentions;
 use ner_model::Head;
 use rayon::prelude::*;
 
-/// What may be added to the log-odds of a type. Further away than this, dev chooses by a few mentions.
+/// Candidate offsets for the log-odds of a type. Larger offsets would depend on a few dev mentions.
 const CANDIDATES: [f32; 13] = [0.0, -0.25, 0.25, -0.5, 0.5, -0.75, 0.75, -1.0, 1.0, -1.25, -1.5, -1.75, -2.0];
 
-/// The offset for each type that gives the best micro F1 on `split`. One type after the other; where two offsets are as
-/// good, that nearer to none.
+/// Chooses the offset of each type with the best micro F1 on `split`, one type after the other. On ties, the offset
+/// closer to 0 wins.
 pub fn choose(
     split: &EncodedSplit<'_>,
     outputs: &[ModelOutput],
@@ -38,7 +38,7 @@ fn f1(predicted: &[Vec<Mention>], split: &EncodedSplit<'_>) -> Option<f64> {
     score_mentions(gold.zip(predicted.iter().map(Vec::as_slice))).overall.f1
 }
 
-/// Mentions of each document where `offsets` are added to the log-odds of the types.
+/// Mentions of each document with `offsets` added to the log-odds of the types.
 pub fn decide(
     split: &EncodedSplit<'_>,
     outputs: &[ModelOutput],
@@ -53,7 +53,7 @@ pub fn decide(
     documents.map(decide).collect()
 }
 
-/// What has to be added to the head's bias, which has a value for each label, for each but `O`, or for each type.
+/// The offsets as an addition to the head's bias, which has a value per label, per label except `O`, or per type.
 pub fn as_bias(offsets: &[f32], labels: &LabelSet, head: Head) -> Vec<f32> {
     let of_label = |label: usize| match labels.tag(label) {
         Tag::Outside => 0.0,

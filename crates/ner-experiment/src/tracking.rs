@@ -1,4 +1,4 @@
-//! The trackers that a training is reported to.
+//! Trackers of a training.
 
 use anyhow::Result;
 use ner_track::{Env, Follower, Pace, Wanted, follow};
@@ -7,17 +7,17 @@ use std::path::Path;
 /// Trackers, and how to reach them.
 #[derive(Clone, Debug, Default)]
 pub struct Tracking {
-    /// What is asked for.
+    /// Requested trackers.
     pub wanted: Wanted,
-    /// What the environment says.
+    /// Settings from the environment.
     pub env: Env,
 }
 
 impl Tracking {
-    /// What `wanted` and the environment say together: without a tracker in `wanted`, those of `MEDNER_TRACK`.
+    /// Combines `wanted` with the environment: if `wanted` names no tracker, `MEDNER_TRACK` does.
     ///
     /// # Errors
-    /// If a variable cannot be read, or one that a tracker needs is not set.
+    /// If a variable cannot be read, or a tracker's variable is not set.
     pub fn for_training(wanted: Wanted) -> Result<Self> {
         let mut tracking = Self { wanted, env: Env::from_process()? };
         if tracking.wanted.trackers.is_empty() {
@@ -27,10 +27,10 @@ impl Tracking {
         Ok(tracking)
     }
 
-    /// Follows a training from now on. Its `metrics.jsonl` must have been cut back where it is resumed.
+    /// Follows a training from now on. If it is resumed, first cut back its `metrics.jsonl`.
     ///
     /// # Errors
-    /// Where what the run was sent to before cannot be read, or is no longer said by the environment.
+    /// If the record of earlier trackers cannot be read, or the environment no longer names their server.
     pub fn follow(&self, run: &Path) -> Result<Follower> {
         let wanted = self.wanted.clone().and_as_before(run)?;
         Ok(follow(run, &wanted, &self.env, Pace::default())?)

@@ -26,20 +26,20 @@ use std::time::Instant;
 use tch::{Device, Kind};
 use tracing::{info, warn};
 
-/// A training to do.
+/// A training to run.
 pub enum Job {
-    /// One that begins.
+    /// A new training.
     New {
-        /// What it is.
+        /// Its plan.
         plan: Box<Plan>,
-        /// What it belongs to.
+        /// Its group.
         group: Option<GroupRecord>,
     },
-    /// One that goes on.
+    /// A training to resume.
     Resume(RunFolder),
 }
 
-/// What a training leaves behind.
+/// The result of a training.
 pub struct Trained {
     /// Its folder.
     pub folder: RunFolder,
@@ -47,7 +47,7 @@ pub struct Trained {
     pub outcome: Outcome,
 }
 
-/// A run that goes on, held by this process.
+/// A resumed run, locked by this process.
 struct Resumed {
     folder: RunFolder,
     lock: Lock,
@@ -57,7 +57,7 @@ struct Resumed {
 impl Resumed {
     fn open(folder: RunFolder) -> Result<Self> {
         let lock = folder.lock()?;
-        // Read under the lock: whoever held it before may have ended the run just now.
+        // Read under the lock: the previous holder may have just finished the run.
         let mut record: RunRecord = folder.read_run()?;
         if let Some(finished) = &record.finished_at {
             bail!("run {} ended at {finished}; there is nothing to resume", record.run);
@@ -68,10 +68,10 @@ impl Resumed {
     }
 }
 
-/// One training from its first or its last step on to its scores.
+/// Runs one training, from its first or its last step to its scores.
 ///
 /// # Errors
-/// Where the corpus, the encoder or the run folder cannot be had, or the training fails or is stopped ([`Stopped`]).
+/// If the corpus, the encoder or the run folder is missing, or the training fails or is stopped ([`Stopped`]).
 pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) -> Result<Trained> {
     let (mut plan, group, resumed) = match job {
         Job::New { plan, group } => (*plan, group, None),
@@ -90,14 +90,14 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     let (train, dev, test) = (split(Split::Train)?, split(Split::Dev)?, split(Split::Test)?);
     if !corpus.parts.is_empty() {
         let can_say_nothing = matches!(plan.recipe.head(), Head::Token | Head::Span { .. });
-        ensure!(can_say_nothing, "several corpora are trained on together with the heads token and span alone");
+        ensure!(can_say_nothing, "training on several corpora needs the head token or span");
         ensure!(
             plan.recipe.label_smoothing == 0.0,
-            "label_smoothing is for one corpus: some labels of several are impossible"
+            "label_smoothing needs a single corpus: with several, some labels are impossible"
         );
         for part in &corpus.parts {
             info!(
-                "{}: annotates {}; other types are neither punished nor scored there",
+                "{}: annotates {}; other types add no loss there and are not scored",
                 part.name,
                 part.types.join(", ")
             );
@@ -113,11 +113,11 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         None => vec![0.0; labels.types.len()],
     };
     if plan.train_on == TrainOn::TrainAndDev {
-        ensure!(plan.recipe.patience == 0, "patience needs a dev split, and --train-on train+dev leaves none");
+        ensure!(plan.recipe.patience == 0, "patience needs a dev split, but --train-on train+dev leaves none");
         data.documents.extend(training_set(&tokenizer, &dev, &labels, head).documents);
         let thresholds = match &plan.thresholds_from {
-            Some(from) => format!("the thresholds are those of run {}", from.run),
-            None => "no thresholds are chosen".into(),
+            Some(from) => format!("thresholds come from run {}", from.run),
+            None => "there are no thresholds".into(),
         };
         let epochs = plan.recipe.epochs;
         info!("training on train and dev: the last of {epochs} epochs is kept, {thresholds}, and dev is not scored");
@@ -132,17 +132,14 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     let (folder, _lock, mut record) = match resumed {
         Some(Resumed { folder, lock, record }) => {
             if record.encoder.sha256 != encoder_record.sha256 || record.corpus != corpus_record {
-                bail!(
-                    "run {} cannot be resumed: its encoder or corpus is not what it was; see its run.json",
-                    record.run
-                );
+                bail!("cannot resume run {}: its encoder or corpus has changed; see its run.json", record.run);
             }
             (folder, lock, record)
         }
         None => {
             let made = RunFolder::create(store.path(), &name, plan.recipe.seed);
             let folder = made.with_context(|| {
-                format!("no run folder can be made in {}; --runs names another place", store.path().display())
+                format!("cannot create a run folder in {}; name another place with --runs", store.path().display())
             })?;
             let lock = folder.lock()?;
             let record = RunRecord {
@@ -181,7 +178,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         if let Some(progress) = &progress {
             info!("resuming after epoch {}", progress.epoch);
         }
-        // Cut back before a tracker reads of steps that are made again.
+        // Cut back before a tracker reads metrics of steps that are repeated.
         drop(folder.metrics_after(trainer.epochs_done())?);
         follower = Some(tracking.follow(folder.path())?);
         let choice = if plan.train_on.is_train() { Choice::Dev(&dev) } else { Choice::Last(&offsets) };
@@ -203,7 +200,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
             if !error.is::<Stopped>() {
                 record.error = Some(format!("{error:#}"));
                 if let Err(second) = folder.write_run(&record) {
-                    warn!("that the run failed cannot be written: {second}");
+                    warn!("cannot record the failure of the run: {second}");
                 }
             }
             if let Some(follower) = follower {
@@ -217,12 +214,12 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     if let Some(follower) = follower {
         follower.finish(State::Finished);
     }
-    // Four times the weights, and of no use any more.
+    // Four times the size of the weights, and no longer needed.
     fs_err::remove_dir_all(folder.state())?;
     Ok(Trained { folder, outcome })
 }
 
-/// A training was stopped by the user.
+/// The user stopped a training.
 #[derive(Debug)]
 pub struct Stopped {
     epoch: usize,
@@ -231,14 +228,14 @@ pub struct Stopped {
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stopped in epoch {}; go on with: {}", self.epoch, self.resume)
+        write!(f, "stopped in epoch {}; continue with: {}", self.epoch, self.resume)
     }
 }
 
 impl std::error::Error for Stopped {}
 
 impl RunRecord {
-    /// The command that goes on with this run, and with the group that it belongs to.
+    /// The command that resumes this run, or its group.
     fn resume_command(&self) -> String {
         match &self.group {
             Some(GroupRecord { trial: Some(_), .. }) => "the same sweep".into(),
@@ -248,30 +245,30 @@ impl RunRecord {
     }
 }
 
-/// What a run predicts with, apart from the weights.
+/// A run's model, apart from its weights.
 struct Model {
     config: BertConfig,
     config_json: serde_json::Value,
     labels: LabelSet,
     tokenizer: DocumentTokenizer,
     inference: InferenceConfig,
-    /// How predictions are kept with their text; none where they are not.
+    /// Format of predictions with text; `None` if they are not kept.
     text: Option<TextForm>,
     device: Device,
     kind: Kind,
 }
 
-/// What decides which epoch's model is kept, and with which thresholds.
+/// How to choose the epoch and the thresholds of the kept model.
 #[derive(Clone, Copy)]
 enum Choice<'a> {
     /// The scores of the dev split.
     Dev(&'a EncodedSplit<'a>),
-    /// Nothing: the last, with these offsets of the log-odds of the types.
+    /// The last epoch, with these offsets of the types' log-odds.
     Last(&'a [f32]),
 }
 
-/// Trains to the last epoch: after each, evaluates on dev, keeps the model where it is the best so far, and saves the
-/// state to resume from. `best` is the best epoch so far and its dev F1.
+/// Trains to the last epoch. After each epoch, evaluates on dev, saves the model if it is the best so far, and saves
+/// the state for `--resume`. `best` is the best epoch so far and its dev F1.
 fn train_epochs(
     model: &Model,
     record: &RunRecord,
@@ -365,36 +362,36 @@ struct EpochReport<'s> {
     tokens: usize,
     train_ms: f64,
     dev_ms: f64,
-    /// What dev chose to add to the log-odds of each type; it is in the bias of the model that is saved.
+    /// Offsets that dev chose for the log-odds of each type; the saved model's bias includes them.
     offsets: &'s [f32],
-    /// None where dev was trained on.
+    /// `None` if dev was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'s Scores>,
-    /// Whether its model is kept.
+    /// Whether this is the best epoch so far.
     best: bool,
 }
 
 /// `scores.json`.
 #[derive(Serialize)]
 pub struct Outcome {
-    /// Of the dev split; none where it was trained on.
+    /// Dev scores; `None` if dev was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev: Option<Scores>,
-    /// Of the test split; none where it was left alone.
+    /// Test scores; `None` if the test split was skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<Scores>,
-    /// Bootstrap intervals over documents.
+    /// Bootstrap intervals of the dev scores, over documents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dev_intervals: Option<Intervals>,
-    /// Those of the test split.
+    /// Bootstrap intervals of the test scores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_intervals: Option<Intervals>,
-    /// Of several corpora, the scores of each, by split and name.
+    /// For joined corpora, the scores of each, by split and name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_corpus: BTreeMap<Split, BTreeMap<String, Scores>>,
 }
 
-/// Scores the model that was kept, as it was saved, and keeps its predictions. A split that is not given is left alone.
+/// Scores the saved best model and keeps its predictions. Splits that are not given are skipped.
 fn finish(
     model: &Model,
     folder: &RunFolder,
@@ -420,7 +417,7 @@ fn finish(
     Ok(outcome)
 }
 
-/// A split to learn from, each document with what its corpus leaves open.
+/// A split as training data, with the types that each document's corpus leaves unannotated.
 fn training_set(tokenizer: &DocumentTokenizer, split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> TrainingSet {
     let mut set = TrainingSet::new(tokenizer, split.documents, &split.encoded, labels, head);
     for (at, document) in set.documents.iter_mut().enumerate() {
@@ -442,7 +439,7 @@ impl CorpusRecord {
     }
 }
 
-/// Mentions of a split that the head cannot say exactly.
+/// Number of mentions in a split that the head cannot represent exactly.
 fn misfits_of(split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> usize {
     let pairs = split.documents.par_iter().zip(&split.encoded);
     pairs.map(|(document, encoded)| head.align(&encoded.word_spans(), &document.mentions, labels).1.len()).sum()
@@ -451,12 +448,12 @@ fn misfits_of(split: &EncodedSplit<'_>, labels: &LabelSet, head: Head) -> usize 
 fn report_misfits(misfits: &Splits<usize>) {
     for (split, &count) in misfits.iter().filter(|(_, count)| **count > 0) {
         warn!(
-            "{count} mentions of the {split} split cannot be said by the head; `data --list-misfits` lists those of tags"
+            "the head cannot represent {count} {split} mentions; `data --list-misfits` lists those that tags cannot represent"
         );
     }
 }
 
-/// The files that a tokenizer needs to be opened elsewhere, beside the model.
+/// Saves the tokenizer's files beside the model, so that it can be opened elsewhere.
 fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) -> Result<()> {
     fs_err::create_dir_all(model)?;
     tokenizer.save(&model.join("tokenizer.json"))?;
@@ -468,23 +465,23 @@ fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) ->
     Ok(())
 }
 
-/// What `--resume` names.
+/// The target of `--resume`.
 pub enum Unfinished {
     /// A run.
     Run(RunFolder),
-    /// Seeds, and the plan of one of them.
+    /// A group of seeds, and the plan of one of them.
     Group(GroupRecord, Box<Plan>),
 }
 
-/// Finds what `--resume` names: a run's id or folder, a group, or `latest`.
+/// Finds the target of `--resume`: a run's id or folder, a group, or `latest`.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such run or group.
 pub fn find_unfinished(store: &Store, dataset: &str, wanted: &str) -> Result<Unfinished> {
     let mut trainings = store.list(Some(dataset))?;
     trainings.retain(|run| run.kind() == TRAINING && run.status != Status::Unreadable);
     let latest = trainings.last().filter(|_| wanted == "latest");
-    // A group goes by its name, or by its newest run where that is asked for without a name.
+    // A group is found by its name, or through its newest run by `latest`.
     let group = latest.map_or(Some(wanted), Run::group);
     if let Some(member) = trainings.iter().rev().find(|run| group.is_some() && run.group() == group) {
         let record: RunRecord = member.folder.read_run()?;
@@ -494,7 +491,7 @@ pub fn find_unfinished(store: &Store, dataset: &str, wanted: &str) -> Result<Unf
     }
     match latest {
         Some(latest) => Ok(Unfinished::Run(latest.folder.clone())),
-        None if wanted == "latest" => bail!("there is no training of {dataset} in {}", store.path().display()),
+        None if wanted == "latest" => bail!("no training of {dataset} in {}", store.path().display()),
         None => Ok(Unfinished::Run(RunFolder::find(store.path(), dataset, wanted)?)),
     }
 }

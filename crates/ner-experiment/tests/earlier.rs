@@ -1,4 +1,4 @@
-//! Files that earlier versions wrote stay readable.
+//! Files of earlier versions stay readable.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -22,7 +22,7 @@ fn a_run_record_of_an_earlier_version_is_read_in_todays_names() {
     let record: RunRecord = folder.read_run().unwrap();
     assert_eq!((record.device.as_str(), record.compute.as_str()), ("cpu", "bf16"));
     assert_eq!((record.plan.dataset.as_str(), record.plan.recipe.epochs), ("bc5cdr", 8));
-    // A list and a comparison see the same names.
+    // Lists and comparisons use the same names.
     let run = Run::read(folder);
     assert_eq!((run.value("device"), run.value("compute")), (Some("cpu".into()), Some("bf16".into())));
 }

@@ -4,37 +4,37 @@ use crate::ReportError;
 use crate::page::{Block, Page, Row, Section, Table, Value};
 use crate::plot::{LINES, Line, lines};
 
-/// What the page says.
+/// Contents of the page.
 pub struct ActivePage<'r> {
-    /// The corpus.
+    /// Name of the corpus.
     pub title: &'r str,
     /// Whether it is a synthetic sample.
     pub synthetic: bool,
-    /// Where the figures come from: names and values.
+    /// Origin of the figures: names and values.
     pub provenance: Vec<(&'static str, String)>,
-    /// Learning curves. Where there are more than one plot has colours for, the first is drawn in each.
+    /// Learning curves. If there are more than one plot has colours for, the first is drawn in each plot.
     pub curves: Vec<Curve>,
-    /// The score with everything annotated.
+    /// Score with everything annotated.
     pub full: Option<f64>,
-    /// What was measured after each round, and what that saves.
+    /// Tables: the score after each round, and the savings.
     pub tables: Vec<PlainTable>,
-    /// Release of medner.
+    /// Version of medner.
     pub version: &'r str,
 }
 
 /// A learning curve.
 pub struct Curve {
-    /// The strategy.
+    /// Name of the strategy.
     pub name: String,
-    /// Words, mean score, half of the width of its interval.
+    /// Words, mean score, half the width of its interval.
     pub points: Vec<(f64, f64, Option<f64>)>,
 }
 
-/// A table of texts; the first cell of a row is its heading.
+/// A table of text; the first cell of a row is its heading.
 pub struct PlainTable {
-    /// What it shows.
+    /// Caption.
     pub caption: String,
-    /// Headings of the columns.
+    /// Column headings.
     pub header: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<String>>,
@@ -44,7 +44,7 @@ impl ActivePage<'_> {
     /// The page as HTML.
     ///
     /// # Errors
-    /// Where a plot cannot be drawn.
+    /// If a plot cannot be drawn.
     pub fn html(self) -> Result<String, ReportError> {
         let line =
             |(colour, curve): (usize, &Curve)| Line { name: curve.name.clone(), colour, points: curve.points.clone() };
@@ -53,11 +53,15 @@ impl ActivePage<'_> {
             let groups: Vec<&[Curve]> = if others.is_empty() { vec![&[]] } else { others.chunks(LINES - 1).collect() };
             for group in groups {
                 let drawn: Vec<Line> = [first].into_iter().chain(group).enumerate().map(line).collect();
-                plots.push(lines("F1 against annotated words; the rule is F1 with all of them", &drawn, self.full)?);
+                plots.push(lines(
+                    "F1 by annotated words; the horizontal line is F1 with all words",
+                    &drawn,
+                    self.full,
+                )?);
             }
         }
-        let text = "Each point is the mean over seeds of models that were trained anew on what was annotated, with its \
-                    95 % interval by Student's t. All strategies of a seed begin with the same sentences.";
+        let text = "Each point is the mean over seeds of models trained from scratch on the annotated words, with its \
+                    95 % interval by Student's t. All strategies of a seed start from the same sentences.";
         let tables = self.tables.into_iter().map(|table| {
             let row = |mut cells: Vec<String>| {
                 let heading = if cells.is_empty() { String::new() } else { cells.remove(0) };
@@ -66,7 +70,7 @@ impl ActivePage<'_> {
             let rows = table.rows.into_iter().map(row).collect();
             Block::Table(Table { caption: table.caption, header: table.header, rows, numeric: true })
         });
-        let warning = "Synthetic documents: no score on them says anything about real text.";
+        let warning = "Synthetic documents: scores on them say nothing about real text.";
         let page = Page {
             title: self.title.to_owned(),
             subtitle: "Simulated active learning".into(),
@@ -110,7 +114,7 @@ mod tests {
             version: "0",
         };
         let html = page.html().expect("a page");
-        // Seven lines in two plots, of which the first is in both, with two points each.
+        // Seven lines in two plots with two points each; the first line is in both plots.
         assert_eq!(html.matches("<circle").count(), 16, "{html}");
         assert!(
             html.contains("strategy &#60;6&#62;") && html.contains("50.00 ± 2.00") && !html.contains("NaN"),

@@ -1,4 +1,4 @@
-//! A page of texts with their mentions highlighted, document by document, so that it can be written as a stream.
+//! A page of texts with highlighted mentions, written document by document so that it can be streamed.
 
 use crate::ReportError;
 use crate::page::{Page, Value};
@@ -6,25 +6,25 @@ use ner_data::{CharIndex, Span};
 use std::collections::HashMap;
 use std::fmt::Write;
 
-/// A mention to show.
+/// A highlighted mention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Highlight {
-    /// Where it stands.
+    /// Its span.
     pub span: Span,
-    /// What stands behind it: a type.
+    /// Label behind it: its type.
     pub label: String,
-    /// What its colour goes by.
+    /// Category, which sets the colour.
     pub category: String,
-    /// What a pointer that rests on it is told.
+    /// Tooltip.
     pub details: String,
-    /// Whether its line is dotted, as that of a doubtful one is.
+    /// Whether to draw a dotted line, for uncertain mentions.
     pub is_dotted: bool,
 }
 
-/// Colours of the style.
+/// Number of colours in the style.
 const COLOURS: usize = 5;
 
-/// A page that is written from top to bottom.
+/// A page written from top to bottom.
 #[derive(Debug)]
 pub struct AnnotatedPage {
     top: String,
@@ -32,16 +32,16 @@ pub struct AnnotatedPage {
     colours: HashMap<String, usize>,
 }
 
-/// Where the documents stand in the frame.
+/// Placeholder for the documents in the frame.
 const PLACE: &str = "<main>";
 
 impl AnnotatedPage {
-    /// A page; `models` are named at its top, `version` is medner's.
+    /// A page; `models` appears at its top, `version` is medner's.
     ///
     /// # Errors
-    /// Where the template fails, for which no reason is known.
+    /// If the template fails, which is not known to happen.
     pub fn new(title: &str, models: &str, version: &str) -> Result<Self, ReportError> {
-        let warning = "Found by a program that errs. It is for research and development, and no medical device.";
+        let warning = "Found by a program that makes mistakes. For research and development; not a medical device.";
         let page = Page {
             title: title.into(),
             subtitle: "Annotated text".into(),
@@ -55,17 +55,17 @@ impl AnnotatedPage {
         Ok(Self { top: format!("{top}{PLACE}\n"), bottom: bottom.into(), colours: HashMap::new() })
     }
 
-    /// What stands before the documents.
+    /// HTML before the documents.
     pub fn top(&self) -> &str {
         &self.top
     }
 
-    /// What stands behind them.
+    /// HTML after the documents.
     pub fn bottom(&self) -> &str {
         &self.bottom
     }
 
-    /// One document.
+    /// HTML of one document.
     pub fn document(&mut self, id: &str, text: &str, highlights: &[Highlight]) -> String {
         let Self { colours, .. } = self;
         let colour = |category: &str| {
@@ -76,7 +76,7 @@ impl AnnotatedPage {
     }
 }
 
-/// A text with its mentions highlighted, as HTML: nothing of the text is left that a browser would take for more.
+/// HTML of a text with highlighted mentions; the text itself is escaped.
 pub(crate) struct Marked(String);
 
 impl Marked {
@@ -85,8 +85,8 @@ impl Marked {
     }
 }
 
-/// Highlights mentions, which may nest and cross: each has a line of its own under the text, and its label behind it.
-/// `colour` gives the number of a category's colour, from 1.
+/// Highlights mentions, which may nest and cross: each gets its own line under the text and a label behind it. `colour`
+/// returns the number of a category's colour, from 1.
 pub(crate) fn marked(text: &str, highlights: &[Highlight], mut colour: impl FnMut(&str) -> usize) -> Marked {
     let index = CharIndex::new(text);
     let spans: Vec<Span> = highlights.iter().map(|highlight| highlight.span).collect();
@@ -98,7 +98,7 @@ pub(crate) fn marked(text: &str, highlights: &[Highlight], mut colour: impl FnMu
             let Highlight { category, details, is_dotted, .. } = &highlights[at];
             let colour = colour(category);
             let dotted = if *is_dotted { " dotted" } else { "" };
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(
                 html,
                 "<mark class=\"series-{colour}{dotted}\" style=\"padding-bottom:{}px\" title=\"{}\">",
@@ -116,7 +116,7 @@ pub(crate) fn marked(text: &str, highlights: &[Highlight], mut colour: impl FnMu
     Marked(html)
 }
 
-/// The parts of `0..len` between the borders of the spans, and for each the places of the spans that cover it.
+/// Cuts `0..len` at the borders of the spans; returns each part with the indices of the spans that cover it.
 pub fn segments(len: usize, spans: &[Span]) -> Vec<(Span, Vec<usize>)> {
     let mut borders: Vec<usize> = spans.iter().flat_map(|span| [span.start, span.end]).chain([0, len]).collect();
     borders.sort_unstable();
@@ -136,10 +136,10 @@ pub fn segments(len: usize, spans: &[Span]) -> Vec<(Span, Vec<usize>)> {
     borders.windows(2).map(segment).collect()
 }
 
-/// A line for each span such that no two that overlap share one; the first is 0.
+/// Assigns each span a line, from 0, so that overlapping spans have different lines.
 fn levels(spans: &[Span]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..spans.len()).collect();
-    // The shorter of two that begin together lies nearer to the text.
+    // Of two spans with the same start, the shorter is nearer to the text.
     order.sort_by_key(|&at| (spans[at].start, spans[at].end));
     let mut ends: Vec<usize> = Vec::new();
     let mut levels = vec![0; spans.len()];
@@ -155,7 +155,7 @@ fn levels(spans: &[Span]) -> Vec<usize> {
     levels
 }
 
-/// Text as HTML. Control characters, which HTML cannot say, are shown by their pictures.
+/// Escapes text for HTML. Control characters, which HTML does not allow, become their pictures.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {
@@ -202,7 +202,7 @@ mod tests {
         assert!(!html.contains('\u{1b}') && html.contains('\u{241b}'));
         assert_eq!(html.matches("<mark").count(), html.matches("</mark>").count());
         assert_eq!(html.matches("<sub>").count(), 2);
-        assert!(page.top().contains("no medical device") && page.bottom().ends_with("</html>"));
+        assert!(page.top().contains("not a medical device") && page.bottom().ends_with("</html>"));
         assert!(!page.top().contains("Contents"));
     }
 }

@@ -1,4 +1,4 @@
-//! The page about a corpus: what to look at before training on it.
+//! The page about a corpus, to read before training on it.
 
 use crate::number::{UNDEFINED, count, mean, percent};
 use crate::page::{Block, Page, Row, Section, Table, Value};
@@ -12,55 +12,55 @@ use ner_data::{AlignmentStatistics, Diagnostic, DiagnosticKind, MisfitReason, Sp
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the page says.
+/// Contents of the page.
 pub struct CorpusPage<'r> {
-    /// Full name and release of the corpus.
+    /// Title and release of the corpus.
     pub title: &'r str,
-    /// Why no figure says anything about real text; none for a real corpus.
+    /// Note of a synthetic sample; `None` for a real corpus.
     pub synthetic: Option<&'r str>,
     /// What was annotated.
     pub description: &'r str,
     /// Format of its files.
     pub format: String,
-    /// Its files; none of a sample that comes with medner.
+    /// Its files; empty for an embedded sample.
     pub files: Vec<CorpusFile>,
-    /// Mentions that a label map left out, by type.
+    /// Mentions dropped by the label map, by type.
     pub dropped: &'r BTreeMap<String, usize>,
-    /// Page of those who made it.
+    /// Homepage.
     pub homepage: &'r str,
-    /// Terms.
+    /// Licence.
     pub licence: &'r str,
-    /// Release of medner.
+    /// Version of medner.
     pub version: &'r str,
-    /// The encoder whose words were counted.
+    /// Name of the encoder that split words and pieces.
     pub encoder: Option<&'r str>,
-    /// What was counted.
+    /// The statistics.
     pub statistics: &'r CorpusStatistics,
-    /// Places to look at.
+    /// Examples of findings.
     pub examples: &'r Examples<'r>,
-    /// The first faults; all are counted in the statistics.
+    /// The first faults; the statistics count all.
     pub faults: &'r [&'r Diagnostic],
 }
 
 /// One file of a corpus.
 pub struct CorpusFile {
-    /// Its name, without folders: the page may travel further than they should.
+    /// Its name without folders, because the page may be passed on.
     pub name: String,
     /// SHA-256 of its bytes.
     pub sha256: String,
-    /// Whether that is the published file; none where nobody says.
+    /// Whether it matches the published checksum; `None` without one.
     pub as_published: Option<bool>,
 }
 
 /// A row of the summary.
 pub struct SummaryRow {
-    /// What was counted.
+    /// Name of the count.
     pub name: String,
-    /// 0, or 1 for a part of what stands above.
+    /// 0, or 1 for a part of the row above.
     pub level: usize,
-    /// The count in each split.
+    /// Value in each split.
     pub cells: Splits<String>,
-    /// Section of the page that says more.
+    /// Section with details.
     section: Option<&'static str>,
 }
 
@@ -73,8 +73,8 @@ const UNSEEN: &str = "unseen";
 const PIECES: &str = "pieces";
 const FAULTS: &str = "faults";
 
-/// The counts that matter most, a row each, for a page or a terminal. `encoder` is the name of the encoder whose words
-/// were counted.
+/// The most important counts, one per row, for a page or a terminal. `encoder` is the name of the encoder that split
+/// words and pieces.
 pub fn summary(statistics: &CorpusStatistics, encoder: Option<&str>) -> Vec<SummaryRow> {
     let mut summary = Summary { splits: &statistics.splits, rows: Vec::new(), section: None };
     summary.documents(statistics);
@@ -83,7 +83,7 @@ pub fn summary(statistics: &CorpusStatistics, encoder: Option<&str>) -> Vec<Summ
         summary.words(encoder);
     }
     summary.section = Some(FAULTS);
-    summary.count(0, "faults of the files", |report| report.statistics.diagnostics.values().sum());
+    summary.count(0, "faults in the files", |report| report.statistics.diagnostics.values().sum());
     for kind in fault_kinds(&statistics.splits) {
         summary.count(1, &kind.to_string(), |report| report.statistics.diagnostics.get(&kind).copied().unwrap_or(0));
     }
@@ -111,13 +111,13 @@ impl Summary<'_> {
         self.count(0, "documents", |report| report.statistics.documents);
         self.count(1, "without mentions", |report| report.statistics.documents_without_mentions);
         let words = &statistics.distributions.document_words;
-        self.row(1, "words of one, median (5 to 95 %)", |split, _| middle(words, split));
+        self.row(1, "words per document, median (5 to 95 %)", |split, _| middle(words, split));
         self.count(0, "characters", |report| report.statistics.characters);
         if self.splits.iter().any(|(_, report)| report.statistics.words > 0) {
-            self.count(0, "words, as the corpus gives them", |report| report.statistics.words);
+            self.count(0, "words given by the corpus", |report| report.statistics.words);
         }
         if self.splits.iter().any(|(_, report)| report.statistics.sentences > 0) {
-            self.count(0, "sentences, as the corpus marks them", |report| report.statistics.sentences);
+            self.count(0, "sentences marked in the corpus", |report| report.statistics.sentences);
         }
         self.section = Some(SHARED);
         let shared = &statistics.shared;
@@ -134,12 +134,12 @@ impl Summary<'_> {
             });
         }
         self.section = Some(SIZES);
-        self.row(1, "a document (mean)", |_, report| mean(report.statistics.mentions_per_document));
+        self.row(1, "per document (mean)", |_, report| mean(report.statistics.mentions_per_document));
         let words = &statistics.distributions.mention_words;
-        self.row(1, "words of one, mean (most)", |split, _| mean_and_most(words, split));
+        self.row(1, "words per mention, mean (maximum)", |split, _| mean_and_most(words, split));
         self.section = None;
-        self.count(1, "of several concepts", |report| report.statistics.several_concepts);
-        self.count(1, "of no known concept", |report| report.statistics.no_concept);
+        self.count(1, "with several concepts", |report| report.statistics.several_concepts);
+        self.count(1, "without a known concept", |report| report.statistics.no_concept);
         self.section = Some(OVERLAPS);
         self.count(1, "discontinuous", |report| report.overlaps.discontinuous);
         self.count(1, "nested in another", |report| report.overlaps.nested);
@@ -151,9 +151,9 @@ impl Summary<'_> {
             Split::Test => percent(statistics.unseen.test.overall.share),
         });
         self.section = Some(CONSISTENCY);
-        self.count(0, "strings of mentions, by document", |report| report.consistency.strings);
-        self.count(1, "of several types", |report| report.consistency.differently_typed);
-        self.count(1, "also standing unlabelled", |report| report.consistency.partly_unlabelled);
+        self.count(0, "mention strings, by document", |report| report.consistency.strings);
+        self.count(1, "with several types", |report| report.consistency.differently_typed);
+        self.count(1, "also unlabelled elsewhere", |report| report.consistency.partly_unlabelled);
     }
 
     fn words(&mut self, encoder: &str) {
@@ -166,12 +166,12 @@ impl Summary<'_> {
         self.section = Some(PIECES);
         self.row(0, format!("word pieces of {encoder}"), aligned(|alignment| count(alignment.tokens)));
         self.row(1, "unknown", pieces(|pieces| count(pieces.all.unknown)));
-        self.row(1, "words of them", aligned(|alignment| count(alignment.words)));
-        self.row(1, "a word inside mentions", pieces(|pieces| mean(pieces.inside.pieces_per_word)));
-        self.row(1, "a word outside", pieces(|pieces| mean(pieces.outside.pieces_per_word)));
+        self.row(1, "words", aligned(|alignment| count(alignment.words)));
+        self.row(1, "per word inside mentions", pieces(|pieces| mean(pieces.inside.pieces_per_word)));
+        self.row(1, "per word outside", pieces(|pieces| mean(pieces.outside.pieces_per_word)));
         self.row(1, "windows", aligned(|alignment| count(alignment.windows)));
-        self.row(0, "mentions that tags give back", aligned(|alignment| count(alignment.surviving)));
-        self.row(1, "of all", aligned(|alignment| percent(alignment.surviving_share)));
+        self.row(0, "mentions that tags preserve", aligned(|alignment| count(alignment.surviving)));
+        self.row(1, "share of all", aligned(|alignment| percent(alignment.surviving_share)));
         for reason in misfit_reasons(self.splits) {
             self.row(1, format!("lost: {reason}"), |_, report| {
                 let misfits = report.alignment.as_ref().and_then(|alignment| alignment.misfits.get(&reason));
@@ -198,7 +198,7 @@ fn shared_with_train(shared: &SharedTexts, split: Split) -> String {
     pair.map_or_else(|| UNDEFINED.to_owned(), |pair| count(pair.in_second))
 }
 
-/// The types, the most frequent first.
+/// The types, most frequent first.
 fn types(splits: &Splits<SplitReport>) -> Vec<&str> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, mentions) in splits.iter().flat_map(|(_, report)| &report.statistics.mentions_by_type) {
@@ -222,7 +222,7 @@ impl CorpusPage<'_> {
     /// The page as HTML.
     ///
     /// # Errors
-    /// Where a plot or the template fails, for which no reason is known.
+    /// If a plot or the template fails, which is not known to happen.
     pub fn html(&self) -> Result<String, ReportError> {
         let description = if self.synthetic.is_some() { "In the style of" } else { "Annotated" };
         let mut provenance = vec![(description, Value::Text(self.description.to_owned()))];
@@ -231,19 +231,19 @@ impl CorpusPage<'_> {
             let published = match file.as_published {
                 Some(true) => "the published file",
                 Some(false) => "NOT the published file",
-                None => "no checksum was published",
+                None => "no published checksum",
             };
             provenance.push(("File", Value::Text(format!("{}, SHA-256 {}, {published}", file.name, file.sha256))));
         }
         let dropped: Vec<String> =
             self.dropped.iter().map(|(name, mentions)| format!("{name} {}", count(*mentions))).collect();
-        provenance.push(("Left out by the label map", Value::Text(dropped.join(", "))));
-        provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none was at hand").to_owned())));
+        provenance.push(("Dropped by the label map", Value::Text(dropped.join(", "))));
+        provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none available").to_owned())));
         if self.synthetic.is_none() {
             provenance.push(("Licence", Value::Text(self.licence.to_owned())));
             provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
         }
-        // A team's own description need not say everything.
+        // A user's own description may omit fields.
         provenance.retain(|(_, value)| !value.is_empty());
         let mut sections = vec![self.glance(), self.types()?, self.sizes()?, self.shared(), self.overlaps()];
         sections.extend([self.consistency(), self.unseen()?]);
@@ -273,7 +273,7 @@ impl CorpusPage<'_> {
             ..Row::new(row.name, row.cells.iter().map(|(_, cell)| cell.clone()).collect())
         };
         let rows = summary(self.statistics, self.encoder).into_iter().map(row).collect();
-        let table = numbers("What each split holds; each name leads to the section that says more", &SPLITS, rows);
+        let table = numbers("Contents of each split; names link to the sections with details", &SPLITS, rows);
         Section { id: "glance", title: "At a glance", blocks: vec![table] }
     }
 
@@ -283,17 +283,16 @@ impl CorpusPage<'_> {
             self.splits().get(split).statistics.mentions_by_type.get(name).copied().unwrap_or(0)
         };
         let series = each_split(|split| types.iter().map(|name| Some(of(split, name) as f64)).collect());
-        let plot = bars("Mentions of each type", &types, &series, |number| count(number as usize))?;
+        let plot = bars("Mentions by type", &types, &series, |number| count(number as usize))?;
         let row = |name: &String| {
             let TypeStatistics { mentions, documents, strings, mean_words, most_words } =
                 self.splits().train.statistics.types.get(name).cloned().unwrap_or_default();
             let counts = [count(mentions), count(documents), count(strings)];
             Row::new(name, counts.into_iter().chain([mean(mean_words), count(most_words)]).collect())
         };
-        let header = ["type", "mentions", "documents", "different strings", "words, mean", "words, most"];
+        let header = ["type", "mentions", "documents", "distinct strings", "words, mean", "words, maximum"];
         let table = numbers("Types in the training split", &header, types.iter().map(row).collect());
-        let text =
-            "Documents are those with a mention of the type; strings differ where they do without regard to case.";
+        let text = "Documents have at least one mention of the type. Strings are compared case-insensitively.";
         Ok(Section {
             id: TYPES,
             title: "Types",
@@ -304,12 +303,12 @@ impl CorpusPage<'_> {
     fn sizes(&self) -> Result<Section, ReportError> {
         let all = &self.statistics.distributions;
         let mut quantities =
-            vec![("Characters of a document", &all.document_characters), ("Words of a document", &all.document_words)];
-        quantities.extend(all.document_tokens.iter().map(|tokens| ("Word pieces of a document", tokens)));
+            vec![("Characters per document", &all.document_characters), ("Words per document", &all.document_words)];
+        quantities.extend(all.document_tokens.iter().map(|tokens| ("Word pieces per document", tokens)));
         quantities.extend([
-            ("Mentions of a document", &all.document_mentions),
-            ("Words of a mention", &all.mention_words),
-            ("Characters of a mention", &all.mention_characters),
+            ("Mentions per document", &all.document_mentions),
+            ("Words per mention", &all.mention_words),
+            ("Characters per mention", &all.mention_characters),
         ]);
         let mut rows = Vec::new();
         let mut plots = Vec::new();
@@ -325,10 +324,10 @@ impl CorpusPage<'_> {
             }
         }
         let header = ["", "number", "mean", "least", "5 %", "25 %", "median", "75 %", "95 %", "most"];
-        let text = "Bars are shares of the split. A bar holds the values from its label to below the next; where the \
-                    last label has a plus, its bar reaches to the largest value. A word is what stands between \
-                    whitespace; a mention of several fragments has the words and characters of all of them. A quantile \
-                    is the least value that so many values do not exceed.";
+        let text = "Bars are shares of the split. A bar covers the values from its label up to the next one; if the \
+                    last label has a plus, its bar extends to the largest value. Words are separated by whitespace. A \
+                    discontinuous mention has the words and characters of all its fragments. The q-quantile is the \
+                    smallest value that a share q of the values does not exceed.";
         let blocks =
             vec![Block::Plots(plots), Block::Text(text.to_owned()), numbers("Means and quantiles", &header, rows)];
         Ok(Section { id: SIZES, title: "Sizes", blocks })
@@ -344,7 +343,7 @@ impl CorpusPage<'_> {
                 rows.push(Row::new(format!("{name} of {} and {}", pair.first, pair.second), cells));
             }
         }
-        let header = ["", "different texts", "in the first", "in the second", "of the second"];
+        let header = ["", "distinct texts", "in the first", "in the second", "share of the second"];
         let mut blocks = vec![numbers("The same text in two splits", &header, rows)];
         let row = |(name, texts): (&str, &SharedTexts)| {
             let cells = texts.compared.iter().zip(texts.repeated.iter());
@@ -354,17 +353,17 @@ impl CorpusPage<'_> {
             )
         };
         let repeated = [("documents", &shared.documents), ("sentences", &shared.sentences)].map(row).into();
-        blocks.push(numbers("Texts that stood before in the same split", &SPLITS, repeated));
+        blocks.push(numbers("Texts repeated within a split", &SPLITS, repeated));
         let ids = shared.document_ids.iter().map(|pair| {
             let cells = [pair.ids, pair.same_text].map(count).into();
             Row::new(format!("{} and {}", pair.first, pair.second), cells)
         });
-        let header = ["", "documents with the same identifier", "and the same text"];
-        blocks.push(numbers("The same identifier in two splits", &header, ids.collect()));
-        let text = "A score on a text that was trained on measures memory. Texts are compared without regard to case and \
-                    to the kind and amount of whitespace. Sentences are those that the corpus marks, or else those \
-                    that Unicode's rules find in each line and passage; those of fewer than five words are left out. Documents with the same identifier and other texts may \
-                    just be numbered.";
+        let header = ["", "documents with the same id", "and the same text"];
+        blocks.push(numbers("The same id in two splits", &header, ids.collect()));
+        let text = "Scores on texts from the training data measure memory. Texts are compared without case and \
+                    whitespace differences. Sentences are those marked in the corpus, or else those found by Unicode's \
+                    rules in each line and passage; sentences with fewer than five words are ignored. Documents with \
+                    the same id and different texts may just be numbered alike.";
         blocks.push(Block::Text(text.to_owned()));
         let all = |texts: &SharedTexts| texts.pairs.iter().map(|pair| pair.places.len()).sum();
         blocks.extend(pairs_table("Documents in two splits", &self.examples.shared_documents, all(&shared.documents)));
@@ -378,24 +377,24 @@ impl CorpusPage<'_> {
             ..Row::new(name, self.splits().iter().map(|(_, report)| part(report)).collect())
         };
         let rows = vec![
-            row(0, "mentions that share characters with another", |report| count(report.overlaps.overlapping)),
-            row(1, "of all mentions", |report| percent(report.overlaps.share)),
-            row(1, "of the same extent as another", |report| count(report.overlaps.same_extent)),
+            row(0, "mentions that overlap another", |report| count(report.overlaps.overlapping)),
+            row(1, "share of all mentions", |report| percent(report.overlaps.share)),
+            row(1, "with the same extent as another", |report| count(report.overlaps.same_extent)),
             row(1, "nested in a longer one", |report| count(report.overlaps.nested)),
-            row(1, "with a shorter one inside", |report| count(report.overlaps.containing)),
+            row(1, "containing a shorter one", |report| count(report.overlaps.containing)),
             row(1, "crossing another", |report| count(report.overlaps.crossing)),
-            row(0, "most mentions over one character", |report| count(report.overlaps.deepest)),
+            row(0, "maximum mentions over one character", |report| count(report.overlaps.deepest)),
             row(0, "discontinuous mentions", |report| count(report.overlaps.discontinuous)),
         ];
-        let text = "Each row counts mentions, and a mention can be in several rows. A mention reaches from its first \
-                    character to its last, with whatever lies between its fragments. Flat tags can say neither \
-                    overlaps nor fragments: of mentions that overlap, the longest is tagged.";
-        let mut blocks = vec![numbers("Mentions that overlap", &SPLITS, rows), Block::Text(text.to_owned())];
+        let text = "Rows count mentions; a mention can be in several rows. A mention extends from its first to its \
+                    last character, including gaps between fragments. Flat tags can express neither overlaps nor \
+                    fragments: of overlapping mentions, the longest is tagged.";
+        let mut blocks = vec![numbers("Overlapping mentions", &SPLITS, rows), Block::Text(text.to_owned())];
         let all = self.splits().iter().map(|(_, report)| report.overlaps.crossing_places.len()).sum();
         let row = |example: &Example| Row::new(example.split.name(), place_and_text(example));
         let rows: Vec<Row> = self.examples.crossing.iter().map(row).collect();
         let header = self.with_text(&["split", "document", "characters"], "text");
-        blocks.extend(examples_table("Mentions that cross another", header, rows, all));
+        blocks.extend(examples_table("Crossing mentions", header, rows, all));
         Section { id: OVERLAPS, title: "Overlapping mentions", blocks }
     }
 
@@ -405,18 +404,18 @@ impl CorpusPage<'_> {
             ..Row::new(name, self.splits().iter().map(|(_, report)| part(report)).collect())
         };
         let rows = vec![
-            row(0, "strings of mentions, each counted once for each document", |r| count(r.consistency.strings)),
-            row(1, "with different types at different places", |r| count(r.consistency.differently_typed)),
-            row(1, "with a place that carries no mention", |r| count(r.consistency.partly_unlabelled)),
-            row(0, "places where they are a mention", |r| count(r.consistency.places.labelled)),
-            row(0, "places where they touch no mention", |r| count(r.consistency.places.unlabelled)),
-            row(1, "as a share of both", |r| percent(r.consistency.places.unlabelled_share)),
-            row(0, "places where they are part of another mention", |r| count(r.consistency.places.inside_another)),
+            row(0, "mention strings, counted once per document", |r| count(r.consistency.strings)),
+            row(1, "with different types at different positions", |r| count(r.consistency.differently_typed)),
+            row(1, "with an unlabelled occurrence", |r| count(r.consistency.partly_unlabelled)),
+            row(0, "labelled occurrences", |r| count(r.consistency.places.labelled)),
+            row(0, "unlabelled occurrences", |r| count(r.consistency.places.unlabelled)),
+            row(1, "share of both", |r| percent(r.consistency.places.unlabelled_share)),
+            row(0, "occurrences inside another mention", |r| count(r.consistency.places.inside_another)),
         ];
-        let text = "Strings are those of mentions without gaps, looked for in their own document without regard to case, \
-                    where no letter or digit goes on at either end. These are places to look at and not faults: some \
-                    guidelines leave out what a text mentions in passing, and a short abbreviation may also be a word.";
-        let mut blocks = vec![numbers("Strings of mentions", &SPLITS, rows), Block::Text(text.to_owned())];
+        let text = "Strings of mentions without gaps are searched in their own document as whole words, ignoring case. \
+                    These are places to check, not necessarily faults: some guidelines exclude passing mentions, and a \
+                    short abbreviation may also be a word.";
+        let mut blocks = vec![numbers("Mention strings", &SPLITS, rows), Block::Text(text.to_owned())];
         let by_type = types(self.splits()).into_iter().map(|name| {
             let cell = |report: &SplitReport| {
                 let share = report.consistency.by_type.get(name).map(|counts| counts.unlabelled_share);
@@ -424,7 +423,7 @@ impl CorpusPage<'_> {
             };
             Row::new(name, self.splits().iter().map(|(_, report)| cell(report)).collect())
         });
-        let caption = "Share of places without a mention, by type of the string";
+        let caption = "Share of unlabelled occurrences, by type of the string";
         blocks.push(numbers(caption, &SPLITS, by_type.collect()));
         let mut pairs: BTreeMap<&[String; 2], Splits<usize>> = BTreeMap::new();
         for (split, report) in self.splits().iter() {
@@ -444,17 +443,17 @@ impl CorpusPage<'_> {
                 Row::new(types.join(" and "), strings.iter().map(|(_, strings)| count(*strings)).collect())
             };
             let rows = pairs.into_iter().map(row).collect();
-            blocks.push(numbers("Strings that have one type here and another there, by the types", &SPLITS, rows));
+            blocks.push(numbers("Strings with several types in one document, by pair of types", &SPLITS, rows));
         }
         let header = || self.with_text(&["split", "document", "labelled at", "unlabelled at"], "string");
         let rows = |examples: &[InconsistencyExample]| examples.iter().map(inconsistency_row).collect();
         let total = |part: fn(&SplitReport) -> usize| self.splits().iter().map(|(_, report)| part(report)).sum();
         let (typed, unlabelled) = (&self.examples.differently_typed, &self.examples.partly_unlabelled);
         let all = total(|report| report.consistency.differently_typed);
-        blocks.extend(examples_table("Strings of different types in one document", header(), rows(typed), all));
+        blocks.extend(examples_table("Strings with several types in one document", header(), rows(typed), all));
         let all = total(|report| report.consistency.partly_unlabelled);
-        blocks.extend(examples_table("Strings with places that carry no mention", header(), rows(unlabelled), all));
-        Section { id: CONSISTENCY, title: "The same string, labelled differently", blocks }
+        blocks.extend(examples_table("Strings with unlabelled occurrences", header(), rows(unlabelled), all));
+        Section { id: CONSISTENCY, title: "Inconsistently labelled strings", blocks }
     }
 
     fn unseen(&self) -> Result<Section, ReportError> {
@@ -468,7 +467,7 @@ impl CorpusPage<'_> {
             colour: split as usize,
             values: types.iter().map(|name| of(unseen, name).share).chain([unseen.overall.share]).collect(),
         });
-        let caption = "Mentions that are never seen in training, as a share of each type";
+        let caption = "Mentions never seen in training, as a share of each type";
         let plot = bars(caption, &categories, &series, plot::percent)?;
         let mut rows = Vec::new();
         for (split, unseen) in both {
@@ -480,13 +479,12 @@ impl CorpusPage<'_> {
                 rows.push(Row { level: 1, ..Row::new(name, cells) });
             }
         }
-        let header = ["", "mentions", "unseen", "share", "known as another type"];
-        let text = "A mention is seen where the training split has one with the same string, without regard to case and \
-                    whitespace, and the same type. What is unseen has to be found by what the words look like and \
-                    stand among, not by memory.";
+        let header = ["", "mentions", "unseen", "share", "seen as another type"];
+        let text = "A mention is seen if the training split has a mention with the same string (ignoring case and \
+                    whitespace) and type. Models must recognise unseen mentions by form and context instead of memory.";
         let blocks = vec![
             Block::Plots(vec![plot]),
-            numbers("Mentions that are never seen in training", &header, rows),
+            numbers("Mentions never seen in training", &header, rows),
             Block::Text(text.to_owned()),
         ];
         Ok(Section { id: UNSEEN, title: "Mentions never seen in training", blocks })
@@ -505,7 +503,7 @@ impl CorpusPage<'_> {
             by_type.chain([pieces.inside.clone(), pieces.outside.clone(), pieces.all.clone()]).collect()
         };
         let series = each_split(|split| of(self.splits().get(split)).iter().map(|p| p.pieces_per_word).collect());
-        let means = bars("Word pieces of a word (mean)", &groups, &series, |mean| format!("{mean:.2}"))?;
+        let means = bars("Word pieces per word (mean)", &groups, &series, |mean| format!("{mean:.2}"))?;
         let total = |part: fn(&PieceStatistics) -> &PieceCounts| -> Vec<Option<f64>> {
             let all: Vec<&PieceCounts> =
                 self.splits().iter().filter_map(|(_, report)| report.pieces.as_ref()).map(part).collect();
@@ -518,9 +516,9 @@ impl CorpusPage<'_> {
             Series { name: "inside mentions".to_owned(), colour: 3, values: total(|pieces| &pieces.inside) },
             Series { name: "outside".to_owned(), colour: 4, values: total(|pieces| &pieces.outside) },
         ];
-        // The last bin is open: nobody says how far it reaches, so it is drawn as if by one more.
+        // The last bin is open-ended; it is drawn one wide.
         let edges: Vec<usize> = (1..=series[0].values.len()).chain([series[0].values.len() + 2]).collect();
-        let spread = plot::histogram("Word pieces of a word, all splits together", &edges, &series)?;
+        let spread = plot::histogram("Word pieces per word, all splits together", &edges, &series)?;
         let mut rows = Vec::new();
         for (at, group) in groups.iter().enumerate() {
             rows.push(Row::new(group, vec![String::new(); 5]));
@@ -536,11 +534,12 @@ impl CorpusPage<'_> {
                 rows.push(Row { level: 1, ..Row::new(split.name(), cells) });
             }
         }
-        let header = ["", "words", "pieces", "pieces a word", "words of one piece", "unknown pieces"];
-        let text = "Words are those of the tokenizer, which are what is tagged; a word is in a mention where the two \
-                    share a character, and in mentions of two types it counts for both. A vocabulary that was made \
-                    from such texts keeps their words whole: many pieces a word inside mentions, and few outside, say \
-                    that the encoder has not read much of the kind. Unknown pieces stand for what it cannot spell.";
+        let header = ["", "words", "pieces", "pieces per word", "single-piece words", "unknown pieces"];
+        let text = "Words are the tokenizer's, which are the units of tagging. A word is in a mention if they share a \
+                    character; in mentions of two types it counts for both. A vocabulary built from similar texts \
+                    keeps their words whole: many pieces per word inside mentions but few outside suggest that the \
+                    encoder has read little text of this kind. Unknown pieces replace characters outside the \
+                    vocabulary.";
         let tables =
             vec![numbers(&format!("Words and pieces of {encoder}"), &header, rows), Block::Text(text.to_owned())];
         let mut blocks = vec![Block::Plots(vec![means, spread])];
@@ -551,8 +550,8 @@ impl CorpusPage<'_> {
     fn faults(&self) -> Section {
         let kinds = fault_kinds(self.splits());
         if kinds.is_empty() {
-            let text = "The readers found no fault in the files.".to_owned();
-            return Section { id: FAULTS, title: "Faults of the files", blocks: vec![Block::Text(text)] };
+            let text = "The readers found no faults in the files.".to_owned();
+            return Section { id: FAULTS, title: "Faults in the files", blocks: vec![Block::Text(text)] };
         }
         let counts = |kind: &DiagnosticKind| {
             let of = |report: &SplitReport| report.statistics.diagnostics.get(kind).copied().unwrap_or(0);
@@ -566,9 +565,9 @@ impl CorpusPage<'_> {
             Row::new(file, cells)
         };
         let all = self.splits().iter().flat_map(|(_, report)| report.statistics.diagnostics.values()).sum();
-        let header = ["file", "line", "document", "kind", "what is wrong"].map(str::to_owned).into();
+        let header = ["file", "line", "document", "kind", "message"].map(str::to_owned).into();
         blocks.extend(examples_table("Faults", header, self.faults.iter().map(row).collect(), all));
-        Section { id: FAULTS, title: "Faults of the files", blocks }
+        Section { id: FAULTS, title: "Faults in the files", blocks }
     }
 
     fn with_text(&self, header: &[&str], text: &str) -> Vec<String> {
@@ -586,7 +585,7 @@ fn numbers(caption: &str, header: &[&str], rows: Vec<Row>) -> Block {
     Block::Table(Table { caption: caption.to_owned(), header, rows, numeric: true })
 }
 
-/// A table of examples, or nothing where there is none. `all` is how many there are.
+/// A table of examples, or `None` without examples. `all` is their total number.
 fn examples_table(what: &str, header: Vec<String>, rows: Vec<Row>, all: usize) -> Option<Block> {
     let caption = if rows.len() < all {
         format!("{what}: {} of {}; `--diagnostics N` lists more", count(rows.len()), count(all))
@@ -622,12 +621,12 @@ fn inconsistency_row(example: &InconsistencyExample) -> Row {
     Row::new(example.split.name(), cells.into_iter().chain(example.text.map(str::to_owned)).collect())
 }
 
-/// A series for each split.
+/// One series per split.
 fn each_split(values: impl Fn(Split) -> Vec<Option<f64>>) -> [Series; 3] {
     Split::ALL.map(|split| Series { name: split.name().to_owned(), colour: split as usize, values: values(split) })
 }
 
-/// The shares of the splits' values in each bin.
+/// Histogram of the splits' values, as shares.
 fn spread(caption: &str, distribution: &Distribution) -> Result<Plot, ReportError> {
     let series = each_split(|split| {
         let spread = distribution.splits.get(split);
@@ -702,7 +701,7 @@ mod tests {
         let shown = [
             "NOT the published file",
             "medner 1.2.3",
-            "none was at hand",
+            "none available",
             "<td>malformed line</td>",
             "file.txt",
             "Minor 7",

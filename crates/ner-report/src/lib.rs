@@ -1,8 +1,17 @@
-//! Pages and plots for people: self-contained HTML.
+//! Self-contained HTML pages and plots for people.
 //!
-//! A page holds its style and its plots, no script, and asks for nothing from anywhere; its Content-Security-Policy
-//! says so to the browser. This crate turns statistics and scores into text. It knows nothing of files, of the network or of
-//! libtorch.
+//! Pages include their style and plots, contain no scripts and load nothing; a Content-Security-Policy enforces this.
+//!
+//! Where things are:
+//! - [`corpus`]: the page about a corpus; [`corpus::summary`] is also its table in the terminal.
+//! - [`runs`]: the page about one or several runs, from their predictions as offsets, with text if given.
+//! - [`active`]: the page about a simulation of active learning.
+//! - [`annotated`]: highlighted texts, written as a stream.
+//! - [`speed`]: plots of measurements as SVG files.
+//! - `page.rs`, `templates/`: the frame of all pages: title, provenance, contents, sections of texts, tables and plots.
+//! - `plot.rs`: SVG plots that use the font and colours of the page's style. [`number`]: number formats.
+//!
+//! This crate turns statistics and scores into text. It does not use files, the network or libtorch.
 
 #![forbid(unsafe_code)]
 
@@ -15,11 +24,11 @@ mod plot;
 pub mod runs;
 pub mod speed;
 
-/// Why a page cannot be made.
+/// An error while making a page.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// A plot cannot be drawn.
-    #[error("a plot cannot be drawn: {0}")]
+    #[error("cannot draw a plot: {0}")]
     Plot(String),
     /// Mentions cannot be scored.
     #[error(transparent)]

@@ -1,9 +1,9 @@
-//! Numbers as people read them. What is undefined is `–`, never 0.
+//! Numbers formatted for people. Undefined is `–`, never 0.
 
-/// What stands for an undefined number.
+/// Shown for an undefined number.
 pub const UNDEFINED: &str = "–";
 
-/// A count, its digits in groups of three.
+/// A count, with digits in groups of three.
 pub fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -16,7 +16,7 @@ pub fn count(number: usize) -> String {
     grouped
 }
 
-/// A share in percent with two decimals. Only nothing is `0 %`, and only all is `100 %`.
+/// A share in percent with two decimals. Only exactly 0 is `0 %`, and only exactly 1 is `100 %`.
 pub fn percent(share: Option<f64>) -> String {
     match share {
         None => UNDEFINED.to_owned(),
@@ -28,7 +28,7 @@ pub fn percent(share: Option<f64>) -> String {
     }
 }
 
-/// A mean with two decimals, or none where it has four digits before them.
+/// A mean with two decimals, or without decimals from 1000 on.
 pub fn mean(mean: Option<f64>) -> String {
     match mean {
         None => UNDEFINED.to_owned(),

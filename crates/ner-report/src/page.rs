@@ -1,4 +1,4 @@
-//! The frame of every page: title, provenance, contents, sections of texts, tables and figures.
+//! The frame of every page: title, provenance, contents, and sections of texts, tables and figures.
 
 use crate::ReportError;
 use crate::annotated::Marked;
@@ -10,72 +10,72 @@ use askama::Template;
 #[template(path = "page.html")]
 pub struct Page {
     pub title: String,
-    /// What kind of page it is.
+    /// Kind of page.
     pub subtitle: String,
-    /// What a reader has to know before everything else.
+    /// A warning shown first.
     pub warning: Option<String>,
-    /// Where the figures come from: names and values.
+    /// Origin of the figures: names and values.
     pub provenance: Vec<(&'static str, Value)>,
     pub sections: Vec<Section>,
     pub version: String,
 }
 
-/// A value of the provenance.
+/// A provenance value.
 pub enum Value {
     Text(String),
-    /// An address that a reader may follow; nothing is loaded from it.
+    /// A link for the reader; the page loads nothing from it.
     Link(String),
 }
 
-/// A part of a page, listed in its contents.
+/// A section, listed in the contents.
 pub struct Section {
-    /// Fragment of its address; unique on the page.
+    /// Anchor; unique on the page.
     pub id: &'static str,
     pub title: &'static str,
     pub blocks: Vec<Block>,
 }
 
-/// What a section is made of.
+/// A block of a section.
 pub enum Block {
     /// A paragraph.
     Text(String),
     Table(Table),
-    /// Figures, side by side where there is room.
+    /// Figures, side by side if there is space.
     Plots(Vec<Plot>),
-    /// Names and the numbers of their colours.
+    /// Names and colour numbers.
     Legend(Vec<(String, usize)>),
     Article(Article),
 }
 
-/// A document, once or in several readings.
+/// A document, in one or several versions.
 pub struct Article {
     pub heading: String,
-    /// What a reading is, and its text.
+    /// Heading and text of each version.
     pub parts: Vec<(String, Marked)>,
 }
 
-/// A table with a heading for each row and column.
+/// A table with headings for rows and columns.
 pub struct Table {
     pub caption: String,
-    /// Headings of the columns; that of the column of headings is the first.
+    /// Column headings, starting with that of the row headings.
     pub header: Vec<String>,
     pub rows: Vec<Row>,
-    /// Whether the cells are numbers, aligned at the right.
+    /// Whether the cells are right-aligned numbers.
     pub numeric: bool,
 }
 
 /// A row of a table.
 pub struct Row {
     pub heading: String,
-    /// How far the heading is set in: 0, or 1 for a part of what stands above.
+    /// Indentation of the heading: 0, or 1 for a part of the row above.
     pub level: usize,
-    /// Section that says more.
+    /// Section with details.
     pub link: Option<&'static str>,
     pub cells: Vec<String>,
 }
 
 impl Value {
-    /// Whether there is nothing to say.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         let (Self::Text(text) | Self::Link(text)) = self;
         text.is_empty()
@@ -83,7 +83,7 @@ impl Value {
 }
 
 impl Row {
-    /// A row that says everything itself.
+    /// A row without link.
     pub fn new(heading: impl Into<String>, cells: Vec<String>) -> Self {
         Self { heading: heading.into(), level: 0, link: None, cells }
     }
@@ -93,7 +93,7 @@ impl Page {
     /// The page as HTML.
     ///
     /// # Errors
-    /// Where the template fails, for which no reason is known.
+    /// If the template fails, which is not known to happen.
     pub fn html(&self) -> Result<String, ReportError> {
         Ok(self.render()?)
     }

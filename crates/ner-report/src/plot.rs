@@ -1,4 +1,4 @@
-//! Plots as SVG that takes its text's font and all its colours from the page's style.
+//! SVG plots that use the font and the colours of the page's style.
 
 use crate::ReportError;
 use plotters::coord::types::RangedCoordf64;
@@ -10,23 +10,23 @@ use std::ops::Range;
 pub struct Plot {
     /// The SVG element.
     pub svg: String,
-    /// What is shown, for the caption.
+    /// Caption.
     pub caption: String,
-    /// Names of the series and the numbers of their colours, from 1; empty where there is one series.
+    /// Names and colour numbers (from 1) of the series; empty for a single series.
     pub legend: Vec<(String, usize)>,
-    /// Width and height in the units of the picture.
+    /// Width and height in SVG units.
     size: (i32, i32),
 }
 
-/// A row of numbers in one colour; none is drawn where a number is undefined.
+/// A series of numbers in one colour; undefined numbers are not drawn.
 pub struct Series {
     pub name: String,
-    /// Place in [`COLOURS`]: what has one colour in one plot has it in all plots of a page.
+    /// Index in [`COLOURS`], the same in all plots of a page.
     pub colour: usize,
     pub values: Vec<Option<f64>>,
 }
 
-/// A row of points in one colour, joined by a line.
+/// A series of points in one colour, joined by a line.
 pub struct Curve {
     pub name: String,
     /// As in [`Series`].
@@ -34,20 +34,20 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A score and, where it has one, its interval: from the least to the greatest.
+/// A score and its interval, if it has one.
 pub type WithInterval = (f64, Option<(f64, f64)>);
 
-/// A row of scores in one colour, each with its interval where it has one.
+/// A series of scores in one colour, with their intervals.
 pub struct ScoreSeries {
     pub name: String,
     /// As in [`Series`].
     pub colour: usize,
-    /// None where a score is undefined.
+    /// `None` for undefined scores.
     pub values: Vec<Option<WithInterval>>,
 }
 
-/// Colours that colour-blind readers tell apart, too (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue. The
-/// style of the page replaces them by its own where the ground is dark.
+/// Colours that colour-blind readers can distinguish (Okabe and Ito, 2008): blue, orange, green, vermilion, sky blue.
+/// In dark mode the page's style replaces them.
 const COLOURS: [RGBColor; 5] = [
     RGBColor(0x00, 0x72, 0xb2),
     RGBColor(0xe6, 0x9f, 0x00),
@@ -55,20 +55,20 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0x56, 0xb4, 0xe9),
 ];
-/// How many series of a plot have colours of their own.
+/// Number of series with distinct colours.
 pub const MOST_COLOURS: usize = COLOURS.len();
 const TEXT: RGBColor = RGBColor(0x00, 0x00, 0x00);
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// Size of the text in the units of the picture; the style says the same.
+/// Font size in SVG units, as in the style.
 const TEXT_SIZE: i32 = 12;
-/// Width of a character of that size, at most; browsers choose the font.
+/// Maximum width of a character at that size; the browser chooses the font.
 const CHARACTER: i32 = 7;
 
 type Area<'b> = DrawingArea<SVGBackend<'b>, plotters::coord::Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// Horizontal bars, a group for each category.
+/// Horizontal bars, grouped by category.
 pub fn bars(
     caption: &str,
     categories: &[String],
@@ -93,16 +93,16 @@ pub fn bars(
     })
 }
 
-/// Upright bars of shares, a group for each bin of `edges`, of which one more than bins there are. Bins are drawn of one
-/// width; a last one that is wider than the others is labelled with `+`.
+/// Vertical bars of shares, grouped by bin; `edges` has one more value than there are bins. All bins have one width; a
+/// wider last bin is labelled with `+`.
 pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Plot, ReportError> {
     const SIZE: (i32, i32) = (440, 220);
     let bins = edges.len().saturating_sub(1);
     let width = |bin: usize| edges[bin + 1] - edges[bin];
     let open = bins > 1 && width(bins - 1) != width(0);
-    // A bin of one value has its label below it, another at its beginning.
+    // A single-value bin has its label in the middle, other bins at their start.
     let of_one = bins > 0 && width(0) == 1;
-    // Labels that have room, and that of an open bin, which says what no other does.
+    // Labels that fit, and always that of an open-ended bin.
     let labelled = |bin: usize| {
         let widest = edges[bins - 1].to_string().len() as i32 + 2;
         let step = (widest * CHARACTER * bins as i32 / (SIZE.0 - 60)) as usize + 1;
@@ -131,7 +131,7 @@ pub fn histogram(caption: &str, edges: &[usize], series: &[Series]) -> Result<Pl
     })
 }
 
-/// Scores as points on a line for each category, with their intervals; the axis begins where the scores do.
+/// Scores with intervals, as points on one line per category. The axis begins near the smallest score.
 pub fn scores(caption: &str, categories: &[String], series: &[ScoreSeries]) -> Result<Plot, ReportError> {
     let rows = Rows { categories, line: 16, series: series.len() };
     let ends = |&(score, interval): &(f64, Option<(f64, f64)>)| {
@@ -161,7 +161,7 @@ pub fn scores(caption: &str, categories: &[String], series: &[ScoreSeries]) -> R
     })
 }
 
-/// Curves over whole numbers, such as epochs. The axis of values begins at 0 with `from_zero`, else where they do.
+/// Curves over integers such as epochs. The value axis begins at 0 with `from_zero`, otherwise near the smallest value.
 pub fn curves(caption: &str, curves: &[Curve], from_zero: bool, show: fn(f64) -> String) -> Result<Plot, ReportError> {
     const SIZE: (i32, i32) = (440, 240);
     let points = || curves.iter().flat_map(|curve| &curve.points);
@@ -185,18 +185,18 @@ pub fn curves(caption: &str, curves: &[Curve], from_zero: bool, show: fn(f64) ->
     })
 }
 
-/// A line through points, each with half of the width of its interval where it has one.
+/// A line through points, each with half the width of its interval, if any.
 pub struct Line {
     pub name: String,
-    /// Place in [`COLOURS`].
+    /// Index in [`COLOURS`].
     pub colour: usize,
     pub points: Vec<(f64, f64, Option<f64>)>,
 }
 
-/// Number of colours, which is how many lines one plot can tell apart.
+/// Maximum number of distinguishable lines in one plot.
 pub const LINES: usize = COLOURS.len();
 
-/// Lines of shares over counts; a thin rule stands at the height `level`.
+/// Lines of shares over counts, with a thin horizontal line at `level`.
 pub fn lines(caption: &str, lines: &[Line], level: Option<f64>) -> Result<Plot, ReportError> {
     const SIZE: (i32, i32) = (440, 300);
     let points = || lines.iter().flat_map(|line| &line.points);
@@ -242,16 +242,16 @@ pub fn lines(caption: &str, lines: &[Line], level: Option<f64>) -> Result<Plot, 
     })
 }
 
-/// A row of measurements in one colour, one for each category: the median, and the range that is drawn as a bar.
+/// A series of measurements in one colour, one per category: the median, and its range as a bar.
 pub struct Trend {
     pub name: String,
-    /// Place in [`COLOURS`].
+    /// Index in [`COLOURS`].
     pub colour: usize,
-    /// None where nothing was measured.
+    /// `None` if not measured.
     pub values: Vec<Option<(f64, (f64, f64))>>,
 }
 
-/// Measurements over categories in their order, such as sizes that double; values go by orders of magnitude.
+/// Measurements over ordered categories such as doubling sizes; logarithmic value axis.
 pub fn trends(
     caption: &str,
     categories: &[String],
@@ -299,8 +299,8 @@ pub fn trends(
     })
 }
 
-/// Shares against shares, both from 0 to 1, with the diagonal on which they are the same. The area of a point stands for
-/// its weight, a share of all.
+/// Shares against shares, from 0 to 1, with the diagonal of equality. The area of a point is its weight, a share of
+/// all.
 pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, ReportError> {
     const SIZE: (i32, i32) = (440, 320);
     let names = named(curves.iter().map(|(curve, _)| (curve.name.as_str(), curve.colour)));
@@ -336,7 +336,7 @@ pub fn diagonal(caption: &str, curves: &[(Curve, Vec<f64>)]) -> Result<Plot, Rep
     })
 }
 
-/// A row for each category, in which each series has a line of its own; values go to the right.
+/// One row per category, one line per series in each; values extend to the right.
 struct Rows<'c> {
     categories: &'c [String],
     /// Height of a line.
@@ -346,17 +346,17 @@ struct Rows<'c> {
 }
 
 impl Rows<'_> {
-    /// Height of a row.
+    /// Row height.
     const fn row(&self) -> i32 {
         self.line * self.series as i32 + 10
     }
 
-    /// Width and height of the picture.
+    /// Size of the picture.
     const fn size(&self) -> (i32, i32) {
         (520, self.row() * self.categories.len() as i32 + 30)
     }
 
-    /// The axes, over which each category is 1 high.
+    /// Axes on which each category has height 1.
     fn chart<'a, 'b>(
         &self,
         root: &'a Area<'b>,
@@ -366,7 +366,7 @@ impl Rows<'_> {
         let labels = self.categories.iter().map(|name| shortened(name).chars().count()).max().unwrap_or(0) as i32;
         let mut chart = ChartBuilder::on(root)
             .margin_top(4)
-            // Room for the number beside the longest line.
+            // Space for the number beside the longest line.
             .margin_right(CHARACTER * 9)
             .x_label_area_size(24)
             .y_label_area_size(labels * CHARACTER + 10)
@@ -390,13 +390,13 @@ impl Rows<'_> {
         (self.categories.len() - at) as f64
     }
 
-    /// Writes the name of a category to the left of the value `left`, where the axis begins.
+    /// Writes a category's name left of the axis, which begins at `left`.
     fn name(&self, root: &Area<'_>, chart: &Chart<'_, '_>, at: usize, left: f64) -> Result<(), DrawError> {
         let (x, y) = chart.backend_coord(&(left, self.top(at) - 0.5));
         root.draw(&Text::new(shortened(&self.categories[at]), (x - 8, y), text(HPos::Right)))
     }
 
-    /// Top and bottom of the line of a series in a category's row.
+    /// Top and bottom of a series' line in a category's row.
     fn line(&self, at: usize, number: usize) -> (f64, f64) {
         let thickness = f64::from(self.line) / f64::from(self.row());
         let gap = (1.0 - thickness * self.series as f64) / 2.0;
@@ -405,7 +405,7 @@ impl Rows<'_> {
     }
 }
 
-/// Axes of which the one to the right is labelled by the caller.
+/// Axes without labels on the x axis, which the caller adds.
 fn upright<'a, 'b>(
     root: &'a Area<'b>,
     across: Range<f64>,
@@ -431,7 +431,7 @@ fn upright<'a, 'b>(
     Ok(chart)
 }
 
-/// From the least to the largest value, with some room; 0 to 1 where there is none.
+/// Range of the values, with a margin; 0 to 1 without values.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (least, most) =
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -448,7 +448,7 @@ fn bar(chart: &mut Chart, of: &Series, corners: [(f64, f64); 2]) -> Result<(), D
 }
 
 impl Plot {
-    /// The same as a file of its own, which brings its ground, its caption and its legend.
+    /// The plot as an SVG file of its own, with background, caption and legend.
     pub fn into_file(self) -> String {
         const LINE: i32 = 20;
         let (width, height) = self.size;
@@ -482,7 +482,7 @@ impl Plot {
 
 type DrawError = DrawingAreaErrorKind<std::io::Error>;
 
-/// Names and colours, where there is more than one.
+/// Names and colours, if there is more than one series.
 fn legend(series: &[Series]) -> Vec<(String, usize)> {
     named(series.iter().map(|one| (one.name.as_str(), one.colour)))
 }
@@ -502,7 +502,7 @@ fn draw(
     let drawn = picture(&root).and_then(|()| root.present());
     drawn.map_err(|error| ReportError::Plot(error.to_string()))?;
     drop(root);
-    // The name space goes without saying in HTML.
+    // HTML implies the XML namespace.
     let body = svg.split_once('>').map_or("", |(_, body)| body);
     let size = format!("width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\"");
     let svg = format!("<svg class=\"plot\" {size} aria-hidden=\"true\">{body}");
@@ -510,11 +510,11 @@ fn draw(
 }
 
 fn text(anchor: HPos) -> TextStyle<'static> {
-    // plotters draws letters smaller than it is told.
+    // plotters draws letters smaller than requested.
     ("sans-serif", f64::from(TEXT_SIZE) * 1.24).into_font().color(&TEXT).pos(Pos::new(anchor, VPos::Center))
 }
 
-/// A name that leaves room for bars.
+/// Shortens a name, to leave space for bars.
 fn shortened(name: &str) -> String {
     const MOST: usize = 28;
     match name.char_indices().nth(MOST) {
@@ -523,7 +523,7 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// Length of an axis: a little more than the largest value, or 1 where there is none.
+/// Length of an axis: slightly more than the largest value, or 1 without values.
 fn reach(series: &[Series]) -> f64 {
     let largest = series.iter().flat_map(|one| &one.values).flatten().copied().fold(0.0, f64::max);
     if largest > 0.0 { 1.04 * largest } else { 1.0 }
@@ -534,9 +534,9 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A share in percent at an axis, where all are round.
+/// A share in percent on an axis, where all values are round.
 pub fn tick(share: f64) -> String {
-    // Shortest after rounding to what an axis can need.
+    // Rounded to the precision of an axis, then the shortest form.
     format!("{} %", (share * 1e6).round() / 1e4)
 }
 

@@ -1,4 +1,4 @@
-//! The page about a run, or about several side by side: what it learned, how good it is, and on what it fails.
+//! The page about one run, or about several side by side: learning curves, scores, errors.
 
 use crate::ReportError;
 use crate::annotated::{Highlight, Marked, marked};
@@ -13,51 +13,51 @@ use ner_eval::{
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the page says.
+/// Contents of the page.
 pub struct RunsPage<'r> {
-    /// Full name of the corpus.
+    /// Title of the corpus.
     pub title: &'r str,
-    /// Why no figure says anything about real text; none for a real corpus.
+    /// Note of a synthetic sample; `None` for a real corpus.
     pub synthetic: Option<&'r str>,
-    /// What a reader should know of how the page was made: what is missing on it, and why.
+    /// Notes on what is missing on the page, and why.
     pub notes: Vec<String>,
-    /// The split that mentions, scores by type and errors are of.
+    /// The split of all mentions, scores by type and errors.
     pub split: &'r str,
-    /// The runs; the first is what the others are compared with.
+    /// The runs; the others are compared with the first.
     pub runs: Vec<ReportedRun>,
-    /// Keys of the configuration whose values are not the same in all runs, with the values.
+    /// Configuration keys whose values differ between runs, with the values.
     pub differences: Vec<(String, Vec<Option<String>>)>,
-    /// What the paired tests say, in words.
+    /// Results of the paired tests, as text.
     pub tests: Vec<String>,
-    /// The documents of the split with their gold mentions; none where no text is to be shown.
+    /// The split's documents with gold mentions; `None` if the page shows no text.
     pub texts: Option<&'r [Document]>,
-    /// Release of medner.
+    /// Version of medner.
     pub version: &'r str,
 }
 
-/// What is known of a run.
+/// A run on the page.
 #[derive(Default)]
 pub struct ReportedRun {
     /// Its id.
     pub name: String,
-    /// What it says of itself: keys of words between dots, and values.
+    /// Its record: dotted keys and values.
     pub record: Vec<(String, String)>,
     /// The epochs of its training.
     pub epochs: Vec<Epoch>,
-    /// Its scores on the split; none where it was not measured.
+    /// Its scores on the split; empty if not measured.
     pub scores: Vec<ScoreRow>,
     /// Micro F1 on dev.
     pub dev_f1: Option<f64>,
-    /// Gold and predicted mentions of the split; none where it kept none.
+    /// Gold and predicted mentions of the split; `None` if not kept.
     pub documents: Option<Vec<PredictedMentions>>,
 }
 
 /// An epoch of a training.
 #[derive(Clone, Debug)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Number, from 1.
     pub number: usize,
-    /// Mean loss of its steps; none where that is no number.
+    /// Mean loss of its steps; `None` if it is not a number.
     pub loss: Option<f64>,
     /// Scores on dev.
     pub dev: Vec<ScoreRow>,
@@ -65,18 +65,18 @@ pub struct Epoch {
     pub is_best: bool,
 }
 
-/// A score from 0 to 1 with its parts; none is undefined.
+/// A score from 0 to 1 with its parts; `None` is undefined.
 #[derive(Clone, Debug, Default)]
 pub struct ScoreRow {
-    /// The type, or an average.
+    /// Name of the type or average.
     pub name: String,
     /// Whether it is an average over types.
     pub is_average: bool,
-    /// Share of the predicted mentions that are right.
+    /// Precision.
     pub precision: Option<f64>,
-    /// Share of the gold mentions that were found.
+    /// Recall.
     pub recall: Option<f64>,
-    /// Harmonic mean of the two.
+    /// F1.
     pub f1: Option<f64>,
     /// Bootstrap interval of F1.
     pub interval: Option<(f64, f64)>,
@@ -88,22 +88,22 @@ pub struct ScoreRow {
 pub struct PredictedMentions {
     /// Its id.
     pub id: String,
-    /// What the corpus says.
+    /// Gold mentions.
     pub gold: Vec<Mention>,
-    /// What the run says.
+    /// Predicted mentions.
     pub predicted: Vec<Mention>,
 }
 
-/// Documents of the gallery of one run, and of several, whose texts stand there once for each.
+/// Number of documents in the gallery: for one run, and for several, where each text appears once per run.
 const GALLERY: [usize; 2] = [30, 12];
-/// Strings that were missed or made up.
+/// Number of missed or invented strings.
 const STRINGS: usize = 20;
-/// Bins of the reliability curve, as many as Guo et al. take.
+/// Bins of the reliability curve, as in Guo et al.
 const BINS: usize = 15;
-/// The name of a class of mentions, and its count.
+/// Name and count of an error class.
 type Class = (&'static str, fn(&ErrorCounts) -> u64);
 
-/// All six.
+/// All six classes.
 const CLASSES: [Class; 6] = [
     ("right", |counts| counts.right),
     ("boundary", |counts| counts.boundary),
@@ -117,7 +117,7 @@ impl RunsPage<'_> {
     /// The page as HTML.
     ///
     /// # Errors
-    /// Where a confidence is no number from 0 to 1, or a plot or the template fails, for which no reason is known.
+    /// If a confidence is not in 0..=1; a failing plot or template is not known to happen.
     pub fn html(&self) -> Result<String, ReportError> {
         let errors: Vec<Option<Errors>> = self.runs.iter().map(|run| Some(count_errors(run.mentions()?))).collect();
         let mut sections = Vec::new();
@@ -134,9 +134,10 @@ impl RunsPage<'_> {
             sections.extend(self.strings());
             sections.push(self.gallery());
         }
-        let configuration = ("Configuration", "What was asked for, as resolved");
+        let configuration = ("Configuration", "The resolved settings");
         sections.push(self.record("configuration", configuration, |key| key.strip_prefix("plan.")));
-        let provenance = ("Provenance", "Data, weights, code, machine and times; of paths the last part");
+        let provenance =
+            ("Provenance", "Data, weights, code, machine and times; paths are shortened to their last part");
         sections.push(self.record("provenance", provenance, |key| (!key.starts_with("plan.")).then_some(key)));
         let names = self.runs.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ");
         let mut provenance = vec![(if self.is_comparison() { "Runs" } else { "Run" }, Value::Text(names))];
@@ -157,20 +158,20 @@ impl RunsPage<'_> {
         self.runs.len() > 1
     }
 
-    /// Headings of columns, one a run.
+    /// Column headings, one per run.
     fn header(&self, first: &str) -> Vec<String> {
         [first].into_iter().chain(self.runs.iter().map(|run| run.name.as_str())).map(str::to_owned).collect()
     }
 
-    /// The runs that a plot has colours for.
+    /// The runs with colours in plots.
     fn drawn(&self) -> impl Iterator<Item = (usize, &ReportedRun)> {
         self.runs.iter().take(MOST_COLOURS).enumerate()
     }
 
-    /// What is to be said where plots do not show all runs.
+    /// A note, if plots do not show all runs.
     fn left_out(&self) -> Option<Block> {
         (self.runs.len() > MOST_COLOURS)
-            .then(|| Block::Text(format!("Plots show the first {MOST_COLOURS} runs, tables show all.")))
+            .then(|| Block::Text(format!("Plots show the first {MOST_COLOURS} runs, tables all.")))
     }
 
     fn glance(&self, errors: &[Option<Errors>]) -> Section {
@@ -196,7 +197,7 @@ impl RunsPage<'_> {
             rows.insert(0, row("micro F1 on dev", &|_, run| percent(run.dev_f1)));
         }
         let header = self.header("");
-        let caption = "The runs side by side".to_owned();
+        let caption = "Runs side by side".to_owned();
         blocks.push(Block::Table(Table { caption, header, rows, numeric: true }));
         Section { id: "glance", title: "At a glance", blocks }
     }
@@ -204,23 +205,23 @@ impl RunsPage<'_> {
     fn differences(&self) -> Section {
         let mut blocks = Vec::new();
         if self.differences.is_empty() {
-            blocks.push(Block::Text("The configurations are the same.".to_owned()));
+            blocks.push(Block::Text("The configurations are equal.".to_owned()));
         } else {
             let row = |(key, values): &(String, Vec<Option<String>>)| {
                 let cells = values.iter().map(|value| value.clone().unwrap_or_else(|| UNDEFINED.to_owned()));
                 Row::new(key.clone(), cells.collect())
             };
             let rows = self.differences.iter().map(row).collect();
-            let caption = "What is not the same in all runs".to_owned();
+            let caption = "Settings that differ between runs".to_owned();
             blocks.push(Block::Table(Table { caption, header: self.header("key"), rows, numeric: false }));
         }
-        Section { id: "differences", title: "Differences of configuration", blocks }
+        Section { id: "differences", title: "Configuration differences", blocks }
     }
 
     fn scores(&self) -> Result<Section, ReportError> {
         let names = self.score_names();
         if names.is_empty() {
-            let text = format!("Nothing was measured on {}: the run did not end.", self.split);
+            let text = format!("There are no scores on {}: the run is unfinished.", self.split);
             return Ok(Section { id: "scores", title: "Scores", blocks: vec![Block::Text(text)] });
         }
         let of = |run: &ReportedRun, name: &str| run.scores.iter().find(|row| row.name == name).cloned();
@@ -240,11 +241,11 @@ impl RunsPage<'_> {
             shares.into_iter().chain([interval(row.interval), number(row.support)]).collect()
         };
         let rows = self.rows(&names, 5, cells);
-        let header = ["", "precision", "recall", "F1", "interval of F1", "gold mentions"];
-        let text = "A mention is right where its characters and its type are those of gold. Intervals are percentile \
-                    bootstrap over documents (Efron and Tibshirani 1993; Berg-Kirkpatrick et al. 2012): how far the \
-                    score may be off on other documents of the kind. Micro counts all mentions alike, macro all types; \
-                    – is undefined, which is not 0.";
+        let header = ["", "precision", "recall", "F1", "F1 interval", "gold mentions"];
+        let text = "A mention is correct if its characters and its type equal a gold mention's. Intervals are \
+                    percentile bootstrap over documents (Efron and Tibshirani 1993; Berg-Kirkpatrick et al. 2012): the \
+                    likely range of the score on other documents of this kind. Micro averages over mentions, macro \
+                    over types; – is undefined, which is not 0.";
         let mut blocks = vec![Block::Plots(vec![plot])];
         blocks.extend(self.left_out());
         blocks.push(numbers(&format!("Strict scores on {}", self.split), &header, rows));
@@ -252,7 +253,7 @@ impl RunsPage<'_> {
         Ok(Section { id: "scores", title: "Scores", blocks })
     }
 
-    /// Types and averages of any run, types first.
+    /// Types and averages in any run, types first.
     fn score_names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for averages in [false, true] {
@@ -266,7 +267,7 @@ impl RunsPage<'_> {
         names
     }
 
-    /// A row for each name, or for several runs a row for each run below it.
+    /// A row per name; with several runs, a row per run below it.
     fn rows(&self, names: &[String], width: usize, cells: impl Fn(&ReportedRun, &str) -> Vec<String>) -> Vec<Row> {
         let mut rows = Vec::new();
         for name in names {
@@ -301,7 +302,7 @@ impl RunsPage<'_> {
             let last = run.epochs.last().map_or(&[][..], |epoch| &epoch.dev);
             let types = last.iter().filter(|row| !row.is_average).map(|row| row.name.as_str());
             let mut names: Vec<&str> = [OVERALL].into_iter().chain(types).collect();
-            // With more types than colours, the averages alone.
+            // With more types than colours, only the averages.
             if names.len() > MOST_COLOURS {
                 names = vec![OVERALL, MACRO];
             }
@@ -352,10 +353,10 @@ impl RunsPage<'_> {
         let rows = self.rows(&names, 8, cells);
         let header = [""].into_iter().chain(CLASSES.map(|(name, _)| name)).chain(["gold", "predicted"]);
         let header: Vec<&str> = header.collect();
-        let text = "Each gold and each predicted mention is in one class: right; found with another boundary, another \
-                    type, or both; missed; or invented. All but invented add up to gold, all but missed to predicted. \
-                    Pairs and misses count for the type of gold, inventions for their own; a prediction that shares a \
-                    character with a gold mention is paired with it.";
+        let text = "Each gold and each predicted mention is in one class: right; wrong boundary, wrong type, or both; \
+                    missed; or invented. All but invented add up to gold, all but missed to predicted. A prediction \
+                    that shares a character with a gold mention is paired with it. Pairs and misses count for the gold \
+                    type, inventions for their own.";
         let mut blocks = vec![Block::Plots(vec![plot])];
         blocks.extend(self.left_out());
         blocks.push(numbers("Mentions by class", &header, rows));
@@ -385,8 +386,8 @@ impl RunsPage<'_> {
             let header: Vec<&str> =
                 ["gold ↓ predicted →"].into_iter().chain(sides("missed").map(|(_, name)| name)).collect();
             let caption = match self.is_comparison() {
-                true => format!("What gold mentions were taken for, {}", run.name),
-                false => "What gold mentions were taken for".to_owned(),
+                true => format!("Predicted types of gold mentions, {}", run.name),
+                false => "Predicted types of gold mentions".to_owned(),
             };
             blocks.push(numbers(&caption, &header, rows));
         }
@@ -408,10 +409,10 @@ impl RunsPage<'_> {
             found.push(calibration);
         }
         if found.iter().all(Option::is_none) {
-            let text = "The predictions that were kept have no confidences.".to_owned();
+            let text = "The saved predictions have no confidences.".to_owned();
             return Ok(Section { id: "calibration", title: "Confidence", blocks: vec![Block::Text(text)] });
         }
-        let caption = "Share of right mentions by confidence; the area of a point is its number of mentions";
+        let caption = "Share of correct mentions by confidence; point areas show the number of mentions";
         let mut blocks = vec![Block::Plots(vec![plot::diagonal(caption, &curves)?])];
         blocks.extend(self.left_out());
         let of = |part: &dyn Fn(&Calibration) -> String| -> Vec<String> {
@@ -420,10 +421,10 @@ impl RunsPage<'_> {
         let rows = vec![
             Row::new("expected calibration error", of(&|found| percent(Some(found.expected_calibration_error)))),
             Row::new("mean confidence", of(&|found| percent(Some(found.mean_confidence)))),
-            Row::new("share that is right", of(&|found| percent(Some(found.accuracy)))),
+            Row::new("share correct", of(&|found| percent(Some(found.accuracy)))),
             Row::new("predicted mentions", of(&|found| count(found.predictions))),
         ];
-        let caption = "Confidence and how often it was right".to_owned();
+        let caption = "Calibration".to_owned();
         let header = match self.is_comparison() {
             true => self.header(""),
             false => vec![String::new(), "value".to_owned()],
@@ -435,20 +436,20 @@ impl RunsPage<'_> {
                 let name = format!("{:.2} to {:.2}", bin.low, bin.high);
                 Row::new(name, vec![count(bin.predictions), percent(bin.mean_confidence), percent(bin.accuracy)])
             };
-            let header = ["confidence", "mentions", "mean confidence", "right"];
-            blocks.push(numbers("The reliability curve", &header, bins.map(row).collect()));
+            let header = ["confidence", "mentions", "mean confidence", "correct"];
+            blocks.push(numbers("Reliability curve", &header, bins.map(row).collect()));
         }
         let text = format!(
-            "A confidence can be believed where points lie on the diagonal: below it the model is surer than it is \
-             right. The expected calibration error is the mean distance from it over {BINS} bins of equal width, each \
-             as often as it has mentions (Naeini et al. 2015; Guo et al. 2017). Only what was predicted has a \
-             confidence, so that mentions below the model's thresholds are not in this picture."
+            "Confidence is calibrated where points lie on the diagonal; below it, the model is overconfident. The \
+             expected calibration error is the mean distance from the diagonal over {BINS} bins of equal width, \
+             weighted by their mentions (Naeini et al. 2015; Guo et al. 2017). Only predictions have a confidence, so \
+             mentions below the model's thresholds are not included."
         );
         blocks.push(Block::Text(text));
         Ok(Section { id: "calibration", title: "Confidence", blocks })
     }
 
-    /// The strings that were missed and made up most often: text of the corpus.
+    /// The strings most often missed or invented: text of the corpus.
     fn strings(&self) -> Option<Section> {
         let texts: BTreeMap<&str, &Document> = self.texts?.iter().map(|text| (text.id.as_str(), text)).collect();
         let mut missed: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
@@ -468,7 +469,7 @@ impl RunsPage<'_> {
             let (different, mut strings) = (strings.len(), Vec::from_iter(strings));
             strings.sort_by_key(|(_, counts)| Reverse(counts.iter().sum::<u64>()));
             strings.truncate(STRINGS);
-            let caption = format!("Most often {what}: {} of {} different", strings.len(), count(different));
+            let caption = format!("Most often {what}: {} of {} distinct", strings.len(), count(different));
             let counts =
                 if self.is_comparison() { self.header("") } else { vec![String::new(), "mentions".to_owned()] };
             let header = ["string", "type"].into_iter().map(str::to_owned).chain(counts.into_iter().skip(1)).collect();
@@ -477,8 +478,8 @@ impl RunsPage<'_> {
             };
             Block::Table(Table { caption, header, rows: strings.into_iter().map(row).collect(), numeric: false })
         };
-        let text = "Strings without regard to case; missed are those that no prediction shares a character with, \
-                    invented those that share none with a gold mention.";
+        let text = "Strings are compared case-insensitively. A missed mention shares no character with a prediction; \
+                    an invented one shares none with a gold mention.";
         let blocks = vec![table("missed", missed), table("invented", invented), Block::Text(text.to_owned())];
         Some(Section { id: "strings", title: "Strings missed and invented", blocks })
     }
@@ -494,7 +495,7 @@ impl RunsPage<'_> {
             errors.entry(&document.id).or_default().push(other + missed.len() + invented.len());
             mentions.entry(&document.id).or_default().push(document);
         }
-        // Of documents that are not in all runs nothing can be compared.
+        // Documents that some runs lack cannot be compared.
         let mut order: Vec<(&str, Vec<usize>)> =
             errors.into_iter().filter(|(_, counts)| counts.len() == runs.len()).collect();
         let several = runs.len() > 1;
@@ -507,10 +508,10 @@ impl RunsPage<'_> {
         let with_errors = order.iter().filter(|(_, counts)| counts.iter().any(|&count| count > 0)).count();
         order.retain(|(_, counts)| counts.iter().any(|&count| count > 0));
         order.truncate(GALLERY[usize::from(several)]);
-        let how = if several { "whose numbers of errors differ most between the runs" } else { "with the most errors" };
+        let how = if several { "whose error counts differ most between runs" } else { "with the most errors" };
         let mut blocks = vec![Block::Text(format!(
-            "{} of {} documents have errors; here are the {} {how}, so that they are worse than the rest. An error is a \
-             mention that is not right: a pair that does not agree counts once.",
+            "{} of {} documents have errors; these are the {} {how}, so they are worse than the rest. An error is a \
+             mention that is not right; a pair with a wrong boundary or type counts once.",
             count(with_errors),
             count(all),
             order.len(),
@@ -524,7 +525,8 @@ impl RunsPage<'_> {
             blocks.push(numbers("Errors by document", &header, order.iter().map(row).collect()));
             return Section { id: "documents", title: "Documents", blocks };
         };
-        let legend = [("right", 3), ("gold, not found so", 4), ("predicted, not so in gold (dotted)", 1)];
+        let legend =
+            [("right", 3), ("gold, not predicted like this", 4), ("predicted, not like this in gold (dotted)", 1)];
         blocks.push(Block::Legend(legend.map(|(name, colour)| (name.to_owned(), colour)).to_vec()));
         let texts: BTreeMap<&str, &str> = texts.iter().map(|text| (text.id.as_str(), text.text.as_str())).collect();
         for (id, counts) in order {
@@ -539,7 +541,7 @@ impl RunsPage<'_> {
         Section { id: "documents", title: "Documents", blocks }
     }
 
-    /// What the runs say of themselves, the keys that `name` names.
+    /// A section with the keys of the runs' records that `name` selects.
     fn record(
         &self,
         id: &'static str,
@@ -565,11 +567,11 @@ impl RunsPage<'_> {
     }
 }
 
-/// The name of the micro average, and of the mean of types, in [`ScoreRow`].
+/// Name of the micro average in [`ScoreRow`].
 pub const OVERALL: &str = "all (micro)";
-/// As [`OVERALL`].
+/// Name of the macro average in [`ScoreRow`].
 pub const MACRO: &str = "mean of types (macro)";
-/// The row of all types in the table of errors.
+/// Row of all types in the table of errors.
 const ALL: &str = "all";
 
 impl ReportedRun {
@@ -582,7 +584,7 @@ impl ReportedRun {
         Some(documents.iter().map(|document| (document.gold.as_slice(), document.predicted.as_slice())))
     }
 
-    /// None where no prediction has a confidence.
+    /// `None` if no prediction has a confidence.
     fn calibration(&self) -> Result<Option<Calibration>, ScoreError> {
         let mut predictions = Vec::new();
         for (gold, predicted) in self.mentions().into_iter().flatten() {
@@ -595,7 +597,7 @@ impl ReportedRun {
     }
 }
 
-/// The text with the mentions of both sides: once where they agree, each on its own line where they do not.
+/// The text with gold and predicted mentions: one line if they agree, separate lines otherwise.
 fn compared(text: &str, document: &PredictedMentions) -> Marked {
     let mut highlights = Vec::new();
     let mut add = |mention: &Mention, category: &str, label: &str, details: String| {
@@ -647,7 +649,7 @@ fn epochs_table(run: &ReportedRun) -> Block {
         Row::new(epoch.number.to_string(), [loss].into_iter().chain(shares).chain([best.to_owned()]).collect())
     };
     let header = ["epoch", "loss", "precision on dev", "recall on dev", "F1 on dev", ""];
-    numbers("Epochs; the last one that is the best so far is the model", &header, run.epochs.iter().map(row).collect())
+    numbers("Epochs; the last one marked as best is the model", &header, run.epochs.iter().map(row).collect())
 }
 
 fn interval(interval: Option<(f64, f64)>) -> String {
@@ -724,7 +726,7 @@ mod tests {
         assert!(!one.contains("<b>") && !one.contains("NaN"));
 
         let two = page(&["r1", "r2"], None);
-        assert!(two.contains("They do not differ.") && two.contains("The configurations are the same."));
+        assert!(two.contains("They do not differ.") && two.contains("The configurations are equal."));
         assert!(
             !two.contains("flu") && two.contains("<th scope=\"row\">&#60;7&#62;</th><td>2</td><td>2</td>"),
             "{two}"

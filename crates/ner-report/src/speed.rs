@@ -1,20 +1,20 @@
-//! Plots of what was measured about speed, as SVG files for documents that are not pages.
+//! Plots of speed measurements, as SVG files for documents outside these pages.
 
 use crate::ReportError;
 use crate::plot::{self, Series, Trend};
 
-/// What was measured of one thing, a value for each category; none where nothing was.
+/// Measurements of one thing, a value per category; `None` if not measured.
 pub struct Measured {
     /// Name in the legend.
     pub name: String,
-    /// Medians, each with its range.
+    /// Medians with their ranges.
     pub values: Vec<Option<(f64, (f64, f64))>>,
 }
 
-/// At most five lines over categories, each value with its range, by orders of magnitude: values are above 0.
+/// At most five lines over categories, each value with its range, on a logarithmic axis: values are above 0.
 ///
 /// # Errors
-/// Where it cannot be drawn.
+/// If the plot cannot be drawn.
 pub fn lines(
     caption: &str,
     categories: &[String],
@@ -26,10 +26,10 @@ pub fn lines(
     Ok(plot::trends(caption, categories, &trends, show)?.into_file())
 }
 
-/// Horizontal bars of medians, a group for each category.
+/// Horizontal bars of medians, grouped by category.
 ///
 /// # Errors
-/// Where it cannot be drawn.
+/// If the plot cannot be drawn.
 pub fn bars(
     caption: &str,
     categories: &[String],
@@ -49,7 +49,7 @@ pub fn bars(
 fn coloured(measured: Vec<Measured>) -> Result<impl Iterator<Item = (usize, Measured)>, ReportError> {
     let (count, most) = (measured.len(), plot::MOST_COLOURS);
     if count > most {
-        return Err(ReportError::Plot(format!("{count} lines, and colours for {most}")));
+        return Err(ReportError::Plot(format!("{count} lines, but only {most} colours")));
     }
     Ok(measured.into_iter().enumerate())
 }

@@ -1,23 +1,23 @@
-//! In what runs differ.
+//! Differences between runs.
 
 use crate::Run;
 use crate::run::flatten;
 use serde_json::Value;
 use std::collections::HashMap;
 
-/// A key whose values are not the same in all runs.
+/// A key whose values differ between runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Key of the record, words between dots.
+    /// Key in the record; dots separate levels.
     pub key: String,
-    /// Its value in each run, none where a run has none.
+    /// Its value in each run; `None` if missing there.
     pub values: Vec<Option<Value>>,
 }
 
-/// What differs between any two runs, and says nothing of how they were configured.
+/// Keys that differ between any two runs and are not configuration.
 const NEVER: [&str; 7] = ["run", "kind", "started_at", "resumed_at", "finished_at", "group", "code.command"];
 
-/// The keys of the records whose values differ, in the order of the records.
+/// The keys whose values differ, in the order of the records.
 pub fn differences(runs: &[Run]) -> Vec<Difference> {
     let flat: Vec<Vec<(String, Value)>> = runs.iter().map(|run| flatten(&run.record)).collect();
     let by_key: Vec<HashMap<&str, &Value>> =

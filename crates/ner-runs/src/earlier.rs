@@ -1,11 +1,11 @@
-//! Records of earlier versions, in the words of this one.
+//! Converts records of earlier versions.
 
 use serde_json::Value;
 
-/// Values that `device` and `compute` of a record had before they got the names that options have.
+/// Former values of `device` and `compute`, before they got the names of the options.
 const NAMES: [(&str, &str); 4] = [("Cpu", "cpu"), ("Float", "fp32"), ("BFloat16", "bf16"), ("Half", "fp16")];
 
-/// The record with today's names.
+/// The record with current names.
 pub(crate) fn modernised(mut record: Value) -> Value {
     for key in ["device", "compute"] {
         if let Some(Value::String(value)) = record.get_mut(key) {
@@ -15,7 +15,7 @@ pub(crate) fn modernised(mut record: Value) -> Value {
     record
 }
 
-/// Today's name of a device or a precision.
+/// Current name of a device or a precision.
 pub fn modern_name(value: &str) -> String {
     let cuda = value.strip_prefix("Cuda(").and_then(|rest| rest.strip_suffix(')'));
     match (cuda, NAMES.iter().find(|(earlier, _)| *earlier == value)) {

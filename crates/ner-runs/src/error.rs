@@ -1,46 +1,46 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why runs cannot be found, listed or changed.
+/// An error of the store of runs.
 #[derive(Debug, thiserror::Error)]
 pub enum RunsError {
-    /// No run is called so.
-    #[error("no run, tag or group is called {wanted} in {}{}", runs.display(), nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
+    /// No run has this name.
+    #[error("no run, tag or group {wanted} in {}{}", runs.display(), nearest.as_ref().map(|near| format!("; the newest run is {near}")).unwrap_or_default())]
     NotFound {
-        /// As given.
+        /// The given name.
         wanted: String,
-        /// Where runs are kept.
+        /// Folder of the runs.
         runs: PathBuf,
-        /// The newest run, to show what a name looks like; none where there is no run.
+        /// The newest run, as an example; `None` without runs.
         nearest: Option<String>,
     },
-    /// A name is that of several runs where one is wanted.
-    #[error("{wanted} are {} runs: {}", found.len(), found.join(", "))]
+    /// A name matches several runs, but one is needed.
+    #[error("{wanted} matches {} runs: {}", found.len(), found.join(", "))]
     Ambiguous {
-        /// As given.
+        /// The given name.
         wanted: String,
-        /// `DATASET/RUN` of each.
+        /// `DATASET/RUN` of each match.
         found: Vec<String>,
     },
-    /// The process of a run is alive.
+    /// Another process is running the run.
     #[error("run {run} is running ({process}); wait for it, or stop that process")]
     Running {
-        /// The run, or the group of runs.
+        /// The run, or group of runs.
         run: String,
-        /// `process 123`, as it wrote itself.
+        /// `process 123`, as it identified itself.
         process: String,
     },
-    /// A condition, a column or a key to sort by makes no sense.
+    /// An invalid condition, column or sort key.
     #[error("{0}")]
     Query(String),
-    /// A line of a file of predictions is no record.
+    /// An invalid line in a predictions file.
     #[error("{}:{line}: {message}", path.display())]
     Predictions {
         /// The file.
         path: PathBuf,
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The problem.
         message: String,
     },
     /// polars failed.

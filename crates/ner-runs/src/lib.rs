@@ -1,11 +1,14 @@
-//! The store of runs: a folder for each, which says everything about itself and survives a crash at any moment.
+//! The store of runs: one folder per run, which is complete in itself and survives a crash at any moment.
 //!
-//! [`RunFolder`] is what a run writes to; [`Run`] is what anybody reads of it: `run.json` and `scores.json` as plain
-//! JSON, so that runs of every kind and of every earlier version can be listed. [`Store`] finds and removes runs,
-//! [`Query`] makes tables of them.
+//! Where things are:
+//! - `run_folder.rs`: [`RunFolder`], which a run writes to. `lock.rs`: [`Lock`], held while the run's process lives.
+//! - `run.rs`: [`Run`], which everyone reads: `run.json` and `scores.json` as plain JSON with a status, so that runs of
+//!   every kind and version can be listed. `earlier.rs` converts records of earlier versions.
+//! - `store.rs`: [`Store`] finds, tags and removes runs.
+//! - `query.rs`: [`Query`] makes tables (polars). `prune.rs` parses only the JSON keys that a query uses.
+//! - `compare.rs`: differences between runs. `predictions.rs`: mentions of a split, without text.
 //!
-//! This crate knows nothing of libtorch, of corpora or of the network. What it keeps of predictions are places and
-//! types, never text.
+//! This crate does not use libtorch, corpora or the network. It stores predictions as offsets and types, never as text.
 
 #![forbid(unsafe_code)]
 

@@ -4,23 +4,22 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// A file that a living process holds.
+/// A file lock held by a living process.
 ///
-/// A process id in a file would outlive its process and might be another's by then, on this machine or on another one
-/// that shares the folder. A lock belongs to the open file: the system takes it back when the process ends, however it
-/// ends.
+/// A process id in a file would outlive its process, and could then belong to another one, on this machine or on one
+/// that shares the folder. The operating system releases a file lock whenever its process ends.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "holds the lock until it is dropped")] File);
+pub struct Lock(#[allow(dead_code, reason = "holds the lock until dropped")] File);
 
-/// Who only looks whether a lock is held holds it for an instant; that is no reason to refuse.
+/// Retries: a process that only checks the lock holds it for an instant.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 
 impl Lock {
-    /// Takes the lock; `None` where another process has it.
+    /// Takes the lock; `None` if another process holds it.
     ///
     /// # Errors
-    /// Where the file cannot be written, or its file system has no locks.
+    /// If the file cannot be written, or its file system has no locks.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let mut file =
@@ -39,7 +38,7 @@ impl Lock {
         Ok(None)
     }
 
-    /// Whether a process has it; what it wrote about itself.
+    /// The description that the holding process wrote; `None` if the lock is free.
     pub fn holder(path: &Path) -> Option<String> {
         let mut file = File::open(path).ok()?;
         if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {

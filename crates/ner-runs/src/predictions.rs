@@ -1,5 +1,5 @@
-//! Gold and predicted mentions of a split, side by side and without text: what it takes to score, compare and report on
-//! a run where its corpus is not at hand.
+//! Gold and predicted mentions of a split, without text: enough to score, compare and report on a run without its
+//! corpus.
 
 use crate::{RunFolder, RunsError};
 use fs_err as fs;
@@ -11,30 +11,30 @@ use std::path::Path;
 /// One line of `predictions/SPLIT.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PredictedDocument {
-    /// Its id.
+    /// Document id.
     pub id: String,
     /// Length of its text in characters (Unicode scalar values).
     pub length: usize,
-    /// What the corpus says, with labels as the model knows them.
+    /// Gold mentions, with labels mapped.
     pub gold: Vec<SpanRecord>,
-    /// What the model says.
+    /// Predicted mentions.
     pub predicted: Vec<SpanRecord>,
 }
 
-/// A mention by its place and type.
+/// A mention as span and type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanRecord {
     /// First character.
     pub start: usize,
     /// Character after the last.
     pub end: usize,
-    /// Type.
+    /// Entity type.
     #[serde(rename = "type")]
     pub entity_type: String,
-    /// The fragments of a discontinuous mention, `[start, end]` each; empty for any other.
+    /// The fragments `[start, end]` of a discontinuous mention; empty for others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fragments: Vec<[usize; 2]>,
-    /// How sure the model is of the mention; none for gold.
+    /// Confidence of the model; `None` for gold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<Confidence>,
 }
@@ -65,7 +65,7 @@ impl From<&SpanRecord> for Mention {
 }
 
 impl PredictedDocument {
-    /// What `gold` says of a document, and what `predicted` says of the same one.
+    /// Combines the `gold` and `predicted` mentions of one document.
     pub fn new(gold: &Document, predicted: &Document) -> Self {
         Self {
             id: gold.id.clone(),
@@ -76,10 +76,10 @@ impl PredictedDocument {
     }
 }
 
-/// Writes `predictions/SPLIT.jsonl` of a run, whole or not at all.
+/// Writes `predictions/SPLIT.jsonl` of a run, atomically.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn write_predictions(folder: &RunFolder, split: &str, documents: &[PredictedDocument]) -> Result<(), RunsError> {
     let mut text = Vec::new();
     for document in documents {
@@ -89,10 +89,10 @@ pub fn write_predictions(folder: &RunFolder, split: &str, documents: &[Predicted
     Ok(folder.write(&name(split), &text)?)
 }
 
-/// Reads `predictions/SPLIT.jsonl` of a run; `None` where it has none (it did not end, or is of an earlier version).
+/// Reads `predictions/SPLIT.jsonl` of a run; `None` if it is missing (an unfinished run, or one of an earlier version).
 ///
 /// # Errors
-/// Where it is there and cannot be read.
+/// If it exists but cannot be read.
 pub fn read_predictions(folder: &Path, split: &str) -> Result<Option<Vec<PredictedDocument>>, RunsError> {
     let path = folder.join(name(split));
     if !path.exists() {

@@ -1,15 +1,15 @@
-//! Reads no more of a JSON file than somebody asks for.
+//! Parses only the requested keys of a JSON file.
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Parses JSON and keeps what `keys` name, words between dots; null where it is no object. Whoever looks one of these
-/// keys up finds in the result what he would have found in the whole.
+/// Parses JSON and keeps only `keys`, with dots between levels; null if it is not an object. Looking up a requested key
+/// in the result gives the same value as in the whole.
 ///
-/// Thousands of runs are listed by a few of their hundreds of numbers, and most of the time went into making a tree of
-/// the others and taking it apart.
+/// Lists of thousands of runs use only a few of the hundreds of numbers in each; most time went into building and
+/// dropping the rest.
 pub fn parse(json: &[u8], keys: &[&str]) -> serde_json::Result<Value> {
     let mut parser = serde_json::Deserializer::from_slice(json);
     let value = Kept(keys.to_vec()).deserialize(&mut parser)?;
@@ -17,7 +17,7 @@ pub fn parse(json: &[u8], keys: &[&str]) -> serde_json::Result<Value> {
     Ok(value)
 }
 
-/// What is kept of the value in hand.
+/// Keys to keep in the current value.
 struct Kept<'k>(Vec<&'k str>);
 
 impl<'de> DeserializeSeed<'de> for Kept<'_> {
@@ -42,7 +42,7 @@ impl<'de> Visitor<'de> for Kept<'_> {
             if self.0.iter().any(|key| *key == field) {
                 kept.insert(field.into_owned(), fields.next_value()?);
             } else if self.0.iter().any(below) {
-                // Behind the dot; a field's own name may hold dots.
+                // The part after the dot; a field name itself may contain dots.
                 let keys = self.0.iter().filter(|key| below(key)).map(|key| &key[field.len() + 1..]).collect();
                 kept.insert(field.into_owned(), fields.next_value_seed(Kept(keys))?);
             } else {

@@ -1,4 +1,4 @@
-//! Tables of runs: which of them, in which order, with which columns.
+//! Tables of runs: filter, order and columns.
 
 use crate::run::{flatten, short_names};
 use crate::{Run, RunsError};
@@ -13,21 +13,21 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::str::FromStr;
 
-/// What a table of runs shows.
+/// A table of runs.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// All of them hold for each row.
+    /// Conditions; rows match all of them.
     pub conditions: Vec<Condition>,
-    /// Order; that of the runs where there is none. What a run does not have comes last.
+    /// Sort key; without one, the order of the runs. Runs without a value come last.
     pub sort: Option<Sort>,
-    /// Columns in their order.
+    /// Columns, in order.
     pub columns: Vec<String>,
-    /// The last so many rows of the order.
+    /// Keep only the last N rows.
     pub last: Option<usize>,
 }
 
-/// `KEY=VALUE`, `KEY!=VALUE`, `KEY<VALUE`, `KEY<=VALUE`, `KEY>VALUE`, `KEY>=VALUE`, or `KEY~TEXT`, which holds where the
-/// value contains the text. It does not hold for a run that has no such value.
+/// `KEY=VALUE`, `KEY!=VALUE`, `KEY<VALUE`, `KEY<=VALUE`, `KEY>VALUE`, `KEY>=VALUE`, or `KEY~TEXT` (the value contains
+/// the text). Runs without a value never match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     key: String,
@@ -35,7 +35,7 @@ pub struct Condition {
     value: String,
 }
 
-/// Longer ones first, since they begin with the shorter.
+/// Longer operators first, because they start with shorter ones.
 const OPERATORS: [&str; 7] = ["!=", "<=", ">=", "=", "<", ">", "~"];
 
 impl FromStr for Condition {
@@ -51,12 +51,12 @@ impl FromStr for Condition {
             Some((key, operator, value)) if !key.is_empty() => {
                 Ok(Self { key: key.into(), operator, value: value.into() })
             }
-            _ => Err("a condition is KEY=VALUE, or has one of != < <= > >= ~ in place of =".into()),
+            _ => Err("write a condition as KEY=VALUE, or with != < <= > >= ~ in place of =".into()),
         }
     }
 }
 
-/// A key to sort by; `-KEY` is the largest first.
+/// A sort key; `-KEY` sorts in descending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sort {
     key: String,
@@ -73,17 +73,17 @@ impl FromStr for Sort {
 }
 
 impl Query {
-    /// All keys that it asks for.
+    /// All keys in the query.
     pub(crate) fn keys(&self) -> BTreeSet<&str> {
         let conditions = self.conditions.iter().map(|condition| &condition.key);
         let keys = conditions.chain(self.sort.iter().map(|sort| &sort.key)).chain(&self.columns);
         keys.map(String::as_str).collect()
     }
 
-    /// The rows, one a run. Numbers, truth values and texts have columns of their type; what is neither is its JSON.
+    /// The table, one row per run. Numbers, booleans and strings have typed columns; other values are JSON text.
     ///
     /// # Errors
-    /// Where no run has a key, or a condition compares a number with a word.
+    /// If no run has a key, or a condition compares a number with text.
     pub fn frame(&self, runs: &[Run]) -> Result<DataFrame, RunsError> {
         let mut columns = Vec::new();
         for key in self.keys() {
@@ -120,7 +120,7 @@ impl Condition {
         }
         if series.dtype().is_primitive_numeric() {
             let number: f64 = value.parse().map_err(|_| {
-                RunsError::Query(format!("{key} is a number, and {value} is none; ~ compares what is written"))
+                RunsError::Query(format!("{key} is a number, but {value} is not; use ~ to compare as text"))
             })?;
             return Ok(match *operator {
                 "=" => series.equal(number)?,
@@ -142,19 +142,19 @@ impl Condition {
         })
     }
 
-    /// Of what is written; a run has several tags, one of which is meant.
+    /// Compares as text. A run matches if one of its tags does.
     fn mask_of_words(&self, series: &Series) -> Result<BooleanChunked, RunsError> {
         let holds = |words: &str| match self.operator {
             "~" => Ok(words.contains(&self.value)),
             "=" => Ok(words.split(',').any(|word| word == self.value)),
             "!=" => Ok(words.split(',').all(|word| word != self.value)),
-            operator => Err(RunsError::Query(format!("{} cannot be compared by {operator}", self.key))),
+            operator => Err(RunsError::Query(format!("{} cannot be compared with {operator}", self.key))),
         };
         series.iter().map(|value| if value.is_null() { Ok(false) } else { holds(&value.str_value()) }).collect()
     }
 }
 
-/// A column of the narrowest type that holds all values.
+/// A column of the narrowest type for all values.
 fn column(key: &str, values: &[Option<Value>]) -> Column {
     let all = |is: fn(&Value) -> bool| values.iter().any(Option::is_some) && values.iter().flatten().all(is);
     let series = if all(|value| value.is_i64()) {
@@ -170,12 +170,12 @@ fn column(key: &str, values: &[Option<Value>]) -> Column {
     series.into()
 }
 
-/// What to say of a key that no run has: keys that end with it, or else some that there are.
+/// Error message for a key that no run has, with similar keys.
 fn unknown_key(key: &str, runs: &[Run]) -> String {
     let mut known: BTreeSet<String> = short_names().map(str::to_owned).collect();
-    // The keys of the newest runs are those that one means.
+    // Suggest keys of the newest runs.
     for run in runs.iter().rev().take(20) {
-        // Whole: it may have been read for the keys of the query alone.
+        // Read again in full: the run may hold only the query's keys.
         known.extend(keys_of(&Run::read(run.folder.clone())));
     }
     let last = |key: &str| key.rsplit('.').next().unwrap_or(key).to_owned();
@@ -184,7 +184,7 @@ fn unknown_key(key: &str, runs: &[Run]) -> String {
     let nearest = ner_document::nearest(key, known.iter().chain(&words).map(String::as_str));
     match (ends.as_slice(), nearest) {
         ([], Some(nearest)) => format!("no run has a value for {key}; did you mean {nearest}?"),
-        ([], None) => format!("no run has a value for {key}; `runs show RUN` lists what one has"),
+        ([], None) => format!("no run has a value for {key}; `runs show RUN` lists the keys"),
         (ends, _) => {
             let ends: Vec<&str> = ends.iter().map(|end| end.as_str()).collect();
             format!("no run has a value for {key}; did you mean {}?", ends.join(" or "))
@@ -197,10 +197,10 @@ fn keys_of(run: &Run) -> impl Iterator<Item = String> {
     flatten(&run.record).into_iter().map(|(key, _)| key).chain(scores)
 }
 
-/// A row for each run with everything that its record and its scores say, a column a key.
+/// A table of everything in records and scores, one row per run and one column per key.
 ///
 /// # Errors
-/// None is known; polars has one for columns of different lengths.
+/// If polars fails, which is not known to happen.
 pub fn frame_of_all(runs: &[Run]) -> Result<DataFrame, RunsError> {
     const FIRST: [&str; 6] = ["run", "dataset", "kind", "status", "tags", "fault"];
     let mut keys: Vec<String> = Vec::new();
@@ -217,7 +217,7 @@ pub fn frame_of_all(runs: &[Run]) -> Result<DataFrame, RunsError> {
             put(key.to_owned(), at, run.value(key));
         }
         let scores = flatten(&run.scores).into_iter().map(|(key, value)| (format!("scores.{key}"), value));
-        // The record's own `run` and `kind` are those above.
+        // The record's own `run` and `kind` are columns already.
         for (key, value) in
             flatten(&run.record).into_iter().chain(scores).filter(|(key, _)| !FIRST.contains(&key.as_str()))
         {
@@ -228,7 +228,7 @@ pub fn frame_of_all(runs: &[Run]) -> Result<DataFrame, RunsError> {
     Ok(DataFrame::new(columns)?)
 }
 
-/// The rows of a frame as JSON values, each in the order of the columns.
+/// The rows of a frame as JSON values, in the order of the columns.
 pub fn rows(frame: &DataFrame) -> Vec<Vec<Value>> {
     let columns: Vec<Vec<Value>> = frame
         .get_columns()
@@ -247,12 +247,12 @@ pub fn rows(frame: &DataFrame) -> Vec<Vec<Value>> {
     (0..frame.height()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
 }
 
-/// Writes a frame as CSV with a row of names (RFC 4180, with bare line feeds); a cell without a value is empty.
+/// Writes a frame as CSV with a header row (RFC 4180, but with bare line feeds); missing values are empty.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn write_csv(frame: &DataFrame, mut out: impl Write) -> io::Result<()> {
-    // The crate csv would do as much, and have every crate that serialises compiled with other features of serde.
+    // The csv crate would also work, but it would rebuild every crate that serialises with other serde features.
     let quoted = |text: &str| match text.contains(['"', ',', '\n', '\r']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text.to_owned(),
@@ -270,10 +270,10 @@ pub fn write_csv(frame: &DataFrame, mut out: impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes a frame as Parquet, whole or not at all.
+/// Writes a frame as Parquet, atomically.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// If the file cannot be written.
 pub fn export_parquet(frame: &mut DataFrame, path: &Path) -> Result<(), RunsError> {
     let file = NewFile::create(path)?;
     ParquetWriter::new(file.reopen()?).finish(frame)?;

@@ -1,4 +1,4 @@
-//! What can be read of a run, whatever made it and however far it came.
+//! Reads runs of any kind and status.
 
 use crate::RunFolder;
 use crate::earlier::modernised;
@@ -9,24 +9,24 @@ use serde_json::Value;
 use std::fmt;
 use std::path::Path;
 
-/// How far a run came.
+/// Status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Its process is alive.
     Running,
-    /// It ended, and everything it leaves behind is there.
+    /// It finished, and its results are complete.
     Finished,
-    /// It ended with an error, which its record names.
+    /// It failed; its record has the error.
     Failed,
-    /// It was stopped or killed: what is there is whole, but not all of it is there.
+    /// It was stopped or killed: its files are intact, but incomplete.
     Stopped,
-    /// Its record is missing or is no JSON: killed in its first instant, or no run at all.
+    /// Its record is missing or invalid: it was killed at the start, or is not a run.
     Unreadable,
 }
 
 impl Status {
-    /// Its name.
+    /// Name of the status.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -44,29 +44,29 @@ impl fmt::Display for Status {
     }
 }
 
-/// A run as it lies in the store.
+/// A run in the store.
 ///
-/// Its record and its scores are plain JSON, not types: runs are read that an earlier version wrote, or a command that
-/// this crate does not know.
+/// Record and scores are plain JSON rather than types, because earlier versions or commands unknown to this crate may
+/// have written them.
 #[derive(Clone, Debug)]
 pub struct Run {
-    /// Where it is.
+    /// Its folder.
     pub folder: RunFolder,
-    /// Corpus that it is about: the name of the folder above.
+    /// Its corpus: the name of the parent folder.
     pub dataset: String,
-    /// How far it came.
+    /// Its status.
     pub status: Status,
-    /// What of it cannot be read, in words.
+    /// What is unreadable about it, as a message.
     pub fault: Option<String>,
-    /// `run.json`; null where it cannot be read.
+    /// `run.json`; null if unreadable.
     pub record: Value,
-    /// `scores.json`; null where there is none.
+    /// `scores.json`; null if missing.
     pub scores: Value,
-    /// What it was tagged with.
+    /// Its tags.
     pub tags: Vec<String>,
 }
 
-/// Names of columns that are short for keys of the record or the scores.
+/// Short column names for keys of the record or the scores.
 const SHORT: [(&str, &str); 10] = [
     ("group", "group.id"),
     ("seed", "plan.recipe.seed"),
@@ -80,27 +80,27 @@ const SHORT: [(&str, &str); 10] = [
     ("revision", "code.git_revision"),
 ];
 
-/// What keys of the scores begin with.
+/// Prefix of score keys.
 const IN_SCORES: &str = "scores.";
 
-/// The key that a name is short for, or the name.
+/// The full key for a short name, or the name itself.
 fn long(key: &str) -> &str {
     SHORT.iter().find(|(short, _)| *short == key).map_or(key, |(_, long)| long)
 }
 
-/// Where the record keeps what a key of few words may mean.
+/// Places in the record to look up a partial key.
 const PREFIXES: [&str; 3] = ["", "plan.recipe.", "plan."];
 
-/// The keys that are neither in the record nor in the scores.
+/// Keys outside the record and the scores.
 pub(crate) const OWN: [&str; 6] = ["run", "dataset", "kind", "status", "tags", "fault"];
 
-/// The names that are short for keys.
+/// The short names.
 pub(crate) fn short_names() -> impl Iterator<Item = &'static str> {
     OWN.into_iter().chain(SHORT.iter().map(|(short, _)| *short))
 }
 
 impl Run {
-    /// Reads a run. What cannot be read of it is in its [`fault`](Self::fault): a list of runs shows it.
+    /// Reads a run. Problems are in [`fault`](Self::fault), so that lists can show them.
     pub fn read(folder: RunFolder) -> Self {
         Self::read_with(folder, |name, json| {
             let value = serde_json::from_slice(json)?;
@@ -108,8 +108,7 @@ impl Run {
         })
     }
 
-    /// Reads of a run what [`value`](Self::value) needs for some keys, and how far it came; its record and its scores hold
-    /// nothing else.
+    /// Reads only the status and what [`value`](Self::value) needs for `keys`; record and scores contain nothing else.
     pub fn read_only(folder: RunFolder, keys: &[&str]) -> Self {
         const ALWAYS: [&str; 4] = ["kind", "finished_at", "error", "group.id"];
         let (scores, record): (Vec<&str>, Vec<&str>) =
@@ -135,7 +134,7 @@ impl Run {
             Ok(Some(value)) => value,
             Ok(None) if optional => Value::Null,
             Ok(None) => {
-                fault.get_or_insert(format!("it has no {name}"));
+                fault.get_or_insert(format!("{name} is missing"));
                 Value::Null
             }
             Err(message) => {
@@ -147,7 +146,7 @@ impl Run {
         let scores = read(SCORES, true);
         let tags = serde_json::from_value(read(TAGS, true)).unwrap_or_default();
         let is_text = |key: &str| record.get(key).is_some_and(Value::is_string);
-        // Only what did not end can be alive; the lock of a finished run is not looked at.
+        // Only an unfinished run can be alive, so the lock of a finished one is not checked.
         let status = match record.is_object() {
             true if is_text("finished_at") => Status::Finished,
             _ if folder.holder().is_some() => Status::Running,
@@ -165,7 +164,8 @@ impl Run {
         self.folder.id()
     }
 
-    /// `train`, `eval`, `annotate`, or what else its record says. Records of earlier versions are all of trainings.
+    /// `train`, `eval`, `annotate`, or another kind in its record. Records of earlier versions without a kind are
+    /// trainings.
     pub fn kind(&self) -> &str {
         match &self.record {
             Value::Object(record) => record.get("kind").and_then(Value::as_str).unwrap_or("train"),
@@ -173,14 +173,14 @@ impl Run {
         }
     }
 
-    /// The group that it belongs to, where it does.
+    /// Its group, if any.
     pub fn group(&self) -> Option<&str> {
         self.record.get("group")?.get("id")?.as_str()
     }
 
-    /// What it has under a key: one of its own (`run`, `dataset`, `kind`, `status`, `tags`, `fault`), a short name
+    /// The value of a key: one of the run itself (`run`, `dataset`, `kind`, `status`, `tags`, `fault`), a short name
     /// (`dev`, `seed`, …), a key of the record (`plan.recipe.dropout`, or `dropout`), or one of the scores
-    /// (`scores.test.overall.precision`). `None` where it has nothing.
+    /// (`scores.test.overall.precision`). `None` if it has no value.
     pub fn value(&self, key: &str) -> Option<Value> {
         let text = |text: &str| Some(Value::from(text)).filter(|_| !text.is_empty());
         match key {
@@ -201,7 +201,7 @@ impl Run {
     }
 }
 
-/// A key of words between dots in nested objects. The words of an object's own keys may hold dots (types of a corpus).
+/// Looks up a dotted key in nested objects. Keys may contain dots themselves (types of a corpus).
 fn lookup<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     let object = value.as_object()?;
     if let Some(found) = object.get(key) {
@@ -210,7 +210,7 @@ fn lookup<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
     key.match_indices('.').find_map(|(at, _)| lookup(object.get(&key[..at])?, &key[at + 1..]))
 }
 
-/// All that a value holds, with keys of words between dots; a list is one thing.
+/// All values with dotted keys; a list counts as one value.
 pub fn flatten(value: &Value) -> Vec<(String, Value)> {
     fn walk(prefix: &str, value: &Value, flat: &mut Vec<(String, Value)>) {
         match value {
@@ -229,7 +229,7 @@ pub fn flatten(value: &Value) -> Vec<(String, Value)> {
     flat
 }
 
-/// Reads a JSON file; nothing where there is none, words where it is not what it should be.
+/// Reads a JSON file; `None` if it is missing, an error message if it is invalid.
 fn read_json(path: &Path, parse: impl Fn(&[u8]) -> serde_json::Result<Value>) -> Result<Option<Value>, String> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -257,7 +257,7 @@ mod tests {
             assert!(run.fault.as_deref().unwrap_or_default().contains(fault.unwrap_or_default()), "{:?}", run.fault);
             assert_eq!(run.fault.is_some(), fault.is_some(), "{:?}", run.fault);
         };
-        check(&[], Status::Unreadable, Some("it has no run.json"));
+        check(&[], Status::Unreadable, Some("run.json is missing"));
         check(&[("run.json", "")], Status::Unreadable, Some("run.json: EOF"));
         check(&[("run.json", "{\"finished_at\": nul")], Status::Unreadable, Some("run.json: "));
         check(&[("run.json", "[1, 2]")], Status::Unreadable, None);

@@ -6,18 +6,18 @@ use serde::de::DeserializeOwned;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The folder in which a run keeps all that it was and found.
+/// The folder of a run, with all its data.
 ///
 /// | file | what |
 /// |---|---|
-/// | `run.json` | configuration as resolved, origins and checksums, versions, times |
-/// | `metrics.jsonl` | a line for each step and each epoch |
-/// | `model/` | the best model so far, as Hugging Face would save it |
-/// | `state/` | what `--resume` goes on from |
-/// | `scores.json` | dev and test scores, when the run has ended |
-/// | `predictions/` | gold and predicted mentions of dev and test, as offsets; with their text only where that was asked for |
-/// | `tags.json` | what somebody tagged it with |
-/// | `lock` | held while its process lives |
+/// | `run.json` | resolved configuration, origins and checksums, versions, times |
+/// | `metrics.jsonl` | one line per step and per epoch |
+/// | `model/` | the best model so far, in Hugging Face layout |
+/// | `state/` | state for `--resume` |
+/// | `scores.json` | dev and test scores, once the run has ended |
+/// | `predictions/` | gold and predicted mentions of dev and test, as offsets; with text only on request |
+/// | `tags.json` | the user's tags |
+/// | `lock` | held while the run's process lives |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder {
     path: PathBuf,
@@ -25,25 +25,25 @@ pub struct RunFolder {
 
 pub(crate) const RUN: &str = "run.json";
 pub(crate) const SCORES: &str = "scores.json";
-/// Beside `run.json`, not in it: that is written again by the run's own process.
+/// A file beside `run.json`, because the run's own process rewrites that.
 pub(crate) const TAGS: &str = "tags.json";
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = "lock";
 
 impl RunFolder {
-    /// Makes a new folder `runs/dataset/ID`; the id is the time (UTC) and the seed, and a number where two runs begin
-    /// in the same second.
+    /// Creates a new folder `runs/dataset/ID`. The id is the UTC time and the seed, plus a number if two runs start in
+    /// the same second.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If it cannot be created.
     pub fn create(runs: &Path, dataset: &str, seed: u64) -> io::Result<Self> {
         Self::create_named(runs, dataset, &format!("seed{seed}"))
     }
 
-    /// As [`create`](Self::create), with a word in place of the seed.
+    /// Like [`create`](Self::create), with a word in place of the seed.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// If it cannot be created.
     pub fn create_named(runs: &Path, dataset: &str, word: &str) -> io::Result<Self> {
         let parent = runs.join(dataset);
         fs::create_dir_all(&parent)?;
@@ -57,13 +57,13 @@ impl RunFolder {
             }
             return Ok(Self { path });
         }
-        unreachable!("the numbers do not end")
+        unreachable!("there is always a next number")
     }
 
-    /// Finds a run of `dataset`: `latest` (the newest that holds a model), an id, or a folder.
+    /// Finds a run of `dataset`: `latest` (the newest with a model), an id, or a folder.
     ///
     /// # Errors
-    /// Where there is none; the message lists the runs that there are.
+    /// If there is no such run; the message lists the existing ones.
     pub fn find(runs: &Path, dataset: &str, wanted: &str) -> io::Result<Self> {
         let place = PathBuf::from(wanted);
         if place.join(RUN).exists() {
@@ -76,8 +76,8 @@ impl RunFolder {
         };
         found.cloned().ok_or_else(|| {
             let known = match all.as_slice() {
-                [] => format!("there is none yet; `train {dataset}` makes one"),
-                all => format!("there are: {}", all.iter().map(Self::id).collect::<Vec<_>>().join(", ")),
+                [] => format!("there are none yet; create one with `train {dataset}`"),
+                all => format!("there are {}", all.iter().map(Self::id).collect::<Vec<_>>().join(", ")),
             };
             let message = format!("no run {wanted} of {dataset} in {}: {known}", runs.display());
             io::Error::new(io::ErrorKind::NotFound, message)
@@ -100,15 +100,15 @@ impl RunFolder {
         Ok(runs)
     }
 
-    /// A folder that is there.
+    /// An existing folder.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Marks the run as running for as long as the lock lives.
+    /// Marks the run as running while the lock lives.
     ///
     /// # Errors
-    /// Where another process runs it, or the lock cannot be written.
+    /// If another process holds the run, or the lock cannot be written.
     pub fn lock(&self) -> Result<Lock, RunsError> {
         let path = self.path.join(LOCK);
         Lock::take(&path)?.ok_or_else(|| RunsError::Running {
@@ -117,27 +117,27 @@ impl RunFolder {
         })
     }
 
-    /// The process that runs it, as it names itself; none where no process does.
+    /// The process that runs it, as it identified itself; `None` if none does.
     pub fn holder(&self) -> Option<String> {
         Lock::holder(&self.path.join(LOCK))
     }
 
-    /// The folder.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its name.
+    /// Name of the folder.
     pub fn id(&self) -> String {
         self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Where the model is.
+    /// Folder of the model.
     pub fn model(&self) -> PathBuf {
         self.path.join("model")
     }
 
-    /// Where the state to resume from is.
+    /// Folder of the state to resume from.
     pub fn state(&self) -> PathBuf {
         self.path.join("state")
     }
@@ -145,7 +145,7 @@ impl RunFolder {
     /// Reads `run.json`.
     ///
     /// # Errors
-    /// Where it cannot be read or is of another shape.
+    /// If it cannot be read, or has another structure.
     pub fn read_run<T: DeserializeOwned>(&self) -> io::Result<T> {
         let path = self.path.join(RUN);
         serde_json::from_str(&fs::read_to_string(&path)?)
@@ -156,44 +156,44 @@ impl RunFolder {
     /// Writes `run.json`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write_run(&self, run: &impl Serialize) -> io::Result<()> {
         self.write_json(RUN, run)
     }
 
-    /// Writes a file of the run, whole or not at all.
+    /// Writes a file of the run, atomically.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write(&self, name: &str, contents: &[u8]) -> io::Result<()> {
         ner_files::write_bytes(&self.path.join(name), contents)
     }
 
-    /// Writes a JSON file of the run, whole or not at all.
+    /// Writes a JSON file of the run, atomically.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(value)?;
         text.push(b'\n');
         self.write(name, &text)
     }
 
-    /// The line of the epoch whose model was kept, as `metrics.jsonl` says it; none where no epoch was.
+    /// The line in `metrics.jsonl` of the epoch whose model was kept; `None` if there is none.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn best_epoch(&self) -> Result<Option<serde_json::Value>, RunsError> {
         let text = fs::read_to_string(self.path().join(METRICS))?;
         let mut lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         Ok(lines.rfind(|line| line["kind"] == "epoch" && line["best"] == true))
     }
 
-    /// Opens `metrics.jsonl` for more lines; those of epochs after `epoch` are taken out first, since the run that
-    /// resumes writes them again.
+    /// Opens `metrics.jsonl` for appending. First removes the lines of epochs after `epoch`, which a resumed run writes
+    /// again.
     ///
     /// # Errors
-    /// Where it cannot be read or written.
+    /// If it cannot be read or written.
     pub fn metrics_after(&self, epoch: usize) -> io::Result<MetricsLog> {
         let path = self.path.join(METRICS);
         if path.exists() {
@@ -209,15 +209,15 @@ impl RunFolder {
     }
 }
 
-/// The metrics of a run, a JSON object a line, each written at once.
+/// The metrics of a run: one JSON object per line, each written at once.
 #[derive(Debug)]
 pub struct MetricsLog(fs::File);
 
 impl MetricsLog {
-    /// Adds a line: `kind` and the fields of `value`.
+    /// Appends a line with `kind` and the fields of `value`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn append(&mut self, kind: &str, value: &impl Serialize) -> io::Result<()> {
         #[derive(Serialize)]
         struct Line<'v, T> {

@@ -12,28 +12,28 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store in a folder, which need not exist yet.
+    /// The store in a folder, which may not exist yet.
     pub fn new(runs: impl Into<PathBuf>) -> Self {
         Self { runs: runs.into() }
     }
 
-    /// Where it is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.runs
     }
 
-    /// All runs, or those of a dataset, oldest first. Every folder is one, whatever is in it, but for hidden ones.
+    /// All runs, or those of a dataset, oldest first. Every folder except hidden ones counts as a run.
     ///
     /// # Errors
-    /// Where a folder cannot be listed. What cannot be read of a run is in the run.
+    /// If a folder cannot be listed. Problems of a single run are in the run.
     pub fn list(&self, dataset: Option<&str>) -> io::Result<Vec<Run>> {
         self.list_with(dataset, Run::read)
     }
 
-    /// As [`list`](Self::list), with no more of each run than a query asks for.
+    /// Like [`list`](Self::list), but reads only what a query needs.
     ///
     /// # Errors
-    /// Likewise.
+    /// As in [`list`](Self::list).
     pub fn list_for(&self, dataset: Option<&str>, query: &Query) -> io::Result<Vec<Run>> {
         let keys: Vec<&str> = query.keys().into_iter().collect();
         self.list_with(dataset, |folder| Run::read_only(folder, &keys))
@@ -53,15 +53,15 @@ impl Store {
         Ok(runs)
     }
 
-    /// The runs that a name stands for: a folder, `latest` (the newest training), an id or the beginning of just one,
-    /// `DATASET/ID`, a tag, or a group.
+    /// The runs for a name: a folder, `latest` (the newest training), an id or a unique prefix of one, `DATASET/ID`, a
+    /// tag, or a group.
     ///
     /// # Errors
-    /// Where there is none, or the beginning is that of several.
+    /// If nothing matches, or a prefix matches several runs.
     pub fn find(&self, wanted: &str) -> Result<Vec<Run>, RunsError> {
         let place = Path::new(wanted);
         if place.join(crate::run_folder::RUN).exists() {
-            // The name of the folder above is that of the dataset, which `.` would hide.
+            // Canonical, because a path like `.` hides the parent folder's name, which is the dataset.
             let place = fs::canonicalize(place)?;
             return Ok(vec![Run::read(RunFolder::at(place))]);
         }
@@ -96,10 +96,10 @@ impl Store {
         Ok(found.into_iter().cloned().collect())
     }
 
-    /// The one run that a name stands for.
+    /// The single run for a name.
     ///
     /// # Errors
-    /// Where there is none, or there are several.
+    /// If there is none, or several.
     pub fn find_one(&self, wanted: &str) -> Result<Run, RunsError> {
         let mut found = self.find(wanted)?;
         match (found.pop(), found.as_slice()) {
@@ -108,10 +108,10 @@ impl Store {
         }
     }
 
-    /// Holds a group of runs, so that no other process trains runs of it.
+    /// Locks a group of runs, so that no other process trains its runs.
     ///
     /// # Errors
-    /// Where another process has it, or the lock cannot be written.
+    /// If another process holds it, or the lock cannot be written.
     pub fn lock_group(&self, dataset: &str, group: &str) -> Result<Lock, RunsError> {
         let folder = self.runs.join(dataset);
         fs::create_dir_all(&folder)?;
@@ -122,10 +122,10 @@ impl Store {
         })
     }
 
-    /// A new name for a group, the time (UTC) and a word, and the lock on it.
+    /// A new group name (UTC time and a word), locked.
     ///
     /// # Errors
-    /// Where the lock cannot be written.
+    /// If the lock cannot be written.
     pub fn new_group(&self, dataset: &str, word: &str) -> Result<(String, Lock), RunsError> {
         let stem = format!("{}-{word}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"));
         let mut number = 1;
@@ -134,24 +134,24 @@ impl Store {
             let is_new = !self.runs.join(dataset).join(format!(".{name}.lock")).exists();
             match is_new.then(|| self.lock_group(dataset, &name)) {
                 Some(Ok(lock)) => return Ok((name, lock)),
-                // Another process was first, now or before.
+                // Another process has used this name.
                 None | Some(Err(RunsError::Running { .. })) => number += 1,
                 Some(Err(error)) => return Err(error),
             }
         }
     }
 
-    /// Changes the tags of a run. They are sorted, and each is there once.
+    /// Changes the tags of a run. They are sorted and unique.
     ///
     /// # Errors
-    /// Where a tag makes no sense, or they cannot be written.
+    /// If a tag is invalid, or they cannot be written.
     pub fn tag(&self, run: &Run, add: &[String], remove: &[String]) -> Result<Vec<String>, RunsError> {
         let odd = |tag: &&String| {
             tag.is_empty() || tag.contains([',', '/', '=', '<', '>', '~']) || tag.trim() != tag.as_str()
         };
         if let Some(odd) = add.iter().find(odd) {
             return Err(RunsError::Query(format!(
-                "`{odd}` is no tag: tags hold none of , / = < > ~ and no space at an end"
+                "`{odd}` is not a valid tag: it must not contain , / = < > ~ or begin or end with a space"
             )));
         }
         let mut tags: Vec<String> = run.tags.iter().chain(add).filter(|tag| !remove.contains(tag)).cloned().collect();
@@ -161,10 +161,10 @@ impl Store {
         Ok(tags)
     }
 
-    /// Removes a run. It is renamed first, so that a process killed meanwhile leaves no half of it in the lists.
+    /// Removes a run. Renames it first, so that a killed process leaves no partial run in the lists.
     ///
     /// # Errors
-    /// Where it is running, or cannot be removed.
+    /// If it is running, or cannot be removed.
     pub fn remove(&self, run: &Run) -> Result<(), RunsError> {
         let lock = match run.status {
             Status::Finished => None,
@@ -186,7 +186,7 @@ fn ambiguous(wanted: &str, found: &[&Run]) -> RunsError {
     RunsError::Ambiguous { wanted: wanted.into(), found }
 }
 
-/// The folders in a folder, but for hidden ones; none where it does not exist.
+/// The visible folders in a folder; empty if it does not exist.
 fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
@@ -239,7 +239,7 @@ mod tests {
         check(&folder.path().join("d/aa").display().to_string(), &["aa"]);
         check("", &[]);
         assert!(store.find("a").unwrap_err().to_string().contains("d/aa, d/ab"));
-        assert!(store.find("zz").unwrap_err().to_string().contains("no run, tag or group is called zz"));
+        assert!(store.find("zz").unwrap_err().to_string().contains("no run, tag or group zz"));
         assert!(store.find_one("g").is_err());
 
         let run = store.find_one("aa").unwrap();

@@ -1,4 +1,4 @@
-// The page of `medner active annotate`. Plain script: no library, no request but to this server.
+// The page of `medner active annotate`. Plain script: no library, requests only to this server.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -6,22 +6,22 @@ const byId = (id) => document.getElementById(id);
 // ---- State ----
 
 const state = {
-  batch: null, // as GET v1/batch answers it
+  batch: null, // response of GET v1/batch
   name: "",
-  last: 0, // number of the last action that is known
-  undo: null, // id of the item that undo would change
-  items: [], // { done, entries } of each; null where adjudication has nothing to begin with
+  last: 0, // number of the last known action
+  undo: null, // id of the item that undo changes
+  items: [], // { done, entries } of each item; null if nobody finished it (adjudication)
   types: [],
   at: 0, // item on the screen
-  chars: [], // its text, a Unicode character each, as the server counts
-  words: [], // places of its words, for the keyboard and for the mouse
-  clusters: [], // places where a character as a reader sees it begins, and the end
-  chosen: null, // place of the mention that is chosen
-  here: null, // the mention that the screen shows as chosen
-  selected: null, // { from, to, anchor, head }: characters, and the words between which it was made
-  leaves: [], // { node, start, end }: pieces of the text on the screen
-  marks: new Map(), // of each mention on the screen its marks
-  rows: new Map(), // and its row
+  chars: [], // its text by Unicode characters, the unit of the server
+  words: [], // positions of its words, for keyboard and mouse
+  clusters: [], // starts of grapheme clusters, and the end
+  chosen: null, // position of the chosen mention
+  here: null, // the mention shown as chosen
+  selected: null, // { from, to, anchor, head }: characters, and the words at its ends
+  leaves: [], // { node, start, end }: displayed pieces of text
+  marks: new Map(), // marks of each displayed mention
+  rows: new Map(), // row of each displayed mention
 };
 
 const COLOURS = 7;
@@ -41,13 +41,13 @@ function remembered(key, value) {
   try {
     if (value === undefined) return localStorage.getItem(key) ?? "";
     localStorage.setItem(key, value);
-  } catch { /* It is forgotten then. */ }
+  } catch { /* Not remembered then. */ }
   return "";
 }
 
 // ---- Requests ----
 
-/** The server answered, and refused. */
+/** The server rejected a request. */
 class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -62,7 +62,7 @@ async function ask(path, body) {
   if (body) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
   if (response.ok) return response.json();
-  const problem = await response.json().catch(() => ({ title: `The server answered ${response.status}` }));
+  const problem = await response.json().catch(() => ({ title: `The server responded with status ${response.status}` }));
   throw new Refused(response.status, problem.detail ? `${problem.title}: ${problem.detail}` : problem.title);
 }
 
@@ -78,7 +78,7 @@ function saved(message, isError) {
 
 const mine = () => `v1/annotators/${encodeURIComponent(state.name)}`;
 
-/** Takes over what the server has. */
+/** Loads the state from the server. */
 async function reload() {
   const { last, undo, items } = await ask(mine());
   Object.assign(state, { last, undo, items });
@@ -86,7 +86,7 @@ async function reload() {
   show();
 }
 
-// What a key or a button asks for is begun when all before it is done and shown, so that it finds what its user sees.
+// Actions run one after the other, each after the previous result is shown, so that they act on what the user sees.
 const asked = [];
 let doing = Promise.resolve();
 let isBusy = false;
@@ -103,7 +103,7 @@ async function performAll() {
   isBusy = false;
 }
 
-/** Has the server do and save something, and shows what comes of it. `then` is called before it is shown. */
+/** Sends an action to the server, which applies and saves it, and shows the result; calls `then` before that. */
 async function act(action, then) {
   if (!action || isAway) return;
   try {
@@ -127,10 +127,10 @@ async function failed(error) {
     if (error.status === 401) return begin(error.message);
     if (error.status !== 409) return say(error.message, true);
     await reload().catch(() => {});
-    return say("Something else was done in another window; that is shown now. The last action was not done.", true);
+    return say("Another action was saved in another window and is shown now. Your last action was not applied.", true);
   }
   saved("Not saved", true);
-  say("The server does not answer, so that the last action may not be saved. What is saved is shown once it answers.", true);
+  say("The server does not answer; your last action may not be saved. The saved state appears once it answers.", true);
   isAway = true;
   setTimeout(returned, RETRY_MS);
 }
@@ -139,7 +139,7 @@ async function returned() {
   try {
     await reload();
     isAway = false;
-    say("The server answers again. What is shown is what is saved.");
+    say("The server answers again. The saved state is shown.");
     saved("Saved");
   } catch (error) {
     if (error instanceof Refused) return failed(error);
@@ -147,9 +147,9 @@ async function returned() {
   }
 }
 
-// ---- Words and places ----
+// ---- Words and positions ----
 
-/** Places of the words and of the characters as a reader sees them, in Unicode characters. */
+/** Positions of words and grapheme clusters, in Unicode characters. */
 function cut(text) {
   const pieces = (granularity) => {
     const found = [];
@@ -165,13 +165,13 @@ function cut(text) {
   state.clusters = [...pieces("grapheme").map(({ start }) => start), state.chars.length];
 }
 
-/** The place of an end of a mention after a step by a word or a character; null where there is none. */
+/** Position of a mention's end after a step by a word or a character; null if there is none. */
 function stepped(position, by, isStart, byCharacter) {
   const stops = byCharacter ? state.clusters : state.words.map(({ start, end }) => (isStart ? start : end));
   return by > 0 ? stops.find((stop) => stop > position) ?? null : stops.findLast((stop) => stop < position) ?? null;
 }
 
-/** A line for each mention such that no two that overlap share one, from 0; the shorter is nearer to its words. */
+/** Assigns mentions lines from 0, so that overlapping ones differ; the shorter one is nearer to the text. */
 function levelsOf(places) {
   const lines = [];
   const levels = new Map();
@@ -185,24 +185,24 @@ function levelsOf(places) {
   return places.map((place) => levels.get(place));
 }
 
-/** Node and offset of a place, for the browser's own selection. */
+/** Node and offset of a position, for the browser's selection. */
 function nodeAt(position, isEnd) {
   const leaf = state.leaves.find(({ start, end }) => (isEnd ? start < position && position <= end : start <= position && position < end));
   return leaf && [leaf.node, slice(leaf.start, position).length];
 }
 
-/** The place of a node and an offset in it. */
+/** Position of a node and an offset in it. */
 function placeAt(node, offset) {
   const leaf = state.leaves.find((leaf) => leaf.node === node);
   if (leaf) return leaf.start + [...node.data.slice(0, offset)].length;
-  // An element: the beginning of the first piece of text at or behind its child, else the end of what is before.
+  // An element: the start of the first piece of text at or after its child, otherwise the end of the text before.
   const range = document.createRange();
   range.setStart(node, offset);
   const next = state.leaves.find((leaf) => range.comparePoint(leaf.node, 0) >= 0);
   return next ? next.start : state.chars.length;
 }
 
-// ---- What is on the screen ----
+// ---- Display ----
 
 const classesOf = (label) => {
   const at = Math.max(state.types.indexOf(label), 0);
@@ -227,7 +227,7 @@ function buildText() {
     const [start, end] = [sorted[at], sorted[at + 1]];
     over = over.filter(({ entry }) => entry.end > start);
     for (; next < shown.length && shown[next].start <= start; next++) over.push({ entry: shown[next], level: levels[next] });
-    // As many characters as there are, so that places stay what they are.
+    // The same number of characters, so that positions stay valid.
     const node = document.createTextNode(slice(start, end).replace(/\r(?=\n)/g, "\u200b").replace(/\r/g, "\n"));
     state.leaves.push({ node, start, end });
     let inner = node;
@@ -316,12 +316,12 @@ function key(name) {
   return kbd;
 }
 
-/** What is chosen, for those who do not see it, too. */
+/** Describes the selection, also for screen readers. */
 function describe() {
   const entry = chosenEntry();
   const { selected } = state;
-  if (selected) return `Selected: “${slice(selected.from, selected.to)}”. A digit makes a mention of it.`;
-  if (!item()) return "Nobody has finished this item yet; there is nothing to adjudicate.";
+  if (selected) return `Selected: “${slice(selected.from, selected.to)}”. Press a digit to make it a mention.`;
+  if (!item()) return "Nobody has finished this item yet, so there is nothing to adjudicate.";
   if (entry) {
     const at = entries().indexOf(entry) + 1;
     return `“${slice(entry.start, entry.end)}”: ${entry.label}, ${WORDS[entry.verdict]}, ${origin(entry)}; ${at} of ${entries().length}.`;
@@ -338,8 +338,8 @@ function show() {
   byId("progress").max = state.items.length;
   byId("progress").value = done;
   byId("counts").textContent = `${done} of ${state.items.length} done`;
-  const from = source === id ? "" : `, of ${source} from character ${start} on`;
-  byId("reason").textContent = `${id}${from}; chosen as number ${rank}, score ${Number(score).toPrecision(3)}`;
+  const from = source === id ? "" : `, from ${source}, character ${start}`;
+  byId("reason").textContent = `${id}${from}; rank ${rank}, score ${Number(score).toPrecision(3)}`;
   byId("reopen").hidden = !item()?.done;
   byId("done").disabled = !item();
   buildText();
@@ -347,7 +347,7 @@ function show() {
   point();
 }
 
-/** Shows what is chosen or selected, where nothing else has changed. */
+/** Shows the selection, if nothing else has changed. */
 function point() {
   const chosen = chosenEntry();
   for (const button of byId("actions").querySelectorAll("[data-key]")) {
@@ -369,13 +369,13 @@ function point() {
   state.marks.get(chosen)?.[0].scrollIntoView({ block: "nearest", behavior: "instant" });
   state.rows.get(chosen)?.scrollIntoView({ block: "nearest", behavior: "instant" });
   if (byId("work").hidden) return;
-  // A button that had the focus and cannot be pressed any more would swallow keys.
+  // A focused button that is now disabled would swallow keys.
   if (!document.activeElement || document.activeElement === document.body || document.activeElement.disabled) {
     byId("text").focus({ preventScroll: true });
   }
 }
 
-/** Goes to an item; chooses its first mention that is open, else nothing. */
+/** Goes to an item; chooses its first open mention, if any. */
 function go(at) {
   state.at = Math.min(Math.max(at, 0), state.items.length - 1);
   const { text } = state.batch.items[state.at];
@@ -389,10 +389,10 @@ function go(at) {
   show();
 }
 
-// ---- What can be done ----
+// ---- Actions ----
 
 function choose(entry) {
-  // A rejected mention is in the text only while it is chosen.
+  // A rejected mention is shown only while chosen.
   const isRejected = [chosenEntry(), entry].some((entry) => entry?.verdict === "rejected");
   state.selected = null;
   state.chosen = entry && placeOf(entry);
@@ -400,7 +400,7 @@ function choose(entry) {
   else point();
 }
 
-/** The next mention, from the one that is chosen or from the selection. */
+/** The next mention after the chosen one or the selection. */
 function stepMention(by) {
   const all = entries();
   const from = chosenEntry();
@@ -423,7 +423,7 @@ function judge(verdict) {
   });
 }
 
-/** Gives a type to the mention that is chosen, or makes one of the selection. */
+/** Sets the type of the chosen mention, or makes the selection a mention. */
 function give(label) {
   const { selected } = state;
   const entry = chosenEntry();
@@ -463,7 +463,7 @@ function finish() {
     const next = [...places.slice(state.at + 1), ...places].find(left);
     if (next === undefined) {
       state.chosen = null;
-      return say("All items are done. `medner active add` takes them.");
+      return say("All items are done. Add them with `medner active add`.");
     }
     go(next);
   });
@@ -515,7 +515,7 @@ function showWord(at) {
   if (rect.bottom > note.bottom) byId("text").scrollTop += rect.bottom - note.bottom + rect.height;
 }
 
-/** The word to begin at: that of the selection, else of the mention that is chosen, else none. */
+/** The word to start at: that of the selection, else of the chosen mention, else none. */
 function wordHere() {
   if (state.selected) return state.selected.head;
   const entry = chosenEntry();
@@ -559,7 +559,7 @@ function fromMouse(event) {
   const ends = [placeAt(selection.anchorNode, selection.anchorOffset), placeAt(selection.focusNode, selection.focusOffset)];
   const [from, to] = ends.sort((a, b) => a - b);
   if (from === to) {
-    // The shortest mention there; at another click the next longer one.
+    // The shortest mention there; another click selects the next longer one.
     const under = entries().filter(({ start, end, verdict }) => verdict !== "rejected" && start <= from && from < end)
       .sort((a, b) => a.end - a.start - (b.end - b.start));
     const at = under.findIndex((entry) => same(entry, state.chosen));
@@ -616,8 +616,8 @@ async function showAgreement() {
       box.append(jump, list);
       return box;
     }));
-    if (items.length === 0) byId("differences").textContent = "No item that two annotators have finished differs.";
-    if (pairs.length === 0) byId("pairs").replaceChildren(row(["There are no two annotators yet.", "", "", "", "", "", ""]));
+    if (items.length === 0) byId("differences").textContent = "There are no differences in items finished by two annotators.";
+    if (pairs.length === 0) byId("pairs").replaceChildren(row(["There are fewer than two annotators.", "", "", "", "", "", ""]));
     byId("adjudicate").hidden = isAdjudication();
     byId("work").hidden = true;
     byId("bar").hidden = true;
@@ -639,7 +639,7 @@ function showWork() {
 
 // ---- Who ----
 
-/** Asks who corrects, or only for the token where the name is known. */
+/** Asks for the annotator's name, or only for the token if the name is known. */
 async function begin(message) {
   byId("who-status").textContent = message ?? "";
   byId("annotator").value ||= state.name || remembered("medner-annotator");
@@ -660,7 +660,7 @@ async function begin(message) {
   if (!byId("who").open) byId("who").showModal();
 }
 
-/** Goes to the work of somebody. `place` is the item, from 1; else the first that is not done. */
+/** Opens an annotator's work at item `place` (from 1), or at the first unfinished item. */
 async function enter(name, place) {
   try {
     state.batch = await ask("v1/batch");
@@ -733,12 +733,12 @@ function onKey(event) {
     return perform(undo);
   }
   if (event.target.closest("button") && (name === "enter" || name === " ")) return;
-  // By its place on the keyboard: some have digits only with Shift.
+  // By key code: some keyboard layouts have digits only with Shift.
   const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code)?.[1] ?? (/^[1-9]$/.test(name) ? name : null);
   const run = digit ? () => state.types[digit - 1] && give(state.types[digit - 1]) : KEYS[name];
   if (!run) return;
   event.preventDefault();
-  // A key that is held must not run ahead of what is saved.
+  // A held key must not run ahead of saving.
   if (!(event.repeat && asked.length > 3)) perform(() => run(event));
 }
 
@@ -760,7 +760,7 @@ function start() {
   byId("previous").addEventListener("click", () => perform(KEYS.k));
   byId("next").addEventListener("click", () => perform(KEYS.j));
   for (const button of byId("actions").querySelectorAll("[data-key]")) {
-    // The selection stays where it is.
+    // Keeps the selection.
     button.addEventListener("mousedown", (event) => event.preventDefault());
     button.addEventListener("click", (event) => perform(() => KEYS[button.dataset.key.toLowerCase()](event)));
   }
@@ -783,7 +783,7 @@ function start() {
     byId("other").close();
     if (type) perform(() => give(type));
   });
-  // What was done in another window meanwhile.
+  // Loads actions from other windows.
   addEventListener("focus", () => {
     if (state.name && !isAway && !byId("who").open) perform(() => reload().catch(failed));
   });

@@ -1,11 +1,11 @@
-// The page of `medner serve`. Plain script: no library, no request but to this server.
+// The page of `medner serve`. Plain script: no library, requests only to this server.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 
-// ---- Positions: the server counts Unicode characters, a string of JavaScript UTF-16 units. ----
+// ---- Positions: the server counts Unicode characters, JavaScript strings count UTF-16 units. ----
 
-/** Place in `text` of each of its characters, and of its end; null where both counts are the same. */
+/** UTF-16 index of each character of `text`, and of its end; null if both counts are equal. */
 function unitsOfCharacters(text) {
   if (!/[\ud800-\udbff]/.test(text)) return null;
   const units = new Uint32Array(text.length + 1);
@@ -19,7 +19,7 @@ function unitsOfCharacters(text) {
   return units.subarray(0, count + 1);
 }
 
-/** A line for each mention such that no two that overlap share one, from 0; mentions come by start. */
+/** Assigns mentions (sorted by start) lines from 0, so that overlapping ones have different lines. */
 function levelsOf(mentions) {
   const ends = [];
   return mentions.map(({ from, to }) => {
@@ -30,7 +30,7 @@ function levelsOf(mentions) {
   });
 }
 
-/** Pieces of text of about `size` units that end behind a line break. A longer line is one piece. */
+/** Cuts text into pieces of about `size` units that end after a line break. A longer line is one piece. */
 function piecesOf(text, size) {
   const pieces = [];
   let from = 0;
@@ -51,24 +51,24 @@ function piecesOf(text, size) {
 
 const state = {
   text: "", // as it was annotated
-  source: null, // a file as it was read, which a text area would change (its line ends), until it is edited
+  source: null, // the file as read, until edited: a text area would change its line ends
   mentions: [], // with from, to (units), level, category, marks
   categories: [], // { name, colour, line, isShown, count }
   least: 0,
   models: [],
-  pieces: new Map(), // of each block of the text its marks and the number of the filter that they show
+  pieces: new Map(), // marks of each block, and the number of the filter they show
   near: new Set(), // blocks on the screen
   filter: 0, // number of the filter
-  building: 0, // number of the text that is built
-  run: 0, // number of the last request, so that what comes late is not shown
+  building: 0, // number of the text being built
+  run: 0, // number of the last request, so that late responses are ignored
   current: -1,
   rows: 0,
 };
 
 const PIECE = 4000; // units
 const ROWS = 200;
-const REST_MS = 120; // without a move of the slider, after which the table follows
-const FRAME_MS = 10; // of building at once, so that a long text does not block
+const REST_MS = 120; // pause of the slider after which the table is updated
+const FRAME_MS = 10; // maximum time to build at once, so that a long text does not block
 const COLOURS = 7;
 const LINES = 6;
 const LEVELS = 5;
@@ -85,7 +85,7 @@ async function ask(path, body) {
   if (body) headers["Content-Type"] = "application/json";
   const response = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
   if (response.ok) return response;
-  const problem = await response.json().catch(() => ({ title: `The server answered ${response.status}` }));
+  const problem = await response.json().catch(() => ({ title: `The server responded with status ${response.status}` }));
   if (response.status === 401) {
     byId("token-row").hidden = false;
     byId("token").focus();
@@ -130,9 +130,9 @@ function wantedModels() {
 async function annotate() {
   const text = (state.source ?? byId("text").value).toWellFormed();
   const run = ++state.run;
-  if (!text.trim()) return say("There is no text yet.");
+  if (!text.trim()) return say("Enter a text first.");
   const models = wantedModels();
-  if (models?.length === 0) return say("No model is chosen.", true);
+  if (models?.length === 0) return say("Choose at least one model.", true);
   byId("annotate").disabled = true;
   say("Annotating …");
   const begin = performance.now();
@@ -149,7 +149,7 @@ async function annotate() {
   }
 }
 
-// ---- What is found ----
+// ---- Results ----
 
 function show(text, found) {
   const units = unitsOfCharacters(text);
@@ -162,7 +162,7 @@ function show(text, found) {
     mention.category = names.get(name);
     mention.category.types.add(mention.type);
   }
-  // By name, so that the same category has the same colour in the next text where the models are the same.
+  // By name, so that a category keeps its colour in the next text with the same models.
   const all = new Set(state.models.flatMap((model) => model.types.map((type) => model.categories[type] ?? type)));
   const order = [...all].sort();
   for (const category of names.values()) {
@@ -205,12 +205,12 @@ function buildLegend() {
   if (state.categories.length === 0) {
     const none = document.createElement("span");
     none.className = "none";
-    none.textContent = "Nothing was found.";
+    none.textContent = "No entities found.";
     box.append(none);
   }
 }
 
-/** Builds the text piece by piece, a few milliseconds at a time: the first screen stands at once. */
+/** Builds the text piece by piece, a few milliseconds at a time, so that the first screen appears at once. */
 function buildNote() {
   const run = ++state.building;
   const note = byId("note");
@@ -244,7 +244,7 @@ function buildNote() {
   step();
 }
 
-/** One piece: the text between the borders of mentions, inside a mark for each mention that stands over it. */
+/** Builds one piece: segments between the borders of mentions, inside a mark per mention that covers them. */
 function buildPiece(from, to, mentions) {
   const piece = document.createElement("div");
   const marks = [];
@@ -264,7 +264,7 @@ function buildPiece(from, to, mentions) {
       if (mentions[next].to > start) over.push(mentions[next]);
       next++;
     }
-    // The line break at the end of a piece is the end of its block.
+    // The line break at the end of a piece is implied by its block.
     let text = state.text.slice(start, end).replace(/\r\n?/g, "\n");
     if (end === to && text.endsWith("\n")) text = text.slice(0, -1);
     let inner = document.createTextNode(text);
@@ -291,7 +291,7 @@ function describe({ start, end, type, category, confidence, models }) {
   return `${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`;
 }
 
-/** Brings a block up to the filter that is set. */
+/** Applies the current filter to a block. */
 function filterPiece(piece) {
   const facts = state.pieces.get(piece);
   if (!facts || facts.filter === state.filter) return;
@@ -299,7 +299,7 @@ function filterPiece(piece) {
   for (const [mark, mention] of facts.marks) mark.classList.toggle("off", !isShown(mention));
 }
 
-/** Blocks follow a filter when they come near the screen: a long note has more marks than can change in a moment. */
+/** Blocks apply the filter when they come near the screen: a long note has too many marks to change at once. */
 const watcher = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting) {
@@ -322,7 +322,7 @@ function refresh() {
   }
   state.near.forEach(filterPiece);
   for (const category of state.categories) category.counter.textContent = category.count;
-  byId("shown").textContent = `${count} of ${state.mentions.length} entities are shown.`;
+  byId("shown").textContent = `${count} of ${state.mentions.length} entities shown.`;
 }
 
 function refreshAll() {
@@ -339,7 +339,7 @@ function buildTable() {
     const jump = document.createElement("button");
     jump.type = "button";
     jump.textContent = mention.start;
-    jump.title = "Show it in the text";
+    jump.title = "Show in the text";
     jump.addEventListener("click", () => goTo(mention));
     const cells = [jump, mention.end, mention.text, mention.type, mention.category.name, mention.confidence.toFixed(3), mention.models.join(", ")];
     cells.forEach((content, at) => {
@@ -369,7 +369,7 @@ function step(by) {
   }
 }
 
-// ---- Copy and download: what is shown ----
+// ---- Copy and download the shown entities ----
 
 const COLUMNS = ["start", "end", "text", "type", "category", "confidence", "models"];
 
@@ -379,13 +379,13 @@ function fields(mention) {
 }
 
 function csv() {
-  // A cell that begins like a formula is one to a spreadsheet.
+  // Spreadsheets would execute a cell that begins like a formula.
   const safe = (field) => (/^[=+\-@\t\r]/.test(field) ? `'${field}` : field);
   const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
   return [COLUMNS, ...shown().map((mention) => fields(mention).map(safe))].map((row) => row.map(quoted).join(",") + "\n").join("");
 }
 
-/** The shape that `medner convert` reads. */
+/** The format that `medner convert` reads. */
 function jsonLine() {
   const mentions = shown().map(({ start, end, text, type, category, confidence, models }) => {
     return { start, end, text, type, category: category.name === type ? null : category.name, confidence, models };
@@ -393,7 +393,7 @@ function jsonLine() {
   return JSON.stringify({ id: "text", text: state.text, mentions }) + "\n";
 }
 
-/** Standoff beside the text. A mention that goes over line ends is several fragments, as brat has it. */
+/** Standoff annotation. As in brat, a mention across line ends becomes several fragments. */
 function brat() {
   const lines = shown().map((mention, at) => {
     const fragments = [];
@@ -409,12 +409,12 @@ function brat() {
   return lines.join("");
 }
 
-/** Has the server write a format of corpora, with the filters that are set. */
+/** Requests a corpus format from the server, with the current filters. */
 async function fromServer(format) {
   const categories = state.categories.filter((category) => category.isShown).map((category) => category.name);
   const response = await ask("v1/annotate", { text: state.text, models: wantedModels(), min_confidence: state.least, categories, format });
   const lost = response.headers.get("medner-lost-or-moved");
-  say(lost ? `This format cannot say everything: ${lost} mentions or parts are changed or missing in it.` : "");
+  say(lost ? `This format cannot express everything: ${lost} mentions or parts are changed or missing.` : "");
   return response.blob();
 }
 
@@ -447,7 +447,7 @@ async function copy() {
   try {
     await navigator.clipboard.writeText(table);
   } catch {
-    // Over plain HTTP from another machine there is no clipboard for scripts.
+    // Scripts have no clipboard over plain HTTP from another machine.
     const area = document.createElement("textarea");
     area.value = table;
     document.body.append(area);
@@ -455,7 +455,7 @@ async function copy() {
     document.execCommand("copy");
     area.remove();
   }
-  say("The table is on the clipboard.");
+  say("Table copied to the clipboard.");
 }
 
 // ---- Colours ----
@@ -468,7 +468,7 @@ function setTheme(theme) {
   byId("theme").textContent = `Colours: ${theme}`;
   try {
     localStorage.setItem("medner-theme", theme);
-  } catch { /* It is forgotten then. */ }
+  } catch { /* Not remembered then. */ }
 }
 
 function storedTheme() {
@@ -485,7 +485,7 @@ function storedTheme() {
 const EXAMPLE = "Assessment: 58-year-old woman with type 2 diabetes mellitus and hypertension, admitted with chest pain.\n"
   + "Troponin was normal; the ECG showed atrial fibrillation. She was given aspirin 300 mg and metoprolol.\n"
   + "Metformin was held because of acute kidney injury after contrast. No fever, no shortness of breath.\n"
-  + "(This text is invented.)\n";
+  + "(This text is fictitious.)\n";
 
 function setText(text, source) {
   byId("text").value = text;
@@ -505,7 +505,7 @@ async function openFile(file) {
     setText(text, text);
     annotate();
   } catch {
-    say("The file is no text in UTF-8.", true);
+    say("The file is not UTF-8 text.", true);
   }
 }
 

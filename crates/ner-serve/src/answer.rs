@@ -1,4 +1,4 @@
-//! What a client is answered.
+//! Responses to annotation requests.
 
 use crate::problem::{Kind, Problem};
 use crate::request::{ModelFacts, Wishes};
@@ -8,14 +8,14 @@ use ner_data::{Document, Format, FormatOptions};
 use serde::Serialize;
 use std::io;
 
-/// The body of an answer, and what has to be said about it.
+/// A response body with its metadata.
 #[derive(Debug)]
 pub struct Answer {
-    /// As it is sent.
+    /// Bytes to send.
     pub body: Vec<u8>,
     /// Media type.
     pub media_type: &'static str,
-    /// Mentions and parts of documents that the format could not say, or not where they stood.
+    /// Number of mentions and document parts that the format cannot express or had to move.
     pub lost_or_moved: usize,
 }
 
@@ -33,10 +33,10 @@ struct WrittenDocument<'a> {
 }
 
 impl Answer {
-    /// Writes what was found in the documents of a request.
+    /// Writes the mentions found in a request's documents.
     ///
     /// # Errors
-    /// A fault of the server.
+    /// A server error.
     pub fn write(
         wishes: &Wishes,
         models: &[ModelFacts],
@@ -48,7 +48,7 @@ impl Answer {
             Some(format) => Self::in_format(format, chosen),
             None => Self::json(wishes, models, &chosen),
         };
-        written.map_err(|_| Problem::new(Kind::Internal, "the answer cannot be written"))
+        written.map_err(|_| Problem::new(Kind::Internal, "the response could not be written"))
     }
 
     fn json(wishes: &Wishes, models: &[ModelFacts], found: &[(Document, Vec<MergedMention>)]) -> io::Result<Self> {

@@ -1,15 +1,15 @@
-//! A batch of active learning over HTTP, to be corrected on a page.
+//! Serves a batch of active learning, with a page to correct it.
 //!
 //! | path | what |
 //! |---|---|
-//! | `GET /v1/batch` | the items with their texts, the types, and who has done how much |
-//! | `GET /v1/annotators/NAME` | the batch as one annotator has it |
-//! | `POST /v1/annotators/NAME/actions` | `{"after": 7, "item": "a.s1", "do": "accept", "mention": {"start": 0, "end": 7, "label": "Drug"}}`: does and saves it |
-//! | `GET /v1/agreement` | how far annotators agree, and what they differ in |
+//! | `GET /v1/batch` | the items with their texts, the types, and each annotator's progress |
+//! | `GET /v1/annotators/NAME` | one annotator's state of the batch |
+//! | `POST /v1/annotators/NAME/actions` | `{"after": 7, "item": "a.s1", "do": "accept", "mention": {"start": 0, "end": 7, "label": "Drug"}}`: applies and saves an action |
+//! | `GET /v1/agreement` | agreement between annotators, and their differences |
 //!
-//! What can be done is [`Action`]; of `undo` the server says which. `after` is the number of the last action that the client
-//! knows of its annotator: where another window was faster the answer is 409, and nothing is done. An action is answered
-//! after it is saved, and is undone again where that fails.
+//! See [`Action`] for the actions; the server decides what `undo` reverts. `after` is the number of the last action
+//! that the client has seen from its annotator: if another window was faster, the response is 409 and nothing changes.
+//! The server responds after saving an action, and reverts it if saving fails.
 
 use crate::page::{self, CORRECT_FILES};
 use crate::problem::{Kind, Problem};
@@ -32,7 +32,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 use tracing::{error, info};
 
-/// The form of every path, and whether it needs the token where there is one.
+/// Form of every path, and whether it requires the token, if one is set.
 const ROUTES: [(&str, bool); 8] = [
     ("/v1/batch", true),
     ("/v1/annotators/{name}", true),
@@ -44,28 +44,28 @@ const ROUTES: [(&str, bool); 8] = [
     ("/page.css", false),
 ];
 
-/// Saves records of an annotator, all or none of them, and returns once they are on the disk.
+/// Saves an annotator's records, all or none, and returns once they are on disk.
 pub type Save = Box<dyn FnMut(&str, &[Record]) -> std::io::Result<()> + Send>;
 
-/// What is corrected, and by whom.
+/// A batch and its annotators' work.
 pub struct Desk {
-    /// The batch as it was handed out.
+    /// The batch as exported.
     pub documents: Vec<Document>,
-    /// Of each of them what else the page shows: `rank`, `score`, `document`, `start`.
+    /// Further data of each item for the page: `rank`, `score`, `document`, `start`.
     pub reasons: Vec<Value>,
-    /// What the page calls the batch.
+    /// Name of the batch on the page.
     pub title: String,
-    /// Types that can be chosen before anybody has added one.
+    /// Types to choose from, before anyone adds one.
     pub types: Vec<String>,
-    /// Everybody's work so far.
+    /// Each annotator's work so far.
     pub works: BTreeMap<String, Work>,
-    /// Where it goes.
+    /// Saves actions.
     pub save: Save,
-    /// The time that is written beside an action.
+    /// The current time, recorded with each action.
     pub now: fn() -> String,
 }
 
-/// A server that listens.
+/// A listening correction server.
 pub struct CorrectionServer {
     door: Door,
     desk: Desk,
@@ -84,35 +84,35 @@ struct Shared {
     table: Mutex<Table>,
 }
 
-/// What changes.
+/// The mutable state.
 struct Table {
     works: BTreeMap<String, Work>,
     save: Save,
 }
 
 impl CorrectionServer {
-    /// Listens. Connections are accepted once it [runs](Self::run).
+    /// Starts listening. Connections are accepted once it [runs](Self::run).
     ///
     /// # Errors
-    /// Where the address cannot be had, or is open to others without a token.
+    /// If the address is unavailable, or is reachable from other machines without a token.
     pub fn bind(desk: Desk, address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
         Ok(Self { door: Door::bind(address, options)?, desk })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub const fn address(&self) -> SocketAddr {
         self.door.address
     }
 
-    /// What ends it.
+    /// A handle to stop the server.
     pub fn stopper(&self) -> Stopper {
         self.door.stopper()
     }
 
-    /// Serves until it is stopped and everything that was accepted is answered. Returns the number of actions saved.
+    /// Serves until stopped, and answers all accepted requests. Returns the number of saved actions.
     ///
     /// # Errors
-    /// Where threads cannot be had.
+    /// If threads cannot be created.
     pub fn run(self) -> Result<u64, ServeError> {
         let Self { door, desk } = self;
         let shared = Arc::new(Shared {
@@ -147,17 +147,17 @@ fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
-/// Around every request: who may ask, the headers of every answer, the log.
+/// Wraps every request: authorisation, response headers, log.
 async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
     let begin = Instant::now();
     let method = method_name(&request);
-    // By its form: a path holds a name, and one that somebody made up may hold anything.
+    // Logs the form of the path: the path itself contains a name, which could be anything.
     let form = form_of(request.uri().path());
     let is_guarded = ROUTES.iter().any(|&(path, is_guarded)| path == form && is_guarded);
     let mut response = if is_guarded && !is_allowed(&shared.options, request.headers()) {
-        Problem::new(Kind::Unauthorized, "it is sent as `Authorization: Bearer TOKEN`").response()
+        Problem::new(Kind::Unauthorized, "send it as `Authorization: Bearer TOKEN`").response()
     } else if is_for_this_machine(&shared.options) && !is_own_name(request.headers()) {
-        let detail = "without a token it answers to addresses and to localhost alone";
+        let detail = "without a token, the host must be an IP address or localhost";
         Problem::new(Kind::WrongHost, detail).response()
     } else {
         next.run(request).await
@@ -180,8 +180,8 @@ fn is_for_this_machine(options: &ServerOptions) -> bool {
     options.token.is_none() && !options.open_without_token
 }
 
-/// Whether a request names an address or localhost. A page from elsewhere can make a name of its own lead here, and could
-/// then read the texts where no token is asked for (DNS rebinding).
+/// Whether the request's host is an IP address or localhost. Otherwise a foreign page could point its own host name
+/// here and read the texts of a server without a token (DNS rebinding).
 fn is_own_name(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return false };
     let name = match host.rsplit_once(':') {
@@ -194,8 +194,8 @@ fn is_own_name(headers: &HeaderMap) -> bool {
 
 impl Shared {
     fn table(&self) -> Result<MutexGuard<'_, Table>, Problem> {
-        // Where a thread panicked half-way through an action, the journal knows better than what is held here.
-        self.table.lock().map_err(|_| Problem::new(Kind::Internal, "an action failed half-way; start the server again"))
+        // After a panic during an action, the journal is more reliable than this state.
+        self.table.lock().map_err(|_| Problem::new(Kind::Internal, "an action failed half-way; restart the server"))
     }
 }
 
@@ -204,7 +204,7 @@ fn answer(value: Result<Value, Problem>) -> Response<Body> {
 }
 
 fn named(name: &str) -> Result<(), Problem> {
-    let detail = "a name is 1 to 40 small letters (a to z), digits, - and _, and does not begin with -";
+    let detail = "a name has 1 to 40 characters: a to z, digits, - and _; it does not begin with -";
     if check_name(name) { Ok(()) } else { Err(Problem::new(Kind::Invalid, detail)) }
 }
 
@@ -242,7 +242,8 @@ async fn batch(State(shared): State<Arc<Shared>>) -> Response<Body> {
     )
 }
 
-/// An item as an annotator has it. Of adjudication that has not begun: as it would begin; null where nobody finished it.
+/// An item's state for an annotator. Adjudication that has not begun: its initial state, or null if nobody finished the
+/// item.
 fn shown(works: &BTreeMap<String, Work>, work: &Work, name: &str, item: usize) -> Value {
     if name == ADJUDICATED && !work.has_started(item) {
         return merged(works, item).map_or(Value::Null, |entries| json!({ "done": false, "entries": entries }));
@@ -272,35 +273,35 @@ async fn act(State(shared): State<Arc<Shared>>, Path(name): Path<String>, reques
 async fn take(shared: Arc<Shared>, name: String, request: Request) -> Result<Value, Problem> {
     let is_json = is_json(request.headers());
     let (body, _places) = read_body(&shared.options.limits, &shared.bytes, request.into_body()).await?;
-    // A page of another origin can have a browser send a text without asking first, but not JSON.
+    // A foreign page can make a browser send plain text without a preflight request, but not JSON.
     if !is_json {
-        return Err(Problem::new(Kind::UnsupportedMediaType, "say `Content-Type: application/json`"));
+        return Err(Problem::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
     off_the_network(move || {
         named(&name)?;
-        let mut asked: Value = serde_json::from_slice(&body).map_err(|error| {
-            Problem::new(Kind::Malformed, format!("it is no JSON, from column {} on", error.column()))
-        })?;
+        let mut asked: Value = serde_json::from_slice(&body)
+            .map_err(|error| Problem::new(Kind::Malformed, format!("invalid JSON at column {}", error.column())))?;
         let invalid = |detail: &str| Problem::new(Kind::Invalid, detail);
-        let after = asked["after"].as_u64().ok_or_else(|| invalid("`after` is the number of the last action known"))?;
+        let after =
+            asked["after"].as_u64().ok_or_else(|| invalid("`after` must be the number of the last known action"))?;
         let mut table = shared.table()?;
         let Table { works, save } = &mut *table;
         let mut work = works.get(&name).cloned().unwrap_or_else(|| Work::new(&shared.documents, &name));
         if after != work.last() {
-            let detail = format!("the last action has number {}, and not {after}", work.last());
+            let detail = format!("the last action has number {}, not {after}", work.last());
             return Err(Problem::new(Kind::Conflict, detail));
         }
         if asked["do"] == "undo" {
             let (item, of) = work.undoable().ok_or_else(|| invalid("there is nothing to undo"))?;
             asked = json!({ "item": item, "do": "undo", "of": of });
         }
-        let id = asked["item"].as_str().ok_or_else(|| invalid("`item` is the id of an item"))?.to_owned();
-        let action: Action = serde_json::from_value(asked)
-            .map_err(|_| invalid("`do` and what belongs to it say no action that there is"))?;
+        let id = asked["item"].as_str().ok_or_else(|| invalid("`item` must be the id of an item"))?.to_owned();
+        let action: Action =
+            serde_json::from_value(asked).map_err(|_| invalid("`do` and its fields are not a valid action"))?;
         let item = work.item_of(&id).ok_or_else(|| invalid("the batch has no such item"))?;
         let mut actions = vec![action];
         if let Action::Start { .. } = actions[0] {
-            return Err(invalid("adjudication begins by itself"));
+            return Err(invalid("adjudication begins automatically"));
         }
         if name == ADJUDICATED && !work.has_started(item) {
             let entries = merged(works, item).ok_or_else(|| invalid("nobody has finished the item yet"))?;
@@ -313,9 +314,9 @@ async fn take(shared: Arc<Shared>, name: String, request: Request) -> Result<Val
             records.push(record);
         }
         save(&name, &records).map_err(|error| {
-            // The path of a journal and what the system says of it.
-            error!("an action could not be saved: {error}");
-            Problem::new(Kind::Internal, "the action could not be saved, and was not done; the server's log says why")
+            // The message names the journal and has the system's error.
+            error!("cannot save an action: {error}");
+            Problem::new(Kind::Internal, "the action could not be saved and was reverted; see the server's log")
         })?;
         shared.saved.fetch_add(1, Ordering::Relaxed);
         let changed = json!({

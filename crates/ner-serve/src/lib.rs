@@ -1,13 +1,21 @@
-//! Annotation over HTTP: models that answer requests, a page to look at what they find, and what an operator needs
-//! (health, metrics, limits, an end that loses nothing).
+//! Annotation over HTTP: models, a page to try them, and operations support (health, metrics, limits, graceful
+//! shutdown).
 //!
-//! [`CorrectionServer`] is another one, without models: a batch of active learning and the page to correct it.
+//! [`CorrectionServer`] is a second server, without models: a batch of active learning and the page to correct it.
 //!
-//! It knows nothing of the command line, of files and of how models are found: it is given an
-//! [`Annotator`](ner_annotate::Annotator). A single thread owns the models and computes what several requests ask in one
-//! batch; another serves all connections; what grows with a text in between (JSON, tokens) is done on a small pool.
+//! Where things are:
+//! - `server.rs`: connections and shutdown. It accepts connections on one thread with hyper directly, because axum's own
+//!   loop has no time limit for slow clients. `stream.rs`: disconnects clients that stop reading.
+//! - `routes.rs`: wraps each request with token, limits, log and metrics. `request.rs`, `answer.rs`: bodies, read and
+//!   written on a small thread pool. `problem.rs`: all errors that clients can see. `metrics.rs`: Prometheus.
+//! - `worker.rs`: the thread that owns the models and batches several requests, one document of each in turn.
+//! - `correct.rs`: the correction server, with the same connections, token, limits and shutdown. It keeps all
+//!   annotators' work, and gets a function that saves.
+//! - `page/`: the pages, embedded by `page.rs`. `openapi.json`: the interface of the models' server. Tests compare both
+//!   with the routes.
 //!
-//! No text of a request reaches a log line, a metric or an error.
+//! This crate does not use the command line or files, and does not find models: it gets an
+//! [`Annotator`](ner_annotate::Annotator). No text of a request reaches a log line, a metric or an error.
 
 #![forbid(unsafe_code)]
 

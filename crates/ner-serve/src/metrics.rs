@@ -1,4 +1,4 @@
-//! What Prometheus is told: numbers, routes and statuses; never a word of a text.
+//! Prometheus metrics: numbers, routes and statuses, never text.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,7 +13,7 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 
 type Labels = Vec<(&'static str, String)>;
 
-/// Everything that is counted.
+/// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -29,7 +29,7 @@ pub struct Metrics {
     batch_seconds: Histogram,
 }
 
-/// From a millisecond to half a minute.
+/// Buckets from a millisecond to half a minute.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.001, 2.0, 16))
 }
@@ -51,36 +51,36 @@ impl Default for Metrics {
         };
         let registry = &mut new.registry;
         registry.register("http_requests", "Requests answered, by path and status", new.requests.clone());
-        registry.register("http_request_seconds", "Time from a request's head to its answer", new.seconds.clone());
+        registry.register("http_request_seconds", "Time from a request's head to its response", new.seconds.clone());
         registry.register(
             "http_requests_abandoned",
-            "Requests whose client went before the answer",
+            "Requests whose client disconnected before the response",
             new.abandoned.clone(),
         );
         registry.register(
             "queue_requests",
-            "Requests that are encoded, wait for the models or are computed",
+            "Requests being encoded, waiting for the models or being computed",
             new.waiting.clone(),
         );
         registry.register("documents", "Documents annotated", new.documents.clone());
-        registry.register("tokens", "Tokens of these documents, over all models asked", new.tokens.clone());
+        registry.register("tokens", "Tokens of these documents, over all requested models", new.tokens.clone());
         registry.register("mentions", "Mentions found, before thresholds", new.mentions.clone());
         registry.register("batch_documents", "Documents computed together", new.batch_documents.clone());
         registry.register("batch_tokens", "Tokens computed together", new.batch_tokens.clone());
-        registry.register("batch_seconds", "Time that a batch took", new.batch_seconds.clone());
+        registry.register("batch_seconds", "Time to compute a batch", new.batch_seconds.clone());
         new
     }
 }
 
 impl Metrics {
-    /// Counts an answer. `path` is a route of ours, or a word for all others.
+    /// Counts a response. `path` is a known route, or a placeholder for all others.
     pub fn answered(&self, path: &'static str, status: u16, time: Duration) {
         let path = ("path", path.to_owned());
         self.requests.get_or_create(&vec![path.clone(), ("status", status.to_string())]).inc();
         self.seconds.get_or_create(&vec![path]).observe(time.as_secs_f64());
     }
 
-    /// Counts a request whose client went away.
+    /// Counts a request whose client disconnected.
     pub fn abandoned(&self) {
         self.abandoned.inc();
     }
@@ -95,11 +95,11 @@ impl Metrics {
         self.batch_seconds.observe(time.as_secs_f64());
     }
 
-    /// Everything in OpenMetrics' text form, which Prometheus reads; `waiting` is the length of the queue now.
+    /// All metrics in OpenMetrics text format, for Prometheus; `waiting` is the current queue length.
     pub fn text(&self, waiting: usize) -> String {
         self.waiting.set(waiting as i64);
         let mut text = String::new();
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,9 +1,9 @@
-//! The pages at `/`: three files each in the program, which ask nothing of anyone else. They share a style.
+//! The pages at `/`: three embedded files each, which load nothing from elsewhere. They share a style.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 
-/// Nothing from elsewhere, no script or style but our own files, and in nobody's frame.
+/// Only our own scripts and styles, nothing from elsewhere, and no framing.
 pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -14,7 +14,7 @@ pub const FILES: [(&str, &str, &str); 3] = [
     ("/page.css", "text/css; charset=utf-8", include_str!("../page/page.css")),
 ];
 
-/// The same of the page to correct a batch.
+/// The files of the correction page.
 pub const CORRECT_FILES: [(&str, &str, &str); 4] = [
     ("/", "text/html; charset=utf-8", include_str!("../page/correct.html")),
     ("/correct.js", "text/javascript; charset=utf-8", include_str!("../page/correct.js")),
@@ -22,12 +22,12 @@ pub const CORRECT_FILES: [(&str, &str, &str); 4] = [
     FILES[2],
 ];
 
-/// A file of a page.
+/// Response with a file of a page.
 pub fn file(media_type: &'static str, contents: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(contents));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    // A new version of the program is a new page.
+    // Each program version has its own page.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }

@@ -1,4 +1,4 @@
-//! What a client asks.
+//! Annotation requests.
 
 use crate::problem::{Kind, Problem};
 use ner_annotate::{MergedMention, Model, Offsets, Thresholds};
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-/// A model as clients see it.
+/// Public data of a model.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelFacts {
-    /// Name, as requests and findings give it.
+    /// Name in requests and mentions.
     pub name: String,
-    /// Types that it finds.
+    /// Its types.
     pub types: Vec<String>,
-    /// What a reader calls them.
+    /// Category of each type, if it has one.
     pub categories: BTreeMap<String, String>,
 }
 
 impl ModelFacts {
-    /// Those of a model.
+    /// Public data of `model`.
     pub fn of(model: &Model) -> Self {
         let types = model.recognizer.labels().types.clone();
         let category = |name: &String| Some((name.clone(), model.categories.label(name)?.to_owned()));
@@ -27,7 +27,7 @@ impl ModelFacts {
     }
 }
 
-/// A request as it is written.
+/// The JSON of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -57,35 +57,35 @@ enum MinConfidence {
     ByType(BTreeMap<String, f32>),
 }
 
-/// A request as it is meant.
+/// A parsed request.
 #[derive(Debug)]
 pub struct Asked {
-    /// What is to be annotated; their ids differ.
+    /// Documents to annotate, with distinct ids.
     pub documents: Vec<Document>,
-    /// How the answer is to look.
+    /// Form of the response.
     pub wishes: Wishes,
 }
 
-/// How an answer is to look.
+/// Form of a response.
 #[derive(Clone, Debug)]
 pub struct Wishes {
-    /// Places of the models that are asked, in their order.
+    /// Indices of the requested models, in their order.
     pub models: Vec<usize>,
-    /// What positions count.
+    /// Unit of offsets.
     pub offsets: Offsets,
-    /// A format of corpora instead of the server's JSON.
+    /// A corpus format instead of the server's JSON.
     pub format: Option<Format>,
     thresholds: Thresholds,
     all_spans: bool,
-    /// Categories that are wanted (of a type without one, the type); none where all are.
+    /// Requested categories (for a type without one, the type); `None` for all.
     categories: Option<BTreeSet<String>>,
 }
 
 impl Asked {
-    /// Reads the body of a request.
+    /// Parses a request body.
     ///
     /// # Errors
-    /// What is wrong with it, without a word of it.
+    /// If it is invalid; the message does not quote it.
     pub fn read(body: &[u8], models: &[ModelFacts], max_documents: usize) -> Result<Self, Problem> {
         let invalid = |detail: &str| Problem::new(Kind::Invalid, detail);
         let text = std::str::from_utf8(body).map_err(|error| {
@@ -95,10 +95,10 @@ impl Asked {
         let documents = match (written.text, written.documents) {
             (Some(text), None) => vec![WrittenDocument { id: None, text }],
             (None, Some(documents)) => documents,
-            _ => return Err(invalid("a request has either `documents` or, for one, `text`")),
+            _ => return Err(invalid("a request needs either `documents` or `text` (for one document)")),
         };
         if documents.len() > max_documents {
-            let detail = format!("{} documents in a request, where {max_documents} may be", documents.len());
+            let detail = format!("{} documents in a request; the limit is {max_documents}", documents.len());
             return Err(Problem::new(Kind::TooLarge, detail));
         }
         let mut ids = HashSet::new();
@@ -106,7 +106,7 @@ impl Asked {
         for (at, document) in documents.into_iter().enumerate() {
             let id = document.id.unwrap_or_else(|| (at + 1).to_string());
             if !ids.insert(id.clone()) {
-                return Err(invalid(&format!("`documents[{at}]` has the id of another")));
+                return Err(invalid(&format!("`documents[{at}]` has the same id as another document")));
             }
             read.push(Document::new(id, document.text));
         }
@@ -120,23 +120,23 @@ impl Asked {
         };
         let all = thresholds.by_type.values().chain([&thresholds.general]);
         if !all.into_iter().all(|least| (0.0..=1.0).contains(least)) {
-            return Err(invalid("a confidence in `min_confidence` is a number from 0 to 1"));
+            return Err(invalid("values of `min_confidence` must be from 0 to 1"));
         }
         let types: BTreeSet<&String> = models.iter().flat_map(|model| &model.types).collect();
         if !thresholds.by_type.keys().all(|name| types.contains(name)) {
-            return Err(invalid("`min_confidence` names a type that no model finds; GET /v1/models names them"));
+            return Err(invalid("`min_confidence` contains a type that no model finds; see GET /v1/models"));
         }
         if let Some(wanted) = &written.categories {
             let known: BTreeSet<&String> = models.iter().flat_map(|model| model.categories.values()).collect();
             if !wanted.iter().all(|name| known.contains(name) || types.contains(name)) {
-                return Err(invalid("`categories` names one that no model has; GET /v1/models names them"));
+                return Err(invalid("`categories` contains one that no model has; see GET /v1/models"));
             }
         }
         if written.format.is_some_and(Format::is_folder) {
-            return Err(invalid("`format` is one whose collections are folders; an answer is one file"));
+            return Err(invalid("this `format` writes folders, but a response is one file"));
         }
         if written.format.is_some() && written.offsets == Offsets::Bytes {
-            return Err(invalid("`offsets` in bytes are for the server's own JSON; formats count characters"));
+            return Err(invalid("`offsets` in bytes work only without `format`; formats use characters"));
         }
         let wishes = Wishes {
             models: places(models, written.models.as_deref())?,
@@ -151,21 +151,21 @@ impl Asked {
 }
 
 impl Wishes {
-    /// The findings that are wanted.
-    pub fn choose(&self, findings: Vec<MergedMention>) -> Vec<MergedMention> {
-        let mut chosen = self.thresholds.apply(findings, self.all_spans);
+    /// Keeps the requested mentions.
+    pub fn choose(&self, mentions: Vec<MergedMention>) -> Vec<MergedMention> {
+        let mut chosen = self.thresholds.apply(mentions, self.all_spans);
         if let Some(wanted) = &self.categories {
-            chosen.retain(|finding| wanted.contains(finding.category.as_ref().unwrap_or(&finding.entity_type)));
+            chosen.retain(|mention| wanted.contains(mention.category.as_ref().unwrap_or(&mention.entity_type)));
         }
         chosen
     }
 }
 
-/// Places of the models that are named, in the server's order. A run may be called by its corpus where it is the only one.
+/// Indices of the named models, in the server's order. A corpus name stands for its run if there is only one.
 fn places(models: &[ModelFacts], wanted: Option<&[String]>) -> Result<Vec<usize>, Problem> {
     let Some(wanted) = wanted else { return Ok((0..models.len()).collect()) };
     if wanted.is_empty() {
-        return Err(Problem::new(Kind::Invalid, "`models` is empty; leave it out to ask all"));
+        return Err(Problem::new(Kind::Invalid, "`models` is empty; omit it to use all models"));
     }
     let mut places = BTreeSet::new();
     for (at, name) in wanted.iter().enumerate() {
@@ -176,22 +176,22 @@ fn places(models: &[ModelFacts], wanted: Option<&[String]>) -> Result<Vec<usize>
             (Some(place), ..) | (None, Some(place), None) => drop(places.insert(place)),
             _ => {
                 let known = models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>().join(", ");
-                return Err(Problem::new(Kind::UnknownModel, format!("`models[{at}]` is none of {known}")));
+                return Err(Problem::new(Kind::UnknownModel, format!("`models[{at}]` is unknown; there are {known}")));
             }
         }
     }
     Ok(places.into_iter().collect())
 }
 
-/// serde's message may quote the text, its position may not.
+/// Converts a JSON error. serde's message may quote the text, so only its position is used.
 fn json_problem(error: &serde_json::Error) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {
         Category::Data => Problem::new(
             Kind::Invalid,
-            format!("{place}: a field is missing, is of another type or is none that a request has; see /openapi.json"),
+            format!("{place}: a field is missing, unknown or of the wrong type; see /openapi.json"),
         ),
-        _ => Problem::new(Kind::Malformed, format!("{place}: no JSON that can be read")),
+        _ => Problem::new(Kind::Malformed, format!("{place}: invalid JSON")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each path answers.
+//! Routes of the annotation server.
 
 use crate::answer::Answer;
 use crate::metrics::{self, Metrics};
@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout_at;
 use tracing::info;
 
-/// Every path with its method.
+/// All paths with their methods.
 pub const ROUTES: [(&str, &str); 9] = [
     ("post", "/v1/annotate"),
     ("get", "/v1/models"),
@@ -39,32 +39,32 @@ pub const ROUTES: [(&str, &str); 9] = [
     ("get", "/page.css"),
 ];
 
-/// What logs and metrics call every other path: one that somebody made up may hold anything.
+/// Name of unknown paths in logs and metrics: a made-up path could contain anything.
 const OTHER: &str = "other";
 
-/// Paths that need the token where there is one. The rest says nothing of texts or load.
+/// Paths that require the token, if one is set. The others reveal nothing about texts or load.
 const GUARDED: [&str; 3] = ["/v1/annotate", "/v1/models", "/metrics"];
 
-/// What all requests share.
+/// State shared by all requests.
 pub struct Shared {
     pub options: ServerOptions,
     pub models: Vec<ModelFacts>,
     pub encoders: Tokenizers,
     pub jobs: mpsc::Sender<Job>,
     pub arriving: Arc<Arriving>,
-    /// A place for each request that may be at work.
+    /// One permit per request in progress.
     pub queue: Arc<Semaphore>,
-    /// A place for each byte that the bodies of requests may take, together.
+    /// One permit per byte of all request bodies together.
     pub bytes: Arc<Semaphore>,
     pub metrics: Arc<Metrics>,
-    /// Whether the server ends, so that clients had better go elsewhere.
+    /// Whether the server is shutting down, so that clients should disconnect.
     pub is_ending: AtomicBool,
     pub answered: AtomicU64,
     pub abandoned: AtomicU64,
     pub documents: AtomicU64,
 }
 
-/// Number of documents of a request, on its way to the log.
+/// Number of documents of a request, for the log.
 #[derive(Clone, Copy)]
 struct Documents(usize);
 
@@ -81,12 +81,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
         router = router.route(path, get(move || async move { page::file(media_type, contents) }));
     }
     router
-        .fallback(|| async { Problem::new(Kind::NotFound, "GET /openapi.json names what there is").response() })
+        .fallback(|| async { Problem::new(Kind::NotFound, "see GET /openapi.json for the paths").response() })
         .layer(from_fn_with_state(shared.clone(), watch))
         .with_state(shared)
 }
 
-/// What logs call a request's method: one that somebody made up may hold anything.
+/// Name of a request's method in logs: a made-up method could contain anything.
 pub fn method_name(request: &Request) -> &'static str {
     match *request.method() {
         Method::GET => "GET",
@@ -96,14 +96,14 @@ pub fn method_name(request: &Request) -> &'static str {
     }
 }
 
-/// Around every request: the token, the headers of every answer, the log and the metrics.
+/// Wraps every request: token, response headers, log and metrics.
 async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response<Body> {
     let begin = Instant::now();
     let method = method_name(&request);
     let path = ROUTES.iter().map(|&(_, path)| path).find(|&path| path == request.uri().path()).unwrap_or(OTHER);
     let mut watched = Watched { shared: &shared, is_answered: false };
     let mut response = if GUARDED.contains(&path) && !is_allowed(&shared.options, request.headers()) {
-        Problem::new(Kind::Unauthorized, "it is sent as `Authorization: Bearer TOKEN`").response()
+        Problem::new(Kind::Unauthorized, "send it as `Authorization: Bearer TOKEN`").response()
     } else {
         next.run(request).await
     };
@@ -120,11 +120,11 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     response
 }
 
-/// What every answer has, whichever server gives it.
+/// Headers common to all responses of both servers.
 pub fn finish(response: &mut Response<Body>, is_ending: &AtomicBool) {
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let allow = response.headers().get(header::ALLOW).cloned();
-        *response = Problem::new(Kind::MethodNotAllowed, "`Allow` names those that it is for").response();
+        *response = Problem::new(Kind::MethodNotAllowed, "see the header `Allow`").response();
         response.headers_mut().extend(allow.map(|allow| (header::ALLOW, allow)));
     }
     let headers = response.headers_mut();
@@ -141,7 +141,7 @@ pub fn finish(response: &mut Response<Body>, is_ending: &AtomicBool) {
     }
 }
 
-/// Counts a request when it ends: with an answer, or dropped because its client went.
+/// Counts a request at its end: answered, or dropped because the client disconnected.
 struct Watched<'s> {
     shared: &'s Shared,
     is_answered: bool,
@@ -158,7 +158,7 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// Whether a request bears the token, compared in a time that does not depend on where the two differ.
+/// Whether a request has the token, compared in constant time.
 pub fn is_allowed(options: &ServerOptions, headers: &HeaderMap) -> bool {
     let Some(token) = &options.token else { return true };
     let given =
@@ -190,12 +190,12 @@ async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -
     let limits = &shared.options.limits;
     let is_json = is_json(request.headers());
     let (body, bytes) = read_body(limits, &shared.bytes, request.into_body()).await?;
-    // A page of another origin can have a browser send a text without asking first, but not JSON.
+    // A foreign page can make a browser send plain text without a preflight request, but not JSON.
     if !is_json {
-        return Err(Problem::new(Kind::UnsupportedMediaType, "say `Content-Type: application/json`"));
+        return Err(Problem::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`"));
     }
     let place = shared.queue.clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{} requests are at work already", limits.queue);
+        let detail = format!("{} requests are already in progress", limits.queue);
         Problem::new(Kind::Overloaded, detail)
     })?;
     let until = tokio::time::Instant::now() + limits.time;
@@ -212,24 +212,23 @@ async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -
     *documents = waiting.len();
     let (reply, found) = oneshot::channel();
     let job = Job { found: Vec::with_capacity(waiting.len()), waiting, reply, _places: [place, bytes] };
-    let is_gone = |_| Problem::new(Kind::Internal, "the models are gone");
+    let is_gone = |_| Problem::new(Kind::Internal, "the models are no longer running");
     shared.jobs.send(job).map_err(|_| is_gone(()))?;
     drop(arriving);
     let found = timeout_at(until, found).await.map_err(too_long)?.map_err(|_| is_gone(()))?;
-    let found =
-        found.map_err(|_| Problem::new(Kind::Internal, "the models failed on a batch that this request was in"))?;
+    let found = found.map_err(|_| Problem::new(Kind::Internal, "the models failed on the batch with this request"))?;
     shared.documents.fetch_add(*documents as u64, Ordering::Relaxed);
     let writing = shared.clone();
     off_the_network(move || Answer::write(&wishes, &writing.models, found)).await
 }
 
-/// Does on another thread what grows with a text, so that the one that serves the connections never waits for it.
+/// Runs work that grows with the text on another thread, so that the connection thread never waits for it.
 pub async fn off_the_network<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(_) => Err(Problem::new(Kind::Internal, "a part of the work failed")),
+        Err(_) => Err(Problem::new(Kind::Internal, "internal work failed")),
     }
 }
 
@@ -239,11 +238,11 @@ pub fn is_json(headers: &HeaderMap) -> bool {
     media_type.eq_ignore_ascii_case("application/json")
 }
 
-/// Bytes over the limit that are still taken from a client and thrown away, as a multiple of the limit: one that has not
-/// sent everything may not read the answer before it has.
+/// Bytes above the limit that are read and discarded, as a multiple of the limit: some clients read the response only
+/// after sending the whole body.
 const LINGER: usize = 8;
 
-/// Reads a body and takes one of `all` places for each of its bytes.
+/// Reads a body, and takes a permit of `all` for each of its bytes.
 pub async fn read_body(
     limits: &Limits,
     all: &Arc<Semaphore>,
@@ -255,7 +254,7 @@ pub async fn read_body(
         let slow = |_| Problem::new(Kind::SlowBody, format!("longer than {} s", limits.body_time.as_secs_f64()));
         let Some(frame) = timeout_at(until, body.frame()).await.map_err(slow)? else { break };
         let broken =
-            |_| Problem::new(Kind::Malformed, "the connection broke off, or the body is not framed as HTTP has it");
+            |_| Problem::new(Kind::Malformed, "the connection was lost, or the HTTP framing of the body is invalid");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         if problem.is_none() && bytes.len() + data.len() > limits.body {
             problem = Some(Problem::new(Kind::TooLarge, format!("the body has more than {} bytes", limits.body)));
@@ -269,9 +268,7 @@ pub async fn read_body(
                         None => places = Some(more),
                     }
                 }
-                Err(_) => {
-                    problem = Some(Problem::new(Kind::Overloaded, "the bodies of other requests fill the memory"))
-                }
+                Err(_) => problem = Some(Problem::new(Kind::Overloaded, "bodies of other requests use all the memory")),
             }
         }
         if problem.is_some() {
@@ -302,10 +299,10 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
     }))
 }
 
-/// Whether it is worth to send requests here. The models were loaded before the first connection.
+/// Readiness: whether to send requests here. The models are loaded before the first connection.
 async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
     if shared.is_ending.load(Ordering::Relaxed) {
-        return Problem::new(Kind::ShuttingDown, "it finishes what it has").response();
+        return Problem::new(Kind::ShuttingDown, "it is finishing its requests").response();
     }
     "ok\n".into_response()
 }
@@ -323,7 +320,7 @@ pub fn json_response(value: serde_json::Value) -> Response<Body> {
     response
 }
 
-/// The description of the interface, in OpenAPI 3.1.
+/// The OpenAPI 3.1 description of the interface.
 fn openapi() -> serde_json::Value {
     let mut description: serde_json::Value =
         serde_json::from_str(include_str!("openapi.json")).expect("a test reads the same file");

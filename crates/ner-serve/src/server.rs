@@ -1,4 +1,4 @@
-//! Connections: who may come, how slow they may be, and how it ends.
+//! Connections: access, time limits, and shutdown.
 
 use crate::metrics::Metrics;
 use crate::request::ModelFacts;
@@ -19,22 +19,22 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
-/// How a server is set up.
+/// Settings of a server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    /// The bearer token that requests must have; none lets everybody in.
+    /// Bearer token that requests must send; `None` accepts everyone.
     pub token: Option<String>,
-    /// Whether it may be reached from other machines without a token.
+    /// Whether other machines may connect without a token.
     pub open_without_token: bool,
-    /// What requests may take.
+    /// Limits of requests.
     pub limits: Limits,
 }
 
 impl ServerOptions {
-    /// Whether a server may listen on an address as it is set up.
+    /// Checks whether a server with these settings may listen on an address.
     ///
     /// # Errors
-    /// Where the address is open to others without a token, or the token is none.
+    /// If other machines could connect without a token, or the token is invalid.
     pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
         match &self.token {
             Some(token) if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
@@ -46,28 +46,28 @@ impl ServerOptions {
     }
 }
 
-/// What requests may take.
+/// Limits of requests.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of a body.
+    /// Maximum bytes of a body.
     pub body: usize,
-    /// Bytes of all bodies that are read or at work.
+    /// Maximum bytes of all bodies in progress.
     pub bodies: usize,
-    /// Documents of a request.
+    /// Maximum documents per request.
     pub documents: usize,
-    /// Requests that are at work at once.
+    /// Maximum requests in progress.
     pub queue: usize,
-    /// Connections; more wait to be accepted.
+    /// Maximum connections; further ones wait to be accepted.
     pub connections: usize,
-    /// From the end of a request's body to its answer.
+    /// Time from the end of a request's body to its response.
     pub time: Duration,
-    /// For the body to come.
+    /// Time to receive the body.
     pub body_time: Duration,
-    /// For a client to take the next 64 KiB of its answer, or the rest.
+    /// Time for a client to receive the next 64 KiB of its response, or the rest.
     pub answer_time: Duration,
-    /// For the head to come, from the opening of the connection or the answer before.
+    /// Time to receive the head, after the connection is opened or the previous response is sent.
     pub head_time: Duration,
-    /// That a request may wait for others to be computed with.
+    /// Time that a request may wait to be batched with others.
     pub patience: Duration,
 }
 
@@ -88,42 +88,42 @@ impl Default for Limits {
     }
 }
 
-/// Why a server does not start, or ends.
+/// Why a server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Others could send it texts, and read what was found in theirs.
+    /// Other machines could connect without a token.
     #[error(
-        "{0} is reached from other machines, so that a server there needs a token, or to be told that it needs none"
+        "{0} is reachable from other machines, so the server needs a token or an explicit choice to run without one"
     )]
     TokenNeeded(SocketAddr),
-    /// A token that is no secret.
-    #[error("the token is empty, or holds characters that no header can (anything but visible ASCII)")]
+    /// An invalid token.
+    #[error("the token is empty, or has characters other than visible ASCII, which a header cannot carry")]
     BadToken,
-    /// The address cannot be listened on.
-    #[error("{address} cannot be listened on")]
+    /// The server cannot listen on the address.
+    #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Threads or the runtime could not be had.
+    /// Threads or the runtime cannot be created.
     #[error("the server cannot run")]
     Run(#[from] io::Error),
 }
 
-/// What a server did.
+/// Statistics of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Requests that were answered, whatever the status.
+    /// Answered requests, with any status.
     pub answered: u64,
-    /// Requests whose client went before the answer, or that an end without patience cut off.
+    /// Requests whose client disconnected before the response, or that a forced shutdown cut.
     pub abandoned: u64,
-    /// Documents of the requests that were answered.
+    /// Documents in the answered requests.
     pub documents: u64,
 }
 
-/// An address that is listened on, whatever is behind it.
+/// A listening address, for either server.
 pub(crate) struct Door {
     listener: TcpListener,
     pub address: SocketAddr,
@@ -131,28 +131,28 @@ pub(crate) struct Door {
     stop: Arc<watch::Sender<bool>>,
 }
 
-/// A server that listens.
+/// A listening annotation server.
 pub struct Server {
     door: Door,
     annotator: Annotator,
 }
 
-/// Ends a server from any thread.
+/// Stops a server from any thread.
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<watch::Sender<bool>>);
 
 impl Stopper {
-    /// Has the server finish what it has, and end.
+    /// Asks the server to finish its requests and stop.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
-/// Between the wish to end and the end of listening: answers say by then that their connection closes, so that a client
-/// with an open one does not send into the void.
+/// Time between the stop request and the end of listening. Responses in this time announce that the connection closes,
+/// so that clients do not send into a closed connection.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-/// After an `accept` that failed (no file descriptor is left): an open connection may end meanwhile.
+/// Pause after a failed `accept` (no file descriptors left), in which a connection may close.
 const BREATH: Duration = Duration::from_millis(50);
 
 impl Door {
@@ -169,7 +169,7 @@ impl Door {
         Stopper(self.stop.clone())
     }
 
-    /// Answers by `router` until it is stopped, which `is_ending` says to it, and all that was accepted is answered.
+    /// Serves `router` until stopped, then sets `is_ending` and answers all accepted requests.
     pub fn serve(self, router: Router, is_ending: &AtomicBool) -> Result<(), ServeError> {
         let threads = std::thread::available_parallelism().map_or(2, usize::from);
         let runtime =
@@ -182,28 +182,28 @@ impl Door {
 }
 
 impl Server {
-    /// Listens. Connections are accepted once it [runs](Self::run).
+    /// Starts listening. Connections are accepted once it [runs](Self::run).
     ///
     /// # Errors
-    /// Where the address cannot be had, or is open to others without a token.
+    /// If the address is unavailable, or is reachable from other machines without a token.
     pub fn bind(annotator: Annotator, address: SocketAddr, options: ServerOptions) -> Result<Self, ServeError> {
         Ok(Self { door: Door::bind(address, options)?, annotator })
     }
 
-    /// Where it listens; the port is the one that was had where none was asked for.
+    /// Its address, with the actual port if 0 was requested.
     pub const fn address(&self) -> SocketAddr {
         self.door.address
     }
 
-    /// What ends it.
+    /// A handle to stop the server.
     pub fn stopper(&self) -> Stopper {
         self.door.stopper()
     }
 
-    /// Serves until it is stopped and everything that was accepted is answered.
+    /// Serves until stopped, and answers all accepted requests.
     ///
     /// # Errors
-    /// Where threads cannot be had.
+    /// If threads cannot be created.
     pub fn run(self) -> Result<Summary, ServeError> {
         let Self { door, annotator } = self;
         let options = &door.options;
@@ -225,7 +225,7 @@ impl Server {
         });
         let patience = options.limits.patience;
         let computing = std::thread::Builder::new().name("models".into()).spawn(move || {
-            // The first computation of a process takes longer than those after it.
+            // Warms up: the first computation of a process is slower.
             let _ = annotator.annotate("Warm.");
             work(&annotator, &receiver, &arriving, patience, &metrics);
         })?;
@@ -235,7 +235,7 @@ impl Server {
             abandoned: shared.abandoned.load(Ordering::Relaxed),
             documents: shared.documents.load(Ordering::Relaxed),
         };
-        // The models end once nobody can send them anything.
+        // The models stop once nothing can send them requests.
         drop(shared);
         if let Err(panic) = computing.join() {
             std::panic::resume_unwind(panic);
@@ -258,7 +258,7 @@ async fn serve(
     let service = TowerToHyperService::new(router);
     let (graceful, connections) = (GracefulShutdown::new(), Arc::new(Semaphore::new(limits.connections)));
     let accept = || async {
-        // Never closed, so that there is always a place some time.
+        // Never closed, so a permit becomes free eventually.
         let Ok(place) = connections.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -267,14 +267,14 @@ async fn serve(
                 let connection = graceful.watch(http.serve_connection(stream, service.clone()));
                 tokio::spawn(async move {
                     if let Err(error) = connection.await {
-                        // hyper's words for what is wrong with a connection hold nothing of what came over it.
+                        // hyper's errors contain nothing of the data.
                         debug!("a connection ended: {error}");
                     }
                     drop(place);
                 });
             }
             Err(error) => {
-                warn!("a connection could not be accepted: {error}");
+                warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(BREATH).await;
             }
         }
@@ -295,10 +295,10 @@ async fn serve(
         }
     }
     drop(listener);
-    // A request takes no longer than this; a client that does not read its answer must not keep the process.
+    // No request takes longer; a client that does not read its response must not keep the process alive.
     let longest = limits.head_time.max(limits.body_time) + limits.time;
     if tokio::time::timeout(longest, graceful.shutdown()).await.is_err() {
-        warn!("connections were still open after {} s and are cut", longest.as_secs_f64());
+        warn!("closing connections that are still open after {} s", longest.as_secs_f64());
     }
     Ok(())
 }

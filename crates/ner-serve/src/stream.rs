@@ -1,4 +1,4 @@
-//! A connection that does not wait for ever for a client to read.
+//! Connections with a time limit for clients that do not read.
 
 use std::io;
 use std::pin::Pin;
@@ -7,18 +7,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails where the other side takes less than [`STEP`] bytes of what is to be written in a given time. Without it, a
-/// client that asks and does not read keeps its place among the connections, and its answer in memory.
+/// Fails if the client takes less than [`STEP`] bytes of the pending data in a given time. Otherwise, a client that
+/// requests without reading would keep its connection permit, and its response in memory.
 pub struct Impatient<S> {
     stream: S,
     time: Duration,
-    /// Runs while something waits to be written.
+    /// Runs while data waits to be written.
     until: Option<Pin<Box<Sleep>>>,
-    /// Bytes that were taken since it began to run.
+    /// Bytes written since it started.
     taken: usize,
 }
 
-/// Who takes byte by byte, to stay below any time between two, is no better than who takes none.
+/// A minimum, because a client that reads byte by byte to avoid the time limit is no better than one that does not
+/// read.
 const STEP: usize = 64 << 10;
 
 impl<S> Impatient<S> {
@@ -39,7 +40,7 @@ impl<S> Impatient<S> {
             Box::pin(sleep(self.time))
         });
         ready!(until.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its response")))
     }
 }
 
@@ -62,7 +63,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Is asked for once all is written.
+    /// Called once everything is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.until = None;
         Pin::new(&mut self.stream).poll_flush(context)
@@ -89,7 +90,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::future::poll_fn;
 
-    /// Takes so many bytes at each write, and none where it says 0.
+    /// Accepts this many bytes per write; with 0, none.
     struct Client(VecDeque<usize>);
 
     impl AsyncWrite for Client {
@@ -117,7 +118,7 @@ mod tests {
             let bytes = vec![0; 1 << 20];
             runtime.block_on(poll_fn(|context| {
                 match Pin::new(&mut *stream).poll_write(context, &bytes) {
-                    // Asks again, as a client that goes on reading would have it done.
+                    // Polls again, as a reading client would cause.
                     Poll::Pending if !stream.stream.0.is_empty() => Poll::Ready(Ok(0)),
                     written => written,
                 }
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(write(&mut stuck).expect("taken"), 5);
         assert_eq!(write(&mut stuck).expect_err("cut off").kind(), io::ErrorKind::TimedOut);
 
-        // The time begins anew with each step, and with each answer.
+        // The time limit restarts with each step, and with each response.
         let mut slow = Impatient::new(Client([0, STEP, 0, 1].into()), time);
         for expected in [0, STEP, 0, 1] {
             std::thread::sleep(time * 2 / 3);

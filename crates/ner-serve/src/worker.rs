@@ -12,27 +12,27 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::error;
 
-/// Documents with what was found in them, before thresholds.
+/// Documents with their mentions, before thresholds.
 pub type Found = Vec<(Document, Vec<MergedMention>)>;
 
-/// The models failed. Why, the log says.
+/// The models failed; the log has the cause.
 #[derive(Clone, Copy, Debug)]
 pub struct Failed;
 
-/// A request as the models see it.
+/// A request, prepared for the models.
 #[derive(Debug)]
 pub struct Job {
-    /// Documents that are still to be computed.
+    /// Documents to compute.
     pub waiting: VecDeque<Prepared>,
-    /// Those that are.
+    /// Computed documents.
     pub found: Found,
-    /// Where the answer goes; closed once nobody waits for it.
+    /// Receives the response; closed once nobody waits for it.
     pub reply: oneshot::Sender<Result<Found, Failed>>,
-    /// Its places in the queue, which it leaves when it is dropped.
+    /// Its queue permits, released on drop.
     pub _places: [OwnedSemaphorePermit; 2],
 }
 
-/// Requests that are on their way to the queue: worth a moment of waiting.
+/// Number of requests on their way to the queue, which are worth waiting for.
 #[derive(Debug, Default)]
 pub struct Arriving(AtomicUsize);
 
@@ -41,7 +41,7 @@ pub struct Arriving(AtomicUsize);
 pub struct OnItsWay(Arc<Arriving>);
 
 impl Arriving {
-    /// Counts one more.
+    /// Counts one more request.
     pub fn begin(self: &Arc<Self>) -> OnItsWay {
         self.0.fetch_add(1, Ordering::Relaxed);
         OnItsWay(self.clone())
@@ -58,12 +58,12 @@ impl Drop for OnItsWay {
     }
 }
 
-/// Tokens that are computed together, about: enough to fill the model's own batches with rows of like length, and little
-/// enough that a short request need not wait long for a batch that it came too late for.
+/// Approximate number of tokens per batch: enough to fill the model's own batches with rows of similar length, but few
+/// enough that a short request that just missed a batch does not wait long.
 const BATCH_TOKENS: usize = 16_384;
 
-/// Computes jobs until nobody can send any more and all are done. Once a job is there, others are waited for, no longer
-/// than `patience`, where some are on their way or came together a moment ago.
+/// Computes jobs until no more can arrive and all are done. With a job at hand, waits for others at most `patience`, if
+/// some are on their way or several arrived together just before.
 pub fn work(annotator: &Annotator, jobs: &Receiver<Job>, arriving: &Arriving, patience: Duration, metrics: &Metrics) {
     let mut at_work: Vec<Job> = Vec::new();
     let mut several = false;
@@ -74,18 +74,18 @@ pub fn work(annotator: &Annotator, jobs: &Receiver<Job>, arriving: &Arriving, pa
             gather(&mut at_work, jobs, patience, || several || arriving.is_any());
         }
         at_work.extend(jobs.try_iter());
-        // A client that has gone, or a request that took too long.
+        // Drops jobs whose client disconnected or whose time is over.
         at_work.retain(|job| !job.reply.is_closed());
         several = at_work.len() > 1;
         let (places, batch) = next_batch(&mut at_work);
         compute(annotator, &mut at_work, &places, batch, metrics);
         let (done, rest): (Vec<Job>, Vec<Job>) = at_work.into_iter().partition(|job| job.waiting.is_empty());
         for Job { reply, found, .. } in done {
-            // It may have gone in the meantime.
+            // The client may have disconnected meanwhile.
             let _ = reply.send(Ok(found));
         }
         at_work = rest;
-        // Whoever came first does not come first for ever.
+        // Rotates, so that no job is always first.
         if !at_work.is_empty() {
             at_work.rotate_left(1);
         }
@@ -107,8 +107,8 @@ fn gather(at_work: &mut Vec<Job>, jobs: &Receiver<Job>, patience: Duration, more
     }
 }
 
-/// A document of each job in turn, so that a short request does not wait for all documents of a long one. Returns the
-/// jobs' places, too.
+/// Takes one document of each job in turn, so that a short request does not wait for a long one. Also returns the jobs'
+/// indices.
 fn next_batch(at_work: &mut [Job]) -> (Vec<usize>, Vec<Prepared>) {
     let (mut places, mut batch, mut tokens) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -134,7 +134,7 @@ fn compute(annotator: &Annotator, at_work: &mut Vec<Job>, places: &[usize], batc
         return;
     }
     let start = Instant::now();
-    // libtorch's errors (no memory for a tensor) are panics. The models do not change, so that they are good for more.
+    // libtorch's errors (such as out of memory) are panics. They do not change the models, which remain usable.
     let Ok(found) = catch_unwind(AssertUnwindSafe(|| annotator.find(&batch, |_| {}))) else {
         error!("the models failed on a batch of {} documents; its requests are answered with 500", batch.len());
         let mut failed = places.to_vec();
@@ -148,7 +148,7 @@ fn compute(annotator: &Annotator, at_work: &mut Vec<Job>, places: &[usize], batc
     let (documents, mentions) = (batch.len(), found.iter().map(Vec::len).sum());
     let tokens = batch.iter().map(Prepared::tokens).sum();
     metrics.computed(documents, tokens, mentions, start.elapsed());
-    for ((&place, prepared), findings) in places.iter().zip(batch).zip(found) {
-        at_work[place].found.push((prepared.document, findings));
+    for ((&place, prepared), mentions) in places.iter().zip(batch).zip(found) {
+        at_work[place].found.push((prepared.document, mentions));
     }
 }

@@ -1,4 +1,4 @@
-//! A server on loopback with a tiny model of numbers that look random: what it answers, what it refuses, how it ends.
+//! A server on loopback with a tiny pseudo-random model: responses, errors, shutdown.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind};
 
-/// Stands in texts, and must stand nowhere else.
+/// Part of the texts, which must not appear anywhere else.
 const SECRET: &str = "naloxone";
 
 static FOLDER: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
@@ -38,7 +38,7 @@ fn annotator() -> Annotator {
     Annotator::new(vec![load("first"), load("second")])
 }
 
-/// Everything that is logged in this process.
+/// The log of this process.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Log;
@@ -89,7 +89,7 @@ impl Running {
         Reply::of(agent().get(self.url(path)).call().unwrap())
     }
 
-    /// Sends bytes as they are and reads until the server closes.
+    /// Sends raw bytes and reads until the server closes.
     fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -132,7 +132,7 @@ impl Reply {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// Checks that it is a problem of a kind; gives its detail.
+    /// Checks that it is a problem of a kind; returns its detail.
     fn problem(&self, status: u16, name: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
@@ -151,7 +151,7 @@ fn post(agent: &ureq::Agent, url: &str, body: &[u8]) -> Result<Reply, ureq::Erro
     Ok(Reply::of(agent.post(url).content_type("application/json").send(body)?))
 }
 
-/// What must be equal: all but confidences, which other products of matrices may round otherwise.
+/// The parts that must be equal: all except confidences, which other matrix products may round differently.
 fn bare(mention: &Value) -> Value {
     let mut bare = mention.clone();
     bare.as_object_mut().unwrap().remove("confidence");
@@ -214,7 +214,7 @@ fn concurrent_answers_are_those_of_the_library() {
         }
     });
     let (mut asked, mut numbers) = (1, server.get("/metrics"));
-    // A request leaves the queue's count after its answer has left.
+    // A request leaves the queue's count only after its response was sent.
     while !numbers.body.contains("medner_queue_requests 0\n") && asked < 100 {
         thread::sleep(Duration::from_millis(20));
         (asked, numbers) = (asked + 1, server.get("/metrics"));
@@ -227,7 +227,7 @@ fn concurrent_answers_are_those_of_the_library() {
     ] {
         assert!(numbers.body.contains(line), "{line}: {}", numbers.body);
     }
-    // Requests were computed together: fewer batches than requests.
+    // Requests were batched: fewer batches than requests.
     let batches = numbers.body.lines().find_map(|line| line.strip_prefix("medner_batch_documents_count ")).unwrap();
     assert!(batches.parse::<usize>().unwrap() < CLIENTS * REQUESTS, "{batches}");
     let requests = (CLIENTS * REQUESTS) as u64;
@@ -298,9 +298,9 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     server.post(format!("{{\"min_confidence\": {}", "{\"a\":".repeat(1000))).problem(400, "malformed");
     server.post(format!("[\"{SECRET}\"]")).problem(422, "invalid");
     let detail = server.post(format!("{{\"text\": \"a\", \"models\": [\"{SECRET}\"]}}")).problem(422, "unknown-model");
-    assert_eq!(detail, "`models[0]` is none of first, second");
+    assert_eq!(detail, "`models[0]` is unknown; there are first, second");
     server.post(format!("{secret}{}\"}}", "a".repeat(10_000))).problem(413, "too-large");
-    // Far over the limit, so that the client writes while the answer is there already.
+    // Far over the limit, so that the client still writes when the response is there.
     server.post(format!("{secret}{}\"}}", "a".repeat(70_000))).problem(413, "too-large");
     server.post(r#"{"documents": [{"text":""},{"text":""},{"text":""},{"text":""}]}"#).problem(413, "too-large");
     let plain = agent().post(server.url("/v1/annotate")).content_type("text/plain").send(r#"{"text": "a"}"#).unwrap();
@@ -311,7 +311,7 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     server.get(&format!("/{SECRET}")).problem(404, "not-found");
 
     let head = "POST /v1/annotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
-    // A body that stops, one that is framed wrongly, a head that stops, and no HTTP at all.
+    // A body that stops, a wrongly framed body, a head that stops, and bytes that are not HTTP.
     assert!(server.raw(format!("{head}Content-Length: 100\r\n\r\n{{\"text\"").as_bytes()).starts_with("HTTP/1.1 408"));
     assert!(
         server.raw(format!("{head}Transfer-Encoding: chunked\r\n\r\nxyz\r\n").as_bytes()).starts_with("HTTP/1.1 400")
@@ -321,7 +321,7 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     assert!(begin.elapsed() > Duration::from_millis(200));
     server.raw(&[0xff; 100]);
     server.raw(format!("GET /{SECRET}{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
-    // Clients that go.
+    // Clients that disconnect.
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).unwrap();
         let _ = stream.write_all(format!("{head}Content-Length: 13\r\n\r\n{{\"text\": \"a\"}}").as_bytes());
@@ -352,12 +352,12 @@ fn an_overloaded_server_says_so_at_once_and_recovers() {
     });
     assert_eq!(server.post(r#"{"text": "a"}"#).status, 200);
 
-    // By the bytes of bodies.
+    // Limited by the bytes of bodies.
     let server = Running::with(Limits { bodies: 1000, ..Limits::default() });
     server.post(long(1000)).problem(503, "overloaded");
     assert_eq!(server.post(long(1)).status, 200);
 
-    // A request that takes too long is answered in time, and what is left of it is not computed.
+    // A request that takes too long is answered in time, and its remaining documents are not computed.
     let server = Running::with(Limits { time: Duration::from_millis(100), ..Limits::default() });
     server.post(long(20_000)).problem(504, "timed-out");
     let recovered = (0..600).any(|_| {
@@ -379,7 +379,7 @@ fn an_end_under_load_loses_nothing_that_was_accepted() {
                 let agent = agent();
                 for number in client.. {
                     let body = json!({ "text": text(number) }).to_string();
-                    // Once nobody listens any more, the request has not been accepted.
+                    // Once the server has stopped listening, the request was not accepted.
                     match post(&agent, url, body.as_bytes()) {
                         Ok(reply) => assert_eq!(reply.status, 200),
                         Err(_) => break,
@@ -432,5 +432,5 @@ fn who_is_let_in() {
     assert_eq!(models["models"][0]["types"], json!(["Disease", "Drug"]));
     assert_eq!(models["models"][1]["categories"], json!({ "Disease": "problem" }));
     assert_eq!(server.get("/openapi.json").json()["openapi"], "3.1.0");
-    assert!(server.get("/").body.contains("no medical"));
+    assert!(server.get("/").body.contains("not a medical"));
 }

@@ -1,4 +1,4 @@
-//! What the environment says about trackers, read once.
+//! Tracker settings from the environment, read once.
 
 use crate::error::TrackError;
 use serde::{Deserialize, Serialize};
@@ -8,18 +8,18 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrackerKind {
-    /// An MLflow server, by its REST API.
+    /// An MLflow server, through its REST API.
     Mlflow,
     /// Event files in the run folder, for TensorBoard.
     Tensorboard,
 }
 
-/// How to prove to an MLflow server who we are. Its `Debug` form does not show it.
+/// Credentials for an MLflow server. Their `Debug` form hides them.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// A token.
     Bearer(String),
-    /// A name and a password.
+    /// User name and password.
     Basic(String, String),
 }
 
@@ -29,47 +29,47 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Where an MLflow server is.
+/// An MLflow server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MlflowServer {
-    /// Its address, without credentials and without a slash at the end.
+    /// Its address, without credentials or trailing slash.
     pub uri: String,
-    /// They go to this address only.
+    /// Sent only to this address.
     pub credentials: Option<Credentials>,
 }
 
-/// The environment as far as this crate cares.
+/// Environment settings of this crate.
 ///
 /// | field | variables |
 /// |---|---|
-/// | `trackers` | `MEDNER_TRACK`: `mlflow`, `tensorboard`, or both with a comma between them |
-/// | `mlflow` | `MLFLOW_TRACKING_URI`; `MLFLOW_TRACKING_TOKEN`, else `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, else a name and password in the address |
+/// | `trackers` | `MEDNER_TRACK`: `mlflow`, `tensorboard`, or both, separated by a comma |
+/// | `mlflow` | `MLFLOW_TRACKING_URI`; `MLFLOW_TRACKING_TOKEN`, else `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, else the user name and password in the address |
 /// | `experiment` | `MLFLOW_EXPERIMENT_NAME` |
 ///
-/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` are obeyed, but never for a server on this machine.
+/// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` apply, except for a server on this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
-    /// Trackers to tell of every training.
+    /// Trackers for every training.
     pub trackers: Vec<TrackerKind>,
     /// The MLflow server.
     pub mlflow: Option<MlflowServer>,
-    /// Experiment at MLflow; the name of the corpus where none is given.
+    /// MLflow experiment; by default the name of the corpus.
     pub experiment: Option<String>,
 }
 
 impl Env {
-    /// Reads the variables of this process.
+    /// Reads the environment of this process.
     ///
     /// # Errors
-    /// Where one of them makes no sense.
+    /// If a variable is invalid.
     pub fn from_process() -> Result<Self, TrackError> {
         Self::from_lookup(|name| std::env::var(name).ok())
     }
 
-    /// As [`Env::from_process`], with the variables given.
+    /// Like [`Env::from_process`], with another source of variables.
     ///
     /// # Errors
-    /// Where one of them makes no sense.
+    /// If a variable is invalid.
     pub fn from_lookup(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TrackError> {
         let get = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let list = get("MEDNER_TRACK").unwrap_or_default();
@@ -90,10 +90,10 @@ impl Env {
 }
 
 impl MlflowServer {
-    /// A server at an address, which may hold a name and a password.
+    /// A server at an address, which may contain a user name and password.
     ///
     /// # Errors
-    /// Where it is no address of a web server.
+    /// If it is not an HTTP address.
     pub fn new(uri: &str) -> Result<Self, TrackError> {
         let (scheme, rest) = uri.split_once("://").unwrap_or(("", uri));
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));

@@ -1,64 +1,66 @@
-//! What can go wrong, and whether it passes.
+//! Errors, and whether a retry may help.
 
 use std::io;
 
-/// What a person has to set right. A tracker that is down is none of these: it is said, and tried again.
+/// An error that the user must fix. An unreachable tracker only causes a warning and retries.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrackError {
-    /// MLflow is asked for and nothing says where it is.
-    #[error("MLFLOW_TRACKING_URI is not set; set it to the address of the server, as in http://127.0.0.1:5000")]
+    /// MLflow is requested, but no address is set.
+    #[error("MLFLOW_TRACKING_URI is not set; set it to the server's address, for example http://127.0.0.1:5000")]
     NoServer,
-    /// An address that is no web server's.
-    #[error("MLFLOW_TRACKING_URI = {uri}: medner speaks to tracking servers only, at http:// or https://")]
+    /// An address that is not HTTP.
+    #[error("MLFLOW_TRACKING_URI = {uri}: only tracking servers at http:// or https:// are supported")]
     BadAddress {
-        /// As given, without a password.
+        /// The given address, without password.
         uri: String,
     },
-    /// `MEDNER_TRACK` names no tracker.
-    #[error("MEDNER_TRACK = {value}: trackers are mlflow and tensorboard, with a comma between them")]
+    /// `MEDNER_TRACK` contains an unknown tracker.
+    #[error("MEDNER_TRACK = {value}: use mlflow, tensorboard, or both separated by a comma")]
     BadTracker {
-        /// As given.
+        /// The given value.
         value: String,
     },
-    /// The run is at another server.
-    #[error("it was sent to {known}, and MLFLOW_TRACKING_URI is {named}; --track mlflow sends it there, too")]
+    /// The run was sent to another server.
+    #[error(
+        "the run was sent to {known}, but MLFLOW_TRACKING_URI is {named}; add --track mlflow to send it there, too"
+    )]
     OtherServer {
-        /// Where it was sent.
+        /// The earlier server.
         known: String,
-        /// What the environment names.
+        /// The server in the environment.
         named: String,
     },
-    /// A file of the run.
+    /// A file of the run cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// What could not be sent.
+    /// Sending failed.
     #[error("{tracker}: {message}")]
     Unsent {
         /// The tracker.
         tracker: String,
-        /// What it or the way to it said.
+        /// The message of the server or the connection.
         message: String,
-        /// Whether another try may succeed.
+        /// Whether a retry may succeed.
         passing: bool,
     },
 }
 
 impl TrackError {
-    /// Whether a tracker cannot be reached now, whichever run it is about.
+    /// Whether the tracker is unreachable, so that other runs would fail, too.
     pub fn is_away(&self) -> bool {
         matches!(self, Self::Unsent { passing: true, .. })
     }
 }
 
-/// Why a tracker is not where the folder is.
+/// Why a tracker could not be updated.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// What failed.
     pub message: String,
-    /// The server's `error_code`, where it gave one.
+    /// The server's `error_code`, if any.
     pub code: Option<String>,
-    /// Whether another try may succeed.
+    /// Whether a retry may succeed.
     pub passing: bool,
 }
 
@@ -77,7 +79,7 @@ impl Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// A full disk may be emptied, and a folder be mounted again.
+    /// Worth a retry: a full disk may be cleaned up, or a folder mounted again.
     fn from(error: io::Error) -> Self {
         Self::passing(error.to_string())
     }

@@ -1,4 +1,4 @@
-//! Follows a training: a thread for each tracker, which reads what the training writes and is never waited for.
+//! Follows a training with one thread per tracker. The threads read the run folder; the training never waits for them.
 
 use crate::Tracker;
 use crate::env::{Env, TrackerKind};
@@ -12,14 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
-/// When what is done.
+/// Timing of the threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The wait between two looks at the run folder.
+    /// Interval between reads of the run folder.
     pub poll: Duration,
-    /// The wait after a tracker failed; it doubles with each failure in a row.
+    /// Wait after a failure; doubles with each further failure.
     pub backoff: Duration,
-    /// The most that it doubles to.
+    /// Maximum wait after a failure.
     pub longest_backoff: Duration,
     /// How long the end of a training waits for its trackers.
     pub grace: Duration,
@@ -36,7 +36,7 @@ impl Default for Pace {
     }
 }
 
-/// The threads that follow a run. Dropped before [`finish`](Self::finish), it says that the run has failed.
+/// The threads that follow a run. If dropped before [`finish`](Self::finish), they report the run as failed.
 #[derive(Debug)]
 pub struct Follower {
     run: String,
@@ -48,16 +48,16 @@ pub struct Follower {
 struct Worker {
     tracker: String,
     end: Sender<State>,
-    /// Gets one message, when all is sent or cannot be.
+    /// Receives one message, when everything is sent or sending has failed.
     result: Receiver<Result<(), Failure>>,
 }
 
-/// Follows the run in a folder from now on, which holds `run.json`, and `metrics.jsonl` already cut back where the run
-/// was resumed. Trackers that cannot be reached are said and tried again. Where the environment names no MLflow server, a
-/// run goes to the one that it was sent to before, without credentials.
+/// Follows the run in a folder from now on. The folder must contain `run.json` and, for a resumed run, a
+/// `metrics.jsonl` that is already cut back. Unreachable trackers cause a warning and retries. If the environment names
+/// no MLflow server, the run goes to its earlier one, without credentials.
 ///
 /// # Errors
-/// Where the environment lacks what the trackers need, or `tracking.json` cannot be written.
+/// If the environment lacks a tracker's settings, or `tracking.json` cannot be written.
 pub fn follow(run: &Path, wanted: &Wanted, env: &Env, pace: Pace) -> Result<Follower, TrackError> {
     let id = run.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut follower = Follower { run: id, grace: pace.grace, workers: Vec::new() };
@@ -68,7 +68,7 @@ pub fn follow(run: &Path, wanted: &Wanted, env: &Env, pace: Pace) -> Result<Foll
     wanted.check(env)?;
     let Some(claim) = Claim::take(run)? else {
         warn!(
-            "another process is sending this run; `medner runs sync {}` sends the rest when it has ended",
+            "another process is sending this run; when it has ended, send the rest with `medner runs sync {}`",
             follower.run
         );
         return Ok(follower);
@@ -85,7 +85,7 @@ pub fn follow(run: &Path, wanted: &Wanted, env: &Env, pace: Pace) -> Result<Foll
     Ok(follower)
 }
 
-/// The trackers that are asked for. What is asked for is written down.
+/// The requested trackers. Records the request.
 pub(crate) fn trackers(claim: &Claim, wanted: &Wanted, env: &Env) -> Result<Vec<Box<dyn Tracker>>, TrackError> {
     claim.change(|record| {
         record.trackers.extend(&wanted.trackers);
@@ -107,8 +107,8 @@ pub(crate) fn trackers(claim: &Claim, wanted: &Wanted, env: &Env) -> Result<Vec<
 }
 
 impl Follower {
-    /// Says how the run ended, and waits for the trackers for as long as [`Pace::grace`]; what they have not got by
-    /// then stays in the folder, and is said.
+    /// Reports how the run ended, and waits for the trackers at most [`Pace::grace`]. Logs a warning for a tracker that
+    /// is not finished by then; the data stays in the folder.
     pub fn finish(mut self, state: State) {
         self.end(state);
     }
@@ -116,7 +116,7 @@ impl Follower {
     fn end(&mut self, state: State) {
         let deadline = Instant::now() + self.grace;
         for worker in &self.workers {
-            // A worker that has given up no longer listens; its result says why.
+            // A worker that has given up no longer listens; its result has the reason.
             let _ = worker.end.send(state);
         }
         for worker in self.workers.drain(..) {
@@ -124,10 +124,10 @@ impl Follower {
             let problem = match worker.result.recv_timeout(left) {
                 Ok(Ok(())) => continue,
                 Ok(Err(failure)) => failure.message,
-                Err(_) => format!("it takes more than {} s", self.grace.as_secs()),
+                Err(_) => format!("not finished after {} s", self.grace.as_secs()),
             };
             let (tracker, run) = (&worker.tracker, &self.run);
-            warn!("{tracker} has not got everything ({problem}); `medner runs sync {run}` sends the rest");
+            warn!("{tracker} is incomplete ({problem}); send the rest with `medner runs sync {run}`");
         }
     }
 }
@@ -151,14 +151,14 @@ fn work(mut tracker: Box<dyn Tracker>, ended: &Receiver<State>, pace: Pace) -> R
         match tracker.update(state) {
             Ok(_) => {
                 if failures > 0 {
-                    info!("{} is back", tracker.name());
+                    info!("{} is reachable again", tracker.name());
                 }
                 failures = 0;
                 wait = pace.poll;
             }
             Err(failure) if failure.passing => {
                 if failures == 0 {
-                    warn!("{}: {}; the training goes on, and it is tried again", tracker.name(), failure.message);
+                    warn!("{}: {}; will retry while the training continues", tracker.name(), failure.message);
                 } else {
                     debug!("{}: {}", tracker.name(), failure.message);
                 }
@@ -166,14 +166,14 @@ fn work(mut tracker: Box<dyn Tracker>, ended: &Receiver<State>, pace: Pace) -> R
                 failures += 1;
             }
             Err(failure) => {
-                warn!("{}: {}; the training goes on without it", tracker.name(), failure.message);
+                warn!("{}: {}; the training continues without this tracker", tracker.name(), failure.message);
                 return Err(failure);
             }
         }
     }
 }
 
-/// The last update, tried a few times: a connection that a server closed is found out only by using it.
+/// The last update, with retries: only use reveals that a server has closed the connection.
 fn finish(tracker: &mut dyn Tracker, state: State, pace: Pace) -> Result<(), Failure> {
     const ATTEMPTS: u32 = 3;
     let mut attempt = 1;

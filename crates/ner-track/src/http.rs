@@ -1,4 +1,4 @@
-//! JSON and files to and from an MLflow server, and what its answers mean.
+//! HTTP calls to an MLflow server: JSON, files, and error responses.
 
 use crate::env::{Credentials, MlflowServer};
 use crate::error::Failure;
@@ -14,11 +14,11 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use ureq::tls::{RootCerts, TlsConfig};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For a whole call. What a server answers later is asked of it again.
+/// Timeout of a whole call. A late response is requested again.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The slowest line on which a file still gets through, in bytes a second.
+/// Slowest supported upload rate for files, in bytes per second.
 const SLOWEST: u64 = 50_000;
-/// What stays as it is in a path (RFC 3986, section 2.3), and the slashes.
+/// Characters kept in a path (RFC 3986, section 2.3), and slashes.
 const PATH: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 const LONGEST_MESSAGE: usize = 300;
 
@@ -33,7 +33,7 @@ impl Client {
     pub(crate) fn new(server: &MlflowServer) -> Self {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            // A redirect would take the credentials elsewhere.
+            // A redirect could take the credentials to another server.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("medner/", env!("CARGO_PKG_VERSION")))
@@ -74,7 +74,7 @@ impl Client {
         answer(call, request.header(CONTENT_TYPE, "application/json").send(&body))
     }
 
-    /// Puts a file to the server's own store of files; `place` is its path there.
+    /// Uploads a file to the server's artifact store at the path `place`.
     pub(crate) fn put(&self, place: &str, file: &File) -> Result<(), Failure> {
         let path = utf8_percent_encode(place, &PATH);
         let bytes = file.metadata()?.len();
@@ -85,24 +85,22 @@ impl Client {
         let timeout = CALL_TIMEOUT + Duration::from_secs(bytes / SLOWEST);
         let request = request.config().timeout_global(Some(timeout)).build();
         let sent = request.header(CONTENT_TYPE, "application/octet-stream").send(file.file());
-        answer(&format!("putting {place}"), sent).map(|_| ())
+        answer(&format!("uploading {place}"), sent).map(|_| ())
     }
 }
 
-/// The JSON of an answer; null if it has none.
+/// The JSON of a response; null if it has none.
 fn answer(what: &str, response: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
     let mut response = response.map_err(|error| Failure::passing(format!("{what}: {error}")))?;
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string();
     if status == 200 {
         let text = text.map_err(|error| Failure::passing(format!("{what}: {error}")))?;
-        // Putting a file is answered with an object, or with nothing by some stores.
+        // Uploads return an object, or nothing with some stores.
         return match text.trim() {
             "" => Ok(Value::Null),
             text => serde_json::from_str(text).map_err(|_| {
-                Failure::lasting(format!(
-                    "{what}: the answer is no JSON; is MLFLOW_TRACKING_URI that of an MLflow server?"
-                ))
+                Failure::lasting(format!("{what}: the response is not JSON; is MLFLOW_TRACKING_URI an MLflow server?"))
             }),
         };
     }
@@ -110,7 +108,7 @@ fn answer(what: &str, response: Result<Response<Body>, ureq::Error>) -> Result<V
     let message: String = body["message"].as_str().unwrap_or_default().chars().take(LONGEST_MESSAGE).collect();
     let hint = match status {
         401 | 403 => "; check MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        300..=399 => "; it redirects: set MLFLOW_TRACKING_URI to where the server is",
+        300..=399 => "; the server redirects: set MLFLOW_TRACKING_URI to its final address",
         _ => "",
     };
     Err(Failure {

@@ -1,11 +1,16 @@
-//! Tells a tracker what happened in a run: a real MLflow server by its REST API, and TensorBoard by event files.
+//! Logs runs to trackers: an MLflow server through its REST API, and TensorBoard through event files.
 //!
-//! The run folder is the only source: `run.json`, `metrics.jsonl`, `scores.json`, `model/`, `predictions/`. A tracker
-//! reads it, while the training goes on ([`follow`]) or later ([`sync`]), and both do the same: bring the tracker to
-//! what the folder says. What a tracker has already is asked of the tracker, and not remembered here, so that no crash
-//! between sending and remembering can lose a value or send it twice.
+//! The run folder is the only source: `run.json`, `metrics.jsonl`, `scores.json`, `model/`, `predictions/`. Trackers
+//! read it during the training ([`follow`]) or afterwards ([`sync`]); both update the tracker to the state of the
+//! folder. What a tracker already has is read from the tracker and not stored here, so a crash between sending and
+//! storing cannot lose a value or send it twice.
 //!
-//! This crate knows nothing of libtorch, of corpora or of the command line.
+//! Where things are:
+//! - `follow.rs`: a thread per tracker during a training. `sync.rs`: one update afterwards.
+//! - `points.rs`: reads the metrics. `record.rs`: `tracking.json`. `env.rs`: environment variables.
+//! - `mlflow.rs`: the REST API, over `http.rs`. `tensorboard.rs`: event files. Both implement `Tracker::update`.
+//!
+//! This crate does not use libtorch, corpora or the command line.
 
 #![forbid(unsafe_code)]
 
@@ -26,12 +31,12 @@ pub use points::{MetricsReader, Point};
 pub use record::{Extra, State, Wanted};
 pub use sync::{Synced, sync};
 
-/// What a tracker does with a run.
+/// A tracker of one run.
 trait Tracker: Send {
-    /// What people call it, and where it is.
+    /// Display name, with its location.
     fn name(&self) -> String;
 
-    /// Brings the tracker to what the run folder says now. With a state other than [`State::Running`] the run has
-    /// ended: its scores, its files and the state go too. Returns whether anything was sent.
+    /// Updates the tracker to the current run folder. Any state other than [`State::Running`] means that the run has
+    /// ended; then scores, files and the state are sent, too. Returns whether anything was sent.
     fn update(&mut self, state: State) -> Result<bool, error::Failure>;
 }

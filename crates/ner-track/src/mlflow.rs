@@ -1,12 +1,12 @@
-//! A run at an MLflow server, by its REST API, version 2.0 (<https://mlflow.org/docs/latest/api_reference/rest-api.html>).
+//! A run at an MLflow server, through REST API 2.0 (<https://mlflow.org/docs/latest/api_reference/rest-api.html>).
 //!
-//! Nothing is lost and nothing is sent twice, whatever is cut off in between:
-//! - The run is made with a tag that was drawn and written down before; an unanswered request is followed by a search
-//!   for the tag, not by another run.
-//! - On each first contact, and after each request that failed, the server is asked for the values that it has, and
-//!   what it lacks is sent. A value has the same time whenever it is sent, so that even a request that a server executes
-//!   late adds nothing: its databases keep one row for a key, time, step and value.
-//! - Files replace each other.
+//! Nothing is lost and nothing is sent twice, even after interruptions: - A random tag is stored before the run is
+//! created with it. After an unanswered request, the run is found by this tag
+//!   instead of being created again.
+//! - On first contact and after each failed request, the values at the server are read, and missing ones are sent. A
+//!   value always has the same time, so a request that the server executes late adds nothing: its databases keep one row
+//!   per key, time, step and value.
+//! - Files replace earlier versions.
 
 use crate::Tracker;
 use crate::env::MlflowServer;
@@ -24,8 +24,8 @@ use std::path::Path;
 use tracing::warn;
 use walkdir::WalkDir;
 
-// Limits of MLflow's API; `log-batch` also takes at most a megabyte, which these stay far below but for values of
-// parameters, which are therefore sent in smaller lots.
+// Limits of MLflow's API. `log-batch` also takes at most a megabyte. Batches stay far below it, except for parameter
+// values, which therefore go in smaller batches.
 const MOST_METRICS: usize = 1000;
 const MOST_PARAMETERS: usize = 100;
 const LONGEST_PARAMETER: usize = 6000;
@@ -33,28 +33,28 @@ const LONGEST_TAG: usize = 5000;
 const LONGEST_KEY: usize = 250;
 const HISTORY_PAGE: &str = "10000";
 
-/// The tag that a run is found by.
+/// The tag that identifies a run.
 const KEY_TAG: &str = "medner.key";
 
-/// Parts of `run.json` that are parameters. A parameter never changes at MLflow, so that what changes when a run is
-/// resumed is none.
+/// Parts of `run.json` sent as parameters. Parameters never change at MLflow, so values that change on `--resume` are
+/// excluded.
 const PARAMETERS: [&str; 7] = ["plan", "labels", "device", "compute", "threads", "encoder", "corpus"];
 
-/// Parts of `run.json` that are tags.
+/// Parts of `run.json` sent as tags.
 const TAGS: [&str; 4] = ["group", "code", "hardware", "resumed_at"];
 
-/// A run at a server.
+/// A run at an MLflow server.
 pub(crate) struct Mlflow {
     claim: Claim,
     server: MlflowServer,
     client: Client,
     experiment: String,
     extras: BTreeSet<Extra>,
-    /// `run.json` and a reader of the metrics; none before the first update.
+    /// `run.json` and a metrics reader; `None` before the first update.
     source: Option<(Value, MetricsReader)>,
-    /// Points that were read and not sent.
+    /// Points not sent yet.
     pending: Vec<Point>,
-    /// The run at the server, and what it has; none before it was asked, and after a request that failed.
+    /// The run at the server and its values; `None` before first contact and after a failed request.
     contact: Option<Contact>,
 }
 
@@ -65,10 +65,10 @@ struct Contact {
 }
 
 impl Mlflow {
-    /// Nothing is sent before the first update.
+    /// Sends nothing before the first update.
     ///
     /// # Errors
-    /// Where `tracking.json` cannot be written.
+    /// If `tracking.json` cannot be written.
     pub(crate) fn new(
         claim: Claim,
         server: &MlflowServer,
@@ -108,7 +108,7 @@ impl Mlflow {
         let time_ms = reader.time_ms();
         self.source = Some((run.clone(), reader));
         self.pending.extend(read?);
-        // An earlier try may have left some of them.
+        // An earlier attempt may have left some.
         let mut scores = scores?;
         scores.retain(|point| !self.pending.contains(point));
 
@@ -126,7 +126,7 @@ impl Mlflow {
         Ok(())
     }
 
-    /// Finds the run at the server or makes it, and asks what it has.
+    /// Finds or creates the run at the server, and reads its values.
     fn make_contact(&self, run: &Value, state: State) -> Result<Contact, Failure> {
         let recorded = self.recorded();
         let found = match &recorded.run_id {
@@ -142,15 +142,15 @@ impl Mlflow {
         let text = |name: &str| info[name].as_str().unwrap_or_default().to_owned();
         let run_id = text("run_id");
         if run_id.is_empty() {
-            return Err(Failure::lasting("the server's answer names no run; is it an MLflow server?"));
+            return Err(Failure::lasting("the server's response contains no run; is it an MLflow server?"));
         }
         if text("lifecycle_stage") == "deleted" {
             let message =
-                format!("run {run_id} was deleted there; restore it, or take {} out of tracking.json", self.server.uri);
+                format!("run {run_id} was deleted there; restore it, or remove {} from tracking.json", self.server.uri);
             return Err(Failure::lasting(message));
         }
         if is_another {
-            // What was noted of a run that the server no longer knows does not hold for this one.
+            // Notes about a run that the server no longer has do not apply to the new one.
             self.record(|record| {
                 *record = MlflowRun {
                     run_id: Some(run_id.clone()),
@@ -174,12 +174,12 @@ impl Mlflow {
         Ok(Contact { run_id, artifact_uri: text("artifact_uri"), known })
     }
 
-    /// The run of an id; `None` where the server knows none.
+    /// Finds a run by id; `None` if the server has none.
     fn get_run(&self, run_id: &str) -> Result<Option<Value>, Failure> {
         match self.client.get("runs/get", &[("run_id", run_id)]) {
             Ok(mut found) => Ok(Some(found["run"].take())),
             Err(failure) if failure.is("RESOURCE_DOES_NOT_EXIST") => {
-                warn!("MLflow at {} no longer knows run {run_id}; it is made anew", self.server.uri);
+                warn!("MLflow at {} no longer has run {run_id}; creating it again", self.server.uri);
                 Ok(None)
             }
             Err(failure) => Err(failure),
@@ -220,15 +220,15 @@ impl Mlflow {
             }
             match self.client.post("experiments/create", &json!({ "name": name })) {
                 Ok(made) => return Ok(made["experiment_id"].as_str().unwrap_or_default().to_owned()),
-                // Another run made it in between.
+                // Another run created it in the meantime.
                 Err(failure) if failure.is("RESOURCE_ALREADY_EXISTS") => {}
                 Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::passing(format!("experiment {name} can neither be found nor made")))
+        Err(Failure::passing(format!("cannot find or create experiment {name}")))
     }
 
-    /// Sends the parameters and tags that the server lacks.
+    /// Sends missing parameters and tags.
     fn send_texts(&self, run_id: &str, run: &Value, data: &Value) -> Result<(), Failure> {
         let there = |kind: &str, key: &str| {
             let all = data[kind].as_array().into_iter().flatten();
@@ -240,7 +240,7 @@ impl Mlflow {
                 None => parameters.push(json!({"key": key, "value": value})),
                 Some(other) if other != value => {
                     warn!(
-                        "MLflow has another value of {key} than run.json, and keeps it: parameters never change there"
+                        "MLflow keeps its own value of {key}, which differs from run.json: parameters never change there"
                     );
                 }
                 Some(_) => {}
@@ -257,7 +257,7 @@ impl Mlflow {
         Ok(())
     }
 
-    /// Adds all values of a metric that the server has.
+    /// Adds all values of a metric at the server to `known`.
     fn read_history(&self, run_id: &str, key: &str, known: &mut Known) -> Result<(), Failure> {
         let mut token = String::new();
         loop {
@@ -278,7 +278,7 @@ impl Mlflow {
         }
     }
 
-    /// Sends what is pending and not known. What was sent is no longer pending, whatever comes after.
+    /// Sends pending points that the server lacks. Sent points leave the queue, even if a later request fails.
     fn send_points(&mut self, contact: &mut Contact) -> Result<(), Failure> {
         self.pending.retain(|point| !contact.known.has(point));
         while !self.pending.is_empty() {
@@ -293,13 +293,13 @@ impl Mlflow {
         Ok(())
     }
 
-    /// Sends the files and the state of a run that has ended. A model comes last: it is what may take long.
+    /// Sends the files and the final state. The model goes last, because it may take long.
     fn close(&self, contact: &Contact, run: &Value, state: State, time_ms: i64) -> Result<(), Failure> {
         let files = files(self.claim.run().path(), &self.extras)?;
         let (small, large): (Vec<_>, Vec<_>) = files.into_iter().partition(|name| !name.contains('/'));
         self.send_files(contact, &small)?;
         if self.recorded().state != Some(state) {
-            // `run.json` was read when the training began.
+            // `run.json` was read at the start of the training.
             let record: Value = self.claim.run().read_run()?;
             let finished = record["finished_at"].as_str().or(run["finished_at"].as_str());
             let end = if finished.is_some() { self::time_ms(finished) } else { time_ms };
@@ -326,9 +326,9 @@ impl Mlflow {
             let Some(root) = proxied(&contact.artifact_uri) else {
                 if recorded.closed_store.is_none() {
                     warn!(
-                        "MLflow at {} keeps files at {}, which cannot be reached through it: parameters and metrics go \
-                         there, files do not. Start the server with --serve-artifacts (its default) and an \
-                         --artifacts-destination, for experiments that are made from then on",
+                        "MLflow at {} keeps files at {}, which is not reachable through it: parameters and metrics are \
+                         sent, files are not. To receive files of new experiments, start the server with \
+                         --serve-artifacts (its default) and an --artifacts-destination",
                         self.server.uri, contact.artifact_uri
                     );
                     self.record(|record| record.closed_store = Some(contact.artifact_uri.clone()))?;
@@ -343,7 +343,7 @@ impl Mlflow {
         Ok(())
     }
 
-    /// Whether all of a run that has ended was sent; opens no connection.
+    /// Whether a finished run is completely sent; opens no connection.
     pub(crate) fn is_complete(
         run: &Path,
         record: &MlflowRun,
@@ -354,7 +354,7 @@ impl Mlflow {
             return Ok(false);
         }
         for name in files(run, extras)? {
-            // Metrics and scores are sent before their files are.
+            // Metrics and scores are sent before files.
             let sent = record.files.get(&name) == Some(&Stamp::of(&run.join(&name))?);
             if !sent && record.closed_store.is_none() {
                 return Ok(false);
@@ -369,18 +369,18 @@ impl Tracker for Mlflow {
         format!("MLflow at {}", self.server.uri)
     }
 
-    /// A run of which nothing is left to send is not updated: [`Mlflow::is_complete`].
+    /// Completely sent runs are not updated: [`Mlflow::is_complete`].
     fn update(&mut self, state: State) -> Result<bool, Failure> {
         self.send(state).map(|()| true)
     }
 }
 
-/// The files of a run that go to a tracker, by their paths in its folder, with slashes.
-/// A whole number of a server's answer, which may give it as a text.
+/// An integer in a response, which may be a string.
 fn integer(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
 
+/// The files of a run to send, as paths in its folder, with slashes.
 fn files(run: &Path, extras: &BTreeSet<Extra>) -> io::Result<Vec<String>> {
     let mut names: Vec<String> = ["run.json", "metrics.jsonl", "scores.json"].map(str::to_owned).into();
     names.retain(|name| run.join(name).is_file());
@@ -394,7 +394,7 @@ fn files(run: &Path, extras: &BTreeSet<Extra>) -> io::Result<Vec<String>> {
         }
         for entry in WalkDir::new(run.join(folder)).sort_by_file_name() {
             let entry = entry?;
-            // Names with a dot in front are files that are being written.
+            // Files with a leading dot are being written.
             let is_draft = entry.file_name().to_string_lossy().starts_with('.');
             if let Ok(path) = entry.path().strip_prefix(run)
                 && entry.file_type().is_file()
@@ -408,8 +408,8 @@ fn files(run: &Path, extras: &BTreeSet<Extra>) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The path at the server's own store of files that an address of it means: `mlflow-artifacts:/1/abc/artifacts`, with a
-/// host or without. `None` for a store that the server hands out no files of.
+/// The path in the server's own artifact store for an address like `mlflow-artifacts:/1/abc/artifacts`, with or without
+/// host. `None` for a store that is not accessible through the server.
 fn proxied(artifact_uri: &str) -> Option<String> {
     let rest = artifact_uri.strip_prefix("mlflow-artifacts:")?;
     let path = match rest.strip_prefix("//") {
@@ -419,7 +419,7 @@ fn proxied(artifact_uri: &str) -> Option<String> {
     Some(path.trim_matches('/').to_owned())
 }
 
-/// The configuration as parameters. Hyperparameters are `recipe.NAME`; what is null is left out.
+/// Configuration as parameters, with hyperparameters as `recipe.NAME`; null values are omitted.
 fn parameters_of(run: &Value) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for part in PARAMETERS {
@@ -431,7 +431,7 @@ fn parameters_of(run: &Value) -> Vec<(String, String)> {
     parameters
 }
 
-/// What may change when a run is resumed, and what MLflow shows in places of its own.
+/// Values that may change on `--resume`, and values with a place of their own in MLflow.
 fn tags_of(run: &Value) -> Vec<(String, String)> {
     let mut tags = vec![
         ("mlflow.source.name".to_owned(), "medner".to_owned()),
@@ -447,12 +447,12 @@ fn tags_of(run: &Value) -> Vec<(String, String)> {
     tags
 }
 
-/// A value as a text of at most so many bytes.
+/// A value as text of at most `most` bytes.
 fn text(value: &Value, most: usize) -> String {
     shortened(&value.as_str().map_or_else(|| value.to_string(), str::to_owned), most)
 }
 
-/// A text of at most so many bytes; a longer one says that it was cut. `run.json`, which is sent too, has it whole.
+/// Shortens a text to at most `most` bytes, and marks the cut. The full text is in `run.json`, which is sent, too.
 fn shortened(text: &str, most: usize) -> String {
     const MARK: &str = "...(cut)";
     if text.len() <= most {

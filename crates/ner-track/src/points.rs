@@ -1,4 +1,4 @@
-//! `metrics.jsonl` and `scores.json` as the values that trackers know: a key, a step, a number and a time.
+//! Reads `metrics.jsonl` and `scores.json` as tracker values: key, step, number and time.
 
 use chrono::DateTime;
 use fs_err as fs;
@@ -7,24 +7,24 @@ use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// One value of one metric.
+/// One value of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Point {
     /// Its name: `train/loss`, `dev/f1`, `dev/type/Chemical/f1`, `test/f1`.
     pub key: String,
-    /// Step of the training (from 1) where the key is of a step, else the epoch (from 1).
+    /// Training step (from 1) for step metrics, otherwise the epoch (from 1).
     pub step: i64,
-    /// The number; always finite.
+    /// The value; always finite.
     pub value: f64,
-    /// Unix time in milliseconds, on the clock of the run; see [`MetricsReader`].
+    /// Unix time in milliseconds, on the run's clock; see [`MetricsReader`].
     pub time_ms: i64,
-    /// Whether it measures time. A step that is made again after a crash has the same loss and another speed, and the
-    /// speed that was sent first stays.
+    /// Whether it measures speed. A step repeated after a crash has the same loss but another speed; the speed sent
+    /// first stays.
     pub is_speed: bool,
 }
 
 impl Point {
-    /// What two points have in common that are the same to a tracker.
+    /// The part that identifies a point at a tracker.
     pub(crate) fn identity(&self) -> Identity {
         let bits = if self.is_speed { SPEED } else { self.value.to_bits() };
         (self.key.clone(), self.step, bits)
@@ -33,10 +33,10 @@ impl Point {
 
 /// Key, step, and the bits of the value.
 pub(crate) type Identity = (String, i64, u64);
-/// The bits of a number that is no value of a metric.
+/// Bit pattern that no metric value has.
 const SPEED: u64 = f64::NAN.to_bits();
 
-/// The points that a tracker has.
+/// The points at a tracker.
 #[derive(Debug, Default)]
 pub(crate) struct Known(HashSet<Identity>);
 
@@ -49,7 +49,7 @@ impl Known {
         self.0.insert(point.identity());
     }
 
-    /// Adds what a tracker says that it has.
+    /// Adds a value that the tracker reports.
     pub(crate) fn add_value(&mut self, key: &str, step: i64, value: f64) {
         let bits = if is_speed(key) { SPEED } else { value.to_bits() };
         self.0.insert((key.to_owned(), step, bits));
@@ -62,53 +62,53 @@ fn is_speed(key: &str) -> bool {
     key == TRAIN_SPEED
 }
 
-/// Metrics of a line of `"kind": "step"`, with their fields.
+/// Fields of a `"kind": "step"` line that are metrics.
 const STEP: [(&str, &str); 3] =
     [("train/loss", "loss"), ("train/learning_rate", "learning_rate"), ("train/gradient_norm", "gradient_norm")];
-/// Groups of scores that are metrics, with what stands before the score's name.
+/// Groups of scores that are metrics, with the prefix of their keys.
 const GROUPS: [(&str, &str); 3] = [("overall", ""), ("macro", "macro/"), ("weighted", "weighted/")];
 const SCORES: [&str; 3] = ["precision", "recall", "f1"];
 
-/// Reads the points of a run, those that were added since the last call.
+/// Reads the points of a run incrementally.
 ///
-/// Their times are on the clock of the run: the moment at which it started and the time that its steps and evaluations
-/// took since, so that they are the same whenever they are read. A run that was resumed has no gap on that clock.
+/// Times are on the run's clock: its start plus the time of its steps and evaluations. They are therefore the same at
+/// every reading, and a resumed run has no gap.
 #[derive(Debug)]
 pub struct MetricsReader {
     folder: PathBuf,
-    /// Bytes of `metrics.jsonl` that were read.
+    /// Bytes of `metrics.jsonl` read so far.
     offset: u64,
     /// Unix time in milliseconds at the end of the last line.
     clock_ms: f64,
     /// The same at the end of the last epoch.
     epoch_ms: f64,
-    /// The last epoch that ended.
+    /// The last finished epoch.
     epochs: i64,
-    /// Lines that are no JSON object.
+    /// Number of lines that are not JSON objects.
     unreadable: usize,
 }
 
 impl MetricsReader {
-    /// A reader at the start of a run that began at `started_at` (RFC 3339; the epoch of Unix where it is no time).
+    /// A reader for a run started at `started_at` (RFC 3339; an invalid time counts as the Unix epoch).
     pub fn new(folder: &Path, started_at: &str) -> Self {
         let start = DateTime::parse_from_rfc3339(started_at).map_or(0, |time| time.timestamp_millis()) as f64;
         Self { folder: folder.to_owned(), offset: 0, clock_ms: start, epoch_ms: start, epochs: 0, unreadable: 0 }
     }
 
-    /// The time of the last line, Unix, in milliseconds.
+    /// Time of the last line: Unix time in milliseconds.
     pub fn time_ms(&self) -> i64 {
         self.clock_ms as i64
     }
 
-    /// Lines so far that are no JSON object; a line without an end is not counted, since it may be in the writing.
+    /// Number of lines that are not JSON objects. A last line without line end is excluded: it may still be written.
     pub fn unreadable(&self) -> usize {
         self.unreadable
     }
 
-    /// The points of the lines that were completed since the last call; none where there is no file yet.
+    /// The points of lines completed since the last call; empty if there is no file yet.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read.
+    /// If the file exists but cannot be read.
     pub fn read(&mut self) -> io::Result<Vec<Point>> {
         let mut file = match fs::File::open(self.folder.join("metrics.jsonl")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -129,10 +129,10 @@ impl MetricsReader {
         Ok(points)
     }
 
-    /// The test scores in `scores.json`, at the last epoch; none where the run has not got so far.
+    /// Test scores from `scores.json`, at the last epoch; empty if the run has none yet.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read or is no JSON.
+    /// If the file exists but cannot be read or is not JSON.
     pub fn read_scores(&self) -> io::Result<Vec<Point>> {
         let path = self.folder.join("scores.json");
         let text = match fs::read(&path) {
@@ -158,7 +158,7 @@ impl MetricsReader {
             }
             Some("epoch") => {
                 self.epochs = integer("epoch");
-                // Steps leave out what lies between them.
+                // Omit the steps in between.
                 self.clock_ms = self.clock_ms.max(self.epoch_ms + number("train_ms")) + number("dev_ms");
                 self.epoch_ms = self.clock_ms;
                 self.add("train/epoch_loss".into(), self.epochs, line["loss"].as_f64(), points);
@@ -183,21 +183,21 @@ impl MetricsReader {
         }
     }
 
-    /// Adds a point. What is undefined is no point, and neither is what overflowed, which JSON cannot say.
+    /// Adds a point, unless its value is undefined or overflowed (which JSON cannot express).
     fn add(&self, key: String, step: i64, value: Option<f64>, points: &mut Vec<Point>) {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             let is_speed = is_speed(&key);
-            // Adding zero makes -0 a 0; not every database keeps the sign.
+            // Adding zero turns -0 into 0, because not every database keeps the sign.
             points.push(Point { key, step, value: value + 0.0, time_ms: self.clock_ms as i64, is_speed });
         }
     }
 }
 
-/// A name as a part of a key: what MLflow allows in keys stays as it is (but slashes, which divide them), each other
-/// character becomes its number, so that two names never meet.
+/// Encodes a name as part of a key: characters that MLflow allows stay, except slashes, which separate levels; others
+/// become their number, so that different names stay different.
 pub(crate) fn encoded(name: &str) -> String {
     let allowed = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
-    // A part of dots alone would be read as a path.
+    // A part that consists of dots would be read as a path.
     if name.chars().all(|c| c == '.') {
         return name.chars().map(|c| format!("_{:X}_", u32::from(c))).collect();
     }

@@ -1,6 +1,6 @@
-//! `tracking.json`: which trackers a run is sent to, under which names they know it, and what has gone there for good.
+//! `tracking.json`: the trackers of a run, its names there, and the files sent.
 //!
-//! Which metrics a tracker has does not stand here: the tracker is asked.
+//! It does not store which metrics were sent: the tracker itself is asked.
 
 use crate::env::{Env, MlflowServer, TrackerKind};
 use crate::error::TrackError;
@@ -14,27 +14,27 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
-/// Files beyond the record, the metrics and the scores, that go to a tracker when asked.
+/// Files sent on request, beyond record, metrics and scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Extra {
     /// The best model.
     Model,
-    /// Predictions, which hold the text of documents.
+    /// Predictions, which contain text of documents.
     Predictions,
 }
 
-/// Where a run stands.
+/// State of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is trained.
+    /// In training.
     Running,
-    /// It ended.
+    /// Finished.
     Finished,
-    /// An error ended it.
+    /// Failed with an error.
     Failed,
-    /// A person or the system ended it.
+    /// Stopped by the user or the system.
     Killed,
 }
 
@@ -49,20 +49,20 @@ impl From<Status> for State {
     }
 }
 
-/// The trackers that are asked for, and what they get.
+/// The requested trackers and files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Trackers.
     pub trackers: BTreeSet<TrackerKind>,
-    /// Files beyond the usual ones.
+    /// Additional files.
     pub extras: BTreeSet<Extra>,
 }
 
 impl Wanted {
-    /// Adds what was asked for when the run was trained or synchronised before.
+    /// Adds earlier requests for this run.
     ///
     /// # Errors
-    /// Where `tracking.json` is there and cannot be read.
+    /// If `tracking.json` exists but cannot be read.
     pub fn and_as_before(mut self, run: &Path) -> io::Result<Self> {
         let record = Record::read(run)?;
         self.trackers.extend(record.trackers);
@@ -70,10 +70,10 @@ impl Wanted {
         Ok(self)
     }
 
-    /// Says whether the environment has what these trackers need.
+    /// Checks that the environment has the settings of these trackers.
     ///
     /// # Errors
-    /// Where it has not.
+    /// If a setting is missing.
     pub fn check(&self, env: &Env) -> Result<(), TrackError> {
         match self.trackers.contains(&TrackerKind::Mlflow) && env.mlflow.is_none() {
             true => Err(TrackError::NoServer),
@@ -87,29 +87,29 @@ impl Wanted {
 pub(crate) struct Record {
     pub trackers: BTreeSet<TrackerKind>,
     pub extras: BTreeSet<Extra>,
-    /// The run at each MLflow server, by the server's address.
+    /// The run at each MLflow server, by server address.
     #[serde(default)]
     pub mlflow: BTreeMap<String, MlflowRun>,
 }
 
-/// A run as an MLflow server knows it.
+/// A run at an MLflow server.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MlflowRun {
-    /// Tag of the run, drawn before it is made: a run whose making was not answered is found by it.
+    /// Tag of the run, chosen before it is created, so that a run with a lost response can be found.
     pub key: String,
     /// Name of the experiment.
     pub experiment: String,
-    /// The server's name of the run; none before the server gave one.
+    /// Id of the run at the server; `None` before it is known.
     pub run_id: Option<String>,
-    /// The state that the server was told at last.
+    /// The last state sent.
     pub state: Option<State>,
-    /// Files as they were when they were sent, by their path in the run folder.
+    /// Files as sent, by path in the run folder.
     pub files: BTreeMap<String, Stamp>,
-    /// Where the server keeps files, where that cannot be reached through it.
+    /// The server's file store, if it is not accessible through the server.
     pub closed_store: Option<String>,
 }
 
-/// What tells that a file was changed.
+/// Detects changes of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     pub bytes: u64,
@@ -128,7 +128,7 @@ impl Stamp {
 const NAME: &str = "tracking.json";
 
 impl Record {
-    /// Reads the record of a run; an empty one where there is none.
+    /// Reads the record of a run; empty if there is none.
     pub(crate) fn read(run: &Path) -> io::Result<Self> {
         let path = run.join(NAME);
         match fs::read_to_string(&path) {
@@ -138,7 +138,7 @@ impl Record {
         }
     }
 
-    /// The environment, with the server that the run was sent to before where it names none; without credentials then.
+    /// The environment; if it names no server, the run's earlier server without credentials.
     pub(crate) fn env_or_as_before(&self, env: &Env) -> Result<Env, TrackError> {
         let mut env = env.clone();
         if let (None, Some(uri)) = (&env.mlflow, self.mlflow.keys().next()) {
@@ -147,14 +147,14 @@ impl Record {
         Ok(env)
     }
 
-    /// A key that no other run has.
+    /// A unique key.
     pub(crate) fn new_key() -> String {
         let random = || RandomState::new().build_hasher().finish();
         format!("{:016x}{:016x}", random(), random())
     }
 }
 
-/// The record of a run that this process, and no other, may send. Clones share it.
+/// The record of a run, claimed by this process for sending. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     run: RunFolder,
@@ -163,7 +163,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Claims a run; `None` where another process has it.
+    /// Claims a run; `None` if another process has it.
     pub(crate) fn take(run: &Path) -> io::Result<Option<Self>> {
         let Some(lock) = Lock::take(&run.join("tracking.lock"))? else { return Ok(None) };
         let record = Arc::new(Mutex::new(Record::read(run)?));
@@ -178,14 +178,14 @@ impl Claim {
         self.guard().clone()
     }
 
-    /// Changes the record and writes it, whole or not at all.
+    /// Changes the record and writes it, atomically.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Record)) -> io::Result<()> {
         let mut record = self.guard();
         change(&mut record);
         self.run.write_json(NAME, &*record)
     }
 
-    /// A change is a few assignments, so that the record is whole even where one panicked.
+    /// A change is a few assignments, so the record is consistent even after a panic.
     fn guard(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }

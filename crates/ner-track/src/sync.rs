@@ -1,4 +1,4 @@
-//! Sends what a training could not.
+//! Sends what a training could not send.
 
 use crate::env::{Env, TrackerKind};
 use crate::error::TrackError;
@@ -9,29 +9,29 @@ use ner_runs::{Run, RunFolder, Status};
 use serde::Serialize;
 use std::path::Path;
 
-/// What became of a run.
+/// Result of a synchronisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synced {
-    /// No tracker was asked for, now or before.
+    /// The run has no tracker.
     Untracked,
-    /// All of it had been sent; no connection was opened.
+    /// Everything was already sent; no connection was opened.
     Complete,
-    /// It is at its trackers now.
+    /// The rest was sent.
     Sent,
-    /// A process is training it and sends it, or another is sending it.
+    /// The run is still training, or another process is sending it.
     Busy,
-    /// Its record cannot be read, so that there is nothing to send.
+    /// The record is unreadable, so there is nothing to send.
     Unreadable,
 }
 
-/// Brings the trackers of a run to what its folder says: those that are wanted, and those that it was sent to before.
+/// Updates a run's trackers to the state of its folder: those in `wanted`, and earlier ones.
 ///
-/// Where the environment names no MLflow server, a run goes to the one that it was sent to before, without credentials.
-/// To another one than that it goes only where `wanted` says MLflow.
+/// If the environment names no MLflow server, the run goes to its earlier one, without credentials. It goes to a
+/// different server only if `wanted` includes MLflow.
 ///
 /// # Errors
-/// Where a tracker cannot be reached or refuses, or the folder cannot be read or written.
+/// If a tracker is unreachable or refuses, or the folder cannot be read or written.
 pub fn sync(run: &Path, wanted: &Wanted, env: &Env) -> Result<Synced, TrackError> {
     let record = Record::read(run)?;
     let asked = wanted.trackers.contains(&TrackerKind::Mlflow);

@@ -1,12 +1,12 @@
-//! TensorBoard's event files.
+//! TensorBoard event files.
 //!
-//! The file is a function of the run folder: `run.json` makes its first two records, each point one more. To go on, or
-//! to write it again, is therefore one thing: keep the records at its front that are as they should be, and write those
-//! that follow. Nothing is twice after a resumed run, and a record that a crash cut off is replaced.
+//! The file is a function of the run folder: two records from `run.json`, then one per point. Appending and rewriting
+//! are therefore the same operation: keep the leading records that are correct, and write the rest. A resumed run has
+//! no duplicates, and a record truncated by a crash is replaced.
 //!
-//! The framing is TFRecord's (<https://www.tensorflow.org/tutorials/load_data/tfrecord>): length as u64, masked CRC-32C
-//! of the length, data, masked CRC-32C of the data, little endian. The data is a message `Event` of
-//! `tensorflow/core/util/event.proto`, of which only the fields in use stand here.
+//! Framing as in TFRecord (<https://www.tensorflow.org/tutorials/load_data/tfrecord>): length as u64, masked CRC-32C of
+//! the length, data, masked CRC-32C of the data, little endian. The data is an `Event` message of
+//! `tensorflow/core/util/event.proto`; only the used fields are declared here.
 
 use crate::Tracker;
 use crate::error::Failure;
@@ -75,7 +75,7 @@ struct PluginData {
     plugin_name: String,
 }
 
-/// A `TensorProto` of texts.
+/// A `TensorProto` of strings.
 #[derive(Clone, PartialEq, Message)]
 struct TextTensor {
     #[prost(int32, tag = "1")]
@@ -111,7 +111,7 @@ impl Event {
         Self::new(point.time_ms, point.step, What::Summary(Summary { value: vec![value] }))
     }
 
-    /// A text in Markdown, as the plugin for texts shows it.
+    /// A Markdown text for the text plugin.
     fn text(time_ms: i64, tag: &str, text: String) -> Self {
         let shape = Some(Shape { dim: vec![Dimension { size: 1 }] });
         let tensor = TextTensor { dtype: DT_STRING, shape, string_val: vec![text.into_bytes()] };
@@ -120,7 +120,7 @@ impl Event {
         Self::new(time_ms, 0, What::Summary(Summary { value: vec![value] }))
     }
 
-    /// Adds the record of the event.
+    /// Appends the event's record.
     fn write(&self, bytes: &mut Vec<u8>) {
         let data = self.encode_to_vec();
         let length = (data.len() as u64).to_le_bytes();
@@ -143,7 +143,7 @@ fn masked_crc(bytes: &[u8]) -> u32 {
 pub(crate) struct Tensorboard {
     claim: Claim,
     path: PathBuf,
-    /// The file and the reader of what comes next in it; none before the first update, and after one that failed.
+    /// The open file and its metrics reader; `None` before the first update and after a failed one.
     open: Option<(fs::File, MetricsReader)>,
 }
 
@@ -204,7 +204,7 @@ impl Tracker for Tensorboard {
     }
 }
 
-/// Length of the records at the front of both.
+/// Length of the leading records that both have in common.
 fn common_records(there: &[u8], wanted: &[u8]) -> usize {
     let mut end = 0;
     while let Some(length) = wanted.get(end..end + 8).and_then(|length| length.try_into().ok()) {
@@ -217,7 +217,7 @@ fn common_records(there: &[u8], wanted: &[u8]) -> usize {
     end
 }
 
-/// A table in Markdown of all that a value holds.
+/// A Markdown table of all values.
 fn table(value: &Value) -> String {
     let mut table = "| key | value |\n|---|---|\n".to_owned();
     for (key, value) in flatten(value) {
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Reads records as TFRecord says, and checks both checksums.
+    /// Reads TFRecord records and checks both checksums.
     fn events(mut bytes: &[u8]) -> Vec<Event> {
         let mut events = Vec::new();
         while !bytes.is_empty() {
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn checksums_are_masked_crc32c() {
-        // RFC 3720, appendix B.4: 32 bytes of zeros have the CRC-32C 0x8a9136aa; masked as TFRecord says.
+        // RFC 3720, appendix B.4: 32 zero bytes have the CRC-32C 0x8a9136aa; masked as in TFRecord.
         let crc: u32 = 0x8a91_36aa;
         let masked = crc.rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(masked_crc(&[0; 32]), masked);
@@ -285,10 +285,10 @@ mod tests {
         let path = folder.path().join("tensorboard/events.out.tfevents.1767323045.medner");
         let first = fs::read(&path).unwrap();
         assert_eq!(events(&first).len(), 3);
-        // The same again changes nothing.
+        // Repeating changes nothing.
         update(State::Running);
         assert_eq!(fs::read(&path).unwrap(), first);
-        // Cut off by a crash, with a step that a resumed run made again, more slowly.
+        // Truncated by a crash, with a step that the resumed run repeated more slowly.
         log.append("step", &line(2, 10.0)).unwrap();
         update(State::Running);
         fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"half a record").unwrap();

@@ -1,4 +1,4 @@
-//! How cost grows: tokens a second against the length of rows, the size of batches and the size of the model.
+//! How cost grows: tokens per second by row length, batch size and model size.
 
 use crate::measure::{Effort, Spread};
 use crate::model::Shape;
@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Curve {
-    /// What grows.
+    /// Name of the growing quantity.
     pub along: String,
     pub points: Vec<Point>,
 }
@@ -18,28 +18,28 @@ pub struct Curve {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Point {
     pub at: String,
-    /// Rows of a batch, and their tokens.
+    /// Rows per batch, and their tokens.
     pub rows: usize,
     pub tokens: usize,
     pub shape: Shape,
     pub rates: Vec<Rate>,
 }
 
-/// Tokens a second.
+/// Tokens per second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rate {
     pub training: bool,
     pub bf16: bool,
-    /// Each token counted once, whatever the passes that it goes through.
+    /// Counts each token once, regardless of its passes.
     pub tokens: Spread,
 }
 
-/// Tokens of a row: about a sentence.
+/// Tokens per row: about a sentence.
 pub const SENTENCE: usize = 32;
-/// Tokens of a batch where other things grow. Four rows of the longest kind fill it, so that no worker is left without.
+/// Tokens per batch in the other curves. Four rows of maximum length fill it, so that every worker has work.
 const BATCH: usize = 2048;
 
-/// All curves, in `precisions`.
+/// Measures all curves, in `precisions`.
 pub fn measure(
     workers: &Workers,
     effort: Effort,
@@ -63,10 +63,10 @@ pub fn measure(
     };
     let rows_of = |batch: usize, tokens: usize| (batch / effort.shrink / tokens).max(1);
     let minilm = Shape::minilm();
-    eprintln!("rows of so many tokens:");
+    eprintln!("tokens per row:");
     let lengths =
         [16, 32, 64, 128, 256, 512].map(|tokens| point(tokens.to_string(), &minilm, rows_of(BATCH, tokens), tokens));
-    eprintln!("batches of so many tokens:");
+    eprintln!("tokens per batch:");
     let batches = [64, 128, 256, 512, 1024, 2048, 4096]
         .map(|tokens| point(tokens.to_string(), &minilm, rows_of(tokens, SENTENCE), SENTENCE));
     eprintln!("models:");

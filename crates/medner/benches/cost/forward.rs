@@ -1,5 +1,5 @@
-//! A forward pass of the encoder by its parts. The model has no hooks: each part is computed by itself, over and over, on
-//! tensors of the same shapes, so that what it reads lies in the caches more often than in a whole pass.
+//! Parts of the encoder's forward pass. The model has no hooks, so each part is computed alone and repeatedly on
+//! tensors of the same shapes. Its inputs are therefore cached more often than in a whole pass.
 
 use crate::machine::Machine;
 use crate::measure::{Effort, Spread, Task, side_by_side};
@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ForwardPass {
-    /// In each worker.
+    /// Rows per worker.
     pub rows: usize,
     pub tokens: usize,
     /// Milliseconds of the whole pass.
@@ -22,14 +22,14 @@ pub struct ForwardPass {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Part {
     pub name: String,
-    /// Milliseconds of all layers.
+    /// Milliseconds over all layers.
     pub ms: Spread,
-    /// Milliseconds that it would take at the roof: of products at the highest rate of any, of all else at the rate of
-    /// copies, with each number read and written once.
+    /// Milliseconds at the roofline: products at the highest rate of any product, everything else at the copy rate,
+    /// with each number read and written once.
     pub roof_ms: f64,
 }
 
-/// The shapes of a pass in one worker.
+/// Shapes of a pass in one worker.
 #[derive(Clone, Copy)]
 struct Size {
     rows: i64,
@@ -38,16 +38,16 @@ struct Size {
     wide: i64,
     heads: i64,
     kind: Kind,
-    /// Whether gradients are recorded, and states are dropped.
+    /// Whether to record gradients and apply dropout.
     training: bool,
     dropout: f64,
 }
 
-/// Longest rows that prediction attends to with plain products in half precision, as `ner-model/src/bert.rs` has it.
+/// Longest rows for which prediction uses plain products in half precision, as in `ner-model`.
 const SHORT: i64 = 128;
 
 impl Size {
-    /// Random numbers of this size; as a parameter or state that gradients go to, while training.
+    /// Random tensor of this size; during training, a parameter or state with gradients.
     fn random(&self, size: &[i64], kind: Kind) -> Tensor {
         let tensor = (Tensor::randn(size, (Kind::Float, Device::Cpu)) * 0.1).to_kind(kind);
         tensor.set_requires_grad(self.training)
@@ -61,7 +61,7 @@ impl Size {
         Box::new(move || drop(if self.training { compute() } else { no_grad(&compute) }))
     }
 
-    /// So many linear layers over the same states.
+    /// `count` linear layers over the same states.
     fn linear(self, inner: i64, columns: i64, count: usize) -> Task {
         let (states, weight) = (self.states(inner), self.random(&[columns, inner], self.kind));
         let bias = self.random(&[columns], Kind::Float);
@@ -102,7 +102,7 @@ impl Size {
         })
     }
 
-    /// The sum with the residual, and its normalisation.
+    /// Residual sum and layer norm.
     fn norm(self) -> Task {
         let (states, residual) = (self.states(self.hidden), self.states(self.hidden));
         let (weight, bias) = (self.random(&[self.hidden], Kind::Float), self.random(&[self.hidden], Kind::Float));
@@ -129,11 +129,11 @@ impl Size {
     }
 }
 
-/// Name, times in a pass, seconds at the roof, task.
+/// Name, count per pass, seconds at the roofline, task.
 type Planned = (&'static str, f64, f64, Box<dyn Fn() -> Task>);
 
 impl ForwardPass {
-    /// A pass over so many rows in each worker.
+    /// Measures a pass over `rows` rows per worker.
     pub fn measure(
         workers: &Workers,
         effort: Effort,
@@ -185,7 +185,7 @@ impl ForwardPass {
                 copies(2.0 * all * wide),
                 Box::new(move || {
                     let states = size.states(size.wide);
-                    // Prediction does it in place, which cannot be repeated.
+                    // Prediction works in place, which cannot be repeated.
                     let gelu = move || {
                         if training { Activation::Gelu.apply(states.shallow_clone()) } else { states.gelu("none") }
                     };
@@ -201,7 +201,7 @@ impl ForwardPass {
             ("residuals and layer norms", 2.0 * layers, copies(3.0 * all * hidden), Box::new(move || size.norm())),
         ];
         if training {
-            // Two in each layer, and that of the embeddings.
+            // Two per layer, and that of the embeddings.
             parts.push(("dropout", 2.0 * layers + 1.0, copies(2.0 * all * hidden), Box::new(move || size.dropped())));
         }
         let measure = |(name, times, roof, task): Planned| -> anyhow::Result<Part> {
@@ -217,7 +217,7 @@ impl ForwardPass {
         })
     }
 
-    /// Milliseconds of the whole pass that the parts do not explain; below 0 where they take longer by themselves.
+    /// Milliseconds of the whole pass outside the parts; negative if the parts alone take longer.
     pub fn rest(&self) -> f64 {
         self.whole.median - self.parts.iter().map(|part| part.ms.median).sum::<f64>()
     }
@@ -239,7 +239,7 @@ fn whole(
         no_grad(|| parameters.packed())
     };
     let config = shape.config();
-    // All parameters are there: the shape made them.
+    // The shape created all parameters.
     let encoders = (0..workers.count()).map(|_| Bert::new(&config, &parameters)).collect::<Result<Vec<_>, _>>()?;
     let encoders = std::cell::RefCell::new(encoders);
     let task = || -> Task {

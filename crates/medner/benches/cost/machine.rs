@@ -1,4 +1,4 @@
-//! What the machine can do: products of matrices, and copies of memory.
+//! Machine limits: matrix products and memory copies.
 
 use crate::measure::{Effort, Spread, Task, side_by_side};
 use crate::model::Shape;
@@ -9,21 +9,21 @@ use tch::{Device, Kind, Tensor};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     pub processor: String,
-    /// Threads that libtorch would use.
+    /// Threads that libtorch uses by default.
     pub threads: usize,
-    /// Workers that these are shared by.
+    /// Workers that share them.
     pub workers: usize,
     pub products: Vec<Product>,
-    /// GB/s, read and written, of copies that lie in the caches, and of such as do not.
+    /// GB/s, read and written, of copies inside and outside the caches.
     pub cache_copy: Spread,
     pub memory_copy: Spread,
 }
 
-/// A product of matrices, `rows × inner` times `inner × columns`, in billions of operations a second, all workers together.
+/// A matrix product `rows × inner` times `inner × columns`, in GFLOP/s over all workers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Product {
     pub what: String,
-    /// Products of one call.
+    /// Products per call.
     pub count: i64,
     pub rows: i64,
     pub inner: i64,
@@ -33,7 +33,7 @@ pub struct Product {
 }
 
 impl Machine {
-    /// Measures with the products of an encoder of this shape on rows of so many tokens in each worker.
+    /// Measures the products of an encoder of this shape, on rows of `tokens` tokens per worker.
     pub fn measure(
         workers: &Workers,
         effort: Effort,
@@ -70,20 +70,20 @@ impl Machine {
             threads: tch::get_num_threads().max(1) as usize,
             workers: workers.count(),
             products: sizes.into_iter().map(product).collect::<Result<_, _>>()?,
-            // As much as the widest states of a layer, in half precision.
+            // The size of a layer's widest states in half precision.
             cache_copy: copy(2 * all * wide)?,
             memory_copy: copy(128 << 20)?,
         })
     }
 
-    /// The roof: the highest rate of any product in `kind`, in operations a second of one worker.
+    /// The roofline: the highest rate of any product in `kind`, in FLOP/s per worker.
     pub fn peak(&self, kind: Kind) -> f64 {
         let rate = |product: &Product| if kind == Kind::Float { product.fp32.median } else { product.bf16.median };
         self.products.iter().map(rate).fold(0.0, f64::max) * 1e9 / self.workers as f64
     }
 }
 
-/// A product as the model makes it: a linear layer, or of many small matrices at once.
+/// A product as in the model: a linear layer, or a batch of small matrices.
 fn product_task(count: i64, [rows, inner, columns]: [i64; 3], kind: Kind) -> Task {
     let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind);
     if count == 1 {
@@ -101,7 +101,7 @@ fn copy_task(bytes: i64) -> Task {
     Box::new(move || to.copy_(&from))
 }
 
-/// The processor's name, where the system says it.
+/// Name of the processor, if the system provides it.
 fn processor() -> String {
     let said = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = said.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

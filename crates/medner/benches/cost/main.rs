@@ -1,8 +1,8 @@
-//! Where the time of a training and of a prediction goes, and how it grows: `cargo xtask bench cost`.
+//! Time spent in training and prediction, and how it grows: `cargo xtask bench cost`.
 //!
-//! Encoders have random weights and rows random words without padding, so that nothing is fetched and every size can be
-//! had. What is measured is what medner computes with: its trainer, its heads, its allocator, as many workers. Where the
-//! model has no hooks, parts are computed by themselves on tensors of the same shapes (`forward.rs`).
+//! Encoders have random weights, and rows have random words without padding, so that nothing is downloaded and any size
+//! is possible. The code is medner's own: its trainer, heads, allocator and number of workers. Where the model has no
+//! hooks, parts are computed alone on tensors of the same shapes (`forward.rs`).
 
 #![allow(clippy::print_stderr, reason = "a command that talks to people")]
 
@@ -28,28 +28,28 @@ use std::io::Write;
 use std::path::PathBuf;
 use tch::{Device, Kind};
 
-/// Measures where the time goes, and prints tables.
+/// Measures where time goes, and prints tables.
 #[derive(Parser)]
 struct Arguments {
-    /// One round of little batches: shows that everything works, and measures nothing.
+    /// One round of small batches: checks that everything works, without measuring.
     #[arg(long)]
     quick: bool,
-    /// Take the figures from an earlier run instead of measuring.
+    /// Use the figures of an earlier run instead of measuring.
     #[arg(long, value_name = "FILE.json", conflicts_with = "quick")]
     from: Option<PathBuf>,
     /// Write experiments/bench/cost.json, docs/performance.md and its plots in this checkout.
     #[arg(long, value_name = "FOLDER")]
     write: Option<PathBuf>,
-    /// What cargo says to every bench.
+    /// Passed by cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// All that was measured. Milliseconds, tokens a second, billions of operations and of bytes a second.
+/// All measurements, in milliseconds, tokens/s, GFLOP/s and GB/s.
 #[derive(Debug, Serialize, Deserialize)]
 struct Figures {
     version: String,
-    /// Whether the model computes in bf16 on this machine, else in fp32.
+    /// Whether the model computes in bf16 on this machine, otherwise fp32.
     bf16: bool,
     machine: machine::Machine,
     step: step::StepParts,
@@ -58,7 +58,7 @@ struct Figures {
     curves: Vec<curves::Curve>,
 }
 
-/// Tokens that prediction gives to a worker at once, as `ner-model/src/tagger.rs` has it.
+/// Tokens that prediction gives a worker at once, as in `ner-model`'s tagger.
 const PREDICTION: usize = 512;
 
 fn main() -> anyhow::Result<()> {
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     let figures = match &arguments.from {
         Some(file) => {
             let text = fs_err::read_to_string(file)?;
-            serde_json::from_str(&text).with_context(|| format!("{} holds no figures of costs", file.display()))?
+            serde_json::from_str(&text).with_context(|| format!("{} has no cost figures", file.display()))?
         }
         None => measure(if arguments.quick { Effort::QUICK } else { Effort::FULL })?,
     };
@@ -88,7 +88,7 @@ fn measure(effort: Effort) -> anyhow::Result<Figures> {
     let kind = recipe.precision.resolve(Device::Cpu)?;
     let tokens = curves::SENTENCE;
     let rows = (recipe.batch_tokens / tokens / effort.shrink).max(1);
-    // R-Drop makes two of each.
+    // R-Drop uses two copies of each row.
     let own_rows = rows.div_ceil(workers.count()) * if recipe.r_drop > 0.0 { 2 } else { 1 };
     eprintln!("the machine");
     let machine = machine::Machine::measure(&workers, effort, &shape, own_rows, tokens)?;

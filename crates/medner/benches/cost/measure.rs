@@ -1,21 +1,21 @@
-//! Measuring: rounds, their median and spread, and work done side by side.
+//! Measurement: rounds with median and spread, and parallel tasks.
 
 use ner_model::Workers;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
-/// What several rounds gave.
+/// Result of several rounds.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
-    /// First and third quartile: half of the rounds lie between them.
+    /// First and third quartile.
     pub low: f64,
     pub high: f64,
     pub rounds: usize,
 }
 
 impl Spread {
-    /// Panics where there is no value.
+    /// Panics without values.
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
@@ -27,30 +27,30 @@ impl Spread {
         Self { median: factor * median, low: factor * low, high: factor * high, rounds }
     }
 
-    /// Of what it takes the inverse, times `amount`: a rate from seconds.
+    /// `amount` divided by the values: rates from seconds.
     pub fn rate(self, amount: f64) -> Self {
         let Self { median, low, high, rounds } = self;
         Self { median: amount / median, low: amount / high, high: amount / low, rounds }
     }
 }
 
-/// How long to measure.
+/// Effort of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub least_rounds: usize,
     pub most_rounds: usize,
-    /// Seconds after which no further round begins, once there are enough.
+    /// Seconds after which no further round starts, once there are enough.
     pub seconds: f64,
-    /// By what batches are smaller than they should be.
+    /// Divisor of batch sizes.
     pub shrink: usize,
 }
 
 impl Effort {
     pub const FULL: Self = Self { least_rounds: 5, most_rounds: 25, seconds: 1.0, shrink: 1 };
-    /// One round of little: to see that all of it works.
+    /// One small round, to check that everything works.
     pub const QUICK: Self = Self { least_rounds: 1, most_rounds: 1, seconds: 0.0, shrink: 16 };
 
-    /// The values of rounds of `work`, the first of which is left out.
+    /// Values of rounds of `work`, without the first.
     pub fn rounds<T>(self, mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
         work()?;
         let begin = Instant::now();
@@ -64,10 +64,10 @@ impl Effort {
     }
 }
 
-/// Some work of one worker.
+/// Work for one worker.
 pub type Task = Box<dyn FnMut() + Send>;
 
-/// Seconds that a task takes while each worker does one like it: the mean of the workers in each round.
+/// Seconds per task while every worker runs one: the mean over the workers in each round.
 pub fn side_by_side(workers: &Workers, effort: Effort, task: impl Fn() -> Task) -> anyhow::Result<Spread> {
     let mut tasks: Vec<Task> = (0..workers.count()).map(|_| task()).collect();
     let mut calls = 1;
@@ -79,7 +79,7 @@ pub fn side_by_side(workers: &Workers, effort: Effort, task: impl Fn() -> Task) 
             begin.elapsed().as_secs_f64() / f64::from(calls)
         });
         let mean = timed.iter().sum::<f64>() / timed.len() as f64;
-        // Rounds of about ten milliseconds: a clock is read in far less.
+        // Rounds of about ten milliseconds, much longer than reading a clock.
         calls = (0.01 / mean).clamp(1.0, 10_000.0) as i32;
         Ok(mean)
     })?;

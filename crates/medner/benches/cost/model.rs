@@ -1,4 +1,4 @@
-//! What is computed: encoders by their shape, and rows of words without padding.
+//! Inputs: encoders by shape, and rows of words without padding.
 
 use crate::random_model;
 use ner_data::{LabelSet, TagScheme, TaggedEntity};
@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// An encoder by its shape.
+/// Shape of an encoder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shape {
     pub name: String,
@@ -23,7 +23,7 @@ impl Shape {
         Self { name: name.to_owned(), layers, hidden, heads }
     }
 
-    /// That of the default encoder.
+    /// The default encoder's shape.
     pub fn minilm() -> Self {
         Self::new("MiniLM-L6", 6, 384, 12)
     }
@@ -47,12 +47,12 @@ impl Shape {
         random_model::parameters(&self.config(), recipe.head(), &labels())
     }
 
-    /// Parameters of the layers, which every token is multiplied with, without biases.
+    /// Weights of the layers, without biases; every token is multiplied with them.
     pub fn weights(&self) -> f64 {
         (self.layers * (4 * self.hidden * self.hidden + 2 * self.hidden * self.wide())) as f64
     }
 
-    /// Floating-point operations of the encoder's matrix products for one token of a row of so many.
+    /// FLOP of the encoder's matrix products for one token in a row of `tokens`.
     pub fn flops(&self, tokens: usize) -> f64 {
         2.0 * self.weights() + (4 * self.layers * self.hidden) as f64 * tokens as f64
     }
@@ -64,7 +64,7 @@ pub fn labels() -> LabelSet {
 
 const SPECIALS: usize = 2;
 
-/// Words of one piece and of two in turn, and a mention on every eighth.
+/// Words of one and two pieces alternating, with a mention on every eighth.
 fn words(pieces: usize) -> (RowWords, Vec<TaggedEntity>) {
     let (mut words, mut start) = (RowWords::new(), 0);
     while start < pieces {
@@ -81,7 +81,7 @@ fn pieces(random: &mut SmallRng, count: usize) -> Vec<u32> {
     (0..count).map(|_| random.random_range(1000..30_000)).collect()
 }
 
-/// Rows of so many tokens, the special ones included, and what they should be taken for.
+/// Rows of `tokens` tokens including special tokens, with targets.
 pub fn batch(rows: usize, tokens: usize) -> (Batch, Targets) {
     let mut random = SmallRng::seed_from_u64(1);
     let (words, entities) = words(tokens - SPECIALS);
@@ -95,7 +95,7 @@ pub fn batch(rows: usize, tokens: usize) -> (Batch, Targets) {
     (Batch { rows: (0..rows).map(|_| pieces(&mut random, tokens)).collect() }, targets)
 }
 
-/// A training set of so many rows, each a document of one sentence.
+/// A training set of `rows` rows, each a document with one sentence.
 pub fn training_set(rows: usize, tokens: usize) -> TrainingSet {
     let mut random = SmallRng::seed_from_u64(1);
     let (words, entities) = words(tokens - SPECIALS);

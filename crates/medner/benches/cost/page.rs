@@ -1,4 +1,4 @@
-//! Figures as tables and plots, and the page that they are written into.
+//! Tables and plots of the figures, and the page with them.
 
 use crate::Figures;
 use crate::curves::{Curve, Point, Rate};
@@ -13,19 +13,19 @@ use ner_train::Recipe;
 use std::path::Path;
 use tch::Kind;
 
-/// A block of the page: its name in the markers, and what stands between them.
+/// A block of the page: its name in the markers, and its text.
 pub struct Block {
     pub name: &'static str,
     pub text: String,
 }
 
-/// A plot: the name of its file, and its SVG.
+/// A plot: file name and SVG.
 pub struct Plot {
     pub name: &'static str,
     pub svg: String,
 }
 
-/// All that is made of the figures.
+/// Renders all figures.
 pub fn render(figures: &Figures) -> anyhow::Result<(Vec<Block>, Vec<Plot>)> {
     let mut blocks = vec![
         Block { name: "machine", text: machine(figures) },
@@ -47,7 +47,7 @@ pub fn write(docs: &Path, blocks: &[Block], plots: &[Plot]) -> anyhow::Result<()
     let mut text = fs_err::read_to_string(&page)?;
     for Block { name, text: block } in blocks {
         let (begin, end) = (format!("<!-- cost: {name} -->\n"), "<!-- end of cost -->");
-        let missing = || format!("{}: there is no block {}", page.display(), begin.trim_end());
+        let missing = || format!("{}: missing block {}", page.display(), begin.trim_end());
         let from = text.find(&begin).with_context(missing)? + begin.len();
         let len = text[from..].find(end).with_context(missing)?;
         text.replace_range(from..from + len, block);
@@ -67,7 +67,7 @@ fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String
     [row(&header), rule].into_iter().chain(rows.into_iter().map(|cells| row(&cells))).collect()
 }
 
-/// With three digits that count, or whole from a thousand on.
+/// Three significant digits, or an integer from 1000 on.
 fn digits(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
@@ -145,10 +145,10 @@ fn step(figures: &Figures) -> String {
     )
 }
 
-/// What a part takes and what it would take at the roof, in milliseconds.
+/// Milliseconds measured and at the roofline.
 type Taken = (Spread, f64);
 
-/// Parts of both passes by name.
+/// Parts of both passes, by name.
 fn both(figures: &Figures) -> Vec<(&str, [Option<Taken>; 2])> {
     let passes = [&figures.forward_in_training, &figures.forward_in_prediction];
     let found = |pass: &ForwardPass, name: &str| {
@@ -196,7 +196,7 @@ fn step_plot(figures: &Figures) -> anyhow::Result<String> {
     let step = &figures.step;
     let names = step.phases.iter().map(|phase| phase.name.clone()).chain(["the rest".to_owned()]);
     let values = step.phases.iter().map(|phase| phase.ms.median).chain([step.rest()]);
-    // Where the phases take longer by themselves, there is no rest to draw.
+    // If the phases alone take longer than the step, the rest is negative and not drawn.
     let values = values.map(|ms| (ms >= 0.0).then_some((ms, (ms, ms)))).collect();
     let measured = vec![Measured { name: "ms".into(), values }];
     Ok(bars("Milliseconds of one training step", &names.collect::<Vec<_>>(), measured, digits)?)
@@ -223,7 +223,7 @@ fn kind_of(rate: &Rate) -> String {
 fn growth(figures: &Figures, curve: &Curve, is_model: bool) -> String {
     let kinds: Vec<String> = curve.points.first().map_or(Vec::new(), |point| point.rates.iter().map(kind_of).collect());
     let recipe = Recipe::default();
-    // Operations of all products that a token goes through, over those that the machine could make in the time.
+    // FLOP of a token's products, over those possible in its time.
     let share = |point: &Point, rate: &Rate| {
         let kind = if rate.bf16 { Kind::BFloat16 } else { Kind::Float };
         let flops = point.shape.flops(point.tokens) * if rate.training { passes(&recipe) } else { 1.0 };

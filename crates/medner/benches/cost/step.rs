@@ -1,4 +1,4 @@
-//! One step of a training by its phases, and steps and predictions of any size.
+//! One training step by phase, and steps and predictions of any size.
 
 use crate::machine::Machine;
 use crate::measure::{Effort, Spread, side_by_side};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// How often a token goes through the encoder forward in a step, a backward pass counted as two.
+/// Forward passes per token and step; a backward pass counts as two.
 pub fn passes(recipe: &Recipe) -> f64 {
     3.0 * copies(recipe) as f64
 }
@@ -19,14 +19,14 @@ fn copies(recipe: &Recipe) -> usize {
     if recipe.r_drop > 0.0 { 2 } else { 1 }
 }
 
-/// Seconds of a step of the trainer on so many rows of so many tokens, without padding.
+/// Seconds per trainer step on `rows` rows of `tokens` tokens, without padding.
 pub fn training(
     effort: Effort,
     shape: &Shape,
     recipe: &Recipe,
     (rows, tokens): (usize, usize),
 ) -> anyhow::Result<Spread> {
-    // A step for each round, and one that the measurement leaves out.
+    // One step per round, and one that the measurement skips.
     let data = training_set(rows * (effort.most_rounds + 1), tokens);
     let recipe = Recipe { batch_tokens: rows * tokens, epochs: 1, ..recipe.clone() };
     let mut trainer = Trainer::new(&recipe, &shape.config(), &shape.parameters(&recipe), &data, Device::Cpu)?;
@@ -35,7 +35,7 @@ pub fn training(
     Ok(Spread::of(effort.rounds(step)?))
 }
 
-/// Seconds that a worker takes for a batch of its own, of so many rows, while each has one.
+/// Seconds per batch of `rows` rows in a worker, while every worker has one.
 pub fn prediction(
     (workers, effort): (&Workers, Effort),
     shape: &Shape,
@@ -44,7 +44,7 @@ pub fn prediction(
     kind: Kind,
 ) -> anyhow::Result<Spread> {
     let config = shape.config();
-    // As `Tagger` has them.
+    // As in `Tagger`.
     let parameters = no_grad(|| shape.parameters(recipe).for_computing(Device::Cpu, kind).packed());
     let models = (0..workers.count()).map(|_| Classifier::new(&config, &parameters, recipe.head()));
     let models = std::cell::RefCell::new(models.collect::<Result<Vec<_>, _>>()?);
@@ -55,10 +55,10 @@ pub fn prediction(
     })
 }
 
-/// A step of the default recipe by its phases.
+/// A step of the default recipe, by phase.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepParts {
-    /// Rows of a step before R-Drop makes two of each, and their tokens.
+    /// Rows of a step before R-Drop copies them, and their tokens.
     pub rows: usize,
     pub tokens: usize,
     /// Milliseconds of the trainer's step.
@@ -70,12 +70,12 @@ pub struct StepParts {
 pub struct Phase {
     pub name: String,
     pub ms: Spread,
-    /// Milliseconds at the roof: of products at the highest rate of any, of the update at the rate of copies in memory.
-    /// None of what is neither.
+    /// Milliseconds at the roofline: products at the highest rate of any product, the update at the rate of memory
+    /// copies. `None` for other phases.
     pub roof_ms: Option<f64>,
 }
 
-/// What a worker has: a model over the parameters that all share, and rows of its own.
+/// A worker's state: a model over the shared parameters, and its own rows.
 struct Replica {
     model: Classifier,
     encoder: Bert,
@@ -84,7 +84,7 @@ struct Replica {
     targets: Targets,
 }
 
-/// Seconds of one worker's share of a step.
+/// Seconds of a worker's share of a step.
 struct Share {
     encoder: f64,
     loss: f64,
@@ -101,7 +101,7 @@ impl Replica {
         Ok(Self { model, encoder, leaves, batch, targets })
     }
 
-    /// As the trainer computes it. The encoder's pass is made once more by itself: the loss holds it, too.
+    /// Computes like the trainer. The encoder's pass is also computed alone, because the loss includes it.
     fn share(&self, recipe: &Recipe, options: &LossOptions, kind: Kind) -> Share {
         let dropout = || TrainingPass::new(1, Device::Cpu, recipe.dropout, recipe.attention_dropout);
         let begin = Instant::now();
@@ -118,7 +118,7 @@ impl Replica {
 }
 
 impl StepParts {
-    /// A step over so many rows.
+    /// Measures a step over `rows` rows.
     pub fn measure(
         (workers, effort): (&Workers, Effort),
         machine: &Machine,
@@ -157,7 +157,7 @@ impl StepParts {
         let trained = trained.map(|(_, tensor)| tensor.numel()).sum::<usize>() as f64;
         let width = if kind == Kind::Float { 4.0 } else { 2.0 };
         let in_memory = |bytes: f64| Some(1e3 * bytes * trained / (1e9 * machine.memory_copy.median));
-        // A parameter and two moments are read and written, gradients read, the copy for products written.
+        // Reads and writes a parameter and two moments, reads gradients, writes the copy for products.
         let update = 24.0 + width * (workers.count() as f64 + if kind == Kind::Float { 0.0 } else { 1.0 });
         let phases = [
             ("forward, encoder", Some(forward)),
@@ -171,7 +171,7 @@ impl StepParts {
         Ok(Self { rows, tokens, whole: whole.times(1e3), phases: phases.into_iter().enumerate().map(phase).collect() })
     }
 
-    /// Milliseconds of the trainer's step that the phases do not explain; below 0 where these take longer by themselves.
+    /// Milliseconds of the trainer's step outside the phases; negative if these alone take longer.
     pub fn rest(&self) -> f64 {
         self.whole.median - self.phases.iter().map(|phase| phase.ms.median).sum::<f64>()
     }

@@ -1,4 +1,4 @@
-//! `medner convert`: from one format to another, with an account of what was kept.
+//! `medner convert`: converts between formats and reports what changed.
 
 use crate::OutputFormat;
 use crate::args::{self, Columns, FaultArgs, SchemeName, format_name};
@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tracing::warn;
 
-/// Convert documents from one format to another, and say what was kept, moved and lost.
+/// Convert documents from one format to another, and report what was kept, moved and lost.
 ///
-/// A folder of files is converted file by file. Formats that keep a document in files of its own (a folder) and formats
-/// that keep many in one file are converted into each other. What the new format cannot say is counted: kept is what
-/// reads back as it was, moved what stands elsewhere or was changed, lost what is not there any more. Files appear whole
-/// or not at all; the report goes to stdout, or to stderr where OUT is -.
+/// Folders are converted file by file. Formats with files per document (folders) and formats with many documents in one
+/// file convert into each other. The report counts what the new format cannot express: `kept` items read back
+/// unchanged, `moved` items change position or form, `lost` items are missing. Output files are complete or absent. The
+/// report goes to stdout, or to stderr if OUT is -.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,13 +31,13 @@ Examples:
   medner convert tagged.conll tagged.jsonl --word-column 1 --tag-column 3 --to jsonl
   zcat corpus.jsonl.gz | medner convert - - --from jsonl --to pubtator | wc -l")]
 pub struct Args {
-    /// File or folder to read, or - for stdin; what ends in .gz is unpacked
+    /// File or folder to read, or - for stdin; .gz is decompressed
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// File or folder to write, or - for stdout; what ends in .gz is packed
+    /// File or folder to write, or - for stdout; .gz is compressed
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Format of IN [default: what it looks like]
+    /// Format of IN [default: detected]
     #[arg(long, value_name = "FORMAT", value_parser = format_name())]
     from: Option<Format>,
     /// Format of OUT
@@ -45,44 +45,44 @@ pub struct Args {
     to: Format,
     #[command(flatten)]
     columns: Columns,
-    /// Scheme of the tags that are written (CoNLL)
+    /// Tag scheme of the output (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     scheme: SchemeName,
-    /// Write no -DOCSTART- lines, so that sentences are all that is left of documents (CoNLL)
+    /// Omit -DOCSTART- lines; the output then has sentences but no documents (CoNLL)
     #[arg(long)]
     no_docstart: bool,
-    /// List everything that is moved or lost; text is not shown
+    /// List each moved or lost item, without its text
     #[arg(long, alias = "list-losses")]
     list_changes: bool,
-    /// Fail, and write nothing, where anything is moved, lost or not read
+    /// Fail and write nothing if anything is moved, lost or unreadable
     #[arg(long)]
     strict: bool,
-    /// How to print the report
+    /// Format of the report
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
     #[command(flatten)]
     faults: FaultArgs,
 }
 
-/// The arguments as they were meant: what becomes what.
+/// The resolved arguments.
 struct Plan {
     from: Format,
     steps: Vec<Step>,
     output: Target,
 }
 
-/// One collection to read, and where it goes.
+/// One collection to read, and its output path.
 struct Step {
     input: PathBuf,
-    /// Inside OUT; nothing where it is OUT.
+    /// Path inside OUT; empty for OUT itself.
     output: PathBuf,
 }
 
-/// Where everything goes.
+/// Where the output goes.
 enum Target {
     Stdout,
     File(PathBuf),
-    /// A folder that appears when all is done.
+    /// A folder that appears when everything is done.
     Folder(PathBuf),
 }
 
@@ -93,15 +93,15 @@ struct Report<'a> {
     output: &'a Path,
     from: Format,
     to: Format,
-    /// Files read, or folders of a format whose collections are folders.
+    /// Number of input files, or of folders if a collection is a folder.
     inputs: usize,
     lossless: bool,
-    /// Documents, and how many things of each kind were kept, moved and lost.
+    /// Documents, and the number of items of each kind that were kept, moved and lost.
     #[serde(flatten)]
     losses: ConversionReport,
-    /// Faults of the input by their kind.
+    /// Number of input faults by kind.
     faults: BTreeMap<DiagnosticKind, usize>,
-    /// Of `--list-changes`.
+    /// With `--list-changes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     listed: Option<Vec<ConversionChange>>,
 }
@@ -113,7 +113,7 @@ fn is_stream(path: &Path) -> bool {
 /// Runs the command.
 ///
 /// # Errors
-/// Where something cannot be read or written, the input is faulty, or `--strict` meets a loss.
+/// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: Args) -> Result<()> {
     let plan = Plan::new(&args)?;
     let options = FormatOptions {
@@ -126,14 +126,14 @@ pub fn run(args: Args) -> Result<()> {
     let mut out: Box<dyn Write> =
         if is_stream(&args.output) { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
     let mut listed = Vec::new();
-    // A reader of the list who goes (`… | head`) does not stop the conversion.
-    let mut said: io::Result<()> = Ok(());
+    // If the reader of the list goes away (`… | head`), the conversion continues.
+    let mut printed: io::Result<()> = Ok(());
     let mut list = |changes: Vec<ConversionChange>, bar: &ProgressBar| match args.format {
         OutputFormat::Json => listed.extend(changes),
         OutputFormat::Table => {
             for change in changes {
-                if said.is_ok() {
-                    said = bar.suspend(|| writeln!(out, "{change}"));
+                if printed.is_ok() {
+                    printed = bar.suspend(|| writeln!(out, "{change}"));
                 }
             }
         }
@@ -155,7 +155,7 @@ pub fn run(args: Args) -> Result<()> {
             (Target::Folder(_), Some(staging)) => args.to.create(&staging.path().join(&step.output), &options)?,
             (Target::Folder(_), None) => continue,
         };
-        let unreadable = || format!("{} cannot be read", step.input.display());
+        let unreadable = || format!("cannot read {}", step.input.display());
         while let Some(document) = documents.next_document().with_context(unreadable)? {
             faults.add(&documents.take_diagnostics());
             let changes = writer.write(&document)?;
@@ -196,10 +196,10 @@ pub fn run(args: Args) -> Result<()> {
         faults: faults.counts(),
         listed: args.list_changes.then_some(listed),
     };
-    let printed = said.and_then(|()| print(&report, args.format, &mut out));
+    let printed = printed.and_then(|()| print(&report, args.format, &mut out));
     if args.strict && !lossless {
         bail!(
-            "something was moved, lost or not read, which --strict forbids; {} is not written",
+            "--strict: something was moved, lost or not read, so {} is not written; see the report, or drop --strict",
             args.output.display()
         );
     }
@@ -222,7 +222,7 @@ impl Plan {
             let steps: Vec<Step> = files.into_iter().map(|file| step(input, file, from, to)).collect();
             let mut outputs = BTreeSet::new();
             if let Some(twice) = steps.iter().find(|step| !outputs.insert(&step.output)) {
-                bail!("two files of {} would both become {}", input.display(), twice.output.display());
+                bail!("two files of {} would both become {}; rename one", input.display(), twice.output.display());
             }
             (from, steps)
         } else {
@@ -230,16 +230,16 @@ impl Plan {
         };
         ensure!(
             !from.is_folder() || input.is_dir(),
-            "a collection in the format {from} is a folder, and {} is none",
+            "{from} input is a folder, but {} is not a folder",
             input.display()
         );
         let is_tree = input.is_dir() && !from.is_folder();
         let output = match (is_stream(&args.output), to.is_folder() || is_tree) {
-            (true, true) => bail!("what becomes a folder cannot be written to stdout"),
+            (true, true) => bail!("this output is a folder and cannot be written to stdout; name a folder as OUT"),
             (true, false) => Target::Stdout,
             (false, true) => Target::Folder(args.output.clone()),
             (false, false) if args.output.is_dir() => {
-                ensure!(!is_stream(input), "{} is a folder; say what the file is to be called", args.output.display());
+                ensure!(!is_stream(input), "{} is a folder; name the output file", args.output.display());
                 Target::File(args.output.join(new_name(input, from, to)))
             }
             (false, false) => Target::File(args.output.clone()),
@@ -247,7 +247,7 @@ impl Plan {
         Ok(Self { from, steps, output })
     }
 
-    /// A bar over the bytes of the files, or one that counts documents where those are files themselves.
+    /// A progress bar over bytes, or over documents if each document is a file.
     fn bar(&self) -> Result<ProgressBar> {
         let is_file = |step: &&Step| !is_stream(&step.input);
         if self.from.is_folder() || !self.steps.iter().all(|step| is_file(&step)) {
@@ -273,8 +273,7 @@ impl Plan {
     }
 }
 
-/// The files of a folder and of those in it that have the format, in order, and the format: the one given, or the only
-/// one that they have.
+/// The files below a folder that have the format, in order, and the format: the given one, or the only one detected.
 fn files_of(folder: &Path, given: Option<Format>) -> Result<(Format, Vec<PathBuf>)> {
     let is_hidden =
         |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
@@ -297,20 +296,20 @@ fn files_of(folder: &Path, given: Option<Format>) -> Result<(Format, Vec<PathBuf
         files.into_iter().partition(|(format, path)| *format == Some(from) || is_named(path));
     if let Some((_, other)) = others.first() {
         let count = others.len();
-        warn!("{count} files do not look like {from} and were not converted, as {}", other.display());
+        warn!("{count} files do not look like {from} and were not converted, for example {}", other.display());
     }
-    ensure!(!taken.is_empty(), "{} holds no file that looks like {from}", folder.display());
+    ensure!(!taken.is_empty(), "{} contains no {from} file", folder.display());
     Ok((from, taken.into_iter().map(|(_, path)| path).collect()))
 }
 
-/// A file of a folder, and what becomes of it in the new folder.
+/// Pairs a file with its path in the new folder.
 fn step(folder: &Path, file: PathBuf, from: Format, to: Format) -> Step {
     let relative = file.strip_prefix(folder).unwrap_or(&file);
     let output = relative.with_file_name(new_name(&file, from, to));
     Step { output, input: file }
 }
 
-/// The name of a file or folder in another format.
+/// The name of a file or folder after conversion.
 fn new_name(path: &Path, from: Format, to: Format) -> PathBuf {
     let name = without_gz(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = match name.strip_suffix(&format!(".{}", from.extension())) {
@@ -325,22 +324,22 @@ fn without_gz(path: &Path) -> PathBuf {
     if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.into() }
 }
 
-/// A temporary folder where `target` is to be, which must not hold anything.
+/// Creates a temporary folder beside `target`, which must be absent or empty.
 fn new_folder_beside(target: &Path) -> Result<TempDir> {
     let there = target.exists();
     let is_empty = || -> io::Result<bool> { Ok(fs_err::read_dir(target)?.next().is_none()) };
-    ensure!(!there || is_empty()?, "{} is there already and holds something", target.display());
+    ensure!(!there || is_empty()?, "{} already exists and is not empty; name another folder", target.display());
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs_err::create_dir_all(parent)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".medner-");
-    // Temporary folders as such are for the owner's eyes alone. The process's umask still applies.
+    // Temporary folders are private by default. The process's umask still applies.
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o777));
     }
-    builder.tempdir_in(parent).with_context(|| format!("{} cannot be written", target.display()))
+    builder.tempdir_in(parent).with_context(|| format!("cannot write {}", target.display()))
 }
 
 fn put_in_place(staging: TempDir, target: &Path) -> io::Result<()> {
@@ -348,7 +347,7 @@ fn put_in_place(staging: TempDir, target: &Path) -> io::Result<()> {
         fs_err::remove_dir(target)?;
     }
     fs_err::rename(staging.path(), target)?;
-    // It is no temporary folder any more.
+    // Keep the renamed folder.
     let _ = staging.keep();
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `medner data`: the place to look before training. What a corpus holds, what is wrong with it, what its splits share,
-//! and what of it survives the way to tags and back.
+//! `medner data`: inspects a corpus before training: statistics, faults, overlap between splits, and what tags can
+//! represent.
 
 use crate::OutputFormat;
 use crate::args::CorpusArgs;
@@ -16,18 +16,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::info;
 
-/// Look at a corpus before training on it: counts, faults, texts that splits share, labels at odds, word pieces.
+/// Inspect a corpus: statistics, faults, overlap between splits, inconsistent labels, word pieces.
 ///
-/// Where an encoder is at hand, the mentions are also brought onto its tokenizer's words as BIO tags and back: what does
-/// not survive that bounds the recall of every model that tags these words.
+/// If an encoder is available, mentions are also converted to BIO tags over its tokenizer's words and back. Mentions
+/// that do not survive limit the recall of every model that tags these words.
 ///
-/// No text of the corpus is shown or written unless --with-text asks for it, but for the Parquet frames, which hold the
-/// corpus.
+/// Output contains no text of the corpus unless you pass --with-text. The Parquet frames always contain the corpus.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  medner data bc5cdr --sample                       the synthetic sample, without any download
-  medner data bc5cdr --html bc5cdr.html             a page with plots, for a browser or on paper
+  medner data bc5cdr --sample                       the synthetic sample; no download
+  medner data bc5cdr --html bc5cdr.html             a page with plots, for the browser or for printing
   medner data bc5cdr --data-dir ~/CDR --out frames  your own copy, as Parquet for polars or pandas
   medner data bc5cdr --encoder biobert --list-misfits
   medner data bc5cdr --format json | jq .splits.test.statistics.mentions_by_type
@@ -36,30 +35,30 @@ pub struct Args {
     /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     #[arg(value_name = "NAME")]
     dataset: String,
-    /// First take over a release that was handed out: its folders and archives (i2b2)
+    /// First import a release as distributed: its folders and archives (i2b2)
     #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["data_dir", "sample"])]
     from: Vec<PathBuf>,
     #[command(flatten)]
     place: CorpusArgs,
-    /// Encoder for the alignment: a name, a hub id or a folder [default: minilm, if it is on this machine]
+    /// Encoder for the alignment: a name, a hub id or a folder [default: minilm, if already downloaded]
     #[arg(long)]
     encoder: Option<String>,
-    /// How many faults to list, and how many examples of what else was found
+    /// Maximum number of faults and examples to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     diagnostics: usize,
-    /// List the mentions that tags cannot say exactly; their text is not shown
+    /// List mentions that tags cannot represent exactly, without their text
     #[arg(long)]
     list_misfits: bool,
-    /// Write a page with plots: one file that needs no other and asks for nothing
+    /// Write a page with plots: one self-contained file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Show the text of examples, which is the corpus's own, on the page and in JSON
+    /// Include text of the corpus in examples, on the page and in JSON
     #[arg(long)]
     with_text: bool,
     /// Folder for documents.parquet and mentions.parquet [default: datasets/NAME/data/frames of the checkout]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// How to print the counts
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
@@ -71,21 +70,21 @@ struct Report<'c> {
     title: &'c str,
     synthetic: bool,
     origin: &'c Origin,
-    /// Mentions that a label map left out, by type.
+    /// Mentions dropped by the label map, by type.
     dropped: &'c Dropped,
     encoder: Option<EncoderUsed>,
     #[serde(flatten)]
     statistics: &'c CorpusStatistics,
-    /// The first faults, as many as `--diagnostics` says; all are counted in the statistics.
+    /// The first `--diagnostics` faults; the statistics count all of them.
     diagnostics: Vec<&'c Diagnostic>,
-    /// Places to look at, as many of each kind as `--diagnostics` says.
+    /// Examples of each finding, at most `--diagnostics` per kind.
     examples: Examples<'c>,
-    /// Of `--list-misfits`.
+    /// With `--list-misfits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     misfits: Option<Vec<MisfitRow<'c>>>,
-    /// Files written; none where there was no place for them.
+    /// Files written; `None` if there was no folder for them.
     frames: Option<Vec<PathBuf>>,
-    /// Of `--html`.
+    /// With `--html`.
     #[serde(skip_serializing_if = "Option::is_none")]
     html: Option<&'c Path>,
 }
@@ -109,7 +108,7 @@ struct MisfitRow<'c> {
 /// Runs the command.
 ///
 /// # Errors
-/// Where the corpus or the encoder cannot be had, or a file cannot be written. Faults of the corpus are no error here.
+/// If the corpus or the encoder is missing, or a file cannot be written. Faults of the corpus are not errors here.
 pub fn run(args: Args) -> Result<()> {
     if !args.from.is_empty() {
         let folder = corpus::import(&args.dataset, &args.from)?;
@@ -122,7 +121,7 @@ pub fn run(args: Args) -> Result<()> {
     let frames = match frames_folder(&args, &corpus) {
         Some(folder) => Some(write_frames(&corpus, &folder)?),
         None => {
-            info!("no Parquet files were written; --out DIR says where to");
+            info!("no Parquet files were written; name a folder with --out DIR");
             None
         }
     };
@@ -153,7 +152,7 @@ pub fn run(args: Args) -> Result<()> {
     }
 }
 
-/// The encoder that is asked for, or minilm where it is on this machine: a look at data should fetch no model.
+/// The requested encoder, or minilm if already downloaded: inspecting data should not download a model.
 fn find_encoder(spec: Option<&str>) -> Result<Option<(EncoderUsed, DocumentTokenizer)>> {
     const AT_HAND: &str = "minilm";
     let options = corpus::hub_options();
@@ -167,18 +166,18 @@ fn find_encoder(spec: Option<&str>) -> Result<Option<(EncoderUsed, DocumentToken
             match known.find(|status| status.entry.name == AT_HAND).and_then(|status| status.local) {
                 Some(local) => (AT_HAND.to_owned(), local.dir),
                 None => {
-                    info!("no encoder is at hand, so nothing was aligned; --encoder {AT_HAND} fetches one");
+                    info!("alignment skipped: no encoder is at hand; --encoder {AT_HAND} downloads one");
                     return Ok(None);
                 }
             }
         }
     };
     let encoder = DocumentTokenizer::from_folder(&folder, WindowSize::default())
-        .with_context(|| format!("the tokenizer of {name} cannot be loaded"))?;
+        .with_context(|| format!("cannot load the tokenizer of {name}"))?;
     Ok(Some((EncoderUsed { name, folder, tag_scheme: TagScheme::Bio }, encoder)))
 }
 
-/// Where frames go: never the sample's over those of the real corpus.
+/// Folder for the frames. The sample's frames never overwrite those of the real corpus.
 fn frames_folder(args: &Args, corpus: &Corpus) -> Option<PathBuf> {
     let in_checkout =
         || corpus::checkout_folder(&corpus.description.name).map(|folder| folder.join("data").join("frames"));

@@ -1,4 +1,4 @@
-//! `medner doctor`: what this machine has, what it lacks, and how to get it.
+//! `medner doctor`: what this machine has, what is missing, and how to get it.
 
 use crate::OutputFormat;
 use crate::terminal::{score_table, stdout};
@@ -9,23 +9,23 @@ use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Say what this machine has and what it lacks.
+/// Check what this machine has and what is missing.
 ///
-/// Opens no connection and changes nothing. The exit code is 0 whatever is missing: medner runs without a GPU, without
-/// a corpus and without an encoder, and the last column says how to get each.
+/// Opens no connection and changes nothing. The exit code is always 0: medner runs without a GPU, a corpus or a local
+/// encoder, and the last column says how to get each.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   medner doctor
   medner doctor --format json | jq '.findings[] | select(.found == false)'")]
 pub struct Args {
-    /// How to print the findings
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
 
 #[derive(Serialize)]
-struct MergedMention {
+struct Check {
     /// `libtorch`, `cuda`, `bf16`, `threads`, `encoder minilm`, `corpus bc5cdr`.
     what: String,
     /// Whether it is there.
@@ -37,18 +37,18 @@ struct MergedMention {
 /// Runs the command.
 ///
 /// # Errors
-/// Where stdout cannot be written.
+/// If stdout cannot be written.
 pub fn run(args: Args) -> Result<()> {
-    let mut findings = machine();
-    findings.extend(encoders());
+    let mut checks = machine();
+    checks.extend(encoders());
     for name in DatasetDescription::builtin_names() {
-        findings.push(corpus_finding(name));
+        checks.push(corpus_check(name));
     }
     if args.format == OutputFormat::Json {
-        return stdout::print_json(&serde_json::json!({ "findings": findings }));
+        return stdout::print_json(&serde_json::json!({ "findings": checks }));
     }
-    let mut table = score_table::table(&["what", "here", "where, or how to get it"]);
-    for MergedMention { what, found, note } in findings {
+    let mut table = score_table::table(&["what", "here", "location, or how to get it"]);
+    for Check { what, found, note } in checks {
         table.add_row([what, if found { "yes" } else { "no" }.to_owned(), note]);
     }
     let mut out = stdout::stdout();
@@ -56,30 +56,31 @@ pub fn run(args: Args) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn machine() -> Vec<MergedMention> {
-    let finding = |what: &str, found, note| MergedMention { what: what.into(), found, note };
+fn machine() -> Vec<Check> {
+    let check = |what: &str, found, note| Check { what: what.into(), found, note };
     let (cuda, cuda_note) = match ner_model::cuda_devices() {
         Ok(count) => (true, format!("{count} devices")),
         Err(reason) => (false, reason),
     };
     let bf16 = ner_model::cpu_has_bf16();
-    let bf16_note = if bf16 { "this CPU multiplies bf16" } else { "this CPU computes in fp32" };
+    let bf16_note =
+        if bf16 { "this CPU has bf16 instructions" } else { "this CPU has no bf16 instructions and computes in fp32" };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = tch::get_num_threads();
     vec![
-        finding("libtorch", true, libtorch()),
-        finding("CUDA", cuda, cuda_note),
-        finding("bf16 on the CPU", bf16, bf16_note.into()),
-        finding("threads", true, format!("{threads} in libtorch, {cores} cores")),
+        check("libtorch", true, libtorch()),
+        check("CUDA", cuda, cuda_note),
+        check("bf16 on the CPU", bf16, bf16_note.into()),
+        check("threads", true, format!("{threads} in libtorch, {cores} cores")),
     ]
 }
 
-/// Release and folder of the libtorch that this process runs with.
+/// Release and folder of the loaded libtorch.
 fn libtorch() -> String {
     let Some(library) = loaded_library("libtorch_cpu.so") else { return "linked".into() };
     let root = library.parent().and_then(|lib| lib.parent());
     let release = root.and_then(|root| {
-        // The archive of libtorch has the one, the Python package the other.
+        // The libtorch archive has `build-version`, the Python package `version.py`.
         let plain = fs_err::read_to_string(root.join("build-version")).ok();
         let python = || fs_err::read_to_string(root.join("version.py")).ok();
         plain.map(|text| text.trim().to_owned()).or_else(|| {
@@ -94,24 +95,24 @@ fn libtorch() -> String {
     }
 }
 
-/// Path of a library that is loaded into this process (Linux).
+/// Path of a library loaded into this process (Linux).
 fn loaded_library(name: &str) -> Option<PathBuf> {
     let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
     let path = maps.lines().find_map(|line| line.ends_with(name).then(|| line.find('/').map(|at| &line[at..])))??;
     Some(path.into())
 }
 
-fn encoders() -> Vec<MergedMention> {
+fn encoders() -> Vec<Check> {
     let list = ner_hub::list_encoders(&corpus::hub_options().env);
-    let finding = |status: ner_hub::EncoderStatus| MergedMention {
+    let check = |status: ner_hub::EncoderStatus| Check {
         what: format!("encoder {}", status.entry.name),
         found: status.local.is_some(),
         note: status.local.map_or(status.how_to_get, |local| local.dir.display().to_string()),
     };
-    list.into_iter().map(finding).collect()
+    list.into_iter().map(check).collect()
 }
 
-fn corpus_finding(name: &str) -> MergedMention {
+fn corpus_check(name: &str) -> Check {
     let found = DatasetDescription::builtin(name).map_err(anyhow::Error::from).and_then(|description| {
         let found = corpus::look(&description)?;
         Ok((description, found))
@@ -120,18 +121,18 @@ fn corpus_finding(name: &str) -> MergedMention {
         Ok((_, Some(found))) => (true, format!("{} files in {}", found.files.format, found.folder.display())),
         Ok((description, None)) => {
             let fetched = match &description.download {
-                Some(download) => format!("is fetched at first use from {}", download.url),
-                None => format!("ask for it at {}", description.homepage),
+                Some(download) => format!("downloaded at first use from {}", download.url),
+                None => format!("request it at {}", description.homepage),
             };
             (
                 false,
                 format!(
-                    "{fetched}; or name its folder with --data-dir, or a folder of corpora in {}",
+                    "{fetched}; or pass its folder with --data-dir, or set {} to a folder of corpora",
                     corpus::CORPORA_VARIABLE
                 ),
             )
         }
         Err(error) => (false, format!("{error:#}")),
     };
-    MergedMention { what: format!("corpus {name}"), found, note }
+    Check { what: format!("corpus {name}"), found, note }
 }

@@ -20,64 +20,64 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
-/// Score the model of a run on a split of its corpus
+/// Score a run's model on a split of its corpus
 #[derive(clap::Args, Debug)]
 #[command(after_help = format!("\
 Examples:
   medner eval bc5cdr                              the newest run, test split
-  medner eval bc5cdr --detail                     also on what it fails
+  medner eval bc5cdr --detail                     with an error analysis
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
-  medner eval bc5cdr --run ID --run ID --run ID   several runs of one label set taken for one model
+  medner eval bc5cdr --run ID --run ID --run ID   an ensemble of several runs with one label set
 
 {JSON_KEYS}"))]
 pub struct Args {
     /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml
     dataset: String,
-    /// Run: its id, its folder, or latest. Several, by repetition, are taken for one model: where heads, labels and
-    /// tokenizers are the same their probabilities are averaged, else what more than half of them find is a mention
+    /// Run: its id, its folder, or latest. Repeat it for an ensemble: probabilities are averaged if heads, labels and
+    /// tokenizers are equal; otherwise mentions found by more than half of the runs are kept
     #[arg(long, default_value = "latest")]
     run: Vec<String>,
     /// Split to score
     #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
-    /// Pack whole sentences into windows of so many tokens, instead of those that the model was chosen with
+    /// Pack whole sentences into windows of this many tokens [default: as recorded with the model]
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
-    /// Write the documents with predicted mentions, in the format of the corpus
+    /// Write the documents with predicted mentions, in the corpus's format
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
     #[command(flatten)]
     detail: DetailArgs,
-    /// Keep the predictions with their text, too, in the record of the evaluation
+    /// Also keep the predictions with their text in the record of the evaluation
     #[arg(long)]
     keep_text: bool,
-    /// Form of the scores
+    /// Output format
     #[arg(long, default_value = "table")]
     format: OutputFormat,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Where runs are kept (default: experiments/runs of the checkout)
+    /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
 }
 
-/// Reads the name of a split that models are measured on.
+/// Parses the name of a split that models are measured on.
 ///
 /// # Errors
-/// Where it is none.
+/// If it is neither dev nor test.
 pub fn split(text: &str) -> Result<Split, String> {
     match text {
         "dev" => Ok(Split::Dev),
         "test" => Ok(Split::Test),
-        _ => Err("splits to score are dev and test".to_owned()),
+        _ => Err("the split must be dev or test".to_owned()),
     }
 }
 
-/// Evaluates.
+/// Evaluates a run or an ensemble.
 ///
 /// # Errors
-/// Where the run, its model or its corpus cannot be had.
+/// If the run, its model or its corpus is missing.
 pub fn run(args: Args) -> Result<()> {
     let runs = runs_folder(args.runs.as_deref())?;
     let members = Members::find(&runs, &args)?;
@@ -85,7 +85,7 @@ pub fn run(args: Args) -> Result<()> {
     let corpus = corpus::load(&record.plan.dataset, &record.plan.source())?;
     corpus.check_faults(record.plan.lenient)?;
     if args.split == Split::Dev && !members.train_on().is_train() {
-        warn!("dev is what the run was trained on; its scores say nothing of other texts");
+        warn!("the run was trained on dev, so its dev scores say nothing about other texts");
     }
     let models = members.load(&args)?;
     let tokenizer = models[0].recognizer.tokenizer().clone();
@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<()> {
     let predicted = match annotator.combination() {
         None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
         Some(combination) => {
-            info!("{} runs as one model, by {}", members.folders.len(), combination.name());
+            info!("ensemble of {} runs, by {}", members.folders.len(), combination.name());
             predict_together(&annotator, &split, args.split.name())?
         }
     };
@@ -128,13 +128,13 @@ pub fn run(args: Args) -> Result<()> {
     };
     match kept.and_then(|kept| kept.end(&corpus, &split, &predicted, &report)) {
         Ok(folder) => info!("recorded in {}", folder.path().display()),
-        // Somebody else's runs can be scored, too.
-        Err(error) => warn!("no record of this evaluation is kept: {error:#}"),
+        // Other people's runs can be scored from a store that we cannot write to.
+        Err(error) => warn!("this evaluation is not recorded: {error:#}"),
     }
     report.print(args.format)
 }
 
-/// The runs whose models are scored, one or several.
+/// The runs to score, one or an ensemble.
 struct Members {
     folders: Vec<RunFolder>,
     records: Vec<RunRecord>,
@@ -152,10 +152,10 @@ impl Members {
         };
         for (at, record) in records.iter().enumerate() {
             let twice = records[..at].iter().any(|known| known.run == record.run);
-            ensure!(!twice, "the run {} is named twice", record.run);
+            ensure!(!twice, "run {} is named twice", record.run);
             ensure!(
                 corpus(record) == corpus(&records[0]),
-                "the runs {} and {} are not of the same corpus and labels",
+                "runs {} and {} differ in their corpus or labels; an ensemble needs the same ones",
                 records[0].run,
                 record.run
             );
@@ -163,7 +163,7 @@ impl Members {
         Ok(Self { folders, records })
     }
 
-    /// Their models, with the windows that are asked for.
+    /// Loads their models, with the requested windows.
     fn load(&self, args: &Args) -> Result<Vec<Model>> {
         let device = find_device(&args.device)?;
         let load = |(folder, record): (&RunFolder, &RunRecord)| -> Result<Model> {
@@ -171,13 +171,13 @@ impl Members {
             let recognizer = Recognizer::load(&folder.model(), device, kind)?;
             let window = recognizer.inference().window;
             let window = WindowSize { packed: args.window.unwrap_or(window.packed), ..window };
-            let encoder = DocumentTokenizer::from_folder(&folder.model(), window)?;
-            Ok(Model::new(record.run.clone(), recognizer.with_tokenizer(encoder)))
+            let tokenizer = DocumentTokenizer::from_folder(&folder.model(), window)?;
+            Ok(Model::new(record.run.clone(), recognizer.with_tokenizer(tokenizer)))
         };
         self.folders.iter().zip(&self.records).map(load).collect()
     }
 
-    /// What any of them was trained on beside the train split.
+    /// The splits that any of them was trained on, if more than train.
     fn train_on(&self) -> TrainOn {
         let more = self.records.iter().map(|record| record.plan.train_on).find(|train_on| !train_on.is_train());
         more.unwrap_or_default()
@@ -188,7 +188,7 @@ impl Members {
     }
 }
 
-/// The record of an evaluation: a folder beside those of the trainings.
+/// The record of an evaluation: a folder beside the trainings.
 struct Kept<'a> {
     folder: RunFolder,
     _lock: Lock,
@@ -267,18 +267,18 @@ pub struct Report<'s> {
     pub split: Split,
     /// Id of the run.
     pub run: &'s str,
-    /// What the run was trained on, where it is more than the train split.
+    /// The splits it was trained on, if more than train.
     #[serde(skip_serializing_if = "TrainOn::is_train")]
     pub train_on: TrainOn,
     /// Strict scores.
     #[serde(flatten)]
     pub scores: &'s Scores,
-    /// Their bootstrap intervals, over documents.
+    /// Bootstrap intervals of the scores, over documents.
     pub intervals: &'s Intervals,
-    /// Of several corpora, the scores of each on the types that it annotates.
+    /// With several corpora, the scores of each on the types that it annotates.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_corpus: BTreeMap<String, Scores>,
-    /// Of `--detail`.
+    /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
 }
@@ -287,7 +287,7 @@ impl Report<'_> {
     /// Prints the scores on stdout.
     ///
     /// # Errors
-    /// Where stdout cannot be written.
+    /// If stdout cannot be written.
     pub fn print(&self, format: OutputFormat) -> Result<()> {
         match format {
             OutputFormat::Json => stdout::print_json(self),

@@ -1,4 +1,4 @@
-//! The verbs: each reads its arguments, calls the libraries and prints.
+//! One module per subcommand: each reads its arguments, calls the libraries and prints.
 
 pub mod active;
 pub mod annotate;

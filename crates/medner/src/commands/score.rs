@@ -1,4 +1,4 @@
-//! `medner score`: compares two files of mentions or tags, whoever made them.
+//! `medner score`: compares two files of mentions or tags from any system.
 
 use crate::OutputFormat;
 use crate::args::{self, Columns, FaultArgs, format_name};
@@ -22,50 +22,50 @@ use tracing::warn;
 
 /// Compare predicted mentions with gold ones.
 ///
-/// A mention counts where its place and its type are right, and not otherwise. Files and folders of documents, in
-/// whatever formats, are paired by document and compared by character offsets; two CoNLL files are paired by sentence and
-/// compared by what their tags stand for. Folders of i2b2 concepts without texts are compared by line and token.
+/// A mention is correct only if both its span and its type match. Documents, in any format, are paired by id and
+/// compared by character offsets. Two CoNLL files are paired by sentence and compared by the entities in their tags.
+/// Folders of i2b2 concepts without texts are compared by line and token.
 ///
-/// Beside F1 stands its bootstrap interval over documents (sentences, for tags). Tags are read in both of seqeval's modes,
-/// and a warning says where these part.
+/// F1 has a bootstrap interval over documents (over sentences for tags). Tags are scored in both of seqeval's modes,
+/// with a warning if the results differ.
 #[derive(clap::Args)]
 #[command(after_help = format!("\
 Examples:
   medner score --gold CDR_TestSet.PubTator.txt --predicted mine.txt
   medner score --gold test.jsonl --predicted mine.PubTator.txt
   medner score --gold test.tsv --predicted tagged.tsv --mode strict --scheme iob2
-  medner score --gold a --predicted b --detail      partial matches, kinds of errors
+  medner score --gold a --predicted b --detail      partial matches, error classes
   medner score --gold a --predicted b --compare c   is b better than c?
   medner score --gold a --predicted b --format json | jq .overall.f1
 
 {JSON_KEYS}
 modes holds seqeval's default and strict mode (tags only).
 --compare adds comparison: micro_f1 and macro_f1, each with first, second, difference,
-interval and p; and words."))]
+interval and p; and words, the result as a sentence."))]
 pub struct Args {
-    /// File or folder with the true mentions
+    /// File or folder with the gold mentions
     #[arg(long, value_name = "PATH")]
     gold: PathBuf,
-    /// File or folder with the mentions to measure
+    /// File or folder with the predicted mentions
     #[arg(long, value_name = "PATH")]
     predicted: PathBuf,
-    /// Mentions of another system, to be told whether the first is better
+    /// Mentions of another system, to test which one is better
     #[arg(long, value_name = "PATH")]
     compare: Option<PathBuf>,
-    /// Format of all [default: what each looks like]
+    /// Format of all files [default: detected for each]
     #[arg(long, value_name = "FORMAT", value_parser = format_name())]
     from: Option<Format>,
     #[command(flatten)]
     columns: Columns,
-    /// How tags are read (CoNLL)
+    /// How to read tags (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     mode: ModeName,
-    /// Scheme of the strict mode [default: iob2]
+    /// Tag scheme for --mode strict [default: iob2]
     #[arg(long, value_enum)]
     scheme: Option<SchemeName>,
     #[command(flatten)]
     detail: DetailArgs,
-    /// How to print the scores
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
     #[command(flatten)]
@@ -74,10 +74,10 @@ pub struct Args {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ModeName {
-    /// As conlleval and seqeval read them: a tag that cannot continue an entity begins one
+    /// Like conlleval and seqeval: a tag that cannot continue an entity begins one
     #[default]
     Default,
-    /// As seqeval's strict mode reads them: what does not fit the scheme is no entity
+    /// Like seqeval's strict mode: tags that violate the scheme form no entity
     Strict,
 }
 
@@ -116,40 +116,40 @@ struct Report<'a> {
     predicted: &'a Path,
     gold_format: Format,
     predicted_format: Format,
-    /// `spans`, or the mode of the tags.
+    /// `spans`, or the mode for tags.
     mode: &'static str,
     scheme: Option<SchemeName>,
     #[serde(flatten)]
     scores: Scores,
     intervals: Intervals,
-    /// What the intervals are over: documents or sentences.
+    /// Unit of the intervals: documents or sentences.
     intervals_over: &'static str,
-    /// Gold documents without predictions; none for tags.
+    /// Gold documents without predictions; `None` for tags.
     missing_documents: Option<usize>,
-    /// Pairs of neighbouring tags that the mode does not allow; none for spans.
+    /// Adjacent tag pairs that the mode does not allow; `None` for spans.
     invalid_gold_transitions: Option<u64>,
     invalid_predicted_transitions: Option<u64>,
-    /// Both modes of the tags; none for spans.
+    /// Both modes, for tags; `None` for spans.
     modes: Option<Modes>,
-    /// Of `--compare`.
+    /// With `--compare`.
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<Comparison<'a>>,
-    /// Of `--detail`.
+    /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
 }
 
-/// The same tags in both of seqeval's modes. A mode that does not know a prefix of the tags has no scores.
+/// The same tags in both of seqeval's modes. A mode that does not know a tag prefix has no scores.
 #[derive(Serialize)]
 struct Modes {
     default: Option<ModeScore>,
     strict: Option<ModeScore>,
 }
 
-/// One of seqeval's modes.
+/// Scores in one of seqeval's modes.
 #[derive(Serialize)]
 struct ModeScore {
-    /// Of the strict mode.
+    /// Only for the strict mode.
     scheme: Option<SchemeName>,
     #[serde(flatten)]
     overall: Score,
@@ -157,21 +157,21 @@ struct ModeScore {
     invalid_predicted_transitions: u64,
 }
 
-/// How the predictions differ from those of another system.
+/// Comparison with another system's predictions.
 #[derive(Serialize)]
 struct Comparison<'a> {
-    /// The other system's predictions.
+    /// File of the other system's predictions.
     other: &'a Path,
     micro_f1: PairedTest,
     macro_f1: PairedTest,
-    /// What the test of micro F1 says.
+    /// Result of the micro F1 test in words.
     words: String,
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// Where a file cannot be read, is faulty, or does not fit the other.
+/// If a file cannot be read or is faulty, or the files do not match.
 pub fn run(args: Args) -> Result<()> {
     let formats = formats_of(&args)?;
     let report = match formats.iter().filter(|format| **format == Format::Conll).count() {
@@ -180,8 +180,8 @@ pub fn run(args: Args) -> Result<()> {
         _ => {
             let (gold, predicted) = (formats[0], formats[1]);
             bail!(
-                "gold looks like {gold} and predicted like {predicted}: tags and mentions cannot be compared; convert one \
-                 of them, or say --from where they are not what they look like"
+                "gold looks like {gold} and predicted like {predicted}: tags and mentions cannot be compared; convert \
+                 one of them, or pass --from if the detected formats are wrong"
             )
         }
     };
@@ -218,14 +218,14 @@ fn print(report: &Report<'_>) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// The paths that are compared, gold first.
+/// The compared paths, gold first.
 fn paths(args: &Args) -> Vec<&Path> {
     [&args.gold, &args.predicted].into_iter().chain(&args.compare).map(PathBuf::as_path).collect()
 }
 
 fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     if args.mode == ModeName::Strict || args.scheme.is_some() {
-        bail!("--mode strict and --scheme are for tags; these files are compared by character offsets");
+        bail!("--mode strict and --scheme apply only to tags; these files are compared by character offsets");
     }
     let mut texts = None;
     for (path, _) in paths(args).into_iter().zip(formats).filter(|(_, format)| **format == Format::I2b2) {
@@ -238,11 +238,11 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     }
     let read = |(path, format): (&Path, &Format)| -> Result<(Vec<Document>, Diagnostics)> {
         let read = match texts {
-            // Predictions may come as concepts alone, whose texts are those of gold.
+            // Predictions may be concepts without texts; then the texts of gold apply.
             Some(texts) if *format == Format::I2b2 && !i2b2::has_texts(path)? => i2b2::read_with_texts(path, texts),
             _ => format.read(path, &FormatOptions::default()),
         };
-        read.with_context(|| format!("{} cannot be read", path.display()))
+        read.with_context(|| format!("cannot read {}", path.display()))
     };
     let sides: Vec<(Vec<Document>, Diagnostics)> =
         paths(args).into_iter().zip(formats).map(read).collect::<Result<_>>()?;
@@ -256,20 +256,19 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     report_of_spans(args, formats, scored, other, detail)
 }
 
-/// Concepts without their texts.
+/// Compares concepts without their texts.
 fn by_concepts<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     if args.detail.with_text {
-        bail!("--with-text needs the texts, which none of these folders has");
+        bail!("--with-text needs texts, but these folders have none");
     }
     let (mut sides, mut faults) = (Vec::new(), Vec::new());
     for path in paths(args) {
-        let (concepts, found) =
-            i2b2::read_concepts(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let (concepts, found) = i2b2::read_concepts(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut side: Vec<(String, Vec<Mention>)> = Vec::new();
         for (id, concepts) in concepts {
             let mentions = concepts.into_iter().map(mention_of).collect::<Option<_>>();
             let mentions = mentions.with_context(|| {
-                format!("{}: document {id} has a concept whose line or token no text can have", path.display())
+                format!("{}: document {id} has a concept with an impossible line or token number", path.display())
             })?;
             side.push((id, mentions));
         }
@@ -287,8 +286,8 @@ fn by_concepts<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     report_of_spans(args, formats, scored, args.compare.as_ref().map(|_| pair(2)), detail)
 }
 
-/// A concept at a place that is not one of characters, but orders and overlaps as the tokens do; none where lines or
-/// tokens are too many for that.
+/// Maps a concept to a span that orders and overlaps as its tokens do, though its unit is not characters. `None` if the
+/// numbers of lines or tokens are too large for this.
 fn mention_of(concept: Concept) -> Option<Mention> {
     let place = |at: TokenPosition| -> Option<usize> {
         let (line, token) = (u32::try_from(at.line).ok()?, u32::try_from(at.token).ok()?);
@@ -306,7 +305,7 @@ fn report_of_spans<'a>(
 ) -> Result<Report<'a>> {
     let missing = |missing: usize, path: &Path| {
         if missing > 0 {
-            warn!("{missing} gold documents are not in {}; their mentions count as missed", path.display());
+            warn!("{missing} gold documents are missing in {}; their mentions count as missed", path.display());
         }
     };
     missing(scored.missing_documents, &args.predicted);
@@ -353,11 +352,11 @@ fn compare<'a>(
 
 fn by_tags(args: &Args) -> Result<Report<'_>> {
     if args.detail.with_text {
-        bail!("--with-text is for documents; tags are compared without their words");
+        bail!("--with-text applies only to documents; tags are compared without their words");
     }
     let (mode, name, scheme) = match (args.mode, args.scheme) {
         (ModeName::Default, None) => (Mode::Default, "default", None),
-        (ModeName::Default, Some(_)) => bail!("--scheme is for --mode strict; the default mode reads every scheme"),
+        (ModeName::Default, Some(_)) => bail!("--scheme needs --mode strict; the default mode reads every scheme"),
         (ModeName::Strict, scheme) => {
             let scheme = scheme.unwrap_or(SchemeName::Iob2);
             (Mode::Strict(scheme.scheme()), "strict", Some(scheme))
@@ -366,7 +365,7 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     let options = args.columns.options();
     let sides: Vec<(Vec<TaggedSentence>, Diagnostics)> = paths(args)
         .into_iter()
-        .map(|path| read_sentences(path, &options).with_context(|| format!("{} cannot be read", path.display())))
+        .map(|path| read_sentences(path, &options).with_context(|| format!("cannot read {}", path.display())))
         .collect::<Result<_>>()?;
     check_faults(sides.iter().map(|(_, faults)| faults), args.faults.lenient)?;
     let tags: Vec<Vec<Vec<String>>> =
@@ -389,13 +388,11 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     let pairs = gold.iter().zip(predicted).flat_map(|(gold, predicted)| gold.words.iter().zip(&predicted.words));
     let other_words = pairs.filter(|(gold, predicted)| gold != predicted).count();
     if other_words > 0 {
-        warn!("{other_words} words of the predictions are not those of gold; are both files of the same text?");
+        warn!("{other_words} words differ between predictions and gold; do both files have the same text?");
     }
     let invalid = scored.invalid_predicted_transitions;
     if invalid > 0 {
-        warn!(
-            "{invalid} pairs of neighbouring predicted tags are not valid; the mode {name} decides what they stand for"
-        );
+        warn!("{invalid} pairs of adjacent predicted tags are invalid; they are read as in the mode {name}");
     }
     let comparison = match &args.compare {
         Some(other) => Some(compare(args, other, [&scored.by_sequence, &score(2)?.by_sequence], "sentences")?),
@@ -421,7 +418,7 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
     })
 }
 
-/// Both modes of seqeval; says where they part. The scheme of the strict mode is `scheme`, or that of the gold tags.
+/// Scores in both of seqeval's modes; warns if they differ. The strict scheme is `scheme`, else that of the gold tags.
 fn modes(gold: &[Vec<String>], predicted: &[Vec<String>], scheme: Option<SchemeName>) -> Modes {
     let scheme = scheme.or_else(|| SchemeName::of(SeqevalScheme::of_tags(gold, predicted)?));
     let score = |mode: Mode, scheme: Option<SchemeName>| {
@@ -439,20 +436,20 @@ fn modes(gold: &[Vec<String>], predicted: &[Vec<String>], scheme: Option<SchemeN
     };
     match (&modes.default, &modes.strict) {
         (Some(default), Some(strict)) if default.overall != strict.overall => warn!(
-            "seqeval's modes part: F1 is {} in the default mode and {} in the strict one; say which, where you report it",
+            "seqeval's modes differ: F1 is {} in the default mode and {} in the strict one; report which one you use",
             percent(default.overall.f1),
             percent(strict.overall.f1)
         ),
         (Some(_), Some(_)) => {}
         (default, _) => {
             let unread = if default.is_none() { "default" } else { "strict" };
-            warn!("seqeval's {unread} mode does not know the prefixes of these tags, so that it has no scores");
+            warn!("seqeval's {unread} mode does not know the prefixes of these tags, so it has no scores");
         }
     }
     modes
 }
 
-/// Places are counted in tags.
+/// Details of tags; positions count tags.
 fn detail_of_tags(
     gold: &[Vec<String>],
     predicted: &[Vec<String>],
@@ -478,7 +475,7 @@ fn not_comparable(args: &Args, other: &Path) -> String {
     format!("{} and {} cannot be compared", args.gold.display(), other.display())
 }
 
-/// Where in the files, gold and predicted, the fault lies, which the scorer cannot know.
+/// File and line of the fault in gold or predicted, which the scorer does not know.
 fn place_of(error: &ScoreError, paths: [&Path; 2], sentences: [&[TaggedSentence]; 2]) -> Option<String> {
     let line = |side: Side, sequence: usize, position: usize| -> Option<String> {
         let at = match side {
@@ -496,8 +493,8 @@ fn place_of(error: &ScoreError, paths: [&Path; 2], sentences: [&[TaggedSentence]
     }
 }
 
-/// The formats of gold, predicted and the other predictions. A file that looks like none (an empty one) has that of
-/// the first that looks like one.
+/// The formats of gold, predicted and the other predictions. A file without a detectable format (an empty one) gets the
+/// first detected format.
 fn formats_of(args: &Args) -> Result<Vec<Format>> {
     let mut found = Vec::new();
     for path in paths(args) {

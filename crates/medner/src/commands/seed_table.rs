@@ -9,7 +9,7 @@ use ner_runs::Run;
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// Prints the runs of a group, and mean and standard deviation of their scores.
+/// Prints the runs of a group, with mean and standard deviation of their scores.
 ///
 /// # Errors
 /// If stdout cannot be written.

@@ -1,4 +1,4 @@
-//! `medner serve`: models behind HTTP, and the page.
+//! `medner serve`: serves models over HTTP, with a page to try them.
 
 use crate::args::ModelArgs;
 use crate::terminal::interrupt;
@@ -11,15 +11,15 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 use tracing::{info, warn};
 
-/// Answer requests over HTTP, and show a page to try the models
+/// Serve models over HTTP, with a page to try them
 ///
-/// The models are loaded once and answer until Ctrl-C or SIGTERM, after which everything that was accepted is still
-/// answered. Requests that come together are computed together. The address is the one line on stdout; every request is
-/// a line on stderr, without a word of its text.
+/// The models are loaded once. On Ctrl-C or SIGTERM the server finishes all accepted requests before it exits.
+/// Concurrent requests are batched. stdout gets one line, the address; stderr gets one line per request, without its
+/// text.
 ///
-/// The server listens on this machine alone. On any other --host it needs a token, which every request then has to bear
-/// (`Authorization: Bearer TOKEN`), or --no-token. It speaks plain HTTP: in front of it, on a network, belongs something
-/// that speaks TLS.
+/// By default the server accepts only connections from this machine. For any other --host, set a token, which every
+/// request must send (`Authorization: Bearer TOKEN`), or pass --no-token. The server speaks plain HTTP: on a network,
+/// put a TLS proxy in front of it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,41 +30,41 @@ Examples:
   curl -s http://127.0.0.1:8642/v1/annotate --json '{\"documents\": [{\"id\": \"a\", \"text\": \"No fever.\"}],
       \"min_confidence\": {\"Disease\": 0.8}, \"offsets\": \"bytes\"}'
 
-Paths: POST /v1/annotate, GET /v1/models, /healthz, /readyz, /metrics (Prometheus), /openapi.json (describes them all), and
-the page at /. Errors are application/problem+json: 400 or 422 for a body that is no request, 401, 408, 413, 415, 503 with
-Retry-After when as much is at work as may be, 504 for what takes too long.")]
+Paths: POST /v1/annotate, GET /v1/models, /healthz, /readyz, /metrics (Prometheus), /openapi.json (describes them all),
+and the page at /. Errors are application/problem+json: 400 or 422 for an invalid body, 401, 408, 413, 415, 503 with
+Retry-After if the server is at its limit of requests, 504 for a request that takes too long.")]
 pub struct Args {
     #[command(flatten)]
     models: ModelArgs,
     #[command(flatten)]
     listen: ListenArgs,
-    /// Most megabytes (2^20 bytes) of a request's body
+    /// Maximum size of a request body in megabytes (2^20 bytes)
     #[arg(long, value_name = "MB", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_body: u16,
-    /// Most documents of a request
+    /// Maximum number of documents per request
     #[arg(long, value_name = "N", default_value_t = Limits::default().documents)]
     max_documents: usize,
-    /// Most requests at work at once; more are answered 503
+    /// Maximum number of concurrent requests; further ones get 503
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     max_queue: u16,
-    /// Most seconds from a request's last byte to its answer
+    /// Maximum seconds from a request's last byte to its response
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..))]
     timeout: u16,
 }
 
-/// Where a server listens, and whom it answers.
+/// Where a server listens, and which requests it accepts.
 #[derive(clap::Args)]
 pub struct ListenArgs {
-    /// Address or name to listen on; 0.0.0.0 is every IPv4 address of this machine
+    /// Address or host name to listen on; 0.0.0.0 means every IPv4 address of this machine
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     host: String,
-    /// Port; 0 takes one that is free
+    /// Port; 0 chooses a free one
     #[arg(long, value_name = "N", default_value_t = 8642)]
     port: u16,
-    /// What requests must bear [default: MEDNER_TOKEN, which other users of this machine cannot see]
+    /// Token that requests must send [default: $MEDNER_TOKEN, which hides it from other users of this machine]
     #[arg(long, value_name = "TOKEN", conflicts_with = "no_token")]
     token: Option<String>,
-    /// Listen on other addresses without a token: whoever reaches the port can use it
+    /// Listen on other addresses without a token: anyone who reaches the port can use the server
     #[arg(long)]
     no_token: bool,
 }
@@ -73,26 +73,24 @@ impl ListenArgs {
     /// The address.
     ///
     /// # Errors
-    /// Where the host has none.
+    /// If the host has no address.
     pub fn address(&self) -> Result<SocketAddr> {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let mut found = (host, self.port)
-            .to_socket_addrs()
-            .with_context(|| format!("--host {host} is no address of this machine"))?;
+        let mut found = (host, self.port).to_socket_addrs().with_context(|| format!("cannot resolve --host {host}"))?;
         found.next().with_context(|| format!("--host {host} has no address"))
     }
 
-    /// The token, and the usual limits.
+    /// The token, and the default limits.
     ///
     /// # Errors
-    /// Where `MEDNER_TOKEN` cannot be read.
+    /// If `MEDNER_TOKEN` is not valid Unicode.
     pub fn options(&self) -> Result<ServerOptions> {
         let token = match (&self.token, self.no_token) {
             (_, true) => None,
             (Some(token), _) => Some(token.clone()),
             (None, _) => match std::env::var("MEDNER_TOKEN") {
                 Err(VarError::NotPresent) => None,
-                // One that cannot be read is not none.
+                // An unreadable token must not count as a missing one.
                 read => Some(read.context("MEDNER_TOKEN")?),
             },
         };
@@ -100,10 +98,10 @@ impl ListenArgs {
     }
 }
 
-/// Serves until it is interrupted.
+/// Serves until interrupted.
 ///
 /// # Errors
-/// Where a model cannot be loaded or the address cannot be had.
+/// If a model cannot be loaded or the address is unavailable.
 pub fn run(args: &Args) -> Result<()> {
     let body = usize::from(args.max_body) << 20;
     let defaults = Limits::default();
@@ -117,28 +115,28 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let address = args.listen.address()?;
     let options = ServerOptions { limits, ..args.listen.options()? };
-    // Before the models are loaded, which takes a while.
+    // Checked before loading the models, which takes a while.
     options.check(address).map_err(explained)?;
     let server = Server::bind(args.models.selection().load()?.0, address, options).map_err(explained)?;
     let stopper = server.stopper();
-    interrupt::on_stop("finishing what was accepted", move || stopper.stop())?;
+    interrupt::on_stop("finishing the accepted requests", move || stopper.stop())?;
     let mut out = stdout();
     writeln!(out, "http://{}/", server.address())?;
     out.flush()?;
-    info!("listening on {}; Ctrl-C ends it", server.address());
+    info!("listening on {}; press Ctrl-C to stop", server.address());
     let summary = server.run()?;
-    info!("{} requests answered, {} documents", summary.answered, summary.documents);
+    info!("answered {} requests with {} documents", summary.answered, summary.documents);
     if summary.abandoned > 0 {
-        warn!("{} requests were abandoned by their clients, or cut off", summary.abandoned);
+        warn!("{} requests were abandoned by their clients or disconnected", summary.abandoned);
     }
     Ok(())
 }
 
-/// With what on the command line helps.
+/// Adds the options that help.
 pub fn explained(error: ServeError) -> anyhow::Error {
     let hint = match error {
-        ServeError::TokenNeeded(_) => "say MEDNER_TOKEN or --token, or --no-token to let everybody in",
-        ServeError::Listen { .. } => "another --port or --host may do",
+        ServeError::TokenNeeded(_) => "set MEDNER_TOKEN or --token, or --no-token to accept everyone",
+        ServeError::Listen { .. } => "try another --port or --host",
         _ => return error.into(),
     };
     let what = format!("{error}; {hint}");

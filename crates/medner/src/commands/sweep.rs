@@ -1,4 +1,4 @@
-//! `medner sweep`: the same training with many recipes, compared on dev.
+//! `medner sweep`: trains with many recipes and compares them on dev.
 
 use crate::OutputFormat;
 use crate::args::{CorpusArgs, FaultArgs};
@@ -15,22 +15,22 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Train with many recipes, and compare them on dev.
+/// Train with many recipes and compare them on dev.
 ///
-/// Each trial is a run of the group `sweep-NAME`, after the file's name. The test split is not scored, whatever comes of
-/// it. A sweep that was stopped or killed goes on when it is started again: a trial is known by its corpus, encoder and
-/// recipe as resolved, so that a file may also be changed in between.
+/// Each trial is a run in the group `sweep-NAME`, named after the file. The test split is never scored. Run the same
+/// command again to continue an interrupted sweep: finished trials are recognised by corpus, encoder and resolved
+/// recipe, so you may also change the file in between.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   medner sweep experiments/sweeps/learning-rate.toml
-  medner sweep experiments/sweeps/learning-rate.toml --dry-run   what would be trained
+  medner sweep experiments/sweeps/learning-rate.toml --dry-run   list the trials
 
-A file holds dataset, encoder, labels, base (a recipe, beside the file), method (grid or random), trials and seed
-(of random), a table [recipe] of fixed values, and [ranges]: KEY = [VALUE, …], or for random also
-KEY = { from = A, below = B }, with scale = \"log\" to draw by order of magnitude.")]
+The file has the keys dataset, encoder, labels, base (a recipe file beside it), method (grid or random), trials and seed
+(for random), a table [recipe] of fixed values, and [ranges]: KEY = [VALUE, …], or for random also
+KEY = { from = A, below = B }, with scale = \"log\" to sample log-uniformly.")]
 pub struct Args {
-    /// The sweep
+    /// The sweep file
     #[arg(value_name = "FILE.toml")]
     file: PathBuf,
     #[command(flatten)]
@@ -40,13 +40,13 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Only list the trials
+    /// List the trials without training
     #[arg(long)]
     dry_run: bool,
-    /// Where runs are kept (default: experiments/runs of the checkout)
+    /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
-    /// Form of the table of trials on stdout
+    /// Output format
     #[arg(long, default_value = "table")]
     format: OutputFormat,
 }
@@ -54,11 +54,11 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// Where the file makes no sense, another process runs the sweep, or a training fails for another reason than its recipe.
+/// If the file is invalid, another process runs the sweep, or a training fails for a reason other than its recipe.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(runs_folder(args.runs.as_deref())?);
     let trials = trials(&args.file, &args.place.source(), args.faults.lenient, &args.device)?;
-    let first = trials.first().context("there is no trial")?;
+    let first = trials.first().context("the sweep has no trials; add values to its [ranges]")?;
     let dataset = corpus::name_of(&first.plan.dataset)?;
     let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let group = format!("sweep-{stem}");

@@ -1,4 +1,4 @@
-//! `medner train`: fine-tunes an encoder on a corpus, and evaluates the model.
+//! `medner train`: fine-tunes an encoder on a corpus and evaluates the model.
 
 use super::{eval, seed_table};
 use crate::OutputFormat;
@@ -24,18 +24,18 @@ Examples:
   medner train bc5cdr --sample                    the synthetic sample, in a minute or two
   medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
   medner train bc5cdr --encoder biobert --device cuda:0
-  medner train anatem --init-from bc5cdr          goes on with the newest model of another corpus
+  medner train anatem --init-from bc5cdr          start from the newest model of another corpus
   medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
-  medner train bc5cdr+anatem                      two corpora together, of which neither annotates what the other does
-  medner train bc5cdr --seeds 1,2,3,4,5           five runs, their mean and standard deviation
-  medner train bc5cdr --resume latest             goes on where a run, or a group of seeds, was stopped";
+  medner train bc5cdr+anatem                      two corpora with different annotated types
+  medner train bc5cdr --seeds 1,2,3,4,5           five runs, with mean and standard deviation
+  medner train bc5cdr --resume latest             continue an interrupted run or group of seeds";
 
-/// Fine-tune an encoder on a corpus: train on its train split, choose the best epoch on dev, score the test split
+/// Fine-tune an encoder: train on the train split, choose the best epoch on dev, score on test
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml; several joined by + are trained on
-    /// together [default: what --config says]
+    /// Corpus: a name (`medner doctor` lists them) or the path of a dataset.toml; join several with + to train on all
+    /// of them [default: the one in --config]
     #[arg(required_unless_present = "config")]
     dataset: Option<String>,
     #[command(flatten)]
@@ -45,61 +45,61 @@ pub struct Args {
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
     #[arg(long, value_name = "ENCODER")]
     encoder: Option<String>,
-    /// What stands on the encoder: span, token, crf or multilabel
+    /// Classification head: span, token, crf or multilabel
     #[arg(long)]
     head: Option<HeadName>,
-    /// Instead of an encoder, go on training a model: a run (its id, DATASET/ID or folder), a corpus (its newest run) or
-    /// a model's folder. Labels that it has keep their weights, others begin anew
+    /// Start from a model instead of an encoder: a run (id, DATASET/ID or folder), a corpus (its newest run) or a model
+    /// folder. Labels it knows keep their weights; others start from random weights
     #[arg(long, value_name = "RUN", conflicts_with = "encoder")]
     init_from: Option<String>,
-    /// Passes over the training data
+    /// Epochs: passes over the training data
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
-    /// Seed; with as many threads the same seed gives the same run, bit for bit on the CPU
+    /// Random seed; with the same seed and number of threads, CPU runs are identical bit for bit
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// A run for each of these seeds, and mean and standard deviation over them
+    /// Train one run per seed; print mean and standard deviation
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
-    /// Highest learning rate
+    /// Peak learning rate
     #[arg(long, value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// Numbers that the encoder computes in: auto, fp32, bf16, fp16 (CUDA only)
+    /// Compute precision: auto, fp32, bf16 or fp16 (CUDA only)
     #[arg(long, value_name = "PRECISION", value_parser = precision)]
     precision: Option<Precision>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Recipe as TOML; options on the command line win over it
+    /// Recipe as TOML; options on the command line override it
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Keep predictions with their text, in the format of the corpus, even where that text must not be passed on
+    /// Keep predictions with their text, in the corpus's format, even if the corpus is not public
     #[arg(long)]
     keep_text: bool,
-    /// Go on with a run that was stopped, or with a group of seeds: its id, its folder, or latest
+    /// Continue an interrupted run or group of seeds: its id, its folder, or latest
     #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "head", "epochs", "seed",
         "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
     resume: Option<String>,
-    /// Splits to learn from. With train+dev nothing is left to choose by: all epochs are trained, the last is kept, and
-    /// there are no scores of dev
+    /// Splits to train on. With train+dev there is no split left to choose an epoch on: the last of all epochs is kept,
+    /// and there are no dev scores
     #[arg(long, value_name = "SPLITS", default_value = "train", value_parser = train_on())]
     train_on: TrainOn,
-    /// With --train-on train+dev, a run whose thresholds to take; none are taken where it is not said
+    /// Run to take the thresholds from, with --train-on train+dev [default: no thresholds]
     #[arg(long, value_name = "RUN")]
     thresholds_from: Option<String>,
-    /// Where runs are kept (default: experiments/runs of the checkout)
+    /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
     #[command(flatten)]
     tracking: TrackingArgs,
-    /// Form of the test scores on stdout
+    /// Output format of the test scores
     #[arg(long, default_value = "table")]
     format: OutputFormat,
 }
 
 impl Args {
-    /// What is asked for of one dataset: what suits the corpus over the defaults, the file's values over both, the
-    /// options over all.
+    /// The resolved request for one dataset. Precedence, from low to high: defaults, the corpus's recipe, the file, the
+    /// command line.
     fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
         let description = corpus::describe(dataset)?.description;
         let mut recipe = recipe_for(&description, &[&file.recipe])?;
@@ -128,15 +128,15 @@ impl Args {
     }
 }
 
-/// Trains.
+/// Trains one run or a group of seeds.
 ///
 /// # Errors
-/// Where the corpus, the encoder or the run folder cannot be had, or the training fails.
+/// If the corpus or the encoder is missing, the run folder cannot be created, or the training fails.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(runs_folder(args.runs.as_deref())?);
     let file = args.config.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
     let dataset = args.dataset.as_ref().or(file.experiment.dataset.as_ref());
-    let dataset = dataset.context("which corpus? Name it, or let the recipe say `dataset` in its [experiment]")?;
+    let dataset = dataset.context("no corpus given; name one, or set `dataset` in the recipe's [experiment]")?;
     let name = corpus::name_of(dataset)?;
     let tracking = Tracking::for_training(args.tracking.wanted())?;
     let stop = interrupt::stop_flag("stopping after this step")?;
@@ -153,7 +153,7 @@ pub fn run(args: Args) -> Result<()> {
             if let Some(wanted) = &args.thresholds_from {
                 ensure!(
                     !plan.train_on.is_train(),
-                    "--thresholds-from is for --train-on train+dev; dev chooses them here"
+                    "--thresholds-from needs --train-on train+dev; otherwise dev chooses the thresholds"
                 );
                 plan.thresholds_from =
                     Some(ThresholdsFrom::of(&RunFolder::find(store.path(), &name, wanted)?, &plan.recipe)?);
@@ -165,7 +165,7 @@ pub fn run(args: Args) -> Result<()> {
                 [seed] => plan.recipe.seed = *seed,
                 seeds => {
                     let twice = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed));
-                    ensure!(twice.is_none(), "a seed is there twice: {seeds:?}");
+                    ensure!(twice.is_none(), "a seed is listed twice: {seeds:?}");
                     let (group, runs) = train_seeds(&store, &name, seeds, &plan, &tracking, &stop)?;
                     return seed_table::print(&name, &group, &runs, args.format);
                 }

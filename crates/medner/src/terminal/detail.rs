@@ -1,4 +1,4 @@
-//! What `--detail` shows beside the strict scores, in a table and in JSON.
+//! The output of `--detail`, as tables and as JSON.
 
 use crate::terminal::score_table::{add_row, percent, table};
 use anyhow::Result;
@@ -13,24 +13,24 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::io::{self, Write};
 
-/// What to show beside the strict scores.
+/// Options for details beyond the strict scores.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct DetailArgs {
-    /// Show partial matches, kinds of errors, types taken for one another, and scores by groups of mentions
+    /// Show partial matches, error classes, confused types, and scores by groups of mentions
     #[arg(long)]
     pub detail: bool,
-    /// With --detail: the strings that were missed and made up most often, which are text of the corpus
+    /// With --detail: also the strings most often missed or spuriously predicted, which are text of the corpus
     #[arg(long, requires = "detail")]
     pub with_text: bool,
 }
 
-/// How many strings `--with-text` shows of each kind.
+/// Number of strings of each kind that `--with-text` shows.
 const STRINGS: usize = 20;
 
-/// How many pairs of types the table shows.
+/// Number of type pairs that the table shows.
 const CONFUSIONS: usize = 20;
 
-/// The keys of JSON output that scores have in common, for `--help`.
+/// The JSON keys that all scores share, for `--help`.
 pub const JSON_KEYS: &str = "\
 JSON: overall, macro, weighted and per_type hold precision, recall, f1 and support;
 null is undefined. intervals holds low and high of each, by bootstrap over documents.
@@ -38,36 +38,36 @@ null is undefined. intervals holds low and high of each, by bootstrap over docum
   schemes       SemEval-2013: strict, exact, partial and type, each with correct,
                 incorrect, partial, missed and spurious, and the scores of these
   errors        right, boundary, type, boundary_and_type, missed, invented;
-                confusion: how often which type of gold was predicted as which
+                confusion: how often each gold type was predicted as each type
   by_words      scores by length of the mention in words
   by_pieces     in word pieces (eval only)
-  nested        where gold mentions lie inside of others: groups outer and inner, and
-                flat_ceiling, which labels of single words cannot exceed
-  seen          by what the training split has (eval only): by_string,
+  nested        gold mentions that contain others or are contained: groups outer and
+                inner, and flat_ceiling, the limit for labels of single words
+  seen          by overlap with the training split (eval only): by_string,
                 by_string_and_type, by_frequency
   per_document  counts and scores of each document
-  frequent      the strings that were missed and invented most often (--with-text)";
+  frequent      the strings most often missed or spuriously predicted (--with-text)";
 
-/// More than the strict scores.
+/// Details beyond the strict scores.
 #[derive(Serialize)]
 pub struct Detail {
     schemes: SemevalScores,
     errors: Errors,
-    /// By number of words of the mention; none where there is no text.
+    /// By number of words in the mention; `None` without text.
     by_words: Option<Vec<GroupScore>>,
-    /// By number of word pieces; none where no tokenizer is at hand.
+    /// By number of word pieces; `None` without a tokenizer.
     by_pieces: Option<Vec<GroupScore>>,
-    /// By whether they lie inside of others; none where none does.
+    /// By nesting; `None` if no gold mentions are nested.
     nested: Option<NestedScores>,
-    /// By what the training split has; none where there is none.
+    /// By overlap with the training split; `None` without one.
     seen: Option<SeenScores>,
     per_document: Vec<DocumentScore>,
-    /// Text of the corpus: none unless it was asked for.
+    /// Text of the corpus; `None` unless requested.
     frequent: Option<FrequentErrors>,
 }
 
 impl Detail {
-    /// What mentions without their text tell; `words` counts those of a mention, where that can be told.
+    /// Details of mentions without text. `words` counts the words of a mention, if that is possible.
     pub fn of_mentions(
         paired: &PairedDocuments<'_>,
         by_document: &[DocumentCounts],
@@ -86,7 +86,7 @@ impl Detail {
         }
     }
 
-    /// What the mentions of `gold`, which `paired` is of, tell, and strings of the text where they are asked for.
+    /// Details of documents: `paired` are the pairs of `gold`. Includes strings of the text if requested.
     pub fn of_documents(
         paired: &PairedDocuments<'_>,
         by_document: &[DocumentCounts],
@@ -103,7 +103,7 @@ impl Detail {
         }
     }
 
-    /// Adds what a training split and a tokenizer tell; `encoded` are the pieces of the documents of `gold`.
+    /// Adds groups by training split and by word pieces; `encoded` are the word pieces of `gold`.
     pub fn with_training(
         mut self,
         paired: &PairedDocuments<'_>,
@@ -119,10 +119,10 @@ impl Detail {
         self
     }
 
-    /// Writes all but the scores of each document as tables.
+    /// Writes everything except the scores of each document as tables.
     ///
     /// # Errors
-    /// Where `out` cannot be written.
+    /// If `out` cannot be written.
     pub fn print(&self, out: &mut impl Write) -> Result<()> {
         writeln!(out, "\nPartial matches (SemEval-2013), in mentions and percent\n")?;
         let schemes = &self.schemes.overall;
@@ -142,7 +142,7 @@ impl Detail {
         }
         writeln!(out, "{of_schemes}")?;
 
-        writeln!(out, "\nErrors: each mention is in one column\n")?;
+        writeln!(out, "\nErrors: each mention counts in one column\n")?;
         let mut of_errors =
             table(&["", "right", "boundary", "type", "both", "missed", "invented", "gold", "predicted"]);
         let types = self.errors.per_type.iter().map(|(name, counts)| (name.as_str(), counts));
@@ -155,7 +155,7 @@ impl Detail {
         writeln!(out, "{of_errors}")?;
         writeln!(
             out,
-            "Pairs and misses are in the row of the gold type; so is `predicted`, but for what was invented."
+            "Pairs and misses are in the row of the gold type; so is `predicted`, except for invented mentions."
         )?;
 
         self.print_confusion(out)?;
@@ -166,7 +166,7 @@ impl Detail {
             let ceiling = percent(nested.flat_ceiling.f1);
             writeln!(
                 out,
-                "A head that gives each word one label and learns the longest can reach an F1 of {ceiling}."
+                "A head that gives each word one label, for the longest mention, reaches at most an F1 of {ceiling}."
             )?;
         }
         let seen = self.seen.as_ref();
@@ -180,7 +180,7 @@ impl Detail {
         Ok(())
     }
 
-    /// The types that were taken for others, the most frequent first; the whole matrix is in JSON.
+    /// The most frequent type confusions; JSON has the whole matrix.
     fn print_confusion(&self, out: &mut impl Write) -> io::Result<()> {
         let mut cells: Vec<(u64, &str, &str)> = Vec::new();
         for cell in &self.errors.confusion {
@@ -228,7 +228,7 @@ fn indices(documents: &[Document]) -> Vec<CharIndex> {
     documents.iter().map(Document::char_index).collect()
 }
 
-/// Word pieces that share a character with a mention.
+/// Number of word pieces that share a character with a mention.
 fn pieces_of(mention: &Mention, encoded: &EncodedDocument) -> usize {
     let span = mention.span();
     let first = encoded.tokens.partition_point(|token| token.span.end <= span.start);
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use ner_data::Span;
 
-    /// The text of the corpus is shown where it was asked for, and nowhere else.
+    /// The text of the corpus appears only on request.
     #[test]
     fn tables_hold_no_text_unless_asked_for() {
         let mention = |start, end, kind: &str| Mention::new(Span::new(start, end), kind);

@@ -1,14 +1,14 @@
-//! Ctrl-C.
+//! Handling of Ctrl-C and SIGTERM.
 
 use anyhow::Result;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::warn;
 
-/// A flag that the first Ctrl-C (or SIGTERM) raises, which is said as `what`; a second one ends the process at once.
+/// Returns a flag that the first Ctrl-C or SIGTERM sets, and logs `what`; a second one ends the process at once.
 ///
 /// # Errors
-/// Where no handler can be set.
+/// If no handler can be installed.
 pub fn stop_flag(what: &'static str) -> Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     let raised = flag.clone();
@@ -16,10 +16,10 @@ pub fn stop_flag(what: &'static str) -> Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Does something at the first Ctrl-C (or SIGTERM), which is said as `what`; a second one ends the process at once.
+/// Calls `stop` at the first Ctrl-C or SIGTERM, and logs `what`; a second one ends the process at once.
 ///
 /// # Errors
-/// Where no handler can be set.
+/// If no handler can be installed.
 pub fn on_stop(what: &'static str, stop: impl Fn() + Send + 'static) -> Result<()> {
     let mut is_second = false;
     ctrlc::set_handler(move || {

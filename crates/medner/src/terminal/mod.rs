@@ -1,4 +1,4 @@
-//! What people see: tables, stdout, Ctrl-C.
+//! Terminal output: tables, stdout, Ctrl-C.
 
 pub mod detail;
 pub mod interrupt;

@@ -1,17 +1,17 @@
-//! Scores as a table.
+//! Tables of scores.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use ner_eval::{Interval, Intervals, Score, ScoreIntervals, Scores};
 use std::io::{self, Write};
 
-/// What is written where a score is undefined: nothing was predicted, or there is nothing to find.
+/// Printed for an undefined score: nothing was predicted, or there is nothing to find.
 const UNDEFINED: &str = "–";
 
-/// Writes the scores in percent, a row for each type and three averages, with the bootstrap interval of each F1 where
-/// there are `intervals`. What is undefined is `–`, never 0.
+/// Writes the scores in percent: a row for each type and three averages, with the bootstrap interval of each F1 if
+/// `intervals` are given. Undefined scores are `–`, never 0.
 ///
 /// # Errors
-/// Where `out` cannot be written.
+/// If `out` cannot be written.
 pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Write) -> io::Result<()> {
     let interval = intervals.map(|intervals| format!("{} % interval", 100.0 * intervals.resampling.level));
     let mut header = vec!["", "precision", "recall", "F1", "support"];
@@ -43,7 +43,7 @@ pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Writ
     Ok(())
 }
 
-/// A share in percent.
+/// Formats a share in percent.
 pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| UNDEFINED.to_owned(), |share| format!("{:.2}", 100.0 * share))
 }
@@ -53,7 +53,7 @@ fn range(interval: Option<Interval>) -> String {
     interval.map_or_else(|| UNDEFINED.to_owned(), range)
 }
 
-/// An empty table that reads well in a terminal, to whose width it is wrapped, and in Markdown, where it is not.
+/// An empty table in Markdown style, wrapped to the width of a terminal and not wrapped elsewhere.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);

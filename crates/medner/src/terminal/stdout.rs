@@ -1,8 +1,8 @@
-//! stdout, with an error of its own for a reader who has gone.
+//! stdout, with a separate error for a reader that is gone.
 
 use std::io::{self, BufWriter, Write};
 
-/// Opens stdout. What is written has to be flushed, so that a failure is seen.
+/// Opens stdout. Flush it after writing, so that failures are seen.
 pub fn stdout() -> Stdout {
     Stdout(BufWriter::new(io::stdout()))
 }
@@ -10,7 +10,7 @@ pub fn stdout() -> Stdout {
 /// Writes one JSON object and a line break.
 ///
 /// # Errors
-/// Where stdout cannot be written.
+/// If stdout cannot be written.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
@@ -21,21 +21,21 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// Buffered stdout.
 pub struct Stdout(BufWriter<io::Stdout>);
 
-/// The reader of stdout has gone (`medner … | head`). Told from a connection of the network that broke, which has the
-/// same kind of error and is a failure.
+/// The reader of stdout is gone (`medner … | head`). A separate type, because a broken network connection has the same
+/// error kind but is a failure.
 #[derive(Debug)]
 pub struct ReaderGone;
 
 impl std::fmt::Display for ReaderGone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("nobody reads stdout any more")
+        f.write_str("the reader of stdout is gone")
     }
 }
 
 impl std::error::Error for ReaderGone {}
 
 impl ReaderGone {
-    /// Whether an error comes of it.
+    /// Whether this is the cause of an error.
     pub fn caused(error: &anyhow::Error) -> bool {
         error.chain().any(|cause| {
             let inner = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());

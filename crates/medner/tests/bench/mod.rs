@@ -1,4 +1,4 @@
-//! A folder to train in, with an encoder small enough for a test.
+//! A folder for trainings, with a tiny encoder.
 
 #![allow(clippy::unwrap_used, dead_code, reason = "helpers of tests may unwrap as tests do; not every test needs all")]
 
@@ -13,7 +13,7 @@ use std::process::{Child, Command as Process, Stdio};
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
-/// An encoder of random weights whose vocabulary is the sample's own words.
+/// An encoder with random weights whose vocabulary is the sample's words.
 fn tiny_encoder(folder: &Path) {
     let sample = DatasetDescription::builtin("bc5cdr").unwrap().load_sample().unwrap();
     let documents = sample.iter().flat_map(|(_, split)| &split.documents);
@@ -34,7 +34,7 @@ fn tiny_encoder(folder: &Path) {
     let sizes = BertConfig::from_json(&config, &config_path).unwrap();
     fs::write(config_path, config).unwrap();
     fs::write(folder.join("vocab.txt"), vocabulary.join("\n")).unwrap();
-    // Numbers that look random; libtorch's generator is shared by the tests of a process.
+    // Pseudo-random numbers; tests of one process share libtorch's generator.
     let labels = LabelSet::new(TagScheme::Bio, ["Chemical", "Disease"]);
     let random = |(name, shape): (String, Vec<i64>)| {
         let count = shape.iter().product::<i64>();
@@ -46,11 +46,11 @@ fn tiny_encoder(folder: &Path) {
     save_parameters(&folder.join("model.safetensors"), &Parameters::new(tensors)).unwrap();
 }
 
-/// A folder with an encoder, a recipe and a place for runs.
+/// A folder with an encoder, a recipe and a folder of runs.
 pub struct Bench(tempfile::TempDir);
 
 impl Bench {
-    /// With a recipe of three short epochs.
+    /// Creates it, with a recipe of three short epochs.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("encoder")).unwrap();
@@ -63,7 +63,7 @@ impl Bench {
         Self(folder)
     }
 
-    /// The arguments of a command, with those that every command of its kind gets here.
+    /// The arguments of a command, plus those that it always gets here.
     pub fn arguments(&self, command: &[&str]) -> Vec<String> {
         let path = |name: &str| self.0.path().join(name).display().to_string();
         let mut arguments: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
@@ -85,14 +85,13 @@ impl Bench {
         self.0.path().join(name)
     }
 
-    /// Begins a command and goes on.
+    /// Starts a command without waiting for it.
     pub fn spawn(&self, command: &[&str]) -> Child {
         let mut process = Process::new(assert_cmd::cargo::cargo_bin("medner"));
         process.args(self.arguments(command)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Waits for what a path in a run's folder names, in whatever run of `runs` other than those in `known`, and gives
-    /// the id of that run.
+    /// Waits until a run other than those in `known` has the path `name` in its folder, and returns the id of that run.
     pub fn wait_for(&self, name: &str, known: &[&str]) -> String {
         for _ in 0..24_000 {
             std::thread::sleep(Duration::from_millis(5));
@@ -107,7 +106,7 @@ impl Bench {
         panic!("no {name} came to be")
     }
 
-    /// Ids of the folders of trainings, in order.
+    /// Ids of the trainings, in order.
     pub fn trainings(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path("runs/bc5cdr")) else { return Vec::new() };
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -121,14 +120,14 @@ impl Bench {
         Command::cargo_bin("medner").unwrap().args(self.arguments(command)).assert().success();
     }
 
-    /// Runs a command that must succeed, with no other arguments than where runs are.
+    /// Runs a command that must succeed, with only the folder of runs as additional argument.
     pub fn succeeds_bare(&self, command: &[&str]) {
         let output = Command::cargo_bin("medner").unwrap().args(command).arg("--runs").arg(self.path("runs")).output();
         let output = output.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs a command that must fail, and gives what it says.
+    /// Runs a command that must fail; returns its message.
     pub fn fails(&self, command: &[&str]) -> String {
         let output = Command::cargo_bin("medner").unwrap().args(self.arguments(command)).output().unwrap();
         assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -142,7 +141,7 @@ impl Bench {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// What a run wrote of its steps and epochs, without times.
+    /// The metrics of a run's steps and epochs, without times.
     pub fn metrics(&self, run: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.0.path().join("runs/bc5cdr").join(run).join("metrics.jsonl")).unwrap();
         let line = |line: &str| {

@@ -1,4 +1,4 @@
-//! A model small enough for a test.
+//! A tiny model.
 
 use ner_data::{LabelSet, TagScheme};
 use ner_model::{BertConfig, Parameters, TokenClassifier, save_parameters};
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// A model of weights that look random, whose vocabulary is single letters; `phase` makes it another.
+/// A model with pseudo-random weights and single letters as vocabulary; `phase` varies it.
 pub fn model(folder: &Path, types: [&str; 2], phase: f64) {
     fs::create_dir_all(folder).unwrap();
     let labels = LabelSet::new(TagScheme::Bio, types);
@@ -26,7 +26,7 @@ pub fn model(folder: &Path, types: [&str; 2], phase: f64) {
     fs::write(folder.join("vocab.txt"), vocabulary.join("\n")).unwrap();
     let random = |(name, shape): (String, Vec<i64>)| {
         let count = shape.iter().product::<i64>();
-        // Of a generator that is known everywhere, so that the model can be made again outside of this test.
+        // From a public generator, so that the model can be recreated outside this test.
         let numbers =
             ((Tensor::arange(count, (Kind::Double, Device::Cpu)) * 12.9898 + phase).sin() * 43758.5453).frac();
         let scale = if name.starts_with("classifier") { 2.0 } else { 0.5 };

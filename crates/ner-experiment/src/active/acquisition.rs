@@ -1,4 +1,4 @@
-//! From documents to the scores of their parts: the tensors' side of `ner-active`.
+//! Acquisition scores of document parts: the part of active learning that needs models. `ner-active` has the formulas.
 
 use anyhow::{Context, Result, bail, ensure};
 use ner_active::{Cost, DocumentPart, Posterior, Strategy, disagreement, parts, uncertainty};
@@ -6,16 +6,16 @@ use ner_data::{CharIndex, Document, EncodedDocument, ModelOutput, Span, derive_s
 use ner_model::{Recognizer, TrainingPass};
 use tch::Device;
 
-/// Passes under dropout that BALD compares; more of them make its estimate smoother at the same rate as its cost grows.
+/// Dropout passes for BALD. More passes reduce the variance of the estimate, at proportional cost.
 const PASSES: u64 = 8;
 
-/// Share of hidden states that such a pass leaves out: BERT's own dropout.
+/// Dropout rate of these passes: BERT's own.
 const PASS_DROPOUT: f64 = 0.1;
 
-/// Documents that are looked at together: their token states are held at once, 1.5 kB a token with MiniLM.
+/// Documents assessed together. Their token states are held at once: 1.5 kB per token with MiniLM.
 pub const CHUNK: usize = 64;
 
-/// A document cut into the parts that are annotated as wholes.
+/// A document cut into the parts to annotate.
 pub struct Cut {
     pub encoded: EncodedDocument,
     pub parts: Vec<DocumentPart>,
@@ -23,7 +23,7 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Cuts a document into its sentences, or not at all if `whole`.
+    /// Cuts a document into sentences, or into one part if `whole`.
     pub fn new(document: &Document, encoded: EncodedDocument, whole: bool) -> Self {
         let parts = parts(&encoded, whole);
         let index = document.char_index();
@@ -35,7 +35,7 @@ impl Cut {
         Self { costs, parts, encoded }
     }
 
-    /// Where a part stands in the text.
+    /// Span of a part in the text.
     pub fn place(&self, part: usize) -> Span {
         place(&self.encoded, &self.parts[part])
     }
@@ -45,34 +45,34 @@ fn place(encoded: &EncodedDocument, part: &DocumentPart) -> Span {
     Span::new(encoded.tokens[part.tokens.start].span.start, encoded.tokens[part.tokens.end - 1].span.end)
 }
 
-/// The text at a place.
+/// The text of a span.
 pub fn slice<'d>(document: &'d Document, index: &CharIndex, place: Span) -> &'d str {
     index.slice(&document.text, place).unwrap_or_default()
 }
 
-/// What a strategy wants to know of a part.
+/// A strategy's input for one part.
 pub struct Assessment {
-    /// Its score; none where the strategy asks for none.
+    /// Acquisition score; `None` if the strategy uses no scores.
     pub score: Option<f64>,
-    /// Its row; empty where the strategy looks at none.
+    /// Representation; empty if the strategy uses none.
     pub row: Vec<f32>,
 }
 
-/// Asks models about parts of documents.
+/// Assesses parts of documents with models.
 pub struct Assessor<'m> {
     pub strategy: Strategy,
-    /// The models; all but committees ask the first alone.
+    /// The models. Only committee strategies use more than the first.
     pub models: Vec<&'m Recognizer>,
     pub device: Device,
-    /// Decides what BALD's passes leave out.
+    /// Seed of BALD's dropout masks.
     pub seed: u64,
 }
 
 impl Assessor<'_> {
-    /// Asks about all parts of `cuts`, whose `documents` are given for the other members of a committee to encode.
+    /// Assesses all parts of `cuts`. `documents` are the same documents, which the other committee members encode.
     ///
     /// # Errors
-    /// Where a committee is no committee: too few models, or models that do not see the same words or types.
+    /// If a committee has too few models, or its models differ in words or types.
     pub fn assess(&self, documents: &[&Document], cuts: &[&Cut]) -> Result<Vec<Vec<Assessment>>> {
         let nothing = |cut: &&Cut| cut.parts.iter().map(|_| Assessment { score: None, row: Vec::new() }).collect();
         if !self.strategy.needs_model() {
@@ -90,7 +90,7 @@ impl Assessor<'_> {
                         model.labels(),
                         model.inference().aggregation,
                     )
-                    .context("strategies that ask a model are for the heads span and token")
+                    .context("model-based strategies need the head span or token")
                 };
                 cuts.iter().zip(outputs).map(of).collect()
             };
@@ -105,11 +105,11 @@ impl Assessor<'_> {
             members.push(posteriors_of(first, &first.outputs(&encoded, |_| {}), cuts)?);
         }
         if self.strategy.needs_committee() {
-            ensure!(self.models.len() > 1, "{} compares models: name several", self.strategy);
+            ensure!(self.models.len() > 1, "{} compares models; name at least two", self.strategy);
             for other in &self.models[1..] {
                 ensure!(
                     other.labels().types == first.labels().types && same_head(other, first),
-                    "{} compares models of the same head and types",
+                    "{} needs models with the same head and types",
                     self.strategy
                 );
                 members.push(posteriors_of(
@@ -152,13 +152,13 @@ impl Assessor<'_> {
         Ok(assessed)
     }
 
-    /// The documents as another model sees them, which must be the same words.
+    /// Encodes the documents for another model, which must produce the same words.
     fn encode_for(&self, other: &Recognizer, documents: &[&Document], cuts: &[&Cut]) -> Result<Vec<EncodedDocument>> {
         let documents: Vec<Document> = documents.iter().map(|&document| document.clone()).collect();
         let encoded = other.tokenizer().encode(&documents)?;
         for ((document, cut), encoded) in documents.iter().zip(cuts).zip(&encoded) {
             let same = encoded.tokens.iter().map(|token| token.id).eq(cut.encoded.tokens.iter().map(|token| token.id));
-            ensure!(same, "document {}: {} compares models of the same tokenizer", document.id, self.strategy);
+            ensure!(same, "document {}: {} needs models with the same tokenizer", document.id, self.strategy);
         }
         Ok(encoded)
     }
@@ -168,13 +168,13 @@ fn same_head(a: &Recognizer, b: &Recognizer) -> bool {
     std::mem::discriminant(&a.inference().head) == std::mem::discriminant(&b.inference().head)
 }
 
-/// The states of each document's tokens, row by row, and their width.
+/// Hidden states of each document's tokens, as row-major `[tokens, width]` values with their width.
 pub fn states(model: &Recognizer, documents: &[&EncodedDocument]) -> Vec<(Vec<f32>, usize)> {
     let mut states: Vec<(Vec<f32>, usize)> = vec![(Vec::new(), 0); documents.len()];
     let mut runs: Vec<(usize, usize, Vec<f32>)> = Vec::new();
     model.states(documents, |document, first, rows| runs.push((document, first, rows.to_vec())));
     runs.sort_by_key(|(document, first, _)| (*document, *first));
-    // Each token is in one run, so that runs in order are all tokens in order.
+    // Each token is in exactly one run, so the runs in order give all tokens in order.
     for (document, _, rows) in runs {
         states[document].0.extend_from_slice(&rows);
     }

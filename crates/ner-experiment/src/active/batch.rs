@@ -1,10 +1,10 @@
-//! A batch: what was chosen to be annotated, as a folder.
+//! A batch: items to annotate, as a folder.
 //!
 //! ```text
-//! batch.json       strategy, budget and models; for each item its id, where it comes from, and why it was chosen
-//! exported.jsonl   the items as they were handed out, with the model's suggestions; nobody changes it
-//! brat/            or batch.jsonl, batch.doccano.jsonl, batch.conll: what people or tools correct
-//! corrections/     what people corrected on the page of `active annotate`, where they did
+//! batch.json       strategy, budget and models; for each item its id, origin, rank and score
+//! exported.jsonl   the items as exported, with the model's suggestions; never edited
+//! brat/            or batch.jsonl, batch.doccano.jsonl, batch.conll: the copy that people or tools correct
+//! corrections/     corrections made on the page of `active annotate`, if it was used
 //! ```
 
 use anyhow::{Context, Result, ensure};
@@ -18,23 +18,23 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
-/// What a batch is handed out as.
+/// File format of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum To {
-    /// A folder of texts with .ann files
+    /// A folder of text files with .ann files
     Brat,
-    /// JSON lines with `spans`, as Prodigy reads them
+    /// JSON lines with `spans`, as in Prodigy
     #[default]
     Jsonl,
-    /// JSON lines with `label`, as doccano reads them
+    /// JSON lines with `label`, as in doccano
     Doccano,
     /// Words with tags
     Conll,
 }
 
 impl To {
-    /// The name of what is corrected, inside the batch's folder.
+    /// Name of the file or folder to correct, inside the batch's folder.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Brat => "brat",
@@ -51,51 +51,51 @@ const EXPORTED: &str = "exported.jsonl";
 /// `batch.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// How items were chosen.
+    /// Selection strategy.
     pub strategy: Strategy,
-    /// Where the strategy comes from.
+    /// Publication of the strategy.
     pub source: String,
-    /// How much was chosen.
+    /// Selection budget.
     pub budget: Budget,
-    /// Decides what was left to chance.
+    /// Random seed.
     pub seed: u64,
-    /// Types that the first model knows.
+    /// Types of the first model.
     #[serde(default)]
     pub types: Vec<String>,
-    /// The models that were asked, and whose first made the suggestions.
+    /// The models used; the first one made the suggestions.
     pub models: Vec<String>,
-    /// What the batch was handed out as.
+    /// Format of the batch.
     pub to: To,
-    /// Items that the pool had.
+    /// Number of items in the pool.
     pub offered: usize,
-    /// The items, the most wanted first.
+    /// The items, best first.
     pub items: Vec<Item>,
 }
 
-/// Why an item was chosen.
+/// A selected item.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its id; a sentence's is that of its document with the sentence's number.
+    /// Its id. The id of a sentence is its document's id plus the sentence number.
     pub id: String,
     /// Id of its document.
     pub document: String,
-    /// Where it begins in the document, in characters.
+    /// Its start in the document, in characters.
     pub start: usize,
-    /// Its words.
+    /// Number of words.
     pub words: usize,
-    /// From 1, the most wanted.
+    /// Rank, from 1 (best).
     pub rank: usize,
-    /// What the strategy says of it; `ner-active` says what that is.
+    /// The strategy's score; see `ner-active` for its meaning.
     pub score: f64,
 }
 
-/// Writes a batch to a new folder, which appears by one rename. `documents` are the items with the suggestions.
+/// Writes a batch to a new folder, which appears by one rename. `documents` are the items with their suggestions.
 ///
 /// # Errors
-/// Where something is there already, or it cannot be written.
+/// If the folder exists and is not empty, or cannot be written.
 pub fn write(folder: &Path, manifest: &Manifest, documents: &[Document]) -> Result<()> {
     let is_free = !folder.exists() || fs_err::read_dir(folder)?.next().is_none();
-    ensure!(is_free, "{} holds something already", folder.display());
+    ensure!(is_free, "{} already exists and is not empty; name another folder", folder.display());
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs_err::create_dir_all(parent)?;
     let staging = tempfile::Builder::new().prefix(".medner-batch-").tempdir_in(parent)?;
@@ -119,7 +119,7 @@ pub fn write(folder: &Path, manifest: &Manifest, documents: &[Document]) -> Resu
         fs_err::remove_dir(folder)?;
     }
     let staged = staging.keep();
-    // Temporary folders as such are for the owner's eyes alone.
+    // Temporary folders are private by default.
     #[cfg(unix)]
     fs_err::set_permissions(&staged, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(fs_err::rename(staged, folder)?)
@@ -127,7 +127,7 @@ pub fn write(folder: &Path, manifest: &Manifest, documents: &[Document]) -> Resu
 
 fn report(losses: &ner_data::ConversionReport) {
     for (item, tally) in losses.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
-        info!("the format cannot say all suggestions: {item}: {} moved, {} lost", tally.moved, tally.lost);
+        info!("the format cannot express all suggestions: {item}: {} moved, {} lost", tally.moved, tally.lost);
     }
 }
 
@@ -148,29 +148,29 @@ fn line(manifest: &Manifest, document: &Document, item: &Item) -> Value {
     json!({ "id": document.id, "text": document.text, "spans": spans, "meta": reason })
 }
 
-/// A batch as it was handed out.
+/// A batch as exported.
 pub struct Batch {
     /// Its folder.
     pub folder: PathBuf,
     /// `batch.json`.
     pub manifest: Manifest,
-    /// Checksum of what was handed out: the batch's name among others.
+    /// Checksum of the exported items, which identifies the batch.
     pub id: String,
-    /// The items with the suggestions, in the manifest's order.
+    /// The items with their suggestions, in the manifest's order.
     pub documents: Vec<Document>,
 }
 
 impl Batch {
-    /// Reads it.
+    /// Opens a batch.
     ///
     /// # Errors
-    /// Where it is none, or is damaged.
+    /// If the folder is not a batch, or is damaged.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(MANIFEST);
         let bytes = fs_err::read(&path)
-            .with_context(|| format!("{} is no batch that `active select` made", folder.display()))?;
-        let manifest: Manifest = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{} is no description of a batch", path.display()))?;
+            .with_context(|| format!("{} is not a batch made by `active select`", folder.display()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is not a valid batch.json", path.display()))?;
         let exported_path = folder.join(EXPORTED);
         let id =
             Sha256::digest(fs_err::read(&exported_path)?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
@@ -178,14 +178,14 @@ impl Batch {
         let ids = |(document, item): (&Document, &Item)| document.id == item.id;
         ensure!(
             documents.len() == manifest.items.len() && documents.iter().zip(&manifest.items).all(ids),
-            "{} does not hold the items that {} names",
+            "the items in {} do not match {}",
             exported_path.display(),
             path.display()
         );
         Ok(Self { folder: folder.to_owned(), manifest, id, documents })
     }
 
-    /// Types that the model knows or suggested.
+    /// Types of the model and of its suggestions.
     pub fn types(&self) -> Vec<String> {
         let mut types = self.manifest.types.clone();
         for mention in self.documents.iter().flat_map(|document| &document.mentions) {
@@ -197,23 +197,23 @@ impl Batch {
     }
 }
 
-/// All documents of a file or folder, which must be whole.
+/// Reads all documents of a file or folder; any fault is an error.
 pub(super) fn read_documents(path: &Path, format: Format) -> Result<Vec<Document>> {
-    ensure!(path.exists(), "{} is not there", path.display());
+    ensure!(path.exists(), "{} does not exist", path.display());
     let (documents, diagnostics) = format.open(path, &FormatOptions::default())?.read_all()?;
     let losses: Vec<String> =
         diagnostics.0.iter().filter(|fault| fault.kind.is_loss()).map(ToString::to_string).collect();
-    ensure!(losses.is_empty(), "{} is damaged; nothing of it was taken:\n  {}", path.display(), losses.join("\n  "));
+    ensure!(losses.is_empty(), "{} is damaged, so nothing was added:\n  {}", path.display(), losses.join("\n  "));
     for fault in &diagnostics.0 {
         warn!("{fault}");
     }
     Ok(documents)
 }
 
-/// Writes documents as JSON lines to a file that is whole or not there.
+/// Writes documents as JSON lines, atomically.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If the file cannot be written.
 pub fn write_documents(path: &Path, documents: &[Document]) -> Result<()> {
     let mut bytes = Vec::new();
     {
@@ -227,11 +227,11 @@ pub fn write_documents(path: &Path, documents: &[Document]) -> Result<()> {
     Ok(write_bytes(path, &bytes)?)
 }
 
-/// The documents of a file that this program wrote, or of a corpus that must be whole.
+/// Reads a file written by this program, or a corpus without faults.
 ///
 /// # Errors
-/// Where it cannot be read, is damaged, or its format is not known.
+/// If it cannot be read, is damaged, or has an unknown format.
 pub fn documents_of(path: &Path) -> Result<Vec<Document>> {
-    let format = Format::detect(path)?.with_context(|| format!("{} has no format that is known", path.display()))?;
+    let format = Format::detect(path)?.with_context(|| format!("cannot detect the format of {}", path.display()))?;
     read_documents(path, format)
 }

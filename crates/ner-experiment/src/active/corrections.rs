@@ -1,7 +1,7 @@
-//! What people corrected on the page: `corrections/NAME.jsonl` in the batch's folder, a journal for each annotator.
+//! Corrections made on the page: `corrections/NAME.jsonl` in the batch's folder, one journal per annotator.
 //!
-//! A line is on the disk before its action is answered. One process at a time may write; anybody may read, and files may be
-//! brought together from copies of the folder, since each belongs to one annotator and says to which batch.
+//! A line is on disk before its action is answered. One process at a time may write; anyone may read. You can merge
+//! journals from copies of the folder: each belongs to one annotator and names its batch.
 
 use super::batch::Batch;
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 const FOLDER: &str = "corrections";
 
-/// The journals of a batch, which this process alone writes.
+/// The journals of a batch, locked for writing by this process.
 pub struct Corrections {
     folder: PathBuf,
     batch: String,
@@ -27,31 +27,31 @@ pub struct Corrections {
 struct Open {
     path: PathBuf,
     file: File,
-    /// Bytes of its whole lines.
+    /// Length of the complete lines in bytes.
     length: u64,
-    /// Whether bytes of a line that failed could not be taken out again.
+    /// Whether bytes of a failed write could not be removed.
     is_broken: bool,
 }
 
 impl Corrections {
-    /// Takes the journals, cuts off what was being written when a process was killed, and gives what comes of them.
+    /// Locks the journals, cuts off partial last lines of killed processes, and returns each annotator's work.
     ///
     /// # Errors
-    /// Where another process has them, or one is damaged; file and line are named.
+    /// If another process holds the lock, or a journal is damaged; the message has file and line.
     pub fn open(batch: &Batch) -> Result<(Self, BTreeMap<String, Work>)> {
         let in_parts = batch.documents.iter().find(|document| document.mentions.iter().any(Mention::is_discontinuous));
         if let Some(document) = in_parts {
-            bail!("item {}: the page cannot show a mention of several parts; correct it in another tool", document.id);
+            bail!(
+                "item {}: the page cannot show discontinuous mentions; correct this batch in another tool",
+                document.id
+            );
         }
         let folder = batch.folder.join(FOLDER);
         fs_err::create_dir_all(&folder)?;
         let lock_path = folder.join(".lock");
         let lock = Lock::take(&lock_path)?.with_context(|| {
             let holder = Lock::holder(&lock_path).unwrap_or_else(|| "another process".into());
-            format!(
-                "{} is being corrected by {holder}; a batch has one server, for all annotators",
-                batch.folder.display()
-            )
+            format!("{} is open in {holder}; a batch has one server for all annotators", batch.folder.display())
         })?;
         let mut corrections = Self { folder, batch: batch.id.clone(), open: BTreeMap::new(), _lock: lock };
         let mut works = BTreeMap::new();
@@ -61,23 +61,23 @@ impl Corrections {
             if torn > 0 {
                 open.length -= torn;
                 open.cut()?;
-                warn!("{}: cut off a line that was being written when its process ended", open.path.display());
+                warn!("{}: cut off a partial line left by a killed process", open.path.display());
             }
-            // A file of nothing but a torn first line begins anew.
+            // A file with only a partial first line starts over.
             corrections.open.insert(name.clone(), open);
             works.insert(name, work);
         }
         Ok((corrections, works))
     }
 
-    /// Saves records of an annotator, all or none of them.
+    /// Appends all of an annotator's records, or none.
     ///
     /// # Errors
-    /// Where they cannot be written; the journal is as it was before.
+    /// If they cannot be written; the journal is then unchanged.
     pub fn save(&mut self, name: &str, records: &[Record]) -> io::Result<()> {
         if !self.open.contains_key(name) {
             let open = Open::at(self.folder.join(format!("{name}.jsonl")))?;
-            // The name of a new file belongs to its folder.
+            // A new file name is durable only after its folder is synced.
             #[cfg(unix)]
             File::open(&self.folder)?.sync_all()?;
             self.open.insert(name.into(), open);
@@ -92,7 +92,7 @@ impl Corrections {
 impl Open {
     fn at(path: PathBuf) -> io::Result<Self> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        // Not for appending: Windows cannot shorten such a file.
+        // Not opened for appending: Windows cannot truncate such a file.
         let file = File::options().create(true).truncate(false).read(true).write(true).open(&path).map_err(named)?;
         let length = file.metadata().map_err(named)?.len();
         Ok(Self { path, file, length, is_broken: false })
@@ -102,7 +102,7 @@ impl Open {
         let named =
             |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         if self.is_broken {
-            return Err(named(&self.path, io::Error::other("it could not be written before; start again")));
+            return Err(named(&self.path, io::Error::other("an earlier write failed; restart the server")));
         }
         let written = self.seek().and_then(|()| self.file.write_all(bytes)).and_then(|()| self.file.sync_data());
         match written {
@@ -125,19 +125,19 @@ impl Open {
     }
 }
 
-/// Journals by the names of their annotators.
+/// Journal files by annotator.
 fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for path in super::files_of(folder)? {
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let is_journal = path.extension().is_some_and(|extension| extension == "jsonl") && check_name(&name);
-        ensure!(is_journal, "{} is no journal of an annotator, and does not belong there", path.display());
+        ensure!(is_journal, "{} is not an annotator's journal; move it out of this folder", path.display());
         found.insert(name, path);
     }
     Ok(found)
 }
 
-/// What comes of a journal, and how many bytes of a torn line stand at its end.
+/// Replays a journal; also returns the length of a partial last line in bytes.
 fn play(path: &Path, name: &str, batch: &Batch) -> Result<(Work, u64)> {
     let bytes = fs_err::read(path)?;
     let journal = journal::read(&bytes, &batch.documents, &batch.id, name)
@@ -145,15 +145,15 @@ fn play(path: &Path, name: &str, batch: &Batch) -> Result<(Work, u64)> {
     Ok((journal.work, (bytes.len() - journal.whole) as u64))
 }
 
-/// Everybody's work, as it is saved now; of nobody where the page was never used.
+/// Each annotator's saved work; empty if the page was never used.
 ///
 /// # Errors
-/// Where a journal is damaged; file and line are named.
+/// If a journal is damaged; the message has file and line.
 pub fn works(batch: &Batch) -> Result<BTreeMap<String, Work>> {
     let mut works = BTreeMap::new();
     for (name, path) in files(&batch.folder.join(FOLDER))? {
         let (work, _) = play(&path, &name, batch)?;
-        // A journal that holds no action yet.
+        // Skip journals without actions.
         if work.last() > 0 {
             works.insert(name, work);
         }
@@ -161,11 +161,11 @@ pub fn works(batch: &Batch) -> Result<BTreeMap<String, Work>> {
     Ok(works)
 }
 
-/// What came back of a batch from the page: the items that are done, with the mentions that were not rejected; `None` where
-/// the page was not used. Of several annotators one has to be named, unless somebody adjudicated.
+/// The corrections made on the page: the items marked as done, without rejected mentions. `None` if the page was not
+/// used. With several annotators, `annotator` must name one unless somebody adjudicated.
 ///
 /// # Errors
-/// Where a journal is damaged, it is not plain whose corrections are meant, or none of theirs is done.
+/// If a journal is damaged, the annotator is ambiguous, or the annotator has marked no item as done.
 pub fn corrected(batch: &Batch, annotator: Option<&str>) -> Result<Option<Vec<(usize, Document)>>> {
     let works = works(batch)?;
     let place = batch.folder.display();
@@ -179,7 +179,7 @@ pub fn corrected(batch: &Batch, annotator: Option<&str>) -> Result<Option<Vec<(u
         (None, names) if names.contains(&ADJUDICATED) => ADJUDICATED,
         (None, [name]) => name,
         (None, names) => bail!(
-            "{place}: {} have corrected it; settle their differences on the page as {ADJUDICATED}, or say --annotator NAME",
+            "{place}: {} have corrected it; adjudicate on the page as {ADJUDICATED}, or choose one with --annotator NAME",
             names.join(" and ")
         ),
     };
@@ -193,9 +193,9 @@ pub fn corrected(batch: &Batch, annotator: Option<&str>) -> Result<Option<Vec<(u
     }
     ensure!(!documents.is_empty(), "{place}: {name} has marked no item as done");
     let open = work.items().len() - documents.len();
-    info!("{place}: taken as {name} corrected it on the page");
+    info!("{place}: using the corrections that {name} made on the page");
     if open > 0 {
-        warn!("{place}: {open} items are left out, since {name} has not marked them as done");
+        warn!("{place}: skipped {open} items that {name} has not marked as done");
     }
     Ok(Some(documents))
 }

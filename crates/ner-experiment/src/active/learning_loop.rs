@@ -1,15 +1,15 @@
-//! The loop of active learning: corrected batches come back, a model is trained, the next batch is proposed.
+//! The active-learning loop: add corrected batches, train a model, propose the next batch.
 //!
-//! The loop is a folder, which can be stopped and moved:
+//! The loop is a folder. You can stop it at any time and move it:
 //!
 //! ```text
-//! loop.json        what was asked for
-//! gold/            dev.jsonl and test.jsonl, where they were given
-//! labelled/        what came back, a file for each batch
+//! loop.json        options
+//! gold/            dev.jsonl and test.jsonl, if given
+//! labelled/        corrected items, one file per batch
 //! corpus/          both as a corpus, with its dataset.toml
 //! runs/            the trainings
-//! rounds/          what each round had and what came of it
-//! batches/         what is to be annotated next
+//! rounds/          the size and scores of each round
+//! batches/         the batches to annotate next
 //! ```
 
 use super::batch::{self, To};
@@ -38,58 +38,58 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use tracing::info;
 
-/// What a round of the loop is given. What is `None` or empty stays as the loop's folder says.
+/// Options of a round. Options that are `None` or empty keep the value in the loop's folder.
 #[derive(Clone, Debug)]
 pub struct LoopOptions {
-    /// The loop's folder; it is made if there is none.
+    /// The loop's folder; created if missing.
     pub folder: PathBuf,
     /// Corrected batches.
     pub batches: Vec<PathBuf>,
-    /// What a tool exported, if it is not in the batch's folder.
+    /// File or folder exported by another tool, if it is not in the batch's folder.
     pub corrected: Option<PathBuf>,
-    /// Whose corrections on the page are taken.
+    /// Annotator whose corrections to take.
     pub annotator: Option<String>,
-    /// Annotated corpus to begin with.
+    /// Annotated corpus to start with.
     pub labelled: Option<PathBuf>,
-    /// Annotated corpus that chooses the best epoch.
+    /// Annotated corpus to choose the best epoch on.
     pub dev: Option<PathBuf>,
-    /// Annotated corpus that measures.
+    /// Annotated corpus to measure on.
     pub test: Option<PathBuf>,
     /// Encoder.
     pub encoder: Option<String>,
     /// Recipe file.
     pub config: Option<PathBuf>,
-    /// Whether to train the last round's model further.
+    /// Whether to continue training the last round's model.
     pub further: bool,
-    /// Whether to train the encoder anew in each round.
+    /// Whether to start from the encoder in each round.
     pub anew: bool,
-    /// Pool that the next batch is chosen from.
+    /// Pool to choose the next batch from.
     pub pool: Vec<PathBuf>,
-    /// How to choose.
+    /// Selection strategy.
     pub strategy: Option<Strategy>,
-    /// How much to choose.
+    /// Selection budget.
     pub budget: Option<Budget>,
-    /// What batches are handed out as.
+    /// Format of the batches.
     pub to: Option<To>,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
 }
 
-/// What a round leaves: all rounds so far, and the next batch, relative to the loop's folder.
+/// The state after a round: all rounds so far, and the next batch, relative to the loop's folder.
 #[derive(Debug, Serialize)]
 pub struct Progress {
     /// The rounds.
     pub rounds: Vec<Round>,
-    /// The next batch; `None` without a pool, or if all of it is labelled.
+    /// The next batch; `None` without a pool, or if everything in it is labelled.
     pub next: Option<String>,
 }
 
-/// Takes batches, trains on all that is labelled, and proposes the next batch.
+/// Adds batches, trains on everything labelled, and proposes the next batch.
 ///
 /// # Errors
-/// If a batch cannot be taken, another process has the loop, a training fails or is stopped, or nothing is labelled yet.
+/// If a batch is damaged, another process holds the loop, a training fails or is stopped, or nothing is labelled yet.
 pub fn go_round(options: &LoopOptions, stop: &AtomicBool) -> Result<Progress> {
-    ensure!(options.corrected.is_none() || options.batches.len() == 1, "--corrected is what came back of one batch");
+    ensure!(options.corrected.is_none() || options.batches.len() == 1, "--corrected needs exactly one batch");
     fs_err::create_dir_all(&options.folder)?;
     let active = Loop { folder: options.folder.canonicalize()? };
     let _lock = Store::new(active.folder.clone()).lock_group("", "loop")?;
@@ -97,7 +97,7 @@ pub fn go_round(options: &LoopOptions, stop: &AtomicBool) -> Result<Progress> {
     active.take_gold(options)?;
     active.take_batches(options)?;
     let labelled = active.labelled()?;
-    ensure!(!labelled.is_empty(), "nothing is labelled yet; name a batch that was corrected, or --labelled");
+    ensure!(!labelled.is_empty(), "nothing is labelled yet; name a corrected batch, or pass --labelled");
     let (number, round) = active.train(&setting, &labelled, &options.device, stop)?;
     let next = active.propose(&setting, number, &round, &labelled, &options.device)?;
     let next = next.as_deref().map(|next| next.strip_prefix(&active.folder).unwrap_or(next).display().to_string());
@@ -108,10 +108,10 @@ pub fn go_round(options: &LoopOptions, stop: &AtomicBool) -> Result<Progress> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Setting {
     encoder: String,
-    /// Hyperparameters beside the general ones.
+    /// Hyperparameters that differ from the defaults.
     recipe: toml::Table,
     further: bool,
-    /// Relative to the loop's folder where they lie in it.
+    /// Relative to the loop's folder if inside it.
     pool: Vec<PathBuf>,
     strategy: Strategy,
     budget: Budget,
@@ -121,11 +121,11 @@ struct Setting {
 /// `rounds/NNNN.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Round {
-    /// Checksum of what decides about it.
+    /// Checksum of everything that determines the round.
     key: String,
     /// Id of its run.
     pub run: String,
-    /// Items that were labelled.
+    /// Number of labelled items.
     pub items: usize,
     /// Their words.
     pub words: usize,
@@ -133,7 +133,7 @@ pub struct Round {
     pub mentions: usize,
     /// F1 on dev, from 0 to 1; `None` if undefined.
     pub dev_f1: Option<f64>,
-    /// F1 on test, likewise.
+    /// F1 on test, from 0 to 1; `None` if undefined.
     pub test_f1: Option<f64>,
     finished_at: String,
 }
@@ -141,12 +141,12 @@ pub struct Round {
 /// Name of the loop's corpus.
 const NAME: &str = "active";
 
-/// The folder of a loop, which this process holds.
+/// The folder of a loop, locked by this process.
 struct Loop {
     folder: PathBuf,
 }
 
-/// What is labelled: for each item its document, and the file that it stands in.
+/// Labelled items: each item's document and the file that holds it.
 type Labelled = BTreeMap<String, (Document, PathBuf)>;
 
 impl Loop {
@@ -154,7 +154,7 @@ impl Loop {
         self.folder.join(name)
     }
 
-    /// What was asked for before, and what is asked for now over it.
+    /// Merges `options` into the stored options.
     fn setting(&self, options: &LoopOptions) -> Result<Setting> {
         let path = self.at("loop.json");
         let known: Option<Setting> = path.is_file().then(|| read(&path)).transpose()?;
@@ -184,14 +184,14 @@ impl Loop {
         }
         ensure!(
             !setting.strategy.needs_committee(),
-            "{} compares several models, and a loop has one; `active select` takes several",
+            "{} needs several models, but a loop trains one; use `active select` with several models",
             setting.strategy
         );
         write_bytes(&path, &serde_json::to_vec_pretty(&setting)?)?;
         Ok(setting)
     }
 
-    /// Takes over the corpora of dev and test, and what was labelled before, once.
+    /// Copies the dev, test and labelled corpora into the loop, once.
     fn take_gold(&self, options: &LoopOptions) -> Result<()> {
         let wanted = [
             ("gold/dev.jsonl", &options.dev),
@@ -201,12 +201,12 @@ impl Loop {
         for (name, path) in wanted {
             let Some(path) = path else { continue };
             let documents = batch::documents_of(path)?;
-            ensure!(!documents.is_empty(), "{} holds no documents", path.display());
+            ensure!(!documents.is_empty(), "{} has no documents", path.display());
             let place = self.at(name);
             if place.is_file() {
                 ensure!(
                     batch::documents_of(&place)? == documents,
-                    "{} is there already and is another",
+                    "{} already exists with other content; start a new loop to change it",
                     place.display()
                 );
                 continue;
@@ -216,7 +216,7 @@ impl Loop {
         Ok(())
     }
 
-    /// Takes batches, all or none of them.
+    /// Adds batches, all or none of them.
     fn take_batches(&self, options: &LoopOptions) -> Result<()> {
         let mut labelled = self.labelled()?;
         let mut new = Vec::new();
@@ -228,7 +228,7 @@ impl Loop {
                 if let Some((known, place)) = labelled.get(&document.id) {
                     ensure!(
                         *known == document,
-                        "{}: item {}: {} says something else of it; nothing was taken",
+                        "{}: item {}: its annotation differs from {}; nothing was added",
                         path.display(),
                         document.id,
                         place.display()
@@ -239,7 +239,7 @@ impl Loop {
                 documents.push(document);
             }
             info!(
-                "{}: {} items are new, {} did not come back; of the mentions {} were suggested, {} were added, {} removed",
+                "{}: {} new items, {} missing; mentions: {} suggestions kept, {} added, {} removed",
                 path.display(),
                 documents.len(),
                 corrected.missing,
@@ -272,7 +272,7 @@ impl Loop {
         files_of(&self.at("rounds"))?.iter().map(|path| read(path)).collect()
     }
 
-    /// Writes the corpus; returns its folder and a checksum of it.
+    /// Writes the corpus; returns its folder and checksum.
     fn corpus(&self, labelled: &Labelled) -> Result<(PathBuf, String)> {
         let folder = self.at("corpus");
         let documents: Vec<Document> = labelled.values().map(|(document, _)| document.clone()).collect();
@@ -298,7 +298,7 @@ impl Loop {
         Ok((folder, hex(sha256)))
     }
 
-    /// The round of what is labelled: that which is there, or a training. Returns its number, from 1.
+    /// Trains on the labelled items, unless their round exists. Returns the round's number, from 1.
     fn train(&self, setting: &Setting, labelled: &Labelled, device: &str, stop: &AtomicBool) -> Result<(usize, Round)> {
         let rounds = self.rounds()?;
         let (corpus, corpus_sha256) = self.corpus(labelled)?;
@@ -309,17 +309,17 @@ impl Loop {
             setting.further,
         ))?));
         if let Some(at) = rounds.iter().position(|round| round.key == key) {
-            info!("round {}: nothing is new since then", at + 1);
+            info!("round {}: no new items since then", at + 1);
             return Ok((at + 1, rounds[at].clone()));
         }
-        let dataset = corpus.to_str().context("the path of the loop is no UTF-8")?.to_owned();
+        let dataset = corpus.to_str().context("the path of the loop is not UTF-8")?.to_owned();
         let recipe = recipe_for(&corpus::describe(&dataset)?.description, &[&setting.recipe])?;
         check_recipe(&recipe)?;
         let last = rounds.last().filter(|_| setting.further);
         let encoder = match last {
             Some(last) => {
                 let folder = folder_of(&last.run, &self.at("runs"))?.canonicalize()?;
-                folder.to_str().context("the path of the loop is no UTF-8")?.to_owned()
+                folder.to_str().context("the path of the loop is not UTF-8")?.to_owned()
             }
             None => setting.encoder.clone(),
         };
@@ -347,7 +347,7 @@ impl Loop {
             },
         };
         let trained = train(job, &store, &Tracking::for_training(Wanted::default())?, stop)
-            .with_context(|| format!("round {number}; `active add {}` goes on", self.folder.display()))?;
+            .with_context(|| format!("round {number}; continue with `active add {}`", self.folder.display()))?;
         let documents = || labelled.values().map(|(document, _)| document);
         let round = Round {
             key,
@@ -363,7 +363,7 @@ impl Loop {
         Ok((number, round))
     }
 
-    /// The next batch, where there is a pool: that which is there, or a new one.
+    /// The next batch, if there is a pool: the existing one, or a new one.
     fn propose(
         &self,
         setting: &Setting,
@@ -401,12 +401,14 @@ impl Loop {
         let known: Vec<Document> = labelled.values().map(|(document, _)| document.clone()).collect();
         let selection = request.select(&models.load()?.0, &known)?;
         if selection.is_empty() {
-            info!("all of the pool is labelled");
+            info!("the whole pool is labelled");
             return Ok(None);
         }
         let bad = selection.write(&folder)?;
         if bad > 0 {
-            bail!("{bad} documents or parts of the pool could not be read; they are named above, the batch is there");
+            bail!(
+                "{bad} documents or parts of the pool could not be read; see the warnings above; the batch was written"
+            );
         }
         Ok(Some(folder))
     }
@@ -414,7 +416,7 @@ impl Loop {
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs_err::read(path)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not what a loop wrote", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("{} was not written by a loop", path.display()))
 }
 
 fn hex(sha256: Sha256) -> String {

@@ -1,4 +1,4 @@
-//! Active learning with models: what to annotate next, batches of it, the loop, and its simulation.
+//! Active learning with models: selection, batches, the loop, and its simulation.
 
 mod acquisition;
 pub mod batch;
@@ -11,7 +11,7 @@ pub mod simulation;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 
-/// The files of a folder in the order of their names, but for hidden ones; none where there is no folder.
+/// The visible files of a folder, sorted by name; empty if the folder is missing.
 fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());

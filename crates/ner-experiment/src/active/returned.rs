@@ -1,4 +1,4 @@
-//! What comes back of a batch: from the page, or as a tool's file.
+//! Reads corrected batches: from the page, or from a tool's file.
 
 use super::batch::{Batch, To, read_documents};
 use super::corrections;
@@ -7,29 +7,29 @@ use ner_data::{Document, Format, Mention, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A batch that came back.
+/// A corrected batch.
 pub struct Corrected {
-    /// Checksum of what was handed out: the batch's name among others.
+    /// Checksum of the exported items, which identifies the batch.
     pub id: String,
-    /// The items that came back, with the corrected mentions, as they were handed out else; in the batch's order.
+    /// The returned items, in the batch's order: corrected mentions, and everything else as exported.
     pub documents: Vec<Document>,
-    /// Items that did not come back.
+    /// Number of items that were not returned.
     pub missing: usize,
-    /// Suggested mentions that came back as they were.
+    /// Number of suggested mentions returned unchanged.
     pub kept: usize,
-    /// Mentions that came back and were not suggested.
+    /// Number of returned mentions that were not suggested.
     pub added: usize,
-    /// Suggested mentions that did not come back.
+    /// Number of suggested mentions that were not returned.
     pub removed: usize,
 }
 
-/// Reads what was corrected: on the page, by the one `annotator` or the only one; or the file or folder in the batch; or
-/// another that a tool exported.
+/// Reads the corrections: those of `annotator` (or the only annotator) on the page, or the file or folder in the batch,
+/// or `corrected`, another tool's export.
 ///
 /// # Errors
-/// Where the batch is none, what came back is damaged, holds another text than was handed out, or says an item twice; where
-/// several annotators, or the page and another tool, say something, and none is named. The message names file, line and
-/// item, and quotes nothing.
+/// If the folder is not a batch; if the corrections are damaged, have another text than exported, or contain an item
+/// twice; if several annotators, or the page and another tool, made corrections and the arguments choose none. The
+/// message names file, line and item, and quotes no text.
 pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) -> Result<Corrected> {
     let batch = Batch::open(folder)?;
     let exported = &batch.documents;
@@ -37,7 +37,7 @@ pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) ->
     let (place, format) = match corrected {
         Some(place) => {
             let format = Format::detect(place)?;
-            (place.to_owned(), format.with_context(|| format!("{} has no format that is known", place.display()))?)
+            (place.to_owned(), format.with_context(|| format!("cannot detect the format of {}", place.display()))?)
         }
         None => {
             let format = match batch.manifest.to {
@@ -49,7 +49,7 @@ pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) ->
         }
     };
     if let Some(found) = on_page {
-        // Whoever names an annotator has decided.
+        // Naming an annotator settles the choice.
         let is_changed = annotator.is_none()
             && place.exists()
             && from_file(exported, &place, format)?
@@ -57,8 +57,8 @@ pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) ->
                 .any(|(&at, document)| places_of(document) != places_of(&exported[at]));
         ensure!(
             !is_changed,
-            "{} was corrected on the page, and {} is not as it was handed out; say --annotator NAME for the one, or \
-             --corrected {} for the other",
+            "{} was corrected on the page, and {} was edited too; choose with --annotator NAME or with \
+             --corrected {}",
             folder.display(),
             place.display(),
             place.display()
@@ -69,12 +69,12 @@ pub fn read(folder: &Path, corrected: Option<&Path>, annotator: Option<&str>) ->
     Ok(tally(batch, found))
 }
 
-/// Where mentions are, and of what type.
+/// Fragments and type of each mention.
 fn places_of(document: &Document) -> BTreeSet<(&[Span], &str)> {
     document.mentions.iter().map(|mention| (mention.fragments.as_slice(), mention.entity_type.as_str())).collect()
 }
 
-/// The items that a tool's file or folder holds, by their places in the batch.
+/// The items of a tool's file or folder, by their index in the batch.
 fn from_file(exported: &[Document], place: &Path, format: Format) -> Result<BTreeMap<usize, Document>> {
     let by_id: BTreeMap<&str, usize> =
         exported.iter().enumerate().map(|(at, document)| (document.id.as_str(), at)).collect();
@@ -87,18 +87,18 @@ fn from_file(exported: &[Document], place: &Path, format: Format) -> Result<BTre
         let at_item = || format!("{}: item {}", place.display(), document.id);
         let text = without_spaces(&document.text);
         let at = match by_id.get(document.id.as_str()) {
-            // A tool that numbers anew may use the id of another item; the text tells.
+            // A tool that renumbers items may reuse an id; the text decides.
             Some(&at) if without_spaces(&exported[at].text) == text => at,
             by_id => match by_text.get(&text).map(Vec::as_slice) {
                 Some(&[at]) => at,
-                Some(_) => bail!("{}: several items have its text, and its id is that of none of them", at_item()),
-                None if by_id.is_some() => bail!("{}: its text is not the one that was handed out", at_item()),
-                None => bail!("{}: neither its id nor its text is that of an item of the batch", at_item()),
+                Some(_) => bail!("{}: its text matches several items, and its id matches none", at_item()),
+                None if by_id.is_some() => bail!("{}: its text differs from the exported one", at_item()),
+                None => bail!("{}: neither its id nor its text matches an item of the batch", at_item()),
             },
         };
         let mentions = on_text(&document, &exported[at]).with_context(at_item)?;
         let is_new = found.insert(at, Document { mentions, ..exported[at].clone() }).is_none();
-        ensure!(is_new, "{}: the item came back twice", at_item());
+        ensure!(is_new, "{}: the item appears twice", at_item());
     }
     Ok(found)
 }
@@ -107,13 +107,13 @@ fn without_spaces(text: &str) -> String {
     text.chars().filter(|char| !char.is_whitespace()).collect()
 }
 
-/// The mentions of `document` on the text that was handed out, which has the same characters but for spaces: CoNLL keeps
-/// none. Nothing else than place and type comes from a tool.
+/// Transfers the mentions of `document` to the exported text, which has the same characters except for spaces (CoNLL
+/// keeps none). Only span and type come from the tool.
 fn on_text(document: &Document, exported: &Document) -> Result<Vec<Mention>> {
-    // The place of each character that is no space, in the text that was handed out.
+    // Position of each non-space character in the exported text.
     let places: Vec<usize> =
         exported.text.chars().enumerate().filter(|(_, char)| !char.is_whitespace()).map(|(at, _)| at).collect();
-    // For each character of the document, how many that are no spaces stand before it.
+    // Number of non-space characters before each character of the document.
     let mut before = vec![0];
     for char in document.text.chars() {
         let last = before[before.len() - 1];
@@ -125,13 +125,13 @@ fn on_text(document: &Document, exported: &Document) -> Result<Vec<Mention>> {
             return Ok(*span);
         }
         let (first, last) = (before[span.start], before[span.end]);
-        ensure!(first < last, "a mention holds nothing but spaces");
+        ensure!(first < last, "a mention has only spaces");
         Ok(Span::new(places[first], places[last - 1] + 1))
     };
     let length = document.text.chars().count();
     let mut mentions = Vec::new();
     for mention in &document.mentions {
-        ensure!(mention.span().end <= length && !mention.fragments.is_empty(), "a mention reaches outside its text");
+        ensure!(mention.span().end <= length && !mention.fragments.is_empty(), "a mention lies outside its text");
         let fragments: Result<Vec<Span>> = mention.fragments.iter().map(on).collect();
         let moved = Mention { fragments: fragments?, ..Mention::new(mention.span(), mention.entity_type.clone()) };
         if !mentions.contains(&moved) {
@@ -142,7 +142,7 @@ fn on_text(document: &Document, exported: &Document) -> Result<Vec<Mention>> {
     Ok(mentions)
 }
 
-/// Counts what was done to the suggestions of the items that came back.
+/// Counts kept, added and removed suggestions of the returned items.
 fn tally(batch: Batch, found: impl IntoIterator<Item = (usize, Document)>) -> Corrected {
     let mut tally = Corrected { id: batch.id, missing: 0, documents: Vec::new(), kept: 0, added: 0, removed: 0 };
     for (at, document) in found {

@@ -1,4 +1,4 @@
-//! Chooses the next batch of a pool.
+//! Selects the next batch from a pool.
 
 use super::acquisition::{Assessor, Cut, slice};
 use super::batch::{self, Item, Manifest, To};
@@ -13,29 +13,29 @@ use std::path::PathBuf;
 use std::time::Instant;
 use tracing::{info, warn};
 
-/// What is to be chosen.
+/// A selection request.
 pub struct Request<'r> {
     /// Files and folders.
     pub pool: &'r [PathBuf],
-    /// Their format; `None` is told from each.
+    /// Their format; `None` detects it for each.
     pub from: Option<Kind>,
-    /// How they are read.
+    /// Reader options.
     pub options: input::InputOptions,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: &'r str,
-    /// How to choose.
+    /// Selection strategy.
     pub strategy: Strategy,
-    /// How much to choose.
+    /// Selection budget.
     pub budget: Budget,
     /// Whether to choose whole documents instead of sentences.
     pub whole_documents: bool,
-    /// Decides what is left to chance.
+    /// Random seed.
     pub seed: u64,
-    /// What the batch is handed out as.
+    /// Format of the batch.
     pub to: To,
 }
 
-/// What was chosen.
+/// The selected items.
 pub struct Selection {
     manifest: Manifest,
     documents: Vec<Document>,
@@ -43,22 +43,22 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether nothing is left to choose.
+    /// Whether no item was left to select.
     pub fn is_empty(&self) -> bool {
         self.documents.is_empty()
     }
 
-    /// Writes the batch; returns how many documents of the pool could not be read.
+    /// Writes the batch; returns the number of unreadable documents in the pool.
     ///
     /// # Errors
-    /// Where it is empty, or cannot be written.
+    /// If the selection is empty, or the batch cannot be written.
     pub fn write(&self, folder: &std::path::Path) -> Result<usize> {
-        ensure!(!self.is_empty(), "the pool holds nothing that is not annotated already");
+        ensure!(!self.is_empty(), "every item of the pool is already annotated");
         batch::write(folder, &self.manifest, &self.documents)?;
         let words: usize = self.manifest.items.iter().map(|item| item.words).sum();
         let suggested: usize = self.documents.iter().map(|document| document.mentions.len()).sum();
         info!(
-            "{}: {} of {} items, {words} words, {suggested} suggestions; the batch is {}",
+            "{}: {} of {} items, {words} words, {suggested} suggestions; wrote {}",
             self.manifest.strategy,
             self.documents.len(),
             self.manifest.offered,
@@ -75,19 +75,19 @@ struct Candidate {
     item: Document,
 }
 
-/// Text and documents that are assessed together: enough to fill the model's batches. The states of their tokens are held
-/// at once: about 25 MB with MiniLM.
+/// Bytes of text assessed together: enough to fill the model's batches. Their token states are held at once: about 25
+/// MB with MiniLM.
 const CHUNK_BYTES: usize = 1 << 16;
 const CHUNK_DOCUMENTS: usize = 1024;
 
 impl Request<'_> {
-    /// Chooses from the pool what is not `known` by its id.
+    /// Selects from the pool, skipping ids in `known`.
     ///
     /// # Errors
-    /// Where the pool is not there, or the models cannot do what the strategy asks for.
+    /// If the pool is missing, or the models do not support the strategy.
     pub fn select(&self, annotator: &Annotator, known: &[Document]) -> Result<Selection> {
         let models: Vec<&Recognizer> = annotator.models().iter().map(|model| &model.recognizer).collect();
-        let first = *models.first().context("no model is named")?;
+        let first = *models.first().context("name a model")?;
         let (inputs, _) = input::find(self.pool, self.from)?;
         let source = Source {
             inputs: inputs.into_iter().map(|input| (input, false)).collect(),
@@ -119,7 +119,7 @@ impl Request<'_> {
                 }
                 Event::Mark(Mark::Bad(message)) => {
                     bad += 1;
-                    warn!("left out: {message}");
+                    warn!("skipped: {message}");
                 }
                 Event::Mark(Mark::Begin(_) | Mark::End(_)) => {}
             }
@@ -133,7 +133,10 @@ impl Request<'_> {
         let Choosing { selector, words, .. } = choosing;
         let (offered, bytes) = (selector.offered(), selector.held_bytes());
         let seconds = begin.elapsed().as_secs_f64();
-        info!("{offered} items, {words} words, looked at in {seconds:.1} s; {} MB of rows held", bytes >> 20);
+        info!(
+            "assessed {offered} items with {words} words in {seconds:.1} s; {} MB of representations held",
+            bytes >> 20
+        );
         let chosen = selector.finish(&rows);
         let documents = suggest(first, &chosen)?;
         let item = |(at, chosen): (usize, &Chosen<Candidate>)| Item {
@@ -159,7 +162,7 @@ impl Request<'_> {
     }
 }
 
-/// What the model finds in the chosen items, which it reads as they are handed out.
+/// The model's mentions in the selected items, which it reads as exported.
 fn suggest(model: &Recognizer, chosen: &[Chosen<Candidate>]) -> Result<Vec<Document>> {
     let mut documents: Vec<Document> = chosen.iter().map(|chosen| chosen.item.item.clone()).collect();
     let encoded = model.tokenizer().encode(&documents)?;
@@ -172,7 +175,7 @@ fn suggest(model: &Recognizer, chosen: &[Chosen<Candidate>]) -> Result<Vec<Docum
     Ok(documents)
 }
 
-/// A choice while its pool is read.
+/// A selection in progress.
 struct Choosing<'m> {
     whole: bool,
     selector: Selector<Candidate>,
@@ -208,7 +211,7 @@ impl Choosing<'_> {
         for ((document, cut), assessed) in documents.iter().zip(&cuts).zip(assessed) {
             let index = document.char_index();
             for (part, assessed) in assessed.into_iter().enumerate() {
-                // A document of one sentence is handed out as it is.
+                // A document with one sentence is exported as a whole.
                 let is_all = self.whole || cut.parts.len() == 1;
                 let id = if is_all { document.id.clone() } else { format!("{}.s{}", document.id, part + 1) };
                 if self.known.contains(id.as_str()) || self.known.contains(document.id.as_str()) {
@@ -226,7 +229,7 @@ impl Choosing<'_> {
         Ok(())
     }
 
-    /// The embeddings of what is annotated, where the strategy keeps away from it.
+    /// Embeddings of annotated items, if the strategy keeps away from them.
     fn known_rows(&self, known: &[Document]) -> Result<Rows> {
         let mut rows = Rows::new();
         if !matches!(self.assessor.strategy, Strategy::CoreSet | Strategy::Hybrid) {

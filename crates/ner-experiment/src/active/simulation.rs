@@ -1,4 +1,4 @@
-//! The loop of active learning, played on a corpus whose annotation is there already.
+//! Simulates active learning on an annotated corpus.
 
 use super::acquisition::{Assessor, CHUNK, Cut, states};
 use crate::corpus::{self, Corpus, CorpusSource};
@@ -27,36 +27,36 @@ use std::time::Instant;
 use tch::{Device, Kind};
 use tracing::info;
 
-/// What to simulate.
+/// Options of a simulation.
 #[derive(Clone, Debug)]
 pub struct SimulationOptions {
     /// Corpus: a name, or the path of a dataset.toml.
     pub dataset: String,
-    /// Where to take it from.
+    /// Where the corpus comes from.
     pub source: CorpusSource,
-    /// Whether to go on without the faulty parts of the corpus.
+    /// Whether to skip faulty parts of the corpus.
     pub lenient: bool,
     /// The strategies to compare.
     pub strategies: Vec<Strategy>,
-    /// Seeds of the first draw and of the trainings.
+    /// Seeds of the first draw and of training.
     pub seeds: Vec<u64>,
-    /// Percent of the pool's words that are annotated after each round, rising.
+    /// Percent of the pool's words annotated after each round, increasing.
     pub rounds: Vec<f64>,
-    /// Whether whole documents are annotated instead of sentences.
+    /// Whether to annotate whole documents instead of sentences.
     pub whole_documents: bool,
-    /// Documents of the test split that models are scored on, at most.
+    /// Maximum number of test documents to score on.
     pub score_documents: usize,
-    /// Least steps of a training.
+    /// Minimum steps per training.
     pub min_steps: usize,
-    /// Models of a committee.
+    /// Number of models in a committee.
     pub committee: usize,
-    /// Encoder; `None` is the recipe's or the default.
+    /// Encoder; `None` uses the recipe's or the default.
     pub encoder: Option<String>,
-    /// Recipe file; `None` is the recipe compiled in.
+    /// Recipe file; `None` uses the embedded recipe.
     pub config: Option<PathBuf>,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
-    /// Folder of what was trained so far; `None` is `active/DATASET` beside the runs.
+    /// Folder for finished trainings and results; `None` is `active/DATASET` beside the runs.
     pub out: Option<PathBuf>,
 }
 
@@ -64,9 +64,9 @@ pub struct SimulationOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "(usize, usize)", into = "(usize, usize)")]
 struct PoolPart {
-    /// Place of the document in the split.
+    /// Index of the document in the split.
     document: usize,
-    /// Place of the part in the document.
+    /// Index of the part in the document.
     part: usize,
 }
 
@@ -82,17 +82,20 @@ impl From<PoolPart> for (usize, usize) {
     }
 }
 
-/// Plays the loop and writes `result.json` and `report.html`. What was trained before is not trained again.
+/// Runs the simulation and writes `result.json` and `report.html`. Finished trainings are reused.
 ///
 /// # Errors
-/// If the options contradict themselves, the corpus or the encoder cannot be had, a training fails or is stopped, or the
-/// folder belongs to another simulation or is in use.
+/// If the options are inconsistent, the corpus or the encoder is missing, a training fails or is stopped, or the folder
+/// belongs to another simulation or is in use.
 pub fn simulate(options: &SimulationOptions, stop: &AtomicBool) -> Result<Summary> {
-    ensure!(!options.strategies.is_empty() && !options.seeds.is_empty(), "no strategy or no seed is named");
+    ensure!(!options.strategies.is_empty() && !options.seeds.is_empty(), "name at least one strategy and one seed");
     let rising = options.rounds.windows(2).all(|pair| pair[0] < pair[1]);
     let within = options.rounds.iter().all(|&percent| percent > 0.0 && percent < 100.0);
-    ensure!(rising && within && !options.rounds.is_empty(), "--rounds are percent, rising, above 0 and below 100");
-    ensure!(options.committee > 1, "--committee: one model cannot disagree");
+    ensure!(
+        rising && within && !options.rounds.is_empty(),
+        "--rounds must be increasing percentages between 0 and 100"
+    );
+    ensure!(options.committee > 1, "--committee must be at least 2");
     let name = corpus::name_of(&options.dataset)?;
     let out = match &options.out {
         Some(out) => out.clone(),
@@ -110,20 +113,20 @@ pub fn simulate(options: &SimulationOptions, stop: &AtomicBool) -> Result<Summar
     let summary = Summary::read(&out, options, &simulation)?;
     write_bytes(&out.join("result.json"), &serde_json::to_vec_pretty(&summary)?)?;
     write_bytes(&out.join("report.html"), summary.page()?.as_bytes())?;
-    info!("the page: {}", out.join("report.html").display());
+    info!("report: {}", out.join("report.html").display());
     Ok(summary)
 }
 
-/// The recipe that a simulation has where none is named.
+/// The default recipe of a simulation.
 const RECIPE: &str = include_str!("../../../../experiments/recipes/active-simulation.toml");
 
-/// Streams of a seed from this on are those of the other members of a committee; below it are rounds.
+/// Seed streams from here on belong to further committee members; lower ones belong to rounds.
 const COMMITTEE: u64 = 1 << 32;
 
-/// Shares of the score with all words annotated that a reader asks for.
+/// Shares of the full-data score in the results table.
 const TARGETS: [f64; 3] = [0.90, 0.95, 0.99];
 
-/// What decides about the result of a round; `simulation.json`. A folder is gone on with only under the same.
+/// `simulation.json`: everything that determines a round's result. A folder can be continued only with equal settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Setting {
     plan: Plan,
@@ -139,21 +142,21 @@ struct Setting {
     compute: String,
 }
 
-/// Folders of earlier versions hold the names that libtorch gives.
+/// Reads the libtorch names of earlier versions.
 fn modern_compute<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(modern_name(&String::deserialize(deserializer)?))
 }
 
-/// One training and its score; a file.
+/// `*.json` of one training: the selected parts and the scores.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Round {
-    /// What was chosen in this round: places of documents in the split, and of their parts.
+    /// Parts selected in this round: document index in the split, part index in the document.
     chosen: Vec<PoolPart>,
-    /// All that is annotated after it.
+    /// Total cost of annotation after this round.
     annotated: Cost,
     /// Its share of the pool's words.
     share: f64,
-    /// On the test split's documents, over all types; none where undefined.
+    /// On the test documents, over all types; `None` if undefined.
     precision: Option<f64>,
     recall: Option<f64>,
     f1: Option<f64>,
@@ -165,7 +168,7 @@ struct Round {
     finished_at: String,
 }
 
-/// All that the trainings share.
+/// Data shared by all trainings.
 struct Simulation<'a> {
     setting: Setting,
     corpus: Corpus,
@@ -178,7 +181,7 @@ struct Simulation<'a> {
     kind: Kind,
     pool: Vec<Cut>,
     data: TrainingSet,
-    /// What all of the pool costs.
+    /// Cost of the whole pool.
     whole: Cost,
     scored: Vec<Document>,
     stop: &'a AtomicBool,
@@ -216,13 +219,13 @@ impl<'a> Simulation<'a> {
 
         let test = &corpus.splits.test.documents;
         ensure!(!test.is_empty(), "{} has no test split to score on", options.dataset);
-        // The same ones for every seed and strategy, so that what they happen to be hits all alike.
+        // The same documents for every seed and strategy, so that their choice affects all alike.
         let mut places: Vec<usize> = (0..test.len()).collect();
         places.sort_by(|&a, &b| chance(0, a as u64).total_cmp(&chance(0, b as u64)));
         places.truncate(options.score_documents);
         places.sort_unstable();
         let scored: Vec<Document> = places.into_iter().map(|at| test[at].clone()).collect();
-        ensure!(!scored.is_empty(), "--score-documents 0 leaves nothing to score on");
+        ensure!(!scored.is_empty(), "--score-documents must be at least 1");
         let setting = Setting {
             encoder_sha256: files.weights_sha256()?,
             corpus_sha256: corpus.origin.files.iter().map(|file| file.sha256.clone()).collect(),
@@ -260,17 +263,17 @@ impl<'a> Simulation<'a> {
         })
     }
 
-    /// Makes `out` the folder of this simulation, or sees that it is.
+    /// Creates `out` as the folder of this simulation, or checks that it is.
     fn claim(&self, out: &Path) -> Result<()> {
         let path = out.join("simulation.json");
         if !path.is_file() {
             return Ok(write_bytes(&path, &serde_json::to_vec_pretty(&self.setting)?)?);
         }
-        // Through the type, so that what a later version added has its default.
-        let theirs = serde_json::to_value(read::<Setting>(&path)?)?;
+        // Parsed into the type first, so that fields added by later versions get their defaults.
+        let stored = serde_json::to_value(read::<Setting>(&path)?)?;
         let ours = serde_json::to_value(&self.setting)?;
-        if let Some(key) = first_difference(&theirs, &ours, "") {
-            bail!("{} is of a simulation with another {key}; --out names another folder", out.display());
+        if let Some(key) = first_difference(&stored, &ours, "") {
+            bail!("{} holds a simulation with another {key}; name another folder with --out", out.display());
         }
         Ok(())
     }
@@ -288,7 +291,7 @@ impl<'a> Simulation<'a> {
         &self.corpus.splits.train.documents
     }
 
-    /// What is annotated, as training data.
+    /// The annotated parts as training data.
     fn training_set(&self, labelled: &BTreeSet<PoolPart>) -> TrainingSet {
         let part = |&PoolPart { document, part }: &PoolPart| -> TrainingDocument {
             self.data.documents[document].part(self.pool[document].parts[part].tokens.clone())
@@ -308,7 +311,7 @@ impl<'a> Simulation<'a> {
         while trainer.epochs_done() < recipe.epochs {
             for step in trainer.next_epoch() {
                 step?;
-                ensure!(!self.stop.load(Ordering::Relaxed), "stopped; the same command goes on");
+                ensure!(!self.stop.load(Ordering::Relaxed), "stopped; run the same command again to continue");
             }
         }
         let tagger = Tagger::new(config, &self.labels, self.inference.head, trainer.weights(), self.device, self.kind)?;
@@ -323,7 +326,7 @@ impl<'a> Simulation<'a> {
         Ok(score_documents(&self.scored, &predicted)?.scores.overall)
     }
 
-    /// What a strategy chooses of what is not annotated, and how long that took in milliseconds.
+    /// Lets a strategy select from the unannotated parts; also returns its time in milliseconds.
     fn select(
         &self,
         strategy: Strategy,
@@ -375,13 +378,13 @@ impl<'a> Simulation<'a> {
         sum(labelled.iter().map(|&PoolPart { document, part }| self.pool[document].costs[part]))
     }
 
-    /// The words that are annotated after a round, at most.
+    /// Maximum number of words annotated after a round.
     fn words_at(&self, percent: f64) -> usize {
         (self.whole.words as f64 * percent / 100.0).round() as usize
     }
 }
 
-/// A model and what it took.
+/// A trained model and its costs.
 struct Fitted {
     model: Recognizer,
     steps: usize,
@@ -407,7 +410,7 @@ struct SeedRun<'b> {
 impl SeedRun<'_> {
     fn play(&self, strategies: &[Strategy], rounds: &[f64]) -> Result<()> {
         let simulation = self.simulation;
-        // Trained once for all strategies, and only where one of them still needs it.
+        // Trained once for all strategies, and only if one of them still needs it.
         let mut first: Option<Vec<Recognizer>> = None;
         let everything: Vec<PoolPart> = (0..simulation.pool.len())
             .flat_map(|document| {
@@ -436,14 +439,14 @@ impl SeedRun<'_> {
                     labelled.extend(round.chosen);
                     continue;
                 }
-                // The model of the round before: in memory, or, where the simulation was interrupted, trained again.
+                // The previous round's models: in memory, or trained again after an interruption.
                 let models = match if number == 1 { &mut first } else { &mut last } {
                     _ if !strategy.needs_model() => &[],
                     Some(models) if models.len() >= self.members(strategy) => models.as_slice(),
                     held => self.committee(strategy, &labelled, held)?,
                 };
                 let words = simulation.words_at(percent).saturating_sub(simulation.cost(&labelled).words);
-                // Other draws than those that the seed began with.
+                // A different random stream than the seed's first draw.
                 let seed = derive_seed(self.seed, number as u64);
                 let (chosen, select_ms) = simulation.select(strategy, models, &labelled, words, seed)?;
                 let before = labelled.clone();
@@ -462,7 +465,7 @@ impl SeedRun<'_> {
         if strategy.needs_committee() { self.simulation.setting.committee } else { 1 }
     }
 
-    /// The models that a strategy asks, trained on what is annotated, as far as they are not held.
+    /// The models of a strategy, trained on the annotated parts unless already held.
     fn committee<'h>(
         &self,
         strategy: Strategy,
@@ -483,8 +486,7 @@ impl SeedRun<'_> {
         Ok(models)
     }
 
-    /// The round in the file, or else a training on what was annotated `before` and what was `chosen` now, whose result
-    /// becomes the file; its model is then put into `model`.
+    /// Reads the round's file, or trains on `before` plus `chosen`, writes the file, and puts the model into `model`.
     fn round(
         &self,
         path: &Path,
@@ -519,7 +521,7 @@ impl SeedRun<'_> {
         };
         write_bytes(path, &serde_json::to_vec(&round)?)?;
         info!(
-            "seed {}, {what}: {} words, F1 {} ({} steps in {:.0} s, choosing {:.0} s)",
+            "seed {}, {what}: {} words, F1 {} ({} steps in {:.0} s, selection {:.0} s)",
             self.seed,
             annotated.words,
             round.f1.map_or_else(|| "–".into(), |f1| format!("{:.2}", 100.0 * f1)),
@@ -534,11 +536,11 @@ impl SeedRun<'_> {
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs_err::read(path)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{} is not what a simulation wrote", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("{} was not written by a simulation", path.display()))
 }
 
-/// The first key, with those around it, that two values do not have alike. Where a corpus lies and on what device it is
-/// computed decides about nothing that `compute` does not say.
+/// The dotted name of the first key in which two values differ. Skips the corpus folder and the device, which do not
+/// affect results beyond what `compute` records.
 fn first_difference(a: &Value, b: &Value, key: &str) -> Option<String> {
     if ["plan.data_dir", "plan.device"].contains(&key) {
         return None;
@@ -555,40 +557,40 @@ fn first_difference(a: &Value, b: &Value, key: &str) -> Option<String> {
     }
 }
 
-/// What a simulation says; `result.json`.
+/// `result.json`: the results of a simulation.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// Name of the corpus.
     pub dataset: String,
     encoder: String,
     synthetic: bool,
-    /// What is annotated as a whole.
+    /// Unit of annotation.
     pub unit: &'static str,
-    /// What all of the pool costs.
+    /// Cost of the whole pool.
     pub pool: Cost,
     scored_documents: usize,
     seeds: Vec<u64>,
     recipe: ner_train::Recipe,
     min_steps: usize,
-    /// F1 with all of the pool annotated, by the same recipe.
+    /// F1 with the whole pool annotated, with the same recipe.
     full: Option<Mean>,
     strategies: BTreeMap<Strategy, StrategyResult>,
 }
 
-/// One strategy.
+/// Results of one strategy.
 #[derive(Debug, Serialize)]
 struct StrategyResult {
     source: &'static str,
     /// Mean words and F1 after each round.
     curve: Vec<(f64, Mean)>,
     by_seed: BTreeMap<u64, Vec<Point>>,
-    /// Words needed for a share of the full F1, by percent; of the seeds whose curve gets there.
+    /// Words needed to reach a percentage of the full F1, over the seeds that reach it.
     words_for: BTreeMap<u64, Option<Mean>>,
-    /// Share of chance's words that are saved there, over the seeds in which both get there.
+    /// Share of random's words saved there, over the seeds in which both reach it.
     saving: BTreeMap<u64, Option<Mean>>,
-    /// Mean height of the curve above that of chance, over the words that both cover.
+    /// Mean F1 difference to random over the words that both curves cover.
     above_random: Option<Mean>,
-    /// Mean time that choosing took in a round.
+    /// Mean selection time per round.
     select_ms: Option<Mean>,
 }
 
@@ -597,7 +599,7 @@ impl Summary {
         let folder = |seed: u64| out.join(format!("seed{seed}"));
         let point = |round: &Round| Point {
             words: round.annotated.words as f64,
-            // A model that finds nothing has no F1; a curve has to begin somewhere.
+            // A model without predictions has no F1, but the curve needs a first point.
             score: round.f1.unwrap_or(0.0),
         };
         let mut full = Vec::new();
@@ -665,7 +667,7 @@ impl Summary {
         })
     }
 
-    /// What was measured after each round, and what that saves.
+    /// Tables: the score after each round, and the savings.
     pub fn tables(&self) -> Vec<PlainTable> {
         let Some(first) = self.strategies.values().next() else { return Vec::new() };
         let seeds = self.seeds.len();
@@ -682,7 +684,7 @@ impl Summary {
         }
         rows.push(row(format!("{} (all)", self.pool.words), &|_| with_interval(self.full, 100.0, 2)));
         let caption = format!(
-            "Strict F1 on {} documents of the test split, in percent, by words annotated: mean of {seeds} seeds ± half of \
+            "Strict F1 in percent on {} test documents, by words annotated: mean of {seeds} seeds ± half of \
              its 95 % interval",
             self.scored_documents
         );
@@ -697,18 +699,18 @@ impl Summary {
             rows.push(row(format!("words for {percent} % of the full F1"), &|result| {
                 reached(result.words_for[percent], with_interval(result.words_for[percent], 1.0, 0))
             }));
-            rows.push(row("saved against random, %".into(), &|result| {
+            rows.push(row("saved compared with random, %".into(), &|result| {
                 reached(result.saving[percent], with_interval(result.saving[percent], 100.0, 1))
             }));
         }
-        rows.push(row("F1 above random's, mean over the words".into(), &|result| {
+        rows.push(row("F1 difference to random, mean over words".into(), &|result| {
             with_interval(result.above_random, 100.0, 2)
         }));
-        rows.push(row("seconds to choose".into(), &|result| with_interval(result.select_ms, 1e-3, 1)));
-        vec![scores, PlainTable { caption: "What choosing saves".into(), header: names(""), rows }]
+        rows.push(row("selection time, seconds".into(), &|result| with_interval(result.select_ms, 1e-3, 1)));
+        vec![scores, PlainTable { caption: "Savings of active selection".into(), header: names(""), rows }]
     }
 
-    /// The page.
+    /// The HTML page.
     fn page(&self) -> Result<String> {
         let Cost { words, sentences } = self.pool;
         let curve = |(strategy, result): (&Strategy, &StrategyResult)| Curve {

@@ -1,4 +1,4 @@
-//! A server with MLflow's API that keeps everything that it is sent, twice where it is sent twice, and fails on demand.
+//! A server with MLflow's API. It keeps everything it receives, duplicates included, and fails on demand.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What goes wrong with the next requests.
+/// Faults of the next requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// Status 500, and nothing is done.
+    /// Status 500 without effect.
     Refuses,
-    /// What is asked is done, and the answer is 500.
+    /// The request takes effect, but the response is 500.
     DoesAndFails,
-    /// What is asked is done, and the connection is closed without an answer.
+    /// The request takes effect, but the connection closes without a response.
     DoesAndHangsUp,
-    /// All is done after a wait.
+    /// The request succeeds after a delay.
     IsSlow,
 }
 
@@ -29,7 +29,7 @@ pub struct FakeRun {
     pub status: String,
     pub tags: BTreeMap<String, String>,
     pub params: BTreeMap<String, String>,
-    /// Key, step, value and time, in the order in which they came.
+    /// Key, step, value and time, in order of arrival.
     pub metrics: Vec<(String, i64, f64, i64)>,
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -39,9 +39,9 @@ pub struct Store {
     pub experiments: Vec<String>,
     pub runs: Vec<FakeRun>,
     pub artifact_root: String,
-    /// Faults of the next requests whose path ends so, in order.
+    /// Faults of the next requests whose path has this ending, in order.
     pub faults: Vec<(&'static str, Fault)>,
-    /// Method and path of each request, and its authorization.
+    /// Method, path and authorisation of each request.
     pub requests: Vec<(String, Option<String>)>,
 }
 
@@ -52,7 +52,7 @@ impl Default for Store {
     }
 }
 
-/// The server. What it keeps outlives its stops.
+/// The server. Its data survives restarts.
 pub struct Fake {
     pub uri: String,
     port: u16,
@@ -106,7 +106,7 @@ impl Drop for Fake {
     }
 }
 
-/// Answers one request and closes the connection, so that a stopped server is not spoken to by an old one.
+/// Answers one request and closes the connection, so that no client talks to a stopped server.
 fn serve(mut stream: TcpStream, store: &Mutex<Store>) {
     stream.set_nonblocking(false).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -150,7 +150,7 @@ fn serve(mut stream: TcpStream, store: &Mutex<Store>) {
     };
     let answer = answer.to_string();
     let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
-    // Who asked may be gone.
+    // The client may have disconnected.
     let _ = stream.write_all(format!("{head}{answer}").as_bytes());
 }
 
@@ -204,7 +204,7 @@ impl Store {
             "GET metrics/get-history" => {
                 let key = query["metric_key"].replace("%2F", "/");
                 let all = self.runs[position.unwrap()].metrics.iter().filter(|metric| metric.0 == key);
-                // Small pages; MLflow gives 64-bit integers as numbers.
+                // Small pages; MLflow sends 64-bit integers as numbers.
                 let from: usize = query.get("page_token").map_or(0, |token| token.parse().unwrap());
                 let shown =
                     all.skip(from).take(3).map(|m| json!({"key": m.0, "step": m.1, "value": m.2, "timestamp": m.3}));

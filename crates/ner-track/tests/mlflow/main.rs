@@ -1,5 +1,4 @@
-//! Runs that are sent to a server which is there, away, broken or slow: whatever it was, in the end it has everything
-//! once.
+//! Sends runs to a server that is available, down, broken or slow: in the end it always has everything exactly once.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -22,7 +21,7 @@ const QUICK: Pace = Pace {
     grace: Duration::from_secs(20),
 };
 
-/// A run of a training that only writes.
+/// A run of a training that only writes files.
 struct Training {
     runs: tempfile::TempDir,
     folder: RunFolder,
@@ -51,7 +50,7 @@ impl Training {
         Self { runs, folder, log, record }
     }
 
-    /// Steps from `first` to before `end`, each taking `elapsed_ms`.
+    /// Writes steps from `first` to before `end`, each with duration `elapsed_ms`.
     fn steps(&mut self, epoch: u32, first: u32, end: u32, elapsed_ms: f64) {
         for step in first..end {
             let line = json!({
@@ -73,7 +72,7 @@ impl Training {
         self.folder.write_run(&self.record).unwrap();
     }
 
-    /// What the server must have: key, step and value of each point, sorted.
+    /// The expected data at the server: key, step and value of each point, sorted.
     fn points(&self) -> Vec<(String, i64, u64)> {
         let mut reader = MetricsReader::new(self.folder.path(), "2026-01-02T03:04:05Z");
         let mut points = reader.read().unwrap();
@@ -84,7 +83,7 @@ impl Training {
         points
     }
 
-    /// Checks that the server has this run, once, with everything of it, once.
+    /// Checks that the server has this run and each of its values exactly once.
     fn check(&self, fake: &Fake, status: &str) {
         fake.with(|store| {
             assert_eq!(store.runs.len(), 1, "one run");
@@ -104,7 +103,7 @@ impl Training {
 
     fn sync(&self, fake: &Fake) -> Synced {
         loop {
-            // A follower's thread may still be at work after its grace.
+            // A follower's thread may still be running after its grace period.
             match sync(self.folder.path(), &Wanted::default(), &env(fake)).unwrap() {
                 Synced::Busy => std::thread::sleep(Duration::from_millis(10)),
                 synced => return synced,
@@ -144,10 +143,10 @@ fn a_training_is_followed_to_its_end() {
         assert_eq!(files, ["metrics.jsonl", "model/model.safetensors", "run.json", "scores.json"]);
         store.requests.clear();
     });
-    // Nothing is left to send, and nobody is asked.
+    // Nothing is left to send, so no request is made.
     assert_eq!(training.sync(&fake), Synced::Complete);
     assert_eq!(fake.with(|store| store.requests.len()), 0);
-    // Text goes only when asked for.
+    // Files with text are sent only on request.
     let all = mlflow(&[Extra::Predictions]);
     assert_eq!(sync(training.folder.path(), &all, &env(&fake)).unwrap(), Synced::Sent);
     fake.with(|store| assert_eq!(store.runs[0].files["predictions/dev%20%C3%A4.txt"], b"clinical text"));
@@ -185,7 +184,7 @@ fn a_server_that_dies_in_the_middle_has_everything_once() {
     fake.stop();
     training.steps(1, 10, 20, 1.0);
     training.epoch(1, 10.0);
-    // Its last act is not answered, and neither is its first one.
+    // Neither its first nor its last request gets a response.
     fake.with(|store| store.faults.push(("log-batch", Fault::DoesAndHangsUp)));
     fake.start_again();
     wait_for(|| fake.with(|store| store.faults.is_empty()));
@@ -256,11 +255,11 @@ fn an_interrupted_epoch_that_is_repeated_is_not_sent_again() {
 fn a_run_is_found_again_or_made_anew() {
     let (fake, mut training) = (Fake::start(), Training::start());
     training.steps(1, 1, 5, 1.0);
-    // A run that was never followed, whose process is gone.
+    // A run that was never followed, whose process has ended.
     assert_eq!(training.sync(&fake), Synced::Untracked);
     assert_eq!(sync(training.folder.path(), &mlflow(&[]), &env(&fake)).unwrap(), Synced::Sent);
     training.check(&fake, "KILLED");
-    // Killed between the making of the run and the note of its id.
+    // Killed after creating the run and before storing its id.
     let path = training.folder.path().join("tracking.json");
     let mut record: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     record["mlflow"][&fake.uri]["run_id"] = Value::Null;
@@ -286,7 +285,7 @@ fn credentials_go_to_the_server_that_is_named() {
     training.folder.write_json("scores.json", &json!({})).unwrap();
     assert_eq!(sync(training.folder.path(), &Wanted::default(), &Env::default()).unwrap(), Synced::Sent);
     assert!(seen(&fake).iter().all(|(_, sent)| sent.is_none()));
-    // To a second server only when asked.
+    // Sent to a second server only on request.
     let message = sync(training.folder.path(), &Wanted::default(), &env(&other)).unwrap_err().to_string();
     assert!(message.contains(&fake.uri) && seen(&other).is_empty(), "{message}");
     assert_eq!(sync(training.folder.path(), &mlflow(&[]), &env(&other)).unwrap(), Synced::Sent);

@@ -1,4 +1,4 @@
-//! `medner active add`: corrected batches come back, and the loop goes round.
+//! `medner active add`: takes corrected batches, trains, and proposes the next batch.
 
 use crate::OutputFormat;
 use crate::args::batch_form;
@@ -13,38 +13,38 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   medner active add loop batch1 --dev dev.jsonl --test test.jsonl --pool notes/ --budget '2000 words'
-  medner active add loop loop/batches/0001                  the batch that it proposed, corrected where it lies
+  medner active add loop loop/batches/0001                  the batch it proposed, corrected in place
   medner active add loop loop/batches/0002 --corrected export.jsonl
-  medner active add loop batch1 --annotator anna            of several who corrected it on the page
-  medner active add loop                                    goes on after it was stopped
+  medner active add loop batch1 --annotator anna            one of several annotators of the page
+  medner active add loop                                    continue after an interruption
 
-What was corrected is on the page (`active annotate`), of which items that are done are taken, or else the file in the
-batch's folder. Options are kept in the loop's folder; what is given again replaces them. Nothing is taken of a batch that is damaged, or
-that says of an item something else than is known: file and item are named. Without --dev and --test a tenth of what is
-labelled each is set aside by chance, and scores are of few items. The folder may be moved as long as no training of it was
-stopped half-way; that one would begin anew.";
+Corrections are read from the page (`active annotate`; only items marked as done), or else from the file in the batch's
+folder. The loop's folder remembers the options; options given again replace them. If a batch is damaged or does not
+match the items that were selected, nothing of it is added, and the error names the file and the item. Without --dev and
+--test, a random tenth of the labelled items is set aside for each, so the first scores rest on few items. You can move
+the folder, except while a training in it is interrupted: that training would start over.";
 
-/// Take corrected batches, train on all that is labelled, and propose the next batch
+/// Add corrected batches, train on everything labelled, and propose the next batch
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The loop's folder; it is made where there is none
+    /// Folder of the loop; created if missing
     folder: PathBuf,
-    /// Batches that `active select` or the loop made, corrected
+    /// Corrected batches that `active select` or the loop made
     batches: Vec<PathBuf>,
-    /// What was corrected, where it is not in the batch's folder: a file or folder that a tool exported (one batch)
+    /// Corrected file or folder that another tool exported, if it is not in the batch's folder (one batch only)
     #[arg(long, value_name = "PATH")]
     corrected: Option<PathBuf>,
-    /// Whose corrections of `active annotate` are meant [default: the only annotator's, or what was adjudicated]
+    /// Annotator whose corrections to take [default: the only annotator, or `adjudicated`]
     #[arg(long, value_name = "NAME", conflicts_with = "corrected")]
     annotator: Option<String>,
-    /// Annotated corpus to begin with
+    /// Annotated corpus to start with
     #[arg(long, value_name = "CORPUS")]
     labelled: Option<PathBuf>,
-    /// Annotated corpus that chooses the best epoch
+    /// Annotated corpus to choose the best epoch on
     #[arg(long, value_name = "CORPUS", requires = "test")]
     dev: Option<PathBuf>,
-    /// Annotated corpus that measures
+    /// Annotated corpus to measure on
     #[arg(long, value_name = "CORPUS", requires = "dev")]
     test: Option<PathBuf>,
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
@@ -53,28 +53,28 @@ pub struct Args {
     /// Recipe as TOML
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// Train the last round's model further, instead of the encoder anew
+    /// Continue training the last round's model instead of starting from the encoder
     #[arg(long, overrides_with = "anew")]
     further: bool,
-    /// Train the encoder anew in each round
+    /// Start from the encoder in each round
     #[arg(long)]
     anew: bool,
-    /// Pool that the next batch is chosen from; repeatable
+    /// Pool to choose the next batch from; repeatable
     #[arg(long, value_name = "PATH")]
     pool: Vec<PathBuf>,
-    /// How to choose; see `medner active simulate --help` [default: mnlp]
+    /// Selection strategy; see `medner active simulate --help` [default: mnlp]
     #[arg(long, value_name = "NAME")]
     strategy: Option<Strategy>,
     /// How much to choose [default: 2000 words]
     #[arg(long, value_name = "BUDGET")]
     budget: Option<Budget>,
-    /// What batches are handed out as [default: jsonl]
+    /// Format of the batches [default: jsonl]
     #[arg(long, value_parser = batch_form())]
     to: Option<To>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Form of the result on stdout
+    /// Output format
     #[arg(long, default_value = "table")]
     format: OutputFormat,
 }

@@ -1,4 +1,4 @@
-//! `medner active annotate`: a page to correct a batch; `medner active agreement`: how far annotators agree.
+//! `medner active annotate`: a page to correct a batch. `medner active agreement`: inter-annotator agreement.
 
 use crate::OutputFormat;
 use crate::commands::serve::{ListenArgs, explained};
@@ -16,44 +16,44 @@ use tracing::info;
 
 const EXAMPLES: &str = "\
 Examples:
-  medner active annotate batch1                     then open the address that it prints
-  medner active annotate batch1 --type Procedure    with a type that the model does not know
+  medner active annotate batch1                     then open the printed address
+  medner active annotate batch1 --type Procedure    offer a type that the model does not know
   MEDNER_TOKEN=$(openssl rand -hex 32) medner active annotate batch1 --host 0.0.0.0
   medner active agreement batch1
   medner active add loop batch1
 
-Every action is a line of corrections/NAME.jsonl in the batch's folder, on the disk before it is shown, so that neither a
-killed process nor a closed browser loses one. Several annotators can correct at once, each by a name of his own; who takes
-the name `adjudicated` begins with what all agree upon and settles the rest. The server listens on this machine alone until
---host says otherwise, and then needs a token. No text is in its log.";
+Each action is written to corrections/NAME.jsonl in the batch's folder before the page shows it, so a killed process or
+a closed browser loses nothing. Several annotators can work at once, each under their own name. The name `adjudicated`
+starts with everything all annotators agree on, to settle the rest. By default the server accepts only connections from
+this machine; with another --host it requires a token. Its log contains no text.";
 
 /// Correct a batch on a page in the browser
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Batch that `active select` or `active add` made
+    /// Batch made by `active select` or `active add`
     batch: PathBuf,
-    /// Type that can be given, beside those of the model; repeatable
+    /// Additional type to offer, besides the model's types; repeatable
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
     #[command(flatten)]
     listen: ListenArgs,
 }
 
-/// Show how far those who corrected a batch on the page agree
+/// Show the agreement between the annotators of a batch
 #[derive(clap::Args, Debug)]
 pub struct AgreementArgs {
-    /// Batch that was corrected
+    /// The corrected batch
     batch: PathBuf,
-    /// Form of the result on stdout; json has the differences, too, as positions
+    /// Output format; json also lists the differences, as positions
     #[arg(long, default_value = "table")]
     format: OutputFormat,
 }
 
-/// Serves until it is interrupted.
+/// Serves until interrupted.
 ///
 /// # Errors
-/// Where the batch or a journal is damaged, another process has it, or the address cannot be had.
+/// If the batch or a journal is damaged, another process has it open, or the address is unavailable.
 pub fn run(args: &Args) -> Result<()> {
     let address = args.listen.address()?;
     let options = args.listen.options()?;
@@ -86,20 +86,20 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let server = CorrectionServer::bind(desk, address, options).map_err(explained)?;
     let stopper = server.stopper();
-    interrupt::on_stop("finishing what was accepted", move || stopper.stop())?;
+    interrupt::on_stop("finishing the accepted requests", move || stopper.stop())?;
     let mut out = stdout::stdout();
     writeln!(out, "http://{}/", server.address())?;
     out.flush()?;
-    info!("listening on {}; Ctrl-C ends it", server.address());
+    info!("listening on {}; press Ctrl-C to stop", server.address());
     let saved = server.run()?;
     info!("{saved} actions saved");
     Ok(())
 }
 
-/// Shows agreement.
+/// Prints the agreement.
 ///
 /// # Errors
-/// Where the batch or a journal is damaged.
+/// If the batch or a journal is damaged.
 pub fn run_agreement(args: &AgreementArgs) -> Result<()> {
     let batch = Batch::open(&args.batch)?;
     let works = corrections::works(&batch)?;
@@ -124,7 +124,7 @@ pub fn run_agreement(args: &AgreementArgs) -> Result<()> {
     }
     let mut out = stdout::stdout();
     if pairs.is_empty() {
-        info!("fewer than two annotators have corrected {}", args.batch.display());
+        info!("{} has corrections of fewer than two annotators", args.batch.display());
     }
     writeln!(out, "{table}")?;
     Ok(out.flush()?)

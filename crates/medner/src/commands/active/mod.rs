@@ -1,4 +1,4 @@
-//! `medner active`: what to annotate next, and what choosing it saves.
+//! `medner active`: active learning.
 
 mod add;
 mod annotate;
@@ -7,7 +7,7 @@ mod simulate;
 
 use anyhow::Result;
 
-/// Choose what to annotate next, and find out what choosing saves
+/// Active learning: choose what to annotate next, and measure what that saves
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -16,22 +16,22 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Action {
-    /// Choose the next batch of a pool
+    /// Choose the next batch from a pool
     Select(Box<select::Args>),
     /// Correct a batch on a page in the browser
     Annotate(annotate::Args),
-    /// Show how far those who corrected a batch on the page agree
+    /// Show the agreement between the annotators of a batch
     Agreement(annotate::AgreementArgs),
-    /// Take corrected batches, train, and propose the next one
+    /// Add corrected batches, train, and propose the next one
     Add(add::Args),
-    /// Play the loop on an annotated corpus and draw its learning curves
+    /// Simulate active learning on an annotated corpus and plot its learning curves
     Simulate(simulate::Args),
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// As its actions say.
+/// If the chosen action fails.
 pub fn run(args: Args) -> Result<()> {
     match args.action {
         Action::Select(args) => select::run(*args),

@@ -1,4 +1,4 @@
-//! `medner active select`: the next batch of a pool.
+//! `medner active select`: chooses the next batch from a pool.
 
 use crate::args::{Columns, ModelArgs, batch_form, kind_name};
 use anyhow::{Result, ensure};
@@ -14,60 +14,60 @@ Examples:
   medner active select all.jsonl.gz --model bc5cdr --strategy hybrid --known labelled.jsonl --to brat --out batch2
   medner active select pool.jsonl --model RUN1 --model RUN2 --strategy disagreement --out batch3
 
-The batch is a folder: what is to be corrected, with the model's suggestions in it, and batch.json, which says why each
-item was chosen. `medner active simulate --help` lists the strategies and their sources. A pool streams: random, longest
-and the scores hold what is chosen; hybrid ten times that; core-set and badge hold every item's text and 4 bytes for each
-number of its row (the encoder's width; badge: times the types).";
+The batch is a folder with the items to correct, including the model's suggestions, and batch.json, which gives the
+score of each chosen item. `medner active simulate --help` lists the strategies and their sources. The pool is streamed:
+random, longest and the score strategies hold only the chosen items; hybrid holds ten times as many; core-set and badge
+hold every item's text and a vector of f32 (the encoder's width; badge: times the number of types).";
 
-/// Choose what to annotate next from a pool of texts, for a budget
+/// Choose what to annotate next from a pool of texts, within a budget
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Files or folders, or - for stdin: every format that `annotate` reads
+    /// Files, folders, or - for stdin, in any format that `annotate` reads
     #[arg(value_name = "POOL", required = true)]
     pool: Vec<PathBuf>,
     #[command(flatten)]
     models: ModelArgs,
-    /// Format of the pool [default: what it looks like]
+    /// Format of the pool [default: detected]
     #[arg(long, value_name = "FORMAT", value_parser = kind_name())]
     from: Option<Kind>,
-    /// How to choose; see `medner active simulate --help`
+    /// Selection strategy; see `medner active simulate --help`
     #[arg(long, value_name = "NAME", default_value = "mnlp")]
     strategy: Strategy,
-    /// How much: `2000 words`, `50 sentences` or `10 documents`
+    /// How much to choose: `2000 words`, `50 sentences` or `10 documents`
     #[arg(long, value_name = "BUDGET", default_value = "2000 words")]
     budget: Budget,
-    /// Choose whole documents instead of sentences; a budget of documents does
+    /// Choose whole documents instead of sentences; implied by a budget in documents
     #[arg(long)]
     whole_documents: bool,
-    /// What is annotated already: its items are not chosen, and core-set and hybrid keep away from it; repeatable
+    /// Annotated corpus whose items are not chosen again; core-set and hybrid also keep away from them; repeatable
     #[arg(long, value_name = "CORPUS")]
     known: Vec<PathBuf>,
-    /// What the batch is handed out as
+    /// Format of the batch
     #[arg(long, default_value = "jsonl", value_parser = batch_form())]
     to: To,
-    /// The batch's folder, which must not be there yet
+    /// Folder for the batch; must not exist yet
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Decides what is left to chance
+    /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Column that holds the texts (Parquet)
+    /// Column of the texts (Parquet)
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_column: String,
-    /// Column that holds their ids (Parquet) [default: the number of the row]
+    /// Column of their ids (Parquet) [default: the row number]
     #[arg(long, value_name = "NAME")]
     id_column: Option<String>,
     #[command(flatten)]
     columns: Columns,
 }
 
-/// Chooses.
+/// Chooses a batch.
 ///
 /// # Errors
-/// Where a model or the pool is not there, the folder is, or a part of the pool could not be read.
+/// If a model or the pool is missing, `--out` exists, or a part of the pool cannot be read.
 pub fn run(args: Args) -> Result<()> {
-    ensure!(!args.out.exists(), "{} is there already", args.out.display());
+    ensure!(!args.out.exists(), "{} already exists; name another folder with --out", args.out.display());
     let mut known = Vec::new();
     for path in &args.known {
         known.extend(batch::documents_of(path)?);
@@ -89,6 +89,6 @@ pub fn run(args: Args) -> Result<()> {
         to: args.to,
     };
     let bad = request.select(&annotator, &known)?.write(&args.out)?;
-    ensure!(bad == 0, "{bad} documents or parts of the pool could not be read; they are named above");
+    ensure!(bad == 0, "{bad} documents or parts of the pool could not be read; see the warnings above");
     Ok(())
 }

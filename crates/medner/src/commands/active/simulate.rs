@@ -1,4 +1,4 @@
-//! `medner active simulate`: the loop of active learning, played on a corpus whose annotation is there already.
+//! `medner active simulate`: simulates active learning on an annotated corpus.
 
 use crate::OutputFormat;
 use crate::args::{CorpusArgs, FaultArgs};
@@ -12,24 +12,24 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  medner active simulate bc5cdr --sample --rounds 10,30,60 --min-steps 20    to see it work
+  medner active simulate bc5cdr --sample --rounds 10,30,60 --min-steps 20    a quick demonstration
   medner active simulate bc5cdr --strategies random,mnlp,badge,hybrid --seeds 1,2,3
 
-A seed begins with sentences drawn by chance; every strategy goes on from the same ones. After each round the encoder is
-trained anew on all that is annotated, by the recipe, and scored on documents of the test split, by which nothing is
-chosen. What was trained is kept in --out and not done again: a simulation that was stopped or killed goes on where it
-was, and strategies, seeds and rounds at the end may be added. result.json and report.html in it are the result.
+Each seed starts from a random set of sentences, the same for all strategies. After each round the encoder is trained
+from scratch on everything annotated so far, and scored on test documents; no decision uses these scores. --out keeps
+finished trainings: run the same command again to continue after an interruption, or to add strategies, seeds and later
+rounds. The results are result.json and report.html in that folder.
 Strategies:
-  random, longest      chance; the most words
-  mnlp                 least probable answer by word (Shen et al. 2018)
+  random, longest      random order; most words first
+  mnlp                 lowest mean log-probability per word (Shen et al. 2018)
   entropy, margin      token entropy, margin (Settles and Craven 2008; Scheffer et al. 2001)
   vote-entropy, disagreement
                        of --committee models (Dagan and Engelson 1995; McCallum and Nigam 1998)
   bald                 of 8 passes under dropout (Houlsby et al. 2011; Gal et al. 2017)
   core-set, badge      Sener and Savarese 2018; Ash et al. 2020
-  hybrid               entropy times distance from what is annotated";
+  hybrid               entropy times the distance from annotated items";
 
-/// Play active learning on an annotated corpus: its train split is the pool, and annotating is looking it up
+/// Simulate active learning: the train split of an annotated corpus is the pool, and its gold labels the annotator
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -42,37 +42,37 @@ pub struct Args {
     /// Strategies to compare
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "random,mnlp,badge,hybrid")]
     strategies: Vec<Strategy>,
-    /// Seeds: of what is drawn at first, and of the trainings
+    /// Seeds for the first set of sentences and for training
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
-    /// Percent of the pool's words that are annotated after each round; the first are drawn by chance
+    /// Percent of the pool's words annotated after each round; the first round is drawn at random
     #[arg(long, value_name = "P,P,…", value_delimiter = ',', default_value = "5,10,20,30,45")]
     rounds: Vec<f64>,
     /// Annotate whole documents instead of sentences
     #[arg(long)]
     whole_documents: bool,
-    /// Documents of the test split that models are scored on, the same for all [default: all]
+    /// Number of test documents to score on, the same for all models
     #[arg(long, value_name = "N", default_value_t = 200)]
     score_documents: usize,
-    /// Least steps of a training: epochs are added to the recipe's where little is annotated
+    /// Minimum steps per training; adds epochs to the recipe's if little is annotated
     #[arg(long, value_name = "N", default_value_t = 160)]
     min_steps: usize,
-    /// Models of a committee
+    /// Number of models in a committee
     #[arg(long, value_name = "N", default_value_t = 3)]
     committee: usize,
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
     #[arg(long, value_name = "ENCODER")]
     encoder: Option<String>,
-    /// Recipe as TOML [default: experiments/recipes/active-simulation.toml of the source, compiled in]
+    /// Recipe as TOML [default: the embedded experiments/recipes/active-simulation.toml]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Folder of what was trained so far [default: active/DATASET, beside the runs]
+    /// Folder for finished trainings and the results [default: active/DATASET, beside the runs]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Form of the result on stdout
+    /// Output format
     #[arg(long, default_value = "table")]
     format: OutputFormat,
 }
@@ -80,7 +80,7 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// As [`simulate`].
+/// As in [`simulate`].
 pub fn run(args: Args) -> Result<()> {
     let format = args.format;
     let options = SimulationOptions {
@@ -120,6 +120,6 @@ fn print(summary: &Summary) -> Result<()> {
         rows.into_iter().for_each(|row| score_table::add_row(&mut table, row));
         writeln!(out, "\n{caption}\n{table}")?;
     }
-    writeln!(out, "– is not reached within the rounds, or there is nothing to compare with.")?;
+    writeln!(out, "–: not reached within these rounds, or nothing to compare with.")?;
     Ok(out.flush()?)
 }

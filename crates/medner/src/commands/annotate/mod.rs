@@ -1,4 +1,4 @@
-//! `medner annotate`: text in, mentions out.
+//! `medner annotate`: finds mentions in texts.
 
 mod output;
 mod record;
@@ -25,26 +25,25 @@ use tracing::{info, warn};
 
 /// Find mentions in texts: files, folders or stdin, in any format
 ///
-/// Nothing is cut off: long documents are read in overlapping windows. Positions are those of the text as it is given.
-/// Documents stream through the models in constant memory and come out in their order. A document that cannot be read
-/// is named and left out, and the exit code is 1 at the end.
+/// No text is truncated: long documents are read in overlapping windows. Offsets refer to the text as given.
+/// Documents are streamed in constant memory, and the output keeps their order. Unreadable documents are reported and
+/// skipped; the exit code is then 1.
 ///
-/// With several models all their mentions are kept, whatever they overlap; where two find the same span with the same
-/// type, it is one mention that names both, with the higher confidence.
+/// With several models all mentions are kept, even if they overlap. If two models find the same span with the same
+/// type, the output has one mention that names both and has the higher confidence.
 ///
-/// With --ensemble the models, which must find the same types, are taken for one. Where their heads, labels and
-/// tokenizers are the same, their probabilities are averaged and the mean decides. Else they vote: what more than half of
-/// them find, with the same span and type, is a mention, and its confidence the mean over all of them, 0 where one does
-/// not find it.
+/// With --ensemble several models of the same types act as one. If their heads, labels and tokenizers are equal, their
+/// probabilities are averaged. Otherwise they vote: a mention (span and type) is kept if more than half of the models
+/// find it. Its confidence is the mean over all models, with 0 for those that do not find it.
 ///
-/// The confidence of a mention is that of the least certain of the decisions that made it (its words, its joints, its
-/// two ends), from 0 to 1. It is of the span as a whole, and it is not calibrated.
+/// The confidence of a mention, from 0 to 1, is that of the least certain decision behind it (about a word, a boundary
+/// between words, or an end). It refers to the whole span and is not calibrated.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  medner annotate note.txt --model i2b2 --to text              look at it
-  medner annotate notes/ --model i2b2 --out found/             each file of a folder into one of its own
-  medner annotate notes/ --model i2b2 --out found/ --resume    go on after it was interrupted
+  medner annotate note.txt --model i2b2 --to text              show the mentions in the terminal
+  medner annotate notes/ --model i2b2 --out found/             one output file for each file of a folder
+  medner annotate notes/ --model i2b2 --out found/ --resume    continue after an interruption
   cat note.txt | medner annotate --model bc5cdr | jq .mentions
   medner annotate all.jsonl.gz --model bc5cdr --model anatem --out found.jsonl
   medner annotate notes/ --model bc5cdr/RUN --model bc5cdr/RUN --ensemble --out found/     several runs as one model
@@ -52,22 +51,22 @@ Examples:
   medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
 
-What a folder of texts is to be written as is one file for each (OUT/ or a folder that is there), or all in one file
-(OUT.jsonl). brat and i2b2 are always folders. --resume passes over what OUT holds already; with it the result is that
+For a folder of texts, --out is a folder (OUT/ or an existing one) with one file for each text, or one file (OUT.jsonl)
+with all of them. brat and i2b2 output is always a folder. --resume skips what OUT already holds; the result equals that
 of an uninterrupted run.
 
-With --out, and where a store of runs is there (--runs, or experiments/ of the checkout), a run of the kind annotate says
-by which models and settings the output was made; it holds no text and no name of an input.")]
+With --out, the models and settings are also recorded as a run of kind annotate, if there is a folder of runs (--runs,
+or experiments/ of the checkout). The record holds no text and no input names.")]
 pub struct Args {
-    /// Files, folders, or - for stdin; what ends in .gz, .zst or .zip is unpacked [default: stdin]
+    /// Files, folders, or - for stdin; .gz, .zst and .zip are decompressed [default: stdin]
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     models: ModelArgs,
-    /// Take the models for one: average what they say, or let them vote
+    /// Use the models as one: average their probabilities, or vote
     #[arg(long)]
     ensemble: bool,
-    /// Format of the inputs [default: what they look like; what looks like none is a text]
+    /// Format of the inputs [default: detected, else plain text]
     #[arg(long, value_name = "FORMAT", value_parser = kind_name())]
     from: Option<Kind>,
     /// Format of the output
@@ -76,30 +75,30 @@ pub struct Args {
     /// File or folder to write, or - for stdout [default: stdout]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Go on with an output that was interrupted: a folder, or a .jsonl file
+    /// Continue an interrupted output: a folder, or a .jsonl file
     #[arg(long)]
     resume: bool,
-    /// Leave no record of this annotation in the store of runs
+    /// Do not record this annotation as a run
     #[arg(long)]
     no_run: bool,
-    /// Least confidence, from 0 to 1, of all types or of one; repeatable
+    /// Minimum confidence, from 0 to 1, for all types or for one; repeatable
     #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
     thresholds: Vec<(Option<String>, f32)>,
-    /// Keep what lies below the thresholds, marked `below_threshold`
+    /// Keep mentions below the thresholds, marked `below_threshold`
     #[arg(long)]
     all_spans: bool,
-    /// What positions count
+    /// Unit of the offsets
     #[arg(long, default_value = "characters", value_parser = offsets())]
     offsets: Offsets,
-    /// Column that holds the texts (Parquet)
+    /// Column of the texts (Parquet)
     #[arg(long, value_name = "NAME", default_value = "text")]
     text_column: String,
-    /// Column that holds their ids (Parquet) [default: the number of the row]
+    /// Column of their ids (Parquet) [default: the row number]
     #[arg(long, value_name = "NAME")]
     id_column: Option<String>,
     #[command(flatten)]
     columns: Columns,
-    /// Scheme of the tags that are written (CoNLL)
+    /// Tag scheme of the output (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     scheme: SchemeName,
 }
@@ -114,16 +113,16 @@ fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
         None => (None, text),
     };
     let least = number.parse().ok().filter(|least| (0.0..=1.0).contains(least));
-    Ok((entity_type, least.ok_or("a threshold is a number from 0 to 1, as in 0.5 or Disease=0.8")?))
+    Ok((entity_type, least.ok_or("the threshold must be a number from 0 to 1, as in 0.5 or Disease=0.8")?))
 }
 
 /// Annotates.
 ///
 /// # Errors
-/// Where a model or an input is not there, the output cannot be written, or a document could not be annotated.
+/// If a model or an input is missing, the output cannot be written, or a document could not be annotated.
 pub fn run(args: Args) -> Result<()> {
     let wanted = match args.inputs.as_slice() {
-        [] if std::io::stdin().is_terminal() => bail!("no input is named; - is stdin"),
+        [] if std::io::stdin().is_terminal() => bail!("name an input file or folder, or - for stdin"),
         [] => vec![PathBuf::from("-")],
         inputs => inputs.to_vec(),
     };
@@ -136,7 +135,7 @@ pub fn run(args: Args) -> Result<()> {
     let thresholds = args.thresholds(annotator.models())?;
     let settings = args.settings(annotator.models(), &thresholds);
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
-        info!("all of it is there already");
+        info!("nothing to do: the output is complete");
         return Ok(());
     };
     let bytes = begun.inputs.iter().map(|(input, _)| input.bytes()).sum();
@@ -149,23 +148,23 @@ pub fn run(args: Args) -> Result<()> {
     }
     let (summary, tally) = outcome?;
     if summary.stopped {
-        let hint = if layout.can_resume() { "; go on with --resume" } else { "; the output is not written" };
+        let hint = if layout.can_resume() { "; continue with --resume" } else { "; no output was written" };
         bail!("stopped after {} documents{hint}", summary.documents);
     }
     match tally.bad {
         0 => Ok(()),
-        bad => bail!("{bad} documents or parts of the input could not be annotated; they are named above"),
+        bad => bail!("{bad} documents or parts of the input could not be annotated; see the warnings above"),
     }
 }
 
-/// What an annotation works with.
+/// The parts of a running annotation.
 struct Annotating<'a> {
     args: &'a Args,
     annotator: &'a Annotator,
     layout: &'a Layout,
     inputs: &'a [Input],
     options: output::OutputOptions,
-    /// Bytes of what is left to do; none where nobody knows.
+    /// Bytes left to read; `None` if unknown.
     bytes: Option<u64>,
 }
 
@@ -232,7 +231,7 @@ impl Args {
                     let known = || types.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
                     ensure!(
                         types.contains(entity_type),
-                        "no model finds the type {entity_type}; there are {}",
+                        "no model finds the type {entity_type}; the models find {}",
                         known()
                     );
                     thresholds.by_type.insert(entity_type.clone(), *least);
@@ -242,7 +241,7 @@ impl Args {
         Ok(thresholds)
     }
 
-    /// What must be the same where an output is gone on with.
+    /// The settings that must be equal to resume an output.
     fn settings(&self, models: &[Model], thresholds: &Thresholds) -> Value {
         let models: Vec<Value> =
             models.iter().map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
@@ -262,12 +261,12 @@ impl Args {
     }
 }
 
-/// The name of a value, as its option has it.
+/// The name of an option's value.
 fn name_of(value: impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
-/// Settings of an earlier version, which named values as `BiocXml`, `Characters` and `Iob2`, in today's names.
+/// Converts settings of earlier versions, which used names like `BiocXml`, `Characters` and `Iob2`, to current names.
 fn modernised(mut settings: Value) -> Value {
     let plain = |text: &str| text.replace('-', "").to_lowercase();
     let names = |key: &str| -> Vec<String> {
@@ -289,31 +288,31 @@ fn modernised(mut settings: Value) -> Value {
     settings
 }
 
-/// Which outputs there are.
+/// Which outputs to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Layout {
-    /// Everything goes into one.
+    /// One output for everything.
     One(OutputPlace),
-    /// One for each input, in a folder.
+    /// One file per input, in a folder.
     PerInput(PathBuf),
-    /// Files for each document, in a folder.
+    /// Files per document, in a folder.
     PerDocument(PathBuf),
 }
 
-/// What is left to do.
+/// The remaining work.
 struct Begun {
-    /// The inputs, and whether each is done. Those that are done are read all the same, see `Event::Known`.
+    /// The inputs, and whether each is done. Finished inputs are read again, see `Event::Known`.
     inputs: Vec<(Input, bool)>,
     done: Done,
 }
 
-/// In a folder that is written: what it is written with, so that nothing else is added to it.
+/// Holds the settings of an output folder, so that `--resume` can refuse different ones.
 const SETTINGS: &str = ".medner-annotate.json";
 
 impl Layout {
     fn new(args: &Args, is_tree: bool) -> Result<Self> {
         let Some(out) = args.out.as_ref().filter(|out| *out != Path::new("-")) else {
-            ensure!(!args.to.is_folder(), "{:?} is a folder of files; say --out FOLDER", args.to);
+            ensure!(!args.to.is_folder(), "{:?} output is a folder of files; add --out FOLDER", args.to);
             return Ok(Self::One(OutputPlace::Stdout));
         };
         if args.to.is_folder() {
@@ -335,7 +334,7 @@ impl Layout {
         matches!(self, Self::PerInput(_) | Self::PerDocument(_) | Self::One(OutputPlace::Lines { .. }))
     }
 
-    /// Where the settings stand.
+    /// Path of the settings file.
     fn settings(&self) -> Option<PathBuf> {
         match self {
             Self::PerInput(folder) | Self::PerDocument(folder) => Some(folder.join(SETTINGS)),
@@ -344,9 +343,9 @@ impl Layout {
         }
     }
 
-    /// Looks at what is there; none where nothing is left to do.
+    /// Compares the existing output with the inputs; `None` if nothing is left to do.
     fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
-        ensure!(!args.resume || self.can_resume(), "--resume is for --out with a folder or a .jsonl file");
+        ensure!(!args.resume || self.can_resume(), "--resume needs --out with a folder or a .jsonl file");
         let mut begun =
             Begun { inputs: inputs.iter().cloned().map(|input| (input, false)).collect(), done: Done::Nothing };
         let is_begun = match self {
@@ -375,7 +374,7 @@ impl Layout {
                 let count = output::ids_of_whole_lines(part, |id| {
                     ids.insert(id);
                 })?;
-                info!("{count} documents are there already");
+                info!("skipping {count} finished documents");
                 begun.done = Done::Ids(ids);
             }
             Self::One(_) => {}
@@ -383,14 +382,18 @@ impl Layout {
                 let mut paths = BTreeSet::new();
                 for input in inputs {
                     let path = output_of(folder, input, args.to);
-                    ensure!(paths.insert(path.clone()), "two inputs would both become {}", path.display());
+                    ensure!(
+                        paths.insert(path.clone()),
+                        "two inputs would be written to the same file {}; rename one",
+                        path.display()
+                    );
                 }
                 for (input, is_done) in &mut begun.inputs {
                     *is_done = output_of(folder, input, args.to).exists();
                 }
                 let there = begun.inputs.iter().filter(|(_, is_done)| *is_done).count();
                 if there > 0 {
-                    info!("{there} of {} files are there already", inputs.len());
+                    info!("skipping {there} of {} files, which are finished", inputs.len());
                 }
             }
             Self::PerDocument(folder) => {
@@ -408,20 +411,20 @@ impl Layout {
             Self::One(OutputPlace::Lines { part, .. }) => part.display(),
             _ => args.out.as_deref().unwrap_or(Path::new("")).display(),
         };
-        ensure!(args.resume, "{out} holds something already; --resume goes on with what was interrupted");
+        ensure!(args.resume, "{out} is not empty; name another --out, or add --resume to continue an interrupted run");
         let there: Option<Value> =
             place.is_file().then(|| anyhow::Ok(serde_json::from_str(&fs_err::read_to_string(place)?)?)).transpose()?;
-        ensure!(there.is_some(), "{out} is nothing that annotate began: it has no {}", place.display());
-        // As text: numbers that were read are of another width than those that were not.
+        ensure!(there.is_some(), "{out} was not written by annotate: {} is missing", place.display());
+        // Compared as text: a parsed f32 becomes an f64 and would differ.
         ensure!(
             there.map(modernised).as_ref().map(Value::to_string) == Some(settings.to_string()),
-            "{out} was begun with other models or settings ({} names them); --resume goes on only with the same",
+            "{out} was begun with other models or settings, listed in {}; --resume needs the same ones",
             place.display()
         );
         Ok(())
     }
 
-    /// Takes away what only an interrupted output needs.
+    /// Removes the settings file of a finished output.
     fn end(&self, summary: &Summary) -> Result<()> {
         if let (Self::One(OutputPlace::Lines { .. }), Some(settings), false) = (self, self.settings(), summary.stopped)
         {
@@ -441,7 +444,7 @@ fn output_of(folder: &Path, input: &Input, to: To) -> PathBuf {
     folder.join(format!("{}.{}", input.name, to.extension()))
 }
 
-/// What was counted.
+/// Counts for the report.
 #[derive(Default)]
 struct Tally {
     mentions: BTreeMap<String, usize>,
@@ -449,13 +452,13 @@ struct Tally {
     bad: usize,
 }
 
-/// The outputs while they are written.
+/// The outputs being written.
 struct Writing<'w> {
     models: &'w [Model],
     options: output::OutputOptions,
     layout: &'w Layout,
     inputs: &'w [Input],
-    /// Whether the output of each input was there before.
+    /// Whether the output of each input existed before.
     is_done: Vec<bool>,
     to: To,
     thresholds: Thresholds,
@@ -465,13 +468,13 @@ struct Writing<'w> {
     tally: Tally,
     bar: &'w ProgressBar,
     counts_documents: bool,
-    /// The input whose documents come.
+    /// The input whose documents are being written.
     input: Option<usize>,
     bad_in_input: usize,
 }
 
 impl Writing<'_> {
-    /// Opens what all documents go into.
+    /// Opens the output that all documents share.
     fn begin(&mut self) -> Result<()> {
         let place = match self.layout {
             Layout::One(place) => place.clone(),
@@ -488,7 +491,7 @@ impl Writing<'_> {
 
     fn take(&mut self, outcome: Outcome<Mark>) -> Result<()> {
         match outcome {
-            Outcome::Annotated(document, findings) => self.write(&document, findings),
+            Outcome::Annotated(document, mentions) => self.write(&document, mentions),
             Outcome::Failed(id, error) => {
                 let file = self.input.map(|at| self.inputs[at].path.display().to_string()).unwrap_or_default();
                 self.bad(&format!("{file}: document {id}: {error}"));
@@ -510,22 +513,22 @@ impl Writing<'_> {
     fn bad(&mut self, message: &str) {
         self.tally.bad += 1;
         self.bad_in_input += 1;
-        self.bar.suspend(|| warn!("left out: {message}"));
+        self.bar.suspend(|| warn!("skipped: {message}"));
     }
 
-    fn write(&mut self, document: &Document, findings: Vec<MergedMention>) -> Result<()> {
-        let findings = self.thresholds.apply(findings, self.all_spans);
-        for finding in &findings {
-            *self.tally.mentions.entry(finding.entity_type.clone()).or_default() += 1;
-            self.tally.below += usize::from(finding.below_threshold);
+    fn write(&mut self, document: &Document, mentions: Vec<MergedMention>) -> Result<()> {
+        let mentions = self.thresholds.apply(mentions, self.all_spans);
+        for mention in &mentions {
+            *self.tally.mentions.entry(mention.entity_type.clone()).or_default() += 1;
+            self.tally.below += usize::from(mention.below_threshold);
         }
         if self.counts_documents {
             self.bar.inc(1);
         }
-        self.sink()?.write(document, &findings)
+        self.sink()?.write(document, &mentions)
     }
 
-    /// The output of the document in hand.
+    /// The output of the current document.
     fn sink(&mut self) -> Result<&mut Box<dyn Sink>> {
         if self.open.is_none()
             && let (Layout::PerInput(folder), Some(at)) = (self.layout, self.input)
@@ -539,7 +542,7 @@ impl Writing<'_> {
 
     fn end_input(&mut self) -> Result<()> {
         if matches!(self.layout, Layout::PerInput(_)) {
-            // An input without documents becomes an output without any; but not one that cannot be read.
+            // An input without documents gets an empty output, but an unreadable input gets none.
             if self.bad_in_input == 0 {
                 self.sink()?;
             }
@@ -555,7 +558,7 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Ends the output that all documents went into. One that was interrupted stays unfinished.
+    /// Finishes the shared output. An interrupted one stays unfinished.
     fn finish(&mut self, summary: &Summary) -> Result<()> {
         let to_stdout = *self.layout == Layout::One(OutputPlace::Stdout);
         if summary.stopped && !to_stdout {
@@ -578,7 +581,7 @@ impl Writing<'_> {
             if types.is_empty() { String::new() } else { format!(" ({types})") },
         );
         for (item, tally) in self.losses.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
-            info!("the format cannot say all: {item}: {} moved, {} lost", tally.moved, tally.lost);
+            info!("the format cannot express everything: {item}: {} moved, {} lost", tally.moved, tally.lost);
         }
     }
 }

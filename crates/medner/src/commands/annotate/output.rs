@@ -1,4 +1,4 @@
-//! What merged are written as.
+//! Output formats of `medner annotate`.
 
 use crate::terminal::stdout;
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum To {
-    /// JSON lines: a document with its text and mentions on each
+    /// JSON lines: one document with its text and mentions per line
     #[default]
     Jsonl,
     /// PubTator
@@ -25,24 +25,24 @@ pub enum To {
     BiocXml,
     /// BioC JSON
     BiocJson,
-    /// A folder of texts with .ann files
+    /// A folder of text files with .ann files
     Brat,
-    /// A folder of texts with .con files
+    /// A folder of text files with .con files
     I2b2,
     /// Words with tags
     Conll,
-    /// A mention a row
+    /// One mention per row
     Csv,
-    /// A mention a row
+    /// One mention per row
     Parquet,
-    /// The text with mentions in brackets, in colours on a terminal
+    /// The text with mentions in brackets, coloured in a terminal
     Text,
-    /// A page with highlights
+    /// An HTML page with highlights
     Html,
 }
 
 impl To {
-    /// The format of corpora that it is, for those that `ner-data` writes as they are.
+    /// The corpus format, for formats that `ner-data` writes directly.
     pub const fn format(self) -> Option<Format> {
         match self {
             Self::Pubtator => Some(Format::Pubtator),
@@ -55,7 +55,7 @@ impl To {
         }
     }
 
-    /// Ending of its files, without the dot.
+    /// File extension, without the dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
@@ -67,31 +67,31 @@ impl To {
         }
     }
 
-    /// Whether each document is a file of its own.
+    /// Whether each document gets its own files.
     pub fn is_folder(self) -> bool {
         self.format().is_some_and(Format::is_folder)
     }
 }
 
-/// How it is written.
+/// How to write the output.
 #[derive(Clone, Debug, Default)]
 pub struct OutputOptions {
     /// Format.
     pub to: To,
-    /// What positions count.
+    /// Unit of the offsets.
     pub offsets: Offsets,
-    /// Scheme of tags (CoNLL).
+    /// Tag scheme (CoNLL).
     pub scheme: conll::Scheme,
 }
 
-/// Where it is written.
+/// Where to write the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputPlace {
     /// stdout.
     Stdout,
-    /// A file, or a folder where [`To::is_folder`]. It appears when it is finished.
+    /// A file, or a folder if [`To::is_folder`]. It appears when it is complete.
     Path(PathBuf),
-    /// A file of lines that is called `part` until it is finished, so that it can be gone on with.
+    /// A file of lines that is called `part` until it is complete, so that `--resume` can continue it.
     Lines {
         /// Its name while it is written.
         part: PathBuf,
@@ -102,23 +102,23 @@ pub enum OutputPlace {
 
 /// Writes annotated documents.
 pub trait Sink {
-    /// Writes one.
+    /// Writes one document.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()>;
 
-    /// Writes what stands at the end, and gives a file its name; returns what the format could not say.
+    /// Writes the end and renames the file; returns what the format could not express.
     ///
     /// # Errors
-    /// Where the output cannot be written.
+    /// If the output cannot be written.
     fn finish(self: Box<Self>) -> Result<ConversionReport>;
 }
 
-/// Opens an output. `title` is that of a page.
+/// Opens an output. `title` is the page's title (HTML).
 ///
 /// # Errors
-/// Where it cannot be made.
+/// If it cannot be created.
 pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models: &[Model]) -> Result<Box<dyn Sink>> {
     if let Some(format) = options.to.format() {
         let conll = conll::ConllOptions { scheme: options.scheme, ..conll::ConllOptions::default() };
@@ -131,7 +131,7 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
     }
     if options.to == To::Parquet {
         let OutputPlace::Path(path) = place else {
-            anyhow::bail!("Parquet is not written to stdout; say --out FILE.parquet")
+            anyhow::bail!("Parquet cannot be written to stdout; add --out FILE.parquet")
         };
         return Ok(Box::new(Parquet { writer: FoundWriter::create(path)?, offsets: options.offsets }));
     }
@@ -177,7 +177,7 @@ fn open(place: &OutputPlace) -> Result<Output<'static>> {
     })
 }
 
-/// A format of `ner-data`: category and models are attributes of mentions, where the format can say them.
+/// A format of `ner-data`: category and models become attributes of mentions, if the format has attributes.
 struct Corpus {
     writer: Writer<'static>,
 }
@@ -204,7 +204,7 @@ struct Lines {
 #[derive(Serialize)]
 struct Line<'d> {
     id: &'d str,
-    /// The unit of positions; left out for characters.
+    /// The unit of offsets; omitted for characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     offsets: Option<Offsets>,
     text: &'d str,
@@ -229,10 +229,10 @@ impl Sink for Lines {
     }
 }
 
-/// The ids of the whole lines of a file of lines; a half line at its end is cut off.
+/// Passes the ids of all complete lines to `keep` and cuts off a partial last line. Returns the number of lines.
 ///
 /// # Errors
-/// Where it cannot be read, or holds something else.
+/// If the file cannot be read, or a line has another form.
 pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usize> {
     #[derive(serde::Deserialize)]
     struct Id {
@@ -248,7 +248,7 @@ pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usi
         }
         count += 1;
         let id: Id = serde_json::from_slice(&line)
-            .with_context(|| format!("line {count} of {} is none that annotate writes", part.display()))?;
+            .with_context(|| format!("line {count} of {} was not written by annotate", part.display()))?;
         keep(&id.id);
         whole += read as u64;
     }
@@ -260,7 +260,7 @@ const CSV_HEADER: [&str; 9] =
     ["document", "start", "end", "text", "entity_type", "category", "confidence", "models", "below_threshold"];
 
 fn outside(document: &Document) -> String {
-    format!("document {}: a mention reaches outside it", document.id)
+    format!("document {}: a mention lies outside the text", document.id)
 }
 
 fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Result<Vec<FoundRow>> {
@@ -282,7 +282,7 @@ fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Resu
     merged.iter().map(row).collect()
 }
 
-/// Rows as RFC 4180 has them, but for line ends, which are `\n`.
+/// Rows in RFC 4180 format, but with `\n` as line end.
 struct Csv {
     out: Output<'static>,
     offsets: Offsets,
@@ -293,7 +293,7 @@ impl Csv {
         let mut writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
         let mut buffer = Vec::new();
         for (at, field) in fields.into_iter().enumerate() {
-            // A quote more for each character, one at each end, and what parts two fields.
+            // Room for doubled quotes, the enclosing quotes and the delimiter.
             let start = buffer.len();
             buffer.resize(start + 2 * field.len() + 4, 0);
             let mut written = start;
@@ -375,15 +375,15 @@ fn highlight(mention: &MergedMention) -> Highlight {
     Highlight { span: *span, label: entity_type.clone(), category, details, is_dotted: *below_threshold }
 }
 
-/// For eyes: `[aspirin](Chemical 0.99)`.
+/// For reading in a terminal: `[aspirin](Chemical 0.99)`.
 struct Text {
     out: Output<'static>,
     in_colours: bool,
-    /// Number of each category, by which its colour goes.
+    /// Number of each category, which selects its colour.
     colours: BTreeMap<String, usize>,
 }
 
-/// Colours of a terminal that are told apart on dark and light ground: blue, yellow, green, magenta, cyan.
+/// ANSI colours that are distinct on dark and light backgrounds: blue, yellow, green, magenta, cyan.
 const ANSI: [u8; 5] = [34, 33, 32, 35, 36];
 
 impl Sink for Text {
@@ -393,7 +393,7 @@ impl Sink for Text {
         let (bold, reset) = if self.in_colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         writeln!(self.out, "{bold}── {}{reset}", visible(&document.id))?;
         for (segment, over) in segments(index.len(), &spans) {
-            // The innermost gives the colour.
+            // The innermost mention sets the colour.
             let inner = over.iter().min_by_key(|&&at| spans[at].len());
             let colour = inner.map(|&at| self.colour(&merged[at])).unwrap_or_default();
             let begin = over.iter().filter(|&&at| spans[at].start == segment.start).count();
@@ -429,21 +429,21 @@ impl Text {
     }
 }
 
-/// Text without what would steer a terminal.
+/// Replaces control characters, which could steer a terminal.
 fn visible(text: &str) -> String {
     let is_steering = |character: char| character.is_control() && !"\n\t".contains(character);
     text.replace("\r\n", "\n").replace(is_steering, "\u{fffd}")
 }
 
-/// Refuses what a format cannot say.
+/// Rejects options that the format does not support.
 ///
 /// # Errors
-/// Where byte offsets are asked of a format that has none.
+/// If byte offsets are requested for a format that only has character offsets.
 pub fn check(options: &OutputOptions) -> Result<()> {
     let has_bytes = matches!(options.to, To::Jsonl | To::Csv | To::Parquet);
     ensure!(
         has_bytes || options.offsets == Offsets::Chars,
-        "offsets in bytes are for jsonl, csv and parquet; the other formats count characters"
+        "--offsets bytes works only with jsonl, csv and parquet; the other formats use characters"
     );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What an annotation leaves in the store of runs: by which models it was made, of how much, and how it ended.
+//! The record of an annotation in the store of runs: its models, its size and its result.
 
 use super::{Args, Tally};
 use anyhow::Result;
@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
-/// The folder of annotations in a store, beside those of the corpora, and the kind of these runs.
+/// Name of the folder for annotations in the store, and their run kind.
 pub const KIND: &str = "annotate";
 
-/// `run.json` of an annotation. It names no input: the name of a file can be that of a patient.
+/// `run.json` of an annotation. It contains no input names: a file name can be a patient's name.
 #[derive(Serialize)]
 struct Record {
     run: String,
@@ -28,20 +28,20 @@ struct Record {
     hardware: HardwareRecord,
     started_at: String,
     finished_at: Option<String>,
-    /// Why it failed; none where it was stopped.
+    /// The error, if it failed; `None` if it was interrupted.
     error: Option<String>,
     outcome: Option<OutcomeRecord>,
 }
 
 #[derive(Serialize)]
 struct Plan {
-    /// As the command line named them.
+    /// As named on the command line.
     models: Vec<String>,
     inputs: usize,
-    /// Their bytes; none where stdin is one.
+    /// Total size in bytes; `None` if stdin is an input.
     input_bytes: Option<u64>,
     out: PathBuf,
-    /// Whether it goes on with what an earlier run began.
+    /// Whether it continues an earlier run.
     resume: bool,
     device: String,
     precision: Precision,
@@ -51,7 +51,7 @@ struct Plan {
 #[derive(Serialize)]
 struct ModelRecord {
     name: String,
-    /// SHA-256 of its weights.
+    /// SHA-256 of the weights.
     sha256: String,
     types: Vec<String>,
 }
@@ -67,7 +67,7 @@ struct OutcomeRecord {
     left_out: usize,
 }
 
-/// An annotation that is recorded.
+/// A recorded annotation.
 pub struct Kept {
     folder: RunFolder,
     _lock: Lock,
@@ -75,9 +75,9 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Begins the record of an annotation where one is to be kept: of one that leaves a file or a folder behind
-    /// (`--out`), in a store that was named (`--runs`) or is there. What goes to stdout has nothing that a record could
-    /// be about, and a machine that only annotates should not find folders of runs wherever somebody called the program.
+    /// Begins the record, if there is something to record: an output file or folder (`--out`) and a store of runs that
+    /// `--runs` names or that exists. Output on stdout leaves nothing to document, and machines that only annotate
+    /// should not collect folders of runs wherever the program is called.
     pub fn begin(
         args: &Args,
         located: &[Located],
@@ -101,9 +101,9 @@ impl Kept {
             precision: args.models.precision,
             settings,
         };
-        // Somebody else's models can be used, too, from a store that is not ours to write.
+        // Other people's models can be used from a store that we cannot write to.
         Self::create(args, &runs, located, models, plan)
-            .map_err(|error| warn!("no record of this annotation is kept: {error:#}"))
+            .map_err(|error| warn!("this annotation is not recorded: {error:#}"))
             .ok()
     }
 
@@ -141,8 +141,7 @@ impl Kept {
         Ok(Self { folder, _lock: lock, record })
     }
 
-    /// Ends the record: with what was counted, or with the error that ended the annotation. One that was stopped has
-    /// neither an end nor an error.
+    /// Ends the record with the counts, or with the error. An interrupted annotation has neither an end nor an error.
     pub fn end(mut self, outcome: &Result<(Summary, Tally)>) {
         match outcome {
             Ok((summary, tally)) => {
@@ -162,7 +161,7 @@ impl Kept {
         }
         match self.folder.write_run(&self.record) {
             Ok(()) => info!("recorded in {}", self.folder.path().display()),
-            Err(error) => warn!("the record of this annotation cannot be written: {error}"),
+            Err(error) => warn!("cannot write the record of this annotation: {error}"),
         }
     }
 }

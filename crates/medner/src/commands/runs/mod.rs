@@ -1,4 +1,4 @@
-//! `medner runs`: what was trained and measured, and how it compares.
+//! `medner runs`: lists, compares and manages runs.
 
 mod report;
 mod sides;
@@ -21,10 +21,10 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
-/// List, compare, report on, tag, remove and export what was trained and measured.
+/// List, compare, report on, tag, remove and export runs.
 ///
-/// A run is named by its id, the beginning of it, DATASET/ID, its folder, a tag, or latest; a group of seeds or a sweep
-/// stands for all of its runs.
+/// Name a run by its id, a prefix of it, DATASET/ID, its folder, a tag, or latest. The name of a group of seeds or of a
+/// sweep stands for all of its runs.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,9 +36,9 @@ Examples:
   medner runs tag latest baseline
   medner runs rm baseline
   medner runs export --out runs.parquet
-  medner runs sync --all               to MLflow and TensorBoard, what a training could not send")]
+  medner runs sync --all               send what trackers still lack to MLflow and TensorBoard")]
 pub struct Args {
-    /// Where runs are kept (default: experiments/runs of the checkout)
+    /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR", global = true)]
     runs: Option<PathBuf>,
     #[command(subcommand)]
@@ -61,16 +61,16 @@ enum Command {
 /// List runs, oldest first
 #[derive(clap::Args)]
 struct ListArgs {
-    /// Only those of this corpus
+    /// Only runs of this corpus
     dataset: Option<String>,
-    /// Only those for which it holds: KEY=VALUE, or != < <= > >= in place of =, or KEY~TEXT (contains); all of several
+    /// Only runs that match KEY=VALUE (or != < <= > >=) or KEY~TEXT (contains); repeatable, all must match
     #[arg(long, value_name = "CONDITION")]
     filter: Vec<Condition>,
-    /// Key to sort by; -KEY is the largest first
+    /// Key to sort by; -KEY sorts in descending order
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     sort: Option<Sort>,
-    /// Columns: run, dataset, kind, status, tags, group, seed, encoder, epochs, train_on (where it is more than the train
-    /// split), dev, test, started, finished, revision, fault, any key of a recipe, any key that `runs show` lists
+    /// Columns: run, dataset, kind, status, tags, group, seed, encoder, epochs, train_on (if more than the train
+    /// split), dev, test, started, finished, revision, fault, any recipe key, any key that `runs show` lists
     #[arg(
         long,
         value_name = "KEY,KEY,…",
@@ -78,76 +78,76 @@ struct ListArgs {
         default_value = "run,dataset,kind,status,seed,encoder,train_on,dev,test,tags"
     )]
     columns: Vec<String>,
-    /// Only the last so many rows
+    /// Only the last N rows
     #[arg(long, value_name = "N")]
     last: Option<usize>,
-    /// How to print them
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: TableFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum TableFormat {
-    /// For people: scores in percent
+    /// A table, with scores in percent
     #[default]
     Table,
-    /// A list of objects: scores from 0 to 1
+    /// A list of objects, with scores from 0 to 1
     Json,
-    /// With a row of names
+    /// CSV with a header row
     Csv,
 }
 
-/// Show everything that a run says of itself
+/// Show everything recorded about a run
 #[derive(clap::Args)]
 struct ShowArgs {
     /// The run
     run: String,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
 
-/// Show in what runs differ, their scores side by side, and whether the difference may be chance.
+/// Compare runs: configuration differences, scores side by side, and significance tests.
 ///
-/// Each run, or group of as many runs, is tested against the first one: approximate randomisation over documents (Noreen
-/// 1989; Yeh 2000), with a bootstrap interval of the difference (Berg-Kirkpatrick et al. 2012).
+/// Each run, or group with the same number of runs, is tested against the first one: approximate randomisation over
+/// documents (Noreen 1989; Yeh 2000), with a bootstrap interval of the difference (Berg-Kirkpatrick et al. 2012).
 #[derive(clap::Args)]
 struct CompareArgs {
-    /// The runs, or groups of runs; the first is what the others are compared with
+    /// Runs or groups of runs; the others are compared with the first
     #[arg(required = true, value_name = "RUN")]
     wanted: Vec<String>,
-    /// How to print the comparison
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
 
-/// Add or take away tags
+/// Add or remove tags
 #[derive(clap::Args)]
 struct TagArgs {
-    /// The run, or the group of runs
+    /// The run, or group of runs
     run: String,
     /// The tags
     #[arg(required = true, value_name = "TAG")]
     tags: Vec<String>,
 }
 
-/// Remove runs, with their models
+/// Remove runs and their models
 #[derive(clap::Args)]
 struct RmArgs {
     /// The runs
     #[arg(required = true, value_name = "RUN")]
     wanted: Vec<String>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
 
-/// Write all that all runs say of themselves as one table, a row a run
+/// Write everything recorded about all runs as one table, one row per run
 #[derive(clap::Args)]
 struct ExportArgs {
-    /// Only those of this corpus
+    /// Only runs of this corpus
     dataset: Option<String>,
-    /// A file whose name ends in .json, .csv or .parquet
+    /// Output file, ending in .json, .csv or .parquet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -155,7 +155,7 @@ struct ExportArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// Where a run is not there, or something cannot be read or written.
+/// If a run is missing, or something cannot be read or written.
 pub fn run(args: Args) -> Result<()> {
     let store = Store::new(runs_folder(args.runs.as_deref())?);
     match args.command {
@@ -184,7 +184,7 @@ fn list(store: &Store, args: ListArgs) -> Result<()> {
         }
         TableFormat::Table if frame.height() == 0 => {
             let of = args.dataset.map(|dataset| format!(" of {dataset}")).unwrap_or_default();
-            tracing::info!("no such run{of} in {}", store.path().display());
+            tracing::info!("no matching run{of} in {}", store.path().display());
         }
         TableFormat::Table => {
             let names: Vec<&str> = query.columns.iter().map(String::as_str).collect();
@@ -228,7 +228,7 @@ fn as_json(run: &Run) -> Value {
     })
 }
 
-/// The runs that several names stand for, each once.
+/// The runs that the names stand for, without duplicates.
 fn find_all(store: &Store, names: &[String]) -> Result<Vec<Run>> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
@@ -242,9 +242,9 @@ fn find_all(store: &Store, names: &[String]) -> Result<Vec<Run>> {
 fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
     let sides = sides(store, &args.wanted)?;
     let runs: Vec<Run> = sides.iter().flat_map(|side| side.runs.clone()).collect();
-    ensure!(runs.len() > 1, "two runs at least make a comparison");
+    ensure!(runs.len() > 1, "name at least two runs to compare");
     if let Some(unreadable) = runs.iter().find(|run| run.status == Status::Unreadable) {
-        bail!("run {} cannot be read: {}", unreadable.id(), unreadable.fault.as_deref().unwrap_or("it has no record"));
+        bail!("cannot read run {}: {}", unreadable.id(), unreadable.fault.as_deref().unwrap_or("run.json is missing"));
     }
     let differences = differences(&runs);
     let scores = scores(&runs);
@@ -267,7 +267,7 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
         values.iter().map(cell).collect()
     };
     if differences.is_empty() {
-        writeln!(out, "The configurations are the same.\n")?;
+        writeln!(out, "The configurations are equal.\n")?;
     } else {
         let mut table = score_table::table(&header);
         for difference in &differences {
@@ -287,7 +287,7 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Precision, recall and F1 over all, and F1 of each type, by split.
+/// Precision, recall and F1 over all types, and F1 of each type, by split.
 fn scores(runs: &[Run]) -> Vec<(String, Vec<Option<Value>>)> {
     let mut keys: Vec<String> = Vec::new();
     for split in ["dev", "test"] {
@@ -319,7 +319,7 @@ fn tag(store: &Store, name: &str, add: &[String], remove: &[String]) -> Result<(
 fn remove(store: &Store, args: &RmArgs) -> Result<()> {
     let runs = find_all(store, &args.wanted)?;
     if !args.yes {
-        ensure!(io::stdin().is_terminal(), "nobody is there to ask; --yes removes without asking");
+        ensure!(io::stdin().is_terminal(), "cannot ask for confirmation without a terminal; add --yes");
         let mut err = io::stderr().lock();
         for run in &runs {
             writeln!(err, "{}/{} ({}, tags: {})", run.dataset, run.id(), run.status, run.tags.join(", "))?;
@@ -329,7 +329,7 @@ fn remove(store: &Store, args: &RmArgs) -> Result<()> {
         let mut answer = String::new();
         io::stdin().lock().read_line(&mut answer)?;
         if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            bail!("nothing was removed");
+            bail!("cancelled: nothing was removed");
         }
     }
     for run in &runs {
@@ -353,8 +353,8 @@ fn export(store: &Store, args: &ExportArgs) -> Result<()> {
             file.finish()?;
         }
         Some("parquet") => export_parquet(&mut frame_of_all(&runs)?, &args.out)?,
-        _ => bail!("{}: the name says the format: .json, .csv or .parquet", args.out.display()),
+        _ => bail!("{}: the file name must end in .json, .csv or .parquet", args.out.display()),
     }
-    tracing::info!("{} in {}", count(runs.len()), args.out.display());
+    tracing::info!("wrote {} to {}", count(runs.len()), args.out.display());
     Ok(())
 }

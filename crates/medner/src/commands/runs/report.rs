@@ -1,4 +1,4 @@
-//! `medner runs report`: a page about a run, or about several side by side.
+//! `medner runs report`: an HTML page about one run, or about several side by side.
 
 use super::sides::{Side, sides, split_of, test_sides};
 use super::values::shown;
@@ -17,30 +17,29 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::warn;
 
-/// Write a page about a run, or about several side by side.
+/// Write a page about one run, or about several side by side.
 ///
-/// Learning curves, scores with their intervals, errors by class, types taken for one another, confidence and how often
-/// it was right, the strings most often missed and invented, documents with gold and prediction highlighted, and the
-/// configuration; of several runs also what differs, and the paired test of `runs compare`. One file for a browser or
-/// for paper, without a script; it asks for nothing from anywhere.
+/// The page shows learning curves, scores with intervals, error classes, confused types, calibration, the strings most
+/// often missed or spuriously predicted, documents with gold and predicted mentions, and the configuration. For several
+/// runs it adds their differences and the paired test of `runs compare`. It is one self-contained file without scripts.
 ///
-/// All but the text comes from the run's folder. Text is shown where the corpus is at hand and its description says that
-/// it is public, as that of a sample is; of any other only with --with-text. A report fetches no corpus.
+/// Text is shown if the corpus is on this machine and its description says it is public, as for samples; for other
+/// corpora pass --with-text. Everything else comes from the run folder. A report never downloads a corpus.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The runs, or groups of runs; the first is what the others are compared with
+    /// Runs or groups of runs; the others are compared with the first
     #[arg(required = true, value_name = "RUN")]
     wanted: Vec<String>,
-    /// The page to write
+    /// Page to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Split to look at [default: test, or dev where not all runs were measured on test]
+    /// Split to report on [default: test, or dev if not all runs have test scores]
     #[arg(long, value_parser = eval::split)]
     split: Option<Split>,
-    /// Show the text of a corpus that is not public, too
+    /// Show text even if the corpus is not public
     #[arg(long, conflicts_with = "no_text")]
     with_text: bool,
-    /// Show no text of the corpus
+    /// Never show text of the corpus
     #[arg(long)]
     no_text: bool,
 }
@@ -48,19 +47,15 @@ pub struct Args {
 /// Writes the page.
 ///
 /// # Errors
-/// Where a run is not there or cannot be read, or the page cannot be written.
+/// If a run is missing or unreadable, or the page cannot be written.
 pub fn run(store: &Store, args: &Args) -> Result<()> {
     let sides = sides(store, &args.wanted)?;
     let runs: Vec<Run> = sides.iter().flat_map(|side| side.runs.clone()).collect();
     if let Some(unreadable) = runs.iter().find(|run| run.status == Status::Unreadable) {
-        bail!("run {} cannot be read: {}", unreadable.id(), unreadable.fault.as_deref().unwrap_or("it has no record"));
+        bail!("cannot read run {}: {}", unreadable.id(), unreadable.fault.as_deref().unwrap_or("run.json is missing"));
     }
     if let Some(other) = runs.iter().find(|run| !matches!(run.kind(), "train" | "eval")) {
-        bail!(
-            "run {} measured nothing (its kind is {}); reports are of trainings and evaluations",
-            other.id(),
-            other.kind()
-        );
+        bail!("run {} has no scores (its kind is {}); reports need trainings or evaluations", other.id(), other.kind());
     }
     let split = args.split.map_or_else(|| split_of(&sides), Split::name);
     let mut notes = Vec::new();
@@ -69,11 +64,11 @@ pub fn run(store: &Store, args: &Args) -> Result<()> {
     for run in &runs {
         let documents = read_predictions(run.folder.path(), split)?;
         if run.status != Status::Finished {
-            notes.push(format!("Run {} is {}: what it has got so far is shown.", run.id(), run.status));
+            notes.push(format!("Run {} is {}: the page shows its results so far.", run.id(), run.status));
         }
         if documents.is_none() {
             notes.push(format!(
-                "Run {} kept no predictions for {split}, so that its errors cannot be shown; `medner eval {} --run {}` \
+                "Run {} kept no predictions for {split}, so its errors cannot be shown; `medner eval {} --run {}` \
                  makes a run that keeps them.",
                 run.id(),
                 run.dataset,
@@ -132,15 +127,15 @@ fn words_of_tests(sides: &[Side], split: &'static str) -> Vec<String> {
     test_sides(sides, split).into_iter().map(|tested| tested.words).collect()
 }
 
-/// The corpus that a run is about, as far as it is known without loading it.
+/// The corpus of a run, as far as known without loading it.
 struct CorpusOfRun {
-    /// As the command line named it.
+    /// As named on the command line.
     dataset: String,
     place: CorpusSource,
     title: String,
-    /// Why no figure says anything about real text.
+    /// The sample's note; `None` for a real corpus.
     synthetic: Option<String>,
-    /// Whether a run may keep its text.
+    /// Whether the page may show text without `--with-text`.
     is_public: bool,
 }
 
@@ -150,7 +145,7 @@ impl CorpusOfRun {
         let text = |value: Option<Value>| value.and_then(|value| Some(value.as_str()?.to_owned()));
         let dataset = text(plan("dataset")).unwrap_or_else(|| run.dataset.clone());
         let sample = plan("sample") == Some(Value::Bool(true));
-        // An evaluation says by its origin alone where the corpus was.
+        // An evaluation records the location of its corpus only in its origin.
         let source = text(run.value("corpus.source").or_else(|| run.value("corpus.origin.source")));
         let folder = text(run.value("corpus.folder").or_else(|| run.value("corpus.origin.folder")));
         let data_dir = folder.filter(|_| source.as_deref() == Some("--data-dir")).map(PathBuf::from);
@@ -170,10 +165,13 @@ impl CorpusOfRun {
         }
     }
 
-    /// The documents of a split, where they are those that all `runs` were measured on.
+    /// The documents of a split.
+    ///
+    /// # Errors
+    /// If the corpus is not on this machine, or differs from the documents that `runs` were measured on.
     fn texts(&self, split: &str, runs: &[Run], kept: &[Option<Vec<PredictedDocument>>]) -> Result<Vec<Document>> {
         let Self { dataset, place, .. } = self;
-        ensure!(kept.iter().any(Option::is_some), "there are no predictions to show in it");
+        ensure!(kept.iter().any(Option::is_some), "no run kept predictions");
         let named = corpus::describe(dataset)?;
         let is_here = place.sample || place.data_dir.is_some() || named.own_folder.is_some();
         ensure!(
@@ -194,7 +192,7 @@ impl CorpusOfRun {
                 };
                 ensure!(
                     by_id.get(kept.id.as_str()).is_some_and(is_it),
-                    "document {} of the corpus is not the one that run {} was measured on",
+                    "document {} of the corpus differs from the one that run {} was measured on",
                     kept.id,
                     run.id()
                 );
@@ -204,13 +202,12 @@ impl CorpusOfRun {
     }
 }
 
-/// Whether text of the corpus may be on the page; if not, why.
+/// Whether the page may show text of the corpus; the error is the reason why not.
 fn may_show_text(corpus: &CorpusOfRun, args: &Args) -> Result<(), String> {
     match (args.no_text, args.with_text || corpus.is_public) {
         (true, _) => Err("No text is shown: the page was made with --no-text.".into()),
         (false, false) => {
-            Err("No text is shown: the corpus's description does not say that it is public; --with-text shows it."
-                .into())
+            Err("No text is shown: the corpus's description does not say it is public; --with-text shows it.".into())
         }
         (false, true) => Ok(()),
     }
@@ -221,7 +218,7 @@ fn mentions(document: &PredictedDocument) -> PredictedMentions {
     PredictedMentions { id: document.id.clone(), gold: of(&document.gold), predicted: of(&document.predicted) }
 }
 
-/// The epochs that a run trained; of an evaluation those of the training whose model it measured, where that is there.
+/// The epochs of a training. For an evaluation: those of the training it evaluated, if it still exists.
 fn epochs(store: &Store, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Epoch>> {
     let trained =
         run.value("plan.run").and_then(|id| store.find_one(&format!("{}/{}", run.dataset, id.as_str()?)).ok());
@@ -230,7 +227,7 @@ fn epochs(store: &Store, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Epoch
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(&path)?;
-    // A line without an end is one in the writing.
+    // A last line without a line end is still being written.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
     let mut epochs = Vec::new();
     let mut unreadable = 0;
@@ -247,12 +244,12 @@ fn epochs(store: &Store, run: &Run, notes: &mut Vec<String>) -> Result<Vec<Epoch
         }
     }
     if unreadable > 0 {
-        notes.push(format!("{unreadable} lines of the metrics of run {} cannot be read and are left out.", run.id()));
+        notes.push(format!("{unreadable} unreadable lines in the metrics of run {} are skipped.", run.id()));
     }
     Ok(epochs)
 }
 
-/// The scores of a split as `scores.json` holds them: types by their names, then averages.
+/// The scores of a split as in `scores.json`: types by name, then averages.
 fn score_rows(scores: Option<&Value>, intervals: Option<&Value>) -> Vec<ScoreRow> {
     const AVERAGES: [(&str, &str); 3] =
         [("overall", OVERALL), ("macro", MACRO), ("weighted", "mean by support (weighted)")];
@@ -278,8 +275,8 @@ fn score_rows(scores: Option<&Value>, intervals: Option<&Value>) -> Vec<ScoreRow
     rows
 }
 
-/// All that a run says of itself but its id, as keys and words. Of paths the last part alone: a page may travel further
-/// than they should.
+/// The run record except its id, as keys and text. Paths are reduced to their last part, because a page may be passed
+/// on to people who should not see them.
 fn record(record: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in flatten(record) {

@@ -1,4 +1,4 @@
-//! Runs, or groups of runs, beside each other.
+//! The sides of a comparison: runs, or groups of runs.
 
 use super::values::count;
 use anyhow::{Context, Result, ensure};
@@ -7,17 +7,17 @@ use ner_eval::{DocumentCounts, PairedDocuments, PairedTest, Resampling, micro_f1
 use ner_runs::{Run, SpanRecord, Store, read_predictions};
 use serde::Serialize;
 
-/// What is compared: a run, or the runs of a group as one.
+/// One side of a comparison: a run, or a group of runs taken together.
 pub struct Side {
-    /// The id of a run, or the name of a group.
+    /// The id of the run, or the name of the group.
     pub name: String,
     /// Its runs.
     pub runs: Vec<Run>,
 }
 
 impl Side {
-    /// The mentions of each document that are right, invented and missed, summed over the runs. `None` where a run kept
-    /// no predictions for the split.
+    /// Correct, spurious and missed mentions of each document, summed over the runs. `None` if a run kept no
+    /// predictions for the split.
     fn counts(&self, split: &str) -> Result<Option<Vec<DocumentCounts>>> {
         let mut sum: Vec<DocumentCounts> = Vec::new();
         for run in &self.runs {
@@ -49,19 +49,19 @@ impl Side {
     }
 }
 
-/// A paired test of two sides, or why there is none.
+/// A paired test of two sides, or the reason why it is missing.
 #[derive(Serialize)]
 pub struct Tested {
     first: String,
     second: String,
     split: &'static str,
-    /// What it says.
+    /// The result in words.
     pub words: String,
     #[serde(flatten)]
     test: Option<PairedTest>,
 }
 
-/// The split to compare on: test where all runs were measured on it, else dev.
+/// The split to compare on: test if all runs were measured on it, else dev.
 pub fn split_of(sides: &[Side]) -> &'static str {
     let was_tested = |side: &Side| side.runs.iter().all(|run| run.value("test").is_some());
     if sides.iter().all(was_tested) { "test" } else { "dev" }
@@ -79,7 +79,7 @@ pub fn test_sides(sides: &[Side], split: &'static str) -> Vec<Tested> {
             side.name,
             count(side.runs.len())
         );
-        let missing = || format!("a run kept no predictions for {split}: it did not end, or is of an earlier version");
+        let missing = || format!("a run has no predictions for {split}: it is unfinished or from an earlier version");
         let (ours, theirs) = (side.counts(split)?.with_context(missing)?, first.counts(split)?.with_context(missing)?);
         Ok(paired_test(&ours, &theirs, micro_f1, &Resampling::default())?)
     };
@@ -89,27 +89,27 @@ pub fn test_sides(sides: &[Side], split: &'static str) -> Vec<Tested> {
             Ok(test) => {
                 let unit = match side.runs.len() {
                     1 => "documents".to_owned(),
-                    seeds => format!("documents, each with what {seeds} runs make of it"),
+                    seeds => format!("documents, each with the results of {seeds} runs"),
                 };
                 let score = format!("micro F1 on {split}");
                 (test.in_words(&side.name, &first.name, &score, &unit), Some(test))
             }
-            Err(error) => (format!("{} and {} cannot be tested: {error:#}.", side.name, first.name), None),
+            Err(error) => (format!("{} and {} cannot be compared: {error:#}.", side.name, first.name), None),
         };
         tested.push(Tested { first: side.name.clone(), second: first.name.clone(), split, words, test });
     }
     tested
 }
 
-/// What several names stand for.
+/// The sides that names stand for.
 ///
 /// # Errors
-/// Where there is no run of such a name.
+/// If no run has the name.
 pub fn sides(store: &Store, names: &[String]) -> Result<Vec<Side>> {
     let mut sides = Vec::new();
     for name in names {
         let runs = store.find(name)?;
-        // A run goes by its id, however it was named; of one group alone, the runs are what is compared.
+        // A run goes by its id, whatever its name was. A single group is split into its runs.
         if runs.len() == 1 || names.len() == 1 {
             sides.extend(runs.into_iter().map(|run| Side { name: run.id(), runs: vec![run] }));
         } else {

@@ -1,4 +1,4 @@
-//! `medner runs sync`: sends to the trackers what a training could not.
+//! `medner runs sync`: sends to the trackers what a training could not send.
 
 use crate::OutputFormat;
 use crate::args::TrackingArgs;
@@ -10,18 +10,18 @@ use serde::Serialize;
 use std::io::Write;
 use tracing::{debug, warn};
 
-/// Send to MLflow and TensorBoard what a training could not
+/// Send to MLflow and TensorBoard what a training could not send
 #[derive(clap::Args)]
 pub struct Args {
     /// The runs
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "RUN")]
     wanted: Vec<String>,
-    /// All runs that were sent to a tracker before, or all runs with --track
+    /// All runs that were tracked before; with --track, all runs
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     tracking: TrackingArgs,
-    /// How to print what was done
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
 }
@@ -30,7 +30,7 @@ pub struct Args {
 struct Row {
     dataset: String,
     run: String,
-    /// What became of it; none where it failed.
+    /// The outcome; `None` if it failed.
     result: Option<Synced>,
     error: Option<String>,
 }
@@ -39,20 +39,20 @@ impl Row {
     fn text(&self) -> String {
         let text = match self.result {
             None => return self.error.clone().unwrap_or_default(),
-            Some(Synced::Untracked) => "sent to no tracker; --track names one",
+            Some(Synced::Untracked) => "not tracked; name a tracker with --track",
             Some(Synced::Complete) => "complete",
             Some(Synced::Sent) => "sent",
-            Some(Synced::Busy) => "its own process sends it",
-            Some(Synced::Unreadable) => "its record cannot be read",
+            Some(Synced::Busy) => "still running; its own process sends it",
+            Some(Synced::Unreadable) => "unreadable record",
         };
         text.to_owned()
     }
 }
 
-/// Sends.
+/// Sends the runs.
 ///
 /// # Errors
-/// Where a run is not there, or not all of one could be sent.
+/// If a run is missing, or could not be sent completely.
 pub fn run(store: &Store, args: &Args) -> Result<()> {
     let (wanted, env) = (args.tracking.wanted(), Env::from_process()?);
     let runs: Vec<Run> = match args.all {
@@ -63,7 +63,7 @@ pub fn run(store: &Store, args: &Args) -> Result<()> {
         }
     };
     let mut rows = Vec::new();
-    // A server that is away is away for all runs: each of them would wait for it.
+    // An unreachable server is not tried again for each run: every attempt would wait for its timeout.
     let mut is_away: Option<String> = None;
     for run in runs.iter().filter(|run| run.kind() == "train") {
         let result = match &is_away {
@@ -100,10 +100,10 @@ pub fn run(store: &Store, args: &Args) -> Result<()> {
         }
     }
     if rows.is_empty() {
-        warn!("no run was sent to a tracker; --track names one");
+        warn!("no run was sent; name a tracker with --track");
     }
     if failed > 0 {
-        bail!("{failed} of {} runs could not be sent", rows.len());
+        bail!("{failed} of {} runs could not be sent; see the table", rows.len());
     }
     Ok(())
 }

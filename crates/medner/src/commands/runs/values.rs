@@ -1,8 +1,8 @@
-//! Values as people read them.
+//! Formatting of values for people.
 
 use serde_json::Value;
 
-/// A value as people read it: scores in percent, revisions short.
+/// Formats a value: scores in percent, revisions shortened.
 pub fn shown(key: &str, value: &Value) -> String {
     let is_score = matches!(key, "dev" | "test") || (key.starts_with("scores.") && !key.ends_with(".support"));
     match value {
