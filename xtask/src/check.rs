@@ -134,10 +134,10 @@ impl Work<'_> {
         BufReader::new(server.0.stdout.take().context("the server's output was not captured")?)
             .read_line(&mut address)?;
         ensure!(!address.is_empty(), "the server did not start (its own words are above)");
-        // The scripts look for their packages in the folder that they are started in.
         let node = |script: &str| {
             let mut node = program("node");
-            node.arg(self.repo.root.join("scripts").join(script)).current_dir(&folder).env("CHROMIUM", &chromium);
+            node.arg(self.repo.root.join("scripts").join(script));
+            node.env("NODE_PATH", folder.join("node_modules")).env("CHROMIUM", &chromium);
             node
         };
         step("the page of `medner serve`", node("check_page.mjs").arg(address.trim()).args(&check.arguments))?;
@@ -288,7 +288,6 @@ const EPOCHS: &str = "1";
 /// A path, or the id of a run in the store.
 fn named_folder(named: &Path, store: &Path) -> Result<PathBuf> {
     if named.is_dir() {
-        // A part of the work is done in other folders.
         return Ok(std::path::absolute(named)?);
     }
     if store.is_dir() {

@@ -103,7 +103,7 @@ Usage: cargo xtask check pages|pipeline|transformers|trackers|load [--model RUN_
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
               Needs Node.js with npm, and Chromium (CHROMIUM names the program).
-              Arguments: --pictures FOLDER (absolute)
+              Arguments: --pictures FOLDER
 pipeline      Compares annotations with those of transformers' pipeline, for a trained model
               and for one of random weights. Arguments: --limit N, --threads N, --show
 transformers  Compares a run's predictions with those of transformers. Needs a run with
@@ -154,25 +154,45 @@ pub fn of(topic: &str) -> Option<&'static str> {
 }
 
 pub const BENCH: &str = "\
-Measures medner: beside what a user would take instead, where its time goes, and its parts one by one.
+Measures medner: beside what a user would take instead, where its time goes, and its parts.
 
-Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate] [--out FILE.json]
+Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate]
+                               [--out FILE.json]
        cargo xtask bench cost [--quick | --from FILE.json]
        cargo xtask bench micro [FILTER] [ARGUMENTS FOR criterion]
 
-Nothing else should run on the machine meanwhile.
+Run nothing else on the machine meanwhile.
 
-peers  Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX Runtime, in turn, each in a
-       process of its own, checks that they did the same work, and prints ratios of speed and of memory with their
-       spread. It needs MEDNER_CORPORA and about 6 GB for a Python environment of its own (.medner/bench, pinned
-       versions). The figures are also kept in experiments/bench/peers.json.
-cost   A training step by its phases, a forward pass by its parts, both beside the roofline of this machine, and how
-       cost grows with text length, batch and model size, on random weights. Writes the figures of docs/performance.md,
-       its plots, and experiments/bench/cost.json; about five minutes on two cores. --quick takes one round of little and
-       writes nothing; --from makes page and plots again from figures that are there.
-micro  Parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass and a training step, with
-       criterion, on the synthetic corpus and random weights: time and throughput, beside those of the run before.
+peers  Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX
+       Runtime in turn, each in a process of its own. Checks that they did the same work, and
+       prints ratios of speed and memory with their spread. Needs MEDNER_CORPORA, and about
+       6 GB for a Python environment with pinned versions (.medner/bench). Also writes the
+       figures to experiments/bench/peers.json.
+cost   Measures a training step by its phases and a forward pass by its parts, both beside the
+       roofline of this machine, and how cost grows with text length, batch and model size, on
+       random weights. Writes the figures of docs/performance.md, its plots, and
+       experiments/bench/cost.json, in about five minutes on two cores. --quick takes one
+       short round and writes nothing; --from makes page and plots again from a file.
+micro  Measures parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass
+       and a training step with criterion, on the synthetic corpus and random weights. Prints
+       time and throughput, beside those of the run before.
 
 Examples:
   cargo xtask bench micro decoding
   cargo xtask bench micro --save-baseline before";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_fit_a_terminal_and_every_verb_is_in_the_overview() {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist"] {
+            let page = of(verb).expect("a page");
+            assert!(OVERVIEW.contains(&format!("\n  {verb} ")), "{verb}");
+            for line in OVERVIEW.lines().chain(page.lines()) {
+                assert!(line.chars().count() <= 100, "{verb}: {line}");
+            }
+        }
+    }
+}
