@@ -142,7 +142,8 @@ impl Modules {
                             }
                         }
                     }
-                    at += 2;
+                    at += 3;
+                    continue;
                 }
                 (Some("use"), _) => {
                     let end = (at..trees.len()).find(|at| is_sign(&trees[*at], ';')).unwrap_or(trees.len());
@@ -242,8 +243,9 @@ impl Modules {
                 let Some((target, is_module)) = self.definition(&target, 0) else { return };
                 let file = &self.modules[&target].file;
                 if *file != module.file && !target.starts_with(place) && (counts_modules || !is_module) {
-                    let edge = edges.entry((module.file.clone(), file.clone())).or_insert((line, path.join("::")));
-                    edge.0 = edge.0.min(line);
+                    let found = (line, path.join("::"));
+                    let edge = edges.entry((module.file.clone(), file.clone())).or_insert_with(|| found.clone());
+                    *edge = found.min(edge.clone());
                 }
             };
             for (path, name, line) in &module.uses {
@@ -443,6 +445,15 @@ mod tests {
         assert_faults(&check_files(&files, &[]), &[way]);
         let circle: &[&str] = &["a/src/x.rs", "a/src/y/z.rs"];
         assert_faults(&check_files(&files, &[(circle, "a reason")]), &[]);
+    }
+
+    #[test]
+    fn modules_inside_a_file_belong_to_it() {
+        let inside = "mod inside { use super::super::y::Y; pub struct X(Y); }\npub use inside::X;";
+        let files = |y| [ROOT, ("a/src/x.rs", inside), ("a/src/y/mod.rs", y), ("a/src/y/z.rs", "pub struct Z;")];
+        assert_faults(&check_files(&files("pub mod z;\npub struct Y;"), &[]), &[]);
+        let found = check_files(&files("pub mod z;\npub struct Y(crate::X);"), &[]);
+        assert_faults(&found, &["x.rs:1 uses super::super::y::Y of y/mod.rs; y/mod.rs:2 uses crate::X of x.rs"]);
     }
 
     #[test]

@@ -25,9 +25,17 @@ pub fn check(tree: &Tree) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
     for page in tree.ending_with(".md").filter(|page| PAGES.contains(page) || page.starts_with("docs/")) {
         for (line, part) in parts(&tree.read(page)?) {
-            let Part::Code(code) = part else { continue };
-            for word in code.split(|char: char| char.is_whitespace() || "=,;()[]|\"'".contains(char)) {
+            let (text, is_block) = match part {
+                Part::Code(code) => (code, false),
+                // A list or a picture: of its words, the names of crates are certain.
+                Part::Fence { language, text } if language == "text" => (text, true),
+                _ => continue,
+            };
+            for word in text.split(|char: char| char.is_whitespace() || "=,;()[]|\"'".contains(char)) {
                 let word = word.trim_end_matches(['.', ':', '/']);
+                if is_block && !is_crate_name(word) {
+                    continue;
+                }
                 if let Some(what) = missing(tree, &crates, word) {
                     faults.push(Fault::new(page, line, format!("`{word}`: {what}")));
                 }
@@ -127,9 +135,16 @@ mod tests {
     #[test]
     fn what_is_not_there_is_a_fault() {
         let page = "`ner-gone`\n`ner-data/src/gone.rs`\n`gone.rs`\n`format/gone.rs`\n`--config experiments/recipes/y.toml`\n\
-                    `crates/ner-gone/src`\n";
-        let words =
-            ["a.md:1: `ner-gone`", "a.md:2", "a.md:3", "a.md:4", "a.md:5: `experiments/recipes/y.toml`", "a.md:6"];
+                    `crates/ner-gone/src`\n```text\ncrates/ ner-data, ner-gone gone.rs\n```\n";
+        let words = [
+            "a.md:1: `ner-gone`",
+            "a.md:2",
+            "a.md:3",
+            "a.md:4",
+            "a.md:5: `experiments/recipes/y.toml`",
+            "a.md:6",
+            "a.md:7: `ner-gone`",
+        ];
         assert_faults(&check_page(page), &words);
     }
 
