@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /*
 Drives the page of `medner active annotate` in headless Chromium, by keyboard, as a new user would correct a batch.
+`cargo xtask check pages` brings what it needs and runs it. By hand:
 
     npm install playwright-core && node scripts/check_correct_page.mjs MEDNER BATCH [--pictures FOLDER]
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /*
-Drives the page of `medner serve` in headless Chromium.
+Drives the page of `medner serve` in headless Chromium. `cargo xtask check pages` brings what it needs and runs it. By hand:
 
     npm install playwright-core && node scripts/check_page.mjs http://127.0.0.1:8642/ [--pictures FOLDER]
 
-The server is started by hand, with models that find something in English medical text; with two or more, overlaps are
+The server must run already, with models that find something in English medical text; with two or more, overlaps are
 looked at as well. Chromium is the one at CHROMIUM (default /usr/bin/chromium). Checked are: highlights against the server's
 answer for a text with characters beyond 16 bits, filters, slider, keys, copying, every download, colours, a dropped file
 with Windows line ends, a note of 200 kB and how long it takes to filter it, and that nothing is asked of any other place and

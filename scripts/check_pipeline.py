@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks that a model from elsewhere finds in medner what it finds in transformers' pipeline.
 
+`cargo xtask check pipeline` brings what it needs and runs it. By hand:
+
     python scripts/check_pipeline.py MEDNER MODEL_FOLDER PUBTATOR_FILE [--limit N]
     python scripts/check_pipeline.py MEDNER --random PUBTATOR_FILE
 
@@ -14,7 +16,7 @@ Compared are the texts that fit the model's positions: the pipeline cuts off lon
 where fewer than 99 % of the documents have equal mentions; --show prints what differs, as offsets and types. What may
 differ is at `Recognizer` (crates/ner-model/src/recognizer.rs).
 
-It needs a Python environment with torch and transformers (written with torch 2.11 and transformers 5.23).
+It needs a Python environment with scripts/transformers-requirements.txt.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sends runs to a real MLflow server, which is killed in between, and to TensorBoard, and reads both back.
 
-Needs `pip install mlflow tensorboard` (checked with mlflow 3.17 and tensorboard 2.21), a built `medner`, and the encoder
-that it trains. Run by hand, in a few minutes:
+`cargo xtask check trackers` brings what it needs and runs it. By hand it needs a Python environment with
+scripts/trackers-requirements.txt, a built `medner`, and the encoder that it trains:
 
     OMP_NUM_THREADS=1 python3 scripts/check_trackers.py --medner target/release/medner --work /tmp/check-trackers
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Checks that a trained model finds the same mentions in Hugging Face transformers as in medner.
 
+`cargo xtask check transformers` brings what it needs and runs it. By hand:
+
     python scripts/check_with_transformers.py RUN_FOLDER [PREDICTIONS]
 
 RUN_FOLDER is a run's folder (…/runs/DATASET/ID). Its model/ is opened with AutoTokenizer and
@@ -11,7 +13,7 @@ medner must read them whole as well, and only those that fit one window are comp
     cargo xtask eval bc5cdr --run ID --window 512 --out whole.PubTator.txt
     python scripts/check_with_transformers.py experiments/runs/bc5cdr/ID whole.PubTator.txt
 
-It needs a Python environment with torch and transformers (written with torch 2.11 and transformers 5.23); medner does not.
+It needs a Python environment with scripts/transformers-requirements.txt; medner does not.
 
 transformers computes in fp32 here. Where the run did so too (`compute` in its run.json, or --fp32), 99 % of the
 documents must have equal mentions, or the exit code is 1. bf16 turns a few close decisions, about one in 400 mentions,

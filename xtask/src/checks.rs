@@ -2,52 +2,106 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::libtorch;
+use crate::check::{self, Check, Subject};
 use crate::product::exit_code;
 use crate::repo::{Repo, cargo};
+use crate::{libtorch, tidy};
 
-struct Check {
-    command: &'static [&'static str],
-    /// What to do if it fails, where that is not plain from what it prints.
-    fix: Option<&'static str>,
+enum Step {
+    Cargo {
+        command: &'static [&'static str],
+        variable: Option<(&'static str, &'static str)>,
+        /// What to do if it fails, where that is not plain from what it prints.
+        fix: Option<&'static str>,
+    },
+    Tidy,
+    /// The arguments of `cargo xtask test` go here.
+    Tests,
+    /// A check of `cargo xtask check`, with arguments that make it short. It is skipped where it cannot run.
+    Check(Subject, &'static [&'static str]),
 }
 
-const CHECKS: [Check; 3] = [
-    Check {
+const TESTS: [&str; 3] = ["test", "--release", "--workspace"];
+
+const STEPS: [Step; 7] = [
+    Step::Cargo {
         command: &["fmt", "--all", "--check"],
+        variable: None,
         fix: Some("`cargo fmt --all` (from `rustup component add rustfmt`)"),
     },
-    Check {
+    Step::Tidy,
+    Step::Cargo {
         command: &["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        variable: None,
         fix: Some("correct the lints above (clippy comes from `rustup component add clippy`)"),
     },
-    Check { command: &["test", "--release", "--workspace"], fix: None },
+    Step::Cargo {
+        command: &["doc", "--release", "--workspace", "--no-deps"],
+        variable: Some(("RUSTDOCFLAGS", "-D warnings")),
+        fix: Some("correct the doc comments above"),
+    },
+    Step::Tests,
+    // No check of CI asserts a speed.
+    Step::Check(Subject::Load, &["--requests", "500", "--connections", "16", "--times", "0"]),
+    Step::Check(Subject::Pages, &[]),
 ];
 
-/// Stops at the first check that fails. The arguments go to the last one, `cargo test`.
+/// Stops at the first step that fails.
 pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     if std::env::var_os("MEDNER_CORPORA").is_none() {
         eprintln!("note: tests on real corpora are skipped: set MEDNER_CORPORA");
     }
     libtorch::ensure(repo)?;
-    for (index, check) in CHECKS.iter().enumerate() {
-        let mut command = cargo();
-        command.args(check.command);
-        if index + 1 == CHECKS.len() {
-            command.args(arguments);
-        }
-        eprintln!("\n$ cargo {}", check.command.join(" "));
-        let status = command.status().context("cannot run cargo")?;
-        if !status.success() {
-            eprintln!("\nfailed: cargo {}", check.command.join(" "));
-            if let Some(fix) = check.fix {
-                eprintln!("  What to do: {fix}");
+    let mut skipped = Vec::new();
+    for step in &STEPS {
+        let begin = Instant::now();
+        let (name, code) = match step {
+            Step::Cargo { command, variable, fix } => run_cargo(command, &[], *variable, *fix)?,
+            Step::Tests => run_cargo(&TESTS, arguments, None, None)?,
+            Step::Tidy => {
+                eprintln!("\n$ cargo xtask tidy");
+                ("cargo xtask tidy".to_owned(), tidy::run(repo)?)
             }
-            return Ok(exit_code(status));
+            Step::Check(subject, arguments) => {
+                let name = format!("cargo xtask check {}", subject.name());
+                if let Some(obstacle) = check::obstacle(*subject) {
+                    skipped.push(format!("SKIPPED: {name}: {obstacle}"));
+                    continue;
+                }
+                eprintln!("\n$ {name}");
+                let arguments = arguments.iter().map(OsString::from).collect();
+                (name, check::run(repo, &Check { subject: *subject, model: None, arguments })?)
+            }
+        };
+        if code != ExitCode::SUCCESS {
+            eprintln!("\nfailed: {name}");
+            return Ok(code);
         }
+        eprintln!("passed in {:.0} s: {name}", begin.elapsed().as_secs_f64());
+    }
+    for line in skipped {
+        eprintln!("{line}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn run_cargo(
+    words: &[&str],
+    arguments: &[OsString],
+    variable: Option<(&str, &str)>,
+    fix: Option<&str>,
+) -> Result<(String, ExitCode)> {
+    let name = format!("cargo {}", words.join(" "));
+    eprintln!("\n$ {name}");
+    let mut command = cargo();
+    command.args(words).args(arguments).envs(variable);
+    let status = command.status().context("cannot run cargo")?;
+    if let Some(fix) = fix.filter(|_| !status.success()) {
+        eprintln!("\nWhat to do: {fix}");
+    }
+    Ok((name, exit_code(status)))
 }

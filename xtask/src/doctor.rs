@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::repo::{Repo, cargo};
+use crate::repo::{Repo, cargo, program};
 use crate::search::{Decision, Flavor, Folder, Origin, Problem, State, Wanted, decide, inspect};
 use crate::{driver, fetch, libtorch, product, python};
 
@@ -63,7 +63,7 @@ pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     println!();
     product::build()?;
     let medner = repo.medner();
-    let status = Command::new(&medner)
+    let status = program(&medner)
         .arg("doctor")
         .args(arguments)
         .status()

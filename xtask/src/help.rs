@@ -8,7 +8,9 @@ Usage: cargo xtask <COMMAND> [ARGUMENTS]
 Commands of this runner:
   setup     Make libtorch available: find it, or download it with pip
   doctor    Say what this machine has, what is missing, and how to get it
-  test      What CI runs: formatting, lints, every test
+  test      Run what CI runs: formatting, rules, lints, documentation, tests, short checks
+  tidy      Check that the code keeps the rules that the documentation states
+  check     Check medner against other software, in a browser or under load
   bench     Measure medner: beside its peers, where its time goes, its parts
   dist      Copy medner and its libraries into a folder that runs without cargo
 
@@ -60,15 +62,70 @@ Runs what CI runs, in release mode, so that the work is shared with the product.
 Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
 
   1. cargo fmt --all --check
-  2. cargo clippy --release --workspace --all-targets -- -D warnings
-  3. cargo test --release --workspace [ARGUMENTS]
+  2. cargo xtask tidy
+  3. cargo clippy --release --workspace --all-targets -- -D warnings
+  4. cargo doc --release --workspace --no-deps, with warnings as errors
+  5. cargo test --release --workspace [ARGUMENTS]
+  6. cargo xtask check load, with 500 requests
+  7. cargo xtask check pages, if Node.js and Chromium are installed
 
-Set MEDNER_CORPORA to a folder with corpora to run the tests on real corpora, too.
+The first step that fails ends the run. A check that cannot run on this machine is skipped,
+and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on
+real corpora, too.
 
 Examples:
   cargo xtask test
   cargo xtask test pubtator
   cargo xtask test -- --nocapture";
+
+pub const TIDY: &str = "\
+Checks that the code keeps the rules that the documentation states.
+
+Usage: cargo xtask tidy
+
+  - Each crate depends only on what the table in xtask/src/tidy/rooms.rs allows, and its
+    sources use each dependency.
+  - Every file and crate that the documentation names exists, and ARCHITECTURE.md names
+    every crate.
+  - Links and anchors in Markdown files resolve. Links to the network are not followed.
+  - Every command in an `sh` block of a Markdown file parses. medner is built for this.
+  - All files name the same version of torch.
+  - A crate without unsafe code forbids it.
+  - No two modules of a crate depend on each other, directly or through others.
+
+Each fault is printed as FILE:LINE, with what to do. The exit code is 1 if there is a fault.";
+
+pub const CHECK: &str = "\
+Checks medner against other software, in a browser or under load.
+
+Usage: cargo xtask check pages|pipeline|transformers|trackers|load [--model RUN_OR_FOLDER]
+                         [ARGUMENTS FOR THE SCRIPT]
+
+pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
+              Needs Node.js with npm, and Chromium (CHROMIUM names the program).
+              Arguments: --pictures FOLDER
+pipeline      Compares annotations with those of transformers' pipeline, for a trained model
+              and for one of random weights. Arguments: --limit N, --threads N, --show
+transformers  Compares a run's predictions with those of transformers. Needs a run with
+              `--head token`. Arguments: --fp32, --limit N, --threads N, --show
+trackers      Sends runs to MLflow and TensorBoard, kills servers and trainings in between,
+              and reads everything back. Arguments: --encoder E
+load          Puts load on `medner serve` and compares its answers with those of `medner
+              annotate`. Arguments: --requests N, --connections N, --times X
+
+Options:
+  --model RUN_OR_FOLDER    The id of a run, its folder, or the folder of a model. Without it,
+                           a model is trained on the sample for one epoch, and kept until
+                           medner is built again.
+  -h, --help
+
+Python environments and Node.js packages of pinned versions are installed to
+.medner/checks at the first use; those with torch take about 5 GB. The scripts are in
+scripts/ and run by hand, too.
+
+Examples:
+  cargo xtask check load --requests 1000
+  cargo xtask check pipeline --model path/to/folder --show";
 
 pub const DIST: &str = "\
 Copies medner and the libtorch CPU libraries into a folder that runs without cargo.
@@ -88,6 +145,8 @@ pub fn of(topic: &str) -> Option<&'static str> {
         "setup" => Some(SETUP),
         "doctor" => Some(DOCTOR),
         "test" => Some(TEST),
+        "tidy" => Some(TIDY),
+        "check" => Some(CHECK),
         "bench" => Some(BENCH),
         "dist" => Some(DIST),
         _ => None,
@@ -95,25 +154,45 @@ pub fn of(topic: &str) -> Option<&'static str> {
 }
 
 pub const BENCH: &str = "\
-Measures medner: beside what a user would take instead, where its time goes, and its parts one by one.
+Measures medner: beside what a user would take instead, where its time goes, and its parts.
 
-Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate] [--out FILE.json]
+Usage: cargo xtask bench peers [--repeats N] [--epochs N] [--only train|annotate]
+                               [--out FILE.json]
        cargo xtask bench cost [--quick | --from FILE.json]
        cargo xtask bench micro [FILTER] [ARGUMENTS FOR criterion]
 
-Nothing else should run on the machine meanwhile.
+Run nothing else on the machine meanwhile.
 
-peers  Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX Runtime, in turn, each in a
-       process of its own, checks that they did the same work, and prints ratios of speed and of memory with their
-       spread. It needs MEDNER_CORPORA and about 6 GB for a Python environment of its own (.medner/bench, pinned
-       versions). The figures are also kept in experiments/bench/peers.json.
-cost   A training step by its phases, a forward pass by its parts, both beside the roofline of this machine, and how
-       cost grows with text length, batch and model size, on random weights. Writes the figures of docs/performance.md,
-       its plots, and experiments/bench/cost.json; about five minutes on two cores. --quick takes one round of little and
-       writes nothing; --from makes page and plots again from figures that are there.
-micro  Parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass and a training step, with
-       criterion, on the synthetic corpus and random weights: time and throughput, beside those of the run before.
+peers  Trains on BC5CDR and annotates its test abstracts with medner, transformers and ONNX
+       Runtime in turn, each in a process of its own. Checks that they did the same work, and
+       prints ratios of speed and memory with their spread. Needs MEDNER_CORPORA, and about
+       6 GB for a Python environment with pinned versions (.medner/bench). Also writes the
+       figures to experiments/bench/peers.json.
+cost   Measures a training step by its phases and a forward pass by its parts, both beside the
+       roofline of this machine, and how cost grows with text length, batch and model size, on
+       random weights. Writes the figures of docs/performance.md, its plots, and
+       experiments/bench/cost.json, in about five minutes on two cores. --quick takes one
+       short round and writes nothing; --from makes page and plots again from a file.
+micro  Measures parsing, tokenisation, alignment, batching, decoding, scoring, a forward pass
+       and a training step with criterion, on the synthetic corpus and random weights. Prints
+       time and throughput, beside those of the run before.
 
 Examples:
   cargo xtask bench micro decoding
   cargo xtask bench micro --save-baseline before";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_fit_a_terminal_and_every_verb_is_in_the_overview() {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist"] {
+            let page = of(verb).expect("a page");
+            assert!(OVERVIEW.contains(&format!("\n  {verb} ")), "{verb}");
+            for line in OVERVIEW.lines().chain(page.lines()) {
+                assert!(line.chars().count() <= 100, "{verb}: {line}");
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use fs_err::File;
 
+use crate::meanwhile::Meanwhile;
 use crate::repo::Repo;
 use crate::search::{Decision, Folder, Origin, State, Surroundings, VERSION, Wanted, decide, folder_serves, inspect};
 use crate::{driver, fetch, python};
@@ -29,29 +30,34 @@ pub fn survey(repo: &Repo, wanted: Wanted) -> Result<Surroundings> {
     Ok(Surroundings { use_pytorch, variable, in_place, python, driver })
 }
 
-/// For the commands that need libtorch: silent if it is there, whatever its kind.
+/// For the commands that build: silent if libtorch is there, whatever its kind. While it is fetched, what needs no
+/// libtorch is compiled.
 pub fn ensure(repo: &Repo) -> Result<()> {
     let surroundings = survey(repo, Wanted::Any)?;
     match decide(&surroundings, Wanted::Any)? {
         Decision::Use(Origin::UsePytorch | Origin::Variable | Origin::InPlace, _) => Ok(()),
-        Decision::Use(Origin::Python, _) | Decision::Fetch(_) => set_up(repo, Wanted::Any),
+        Decision::Use(Origin::Python, _) | Decision::Fetch(_) => prepare(repo, Wanted::Any, true),
     }
 }
 
 /// `cargo xtask setup`.
 pub fn set_up(repo: &Repo, wanted: Wanted) -> Result<()> {
+    prepare(repo, wanted, false)
+}
+
+fn prepare(repo: &Repo, wanted: Wanted, build_follows: bool) -> Result<()> {
     fs::create_dir_all(repo.state())?;
     let lock = lock(repo)?;
     let scratch = repo.state().join("tmp");
     // Left by a set-up that was interrupted: whoever made it holds the lock no longer.
     remove_folder_if_there(&scratch)?;
     fs::create_dir(&scratch)?;
-    let outcome = set_up_with(repo, wanted, &scratch, &lock);
+    let outcome = prepare_with(repo, wanted, build_follows, &scratch, &lock);
     let cleaned = remove_folder_if_there(&scratch);
     outcome.and(cleaned)
 }
 
-fn set_up_with(repo: &Repo, wanted: Wanted, scratch: &Path, lock: &File) -> Result<()> {
+fn prepare_with(repo: &Repo, wanted: Wanted, build_follows: bool, scratch: &Path, lock: &File) -> Result<()> {
     let place = repo.libtorch();
     // Only now, under the lock, for the set-up that we may have waited for can have changed it.
     let surroundings = survey(repo, wanted)?;
@@ -78,7 +84,10 @@ fn set_up_with(repo: &Repo, wanted: Wanted, scratch: &Path, lock: &File) -> Resu
             if let Some(Folder { path, state: State::OtherVersion(version) }) = &surroundings.python {
                 eprintln!("Passed over: torch {version} in {}", path.display());
             }
+            let is_absent = surroundings.in_place.state == State::Absent && !place.is_symlink();
+            let meanwhile = if build_follows && is_absent { Some(Meanwhile::start()?) } else { None };
             let new = fetch::fetch(flavor, scratch, lock)?;
+            drop(meanwhile);
             put_in_place(&new, &place, scratch)?;
             say_ready(&place)?;
         }

@@ -3,19 +3,20 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::libtorch;
-use crate::repo::{Repo, cargo};
+use crate::meanwhile::BUILD;
+use crate::repo::{Repo, cargo, program};
 
 /// Becomes `medner` with these arguments, in the user's folder. Returns only if that fails.
 pub fn forward(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     libtorch::ensure(repo)?;
     build()?;
     let medner = repo.medner();
-    let error = Command::new(&medner).args(arguments).exec();
+    let error = program(&medner).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", medner.display()))
 }
 
@@ -24,7 +25,8 @@ pub fn build() -> Result<()> {
     // `--quiet` would be quiet for the minutes of a first build, too. So cargo speaks, except for its last line.
     let color = if io::stderr().is_terminal() { "--color=always" } else { "--color=auto" };
     let mut child = cargo()
-        .args(["build", "--release", "--package", "medner", color])
+        .args(BUILD)
+        .arg(color)
         .stdout(Stdio::from(io::stderr()))
         .stderr(Stdio::piped())
         .spawn()

@@ -22,13 +22,8 @@ const UNPACK: &str = include_str!("unpack.py");
 const WHEELS_FOR: &str = "3.12";
 
 /// The same choice as torch-sys makes.
-fn interpreter() -> &'static str {
+pub fn interpreter() -> &'static str {
     if std::env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" }
-}
-
-/// The interpreter, to be given arguments.
-pub fn command() -> Command {
-    Command::new(interpreter())
 }
 
 /// The folder of the `torch` package, whatever its version. `None`: there is none, or no Python that works.
@@ -76,6 +71,42 @@ pub fn require_pip() -> Result<()> {
              install your system's python3-pip, {otherwise}.",
             interpreter()
         );
+    }
+    Ok(())
+}
+
+/// A virtual environment with the packages of a requirements file, and its interpreter. It is made anew when the file
+/// has changed.
+///
+/// Packages in `alone` come without their dependencies.
+pub fn environment(folder: &Path, requirements: &Path, alone: &[&str]) -> Result<PathBuf> {
+    let python = folder.join("bin/python");
+    let wanted = fs_err::read_to_string(requirements)?;
+    // Written last, so that an interrupted installation is begun again.
+    let mark = folder.join("requirements.txt");
+    if fs_err::read_to_string(&mark).ok().as_ref() == Some(&wanted) {
+        return Ok(python);
+    }
+    eprintln!("Making a Python environment in {}, for {}", folder.display(), requirements.display());
+    require_pip()?;
+    install(Command::new(interpreter()).args(["-m", "venv", "--clear"]).arg(folder))?;
+    let pip = || {
+        let mut pip = Command::new(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip
+    };
+    install(pip().arg("--requirement").arg(requirements))?;
+    if !alone.is_empty() {
+        install(pip().arg("--no-deps").args(alone))?;
+    }
+    fs_err::write(mark, wanted)?;
+    Ok(python)
+}
+
+fn install(command: &mut Command) -> Result<()> {
+    let status = command.stdout(Stdio::from(io::stderr())).status().context("cannot run Python")?;
+    if !status.success() {
+        bail!("the Python environment could not be made (Python's own words are above)");
     }
     Ok(())
 }

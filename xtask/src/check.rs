@@ -1,0 +1,354 @@
+//! `cargo xtask check`: the checks in `scripts/`, with what they need and what they work on.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use fs_err as fs;
+
+use crate::repo::{Repo, program};
+use crate::{libtorch, product, python};
+
+/// What a check of the command line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Pages,
+    Pipeline,
+    Transformers,
+    Trackers,
+    Load,
+}
+
+const SUBJECTS: [(&str, Subject); 5] = [
+    ("pages", Subject::Pages),
+    ("pipeline", Subject::Pipeline),
+    ("transformers", Subject::Transformers),
+    ("trackers", Subject::Trackers),
+    ("load", Subject::Load),
+];
+
+impl Subject {
+    pub fn named(name: &str) -> Option<Self> {
+        SUBJECTS.into_iter().find(|(word, _)| *word == name).map(|(_, subject)| subject)
+    }
+
+    pub fn name(self) -> &'static str {
+        SUBJECTS.into_iter().find(|(_, subject)| *subject == self).map_or("", |(word, _)| word)
+    }
+
+    /// For messages.
+    pub fn names() -> String {
+        let (last, others) = SUBJECTS.split_last().expect("there are checks");
+        let mut text = String::new();
+        for (name, _) in others {
+            let _ = write!(text, "{name}, ");
+        }
+        text + "or " + last.0
+    }
+
+    /// The check of trackers trains models of its own.
+    pub fn takes_model(self) -> bool {
+        self != Subject::Trackers
+    }
+}
+
+/// A check to run.
+#[derive(Debug)]
+pub struct Check {
+    pub subject: Subject,
+    /// A run or a model's folder; without it, a model is trained on the sample.
+    pub model: Option<OsString>,
+    /// For the script.
+    pub arguments: Vec<OsString>,
+}
+
+pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
+    libtorch::ensure(repo)?;
+    product::build()?;
+    let work = Work { repo, folder: repo.state().join("checks") };
+    let begin = Instant::now();
+    match check.subject {
+        Subject::Pages => work.pages(check),
+        Subject::Pipeline => work.pipeline(check),
+        Subject::Transformers => work.transformers(check),
+        Subject::Trackers => work.trackers(check),
+        Subject::Load => work.load(check),
+    }?;
+    eprintln!("check {}: passed in {:.0} s", check.subject.name(), begin.elapsed().as_secs_f64());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why a check cannot run on this machine, and what to do; `None` if it can. Says nothing about the network.
+pub fn obstacle(subject: Subject) -> Option<String> {
+    let python = || python::version(&["--version"]).is_none().then(|| "Python 3 does not run: install it".to_owned());
+    match subject {
+        Subject::Pages => {
+            let lacks_node =
+                ["node", "npm"].into_iter().find(|name| python::first_line(program(name).arg("--version")).is_none());
+            match lacks_node {
+                Some(name) => {
+                    Some(format!("{name} does not run: install Node.js with npm (Debian: apt-get install npm)"))
+                }
+                None => chromium().err().map(|error| error.to_string()),
+            }
+        }
+        _ => python(),
+    }
+}
+
+struct Work<'r> {
+    repo: &'r Repo,
+    folder: PathBuf,
+}
+
+/// Ends a server when a check ends, however it ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Work<'_> {
+    /// Drives both pages in Chromium.
+    fn pages(&self, check: &Check) -> Result<()> {
+        if let Some(obstacle) = obstacle(Subject::Pages) {
+            bail!(obstacle);
+        }
+        let chromium = chromium()?;
+        let folder = self.folder.join("pages");
+        self.install_node_packages(&folder)?;
+        let model = self.model(check, "span")?;
+
+        let mut serve = self.medner();
+        serve.args(["serve", "--port", "0", "--quiet", "--model"]).arg(&model);
+        let mut server = Server(serve.stdout(Stdio::piped()).spawn().context("cannot run medner")?);
+        let mut address = String::new();
+        BufReader::new(server.0.stdout.take().context("the server's output was not captured")?)
+            .read_line(&mut address)?;
+        ensure!(!address.is_empty(), "the server did not start (its own words are above)");
+        let node = |script: &str| {
+            let mut node = program("node");
+            node.arg(self.repo.root.join("scripts").join(script));
+            node.env("NODE_PATH", folder.join("node_modules")).env("CHROMIUM", &chromium);
+            node
+        };
+        step("the page of `medner serve`", node("check_page.mjs").arg(address.trim()).args(&check.arguments))?;
+        drop(server);
+
+        // The check corrects the batch, so that each begins with a new one.
+        let batch = folder.join("batch");
+        if batch.exists() {
+            fs::remove_dir_all(&batch)?;
+        }
+        let mut select = self.medner();
+        select.args(["active", "select", "--strategy", "random", "--budget", "6 documents", "--quiet", "--model"]);
+        select.arg(&model).arg("--out").arg(&batch).arg(self.sample());
+        step("a batch to correct", &mut select)?;
+        let mut correct = node("check_correct_page.mjs");
+        correct.arg(self.repo.medner()).arg(&batch).args(&check.arguments).stdout(Stdio::null());
+        step("the page of `medner active annotate`", &mut correct)
+    }
+
+    /// Compares with transformers' pipeline.
+    fn pipeline(&self, check: &Check) -> Result<()> {
+        let python = self.transformers_python()?;
+        let model = self.model(check, "token")?;
+        let mut command = self.script(&python, "check_pipeline.py");
+        command.arg(self.repo.medner()).arg(model).arg(self.sample()).args(&check.arguments);
+        step("a trained model in transformers' pipeline", &mut command)?;
+        let mut command = self.script(&python, "check_pipeline.py");
+        command.arg(self.repo.medner()).arg("--random").arg(self.sample()).args(&check.arguments);
+        step("a model of random weights in transformers' pipeline", &mut command)
+    }
+
+    /// Compares a run's predictions with transformers.
+    fn transformers(&self, check: &Check) -> Result<()> {
+        let python = self.transformers_python()?;
+        let run = self.run_folder(check, "token")?;
+        ensure!(run.join("run.json").is_file(), "{} is not a run: this check needs a run's folder", run.display());
+        let dataset = run.parent().and_then(Path::file_name).context("a run lies in the folder of its corpus")?;
+        // transformers reads whole documents, so medner must do so, too.
+        let whole = self.folder.join("whole.PubTator.txt");
+        let mut eval = self.medner();
+        eval.args(["eval", "--window", "512", "--quiet"]).arg(dataset).arg("--run").arg(&run).arg("--out").arg(&whole);
+        step("whole documents in medner", eval.arg("--runs").arg(self.runs("token")).stdout(Stdio::null()))?;
+        let mut command = self.script(&python, "check_with_transformers.py");
+        step("the same in transformers", command.arg(&run).arg(whole).args(&check.arguments))
+    }
+
+    /// Kills servers and trainings, and reads back what MLflow and TensorBoard got.
+    fn trackers(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/trackers-requirements.txt");
+        let python = python::environment(&self.folder.join("trackers"), &requirements, &[])?;
+        let mut command = self.script(&python, "check_trackers.py");
+        command.arg("--medner").arg(self.repo.medner()).arg("--work").arg(self.folder.join("trackers-work"));
+        // Two programs compute at once; with all threads each, they would wait for one another.
+        command.env("OMP_NUM_THREADS", "1").args(&check.arguments);
+        step("MLflow and TensorBoard", &mut command)
+    }
+
+    /// Compares the server's answers under load with those of `medner annotate`.
+    fn load(&self, check: &Check) -> Result<()> {
+        if let Some(obstacle) = obstacle(Subject::Load) {
+            bail!(obstacle);
+        }
+        let model = self.model(check, "span")?;
+        let documents = self.folder.join("documents.jsonl");
+        let mut convert = self.medner();
+        convert.args(["convert", "--quiet", "--to", "jsonl"]).arg(self.sample()).arg(&documents);
+        step("documents", &mut convert)?;
+        let mut command = self.script(Path::new(python::interpreter()), "load_server.py");
+        command.arg(self.repo.medner()).arg(model).arg(documents).args(&check.arguments);
+        step("`medner serve` under load", &mut command)
+    }
+
+    fn medner(&self) -> Command {
+        program(self.repo.medner())
+    }
+
+    fn script(&self, python: &Path, name: &str) -> Command {
+        let mut command = program(python);
+        command.arg(self.repo.root.join("scripts").join(name));
+        command
+    }
+
+    fn sample(&self) -> PathBuf {
+        self.repo.root.join("datasets/bc5cdr/sample/test.PubTator.txt")
+    }
+
+    fn runs(&self, head: &str) -> PathBuf {
+        self.folder.join("runs").join(head)
+    }
+
+    fn transformers_python(&self) -> Result<PathBuf> {
+        let requirements = self.repo.root.join("scripts/transformers-requirements.txt");
+        python::environment(&self.folder.join("transformers"), &requirements, &[])
+    }
+
+    fn install_node_packages(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder)?;
+        let wanted = fs::read_to_string(self.repo.root.join("scripts/package.json"))?;
+        let mark = folder.join("installed.json");
+        if fs::read_to_string(&mark).ok().as_ref() == Some(&wanted) {
+            return Ok(());
+        }
+        fs::write(folder.join("package.json"), &wanted)?;
+        let mut npm = program("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder);
+        step("playwright-core from npm", npm.stdout(Stdio::from(std::io::stderr())))?;
+        Ok(fs::write(mark, wanted)?)
+    }
+
+    /// The folder of the model to check.
+    fn model(&self, check: &Check, head: &str) -> Result<PathBuf> {
+        let run = self.run_folder(check, head)?;
+        Ok(if run.join("run.json").is_file() { run.join("model") } else { run })
+    }
+
+    /// The folder that the user named, or that of a run on the sample with the head that the check needs.
+    fn run_folder(&self, check: &Check, head: &str) -> Result<PathBuf> {
+        match &check.model {
+            Some(named) => named_folder(Path::new(named), &self.repo.root.join("experiments/runs")),
+            None => self.sample_run(head),
+        }
+    }
+
+    /// A run of this medner on the sample, trained unless it is there already.
+    fn sample_run(&self, head: &str) -> Result<PathBuf> {
+        let runs = self.runs(head);
+        let built = fs::metadata(self.repo.medner())?.modified()?;
+        let mark = runs.join("trained");
+        if mark.is_file() && fs::metadata(&mark)?.modified()? > built {
+            return Ok(fs::read_to_string(mark)?.into());
+        }
+        if runs.exists() {
+            fs::remove_dir_all(&runs)?;
+        }
+        let mut train = self.medner();
+        train.args(["train", "bc5cdr", "--sample", "--head", head, "--epochs", EPOCHS, "--runs"]).arg(&runs);
+        step(&format!("a model on the sample, --head {head}"), train.stdout(Stdio::null()))?;
+        let mut folders = fs::read_dir(runs.join("bc5cdr"))?;
+        let run = folders.next().context("the training left no run behind")??.path();
+        fs::write(mark, run.to_str().context("the path of the checkout is not UTF-8")?)?;
+        Ok(run)
+    }
+}
+
+/// Enough for a model that finds something.
+const EPOCHS: &str = "1";
+
+/// A path, or the id of a run in the store.
+fn named_folder(named: &Path, store: &Path) -> Result<PathBuf> {
+    if named.is_dir() {
+        return Ok(std::path::absolute(named)?);
+    }
+    if store.is_dir() {
+        for dataset in fs::read_dir(store)? {
+            let folder = dataset?.path().join(named);
+            if folder.join("run.json").is_file() {
+                return Ok(folder);
+            }
+        }
+    }
+    bail!("{} is neither a folder nor a run in {}", named.display(), store.display())
+}
+
+/// `CHROMIUM`, or the browser under one of its usual names.
+fn chromium() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("CHROMIUM") {
+        let path = PathBuf::from(path);
+        ensure!(path.is_file(), "CHROMIUM is {}, where no file is", path.display());
+        return Ok(path);
+    }
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::iter::once("/usr/bin".into()).chain(std::env::split_paths(&path)).collect();
+    let candidates = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    let found = candidates.into_iter().find(|path| path.is_file());
+    found.context("there is no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM to the program")
+}
+
+/// Runs a part of a check, and says how long it took.
+fn step(what: &str, command: &mut Command) -> Result<()> {
+    eprintln!("\n> {what}");
+    let begin = Instant::now();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {name}"))?;
+    ensure!(status.success(), "{what}: failed");
+    eprintln!("> {what}: {:.0} s", begin.elapsed().as_secs_f64());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_name() {
+        for (name, subject) in SUBJECTS {
+            assert_eq!(Subject::named(name), Some(subject));
+            assert_eq!(subject.name(), name);
+        }
+        assert_eq!(Subject::names(), "pages, pipeline, transformers, trackers, or load");
+    }
+
+    #[test]
+    fn a_model_is_a_folder_or_a_run() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let store = folder.path().join("runs");
+        fs::create_dir_all(store.join("bc5cdr/one"))?;
+        fs::write(store.join("bc5cdr/one/run.json"), "{}")?;
+        assert_eq!(named_folder(Path::new("one"), &store)?, store.join("bc5cdr/one"));
+        assert_eq!(named_folder(folder.path(), &store)?, folder.path());
+        assert!(named_folder(Path::new("two"), &store).is_err());
+        Ok(())
+    }
+}
