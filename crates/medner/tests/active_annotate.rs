@@ -313,7 +313,7 @@ fn several_annotators_are_compared_and_what_is_damaged_or_not_plain_is_refused_w
         }
     };
     check(journal.replacen("\"do\":\"reject\"", "\"do\":\"re", 1), "anna.jsonl:3:", "not a journal record");
-    check(journal.replacen("\"end\":34", "\"end\":99", 1), "anna.jsonl:3:", "no mention 28 to 99");
+    check(journal.replacen("\"end\":34", "\"end\":99", 1), "anna.jsonl:3:", "no mention of that type from 28 to 99");
     check(journal.replacen("\"n\":4,", "\"n\":5,", 1), "anna.jsonl:5:", "number 5, expected 4");
     check(journal.replacen("\"batch\":\"", "\"batch\":\"0", 1), "anna.jsonl:1:", "another batch");
     fs::write(&alone, &journal).unwrap();

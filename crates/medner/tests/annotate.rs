@@ -5,7 +5,7 @@
 mod tiny;
 
 use ner_data::{CharIndex, Document, Format, FormatOptions, Span};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -71,7 +71,7 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     let bench = Bench::new();
     bench.write("odd.txt", ODD);
     let found = bench.lines(&["odd.txt"]);
-    let spans = found[0]["spans"].as_array().unwrap();
+    let spans = found[0]["mentions"].as_array().unwrap();
     assert_eq!(spans.len(), 3, "{spans:?}");
     assert_eq!((&found[0]["id"], &found[0]["text"]), (&"odd".into(), &ODD.into()));
     let index = CharIndex::new(ODD);
@@ -80,10 +80,10 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     for span in spans {
         let place = Span::new(position(span, "start"), position(span, "end"));
         assert_eq!(index.slice(ODD, place), span["text"].as_str());
-        assert_eq!(span["attributes"]["models"], "first");
-        expected.push((place, span["label"].as_str().unwrap().to_owned()));
+        assert_eq!(span["models"], json!(["first"]));
+        expected.push((place, span["type"].as_str().unwrap().to_owned()));
     }
-    for span in bench.lines(&["odd.txt", "--offsets", "bytes"])[0]["spans"].as_array().unwrap() {
+    for span in bench.lines(&["odd.txt", "--offsets", "bytes"])[0]["mentions"].as_array().unwrap() {
         assert_eq!(ODD.get(position(span, "start")..position(span, "end")), span["text"].as_str());
     }
     // Written files are read back with the same mentions, if the format keeps the text.
@@ -113,7 +113,7 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     child.stdin.take().unwrap().write_all(ODD.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let line: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&line["id"], &line["spans"]), (&"stdin".into(), &found[0]["spans"]));
+    assert_eq!((&line["id"], &line["mentions"]), (&"stdin".into(), &found[0]["mentions"]));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
     for (arguments, message) in [
         (["none.txt", "--to", "csv"], "none.txt"),
         (["in", "--to", "brat"], "add --out FOLDER"),
-        (["in", "--threshold", "Drgu=0.5"], "no model finds the type Drgu; there are Disease, Drug"),
+        (["in", "--threshold", "Drgu=0.5"], "no model finds the type Drgu; the models find Disease, Drug"),
         (["in", "--model", "third"], "no model third"),
     ] {
         let output = bench.run(&arguments);
@@ -161,9 +161,9 @@ fn several_models_thresholds_and_categories() {
     let bench = Bench::new();
     bench.write("note.txt", "The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.");
     let spans = |arguments: &[&str]| -> Vec<Value> {
-        bench.lines(&[&["note.txt"], arguments].concat())[0]["spans"].as_array().unwrap().clone()
+        bench.lines(&[&["note.txt"], arguments].concat())[0]["mentions"].as_array().unwrap().clone()
     };
-    let key = |span: &Value| (span["start"].as_u64(), span["end"].as_u64(), span["label"].to_string());
+    let key = |span: &Value| (span["start"].as_u64(), span["end"].as_u64(), span["type"].to_string());
     let (first, second) = (spans(&["--model", "first"]), spans(&["--model", "second"]));
     let both = spans(&["--model", "first", "--model", "second"]);
     let mut expected: Vec<_> = first.iter().chain(&second).map(key).collect();
@@ -179,11 +179,11 @@ fn several_models_thresholds_and_categories() {
             spans.iter().find(|other| key(other) == key(span)).map(|s| s["confidence"].as_f64().unwrap())
         };
         let names = match (of(&first), of(&second)) {
-            (Some(_), Some(_)) => "first|second",
-            (Some(_), None) => "first",
-            _ => "second",
+            (Some(_), Some(_)) => json!(["first", "second"]),
+            (Some(_), None) => json!(["first"]),
+            _ => json!(["second"]),
         };
-        assert_eq!(span["attributes"]["models"], names);
+        assert_eq!(span["models"], names);
         assert_eq!(span["confidence"].as_f64(), of(&first).into_iter().chain(of(&second)).reduce(f64::max));
     }
 
@@ -194,14 +194,14 @@ fn several_models_thresholds_and_categories() {
     assert_eq!(kept.len(), confidences.iter().filter(|&&confidence| confidence >= middle).count());
     let all = spans(&["--threshold", &threshold, "--all-spans"]);
     assert_eq!(all.len(), first.len());
-    let below = all.iter().filter(|span| span["attributes"]["below_threshold"] == "true").count();
+    let below = all.iter().filter(|span| span["below_threshold"] == true).count();
     assert_eq!(below, all.len() - kept.len());
 
     bench.write("categories.toml", "Disease = \"problem\"\n[second]\nOrgan = \"anatomy\"\nDisease = \"other\"\n");
     let with = spans(&["--model", "first", "--model", "second", "--categories", "categories.toml"]);
     for span in &with {
-        let category = span["attributes"].get("category").and_then(Value::as_str);
-        match (span["label"].as_str().unwrap(), span["attributes"]["models"].as_str().unwrap()) {
+        let category = span["category"].as_str();
+        match (span["type"].as_str().unwrap(), span["models"][0].as_str().unwrap()) {
             ("Drug", _) => assert_eq!(category, None),
             ("Organ", _) => assert_eq!(category, Some("anatomy")),
             ("Disease", "first") => assert_eq!(category, Some("problem")),
@@ -370,16 +370,16 @@ fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
         bench.write(&format!("copy/{file}"), fs::read(bench.path("first").join(file)).unwrap());
     }
     let together = |models: [&str; 2]| {
-        bench.lines(&["odd.txt", "--ensemble", "--model", models[0], "--model", models[1]])[0]["spans"].clone()
+        bench.lines(&["odd.txt", "--ensemble", "--model", models[0], "--model", models[1]])[0]["mentions"].clone()
     };
     let plain = |spans: &Value| -> Vec<Value> {
         let mut spans = spans.as_array().unwrap().clone();
-        spans.iter_mut().for_each(|span| span["attributes"]["models"] = Value::Null);
+        spans.iter_mut().for_each(|span| span["models"] = Value::Null);
         spans
     };
     let mean = together(["first", "copy"]);
-    assert_eq!(plain(&mean), plain(&alone[0]["spans"]));
-    assert_eq!(mean[0]["attributes"]["models"], "first|copy");
+    assert_eq!(plain(&mean), plain(&alone[0]["mentions"]));
+    assert_eq!(mean[0]["models"], json!(["first", "copy"]));
     assert_eq!(plain(&together(["copy", "first"])), plain(&mean));
     let output = bench.run(&["odd.txt", "--ensemble", "--model", "first", "--model", "second"]);
     assert!(

@@ -55,13 +55,13 @@ fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
     assert_eq!(status, 200, "{body}");
     let answer: Value = serde_json::from_str(&body).unwrap();
     let mentions = answer["documents"][0]["mentions"].as_array().unwrap();
-    let spans = line["spans"].as_array().unwrap();
-    assert!(!spans.is_empty() && mentions.len() == spans.len());
-    for (mention, span) in mentions.iter().zip(spans) {
-        for (ours, theirs) in [("start", "start"), ("end", "end"), ("text", "text"), ("type", "label")] {
-            assert_eq!(mention[ours], span[theirs]);
+    let theirs = line["mentions"].as_array().unwrap();
+    assert!(!theirs.is_empty() && mentions.len() == theirs.len());
+    for (mention, theirs) in mentions.iter().zip(theirs) {
+        for key in ["start", "end", "text", "type", "category", "models"] {
+            assert_eq!(mention[key], theirs[key]);
         }
-        assert!((mention["confidence"].as_f64().unwrap() - span["confidence"].as_f64().unwrap()).abs() < 1e-4);
+        assert!((mention["confidence"].as_f64().unwrap() - theirs["confidence"].as_f64().unwrap()).abs() < 1e-4);
     }
     assert_eq!(ask(&address, "GET /healthz", "").0, 200);
     let ended = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
