@@ -483,8 +483,8 @@ mod tests {
         let fault = "i2b2/concept_assertion_relation_training_data/partners/unannotated:1: not supported, left out: \
                      1 unannotated texts";
         check(&with(unannotated, b"a"), ALL, &[fault]);
-        let fault = "i2b2/test_data/txt/0003.txt:1: document 0003: duplicate document: it differs from \
-                     i2b2/test_data/0003.txt, which has its name; this one was left out";
+        let fault = "i2b2/test_data/txt/0003.txt:1: document 0003: duplicate document: differs from \
+                     i2b2/test_data/0003.txt, which has the same name; left out";
         check(&with("test_data/txt/0003.txt", b"other"), ALL, &[fault]);
     }
 

@@ -466,7 +466,7 @@ mod tests {
         let faults = [
             "1: document 3: not supported, left out: infons of relations: 1",
             "1: document 3: not supported, left out: nodes of relations between concepts: 1",
-            "1: document 3: not supported, left out: elements unknown to BioC: 2",
+            "1: document 3: not supported, left out: unknown elements: 2",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
