@@ -222,7 +222,7 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
     }
     assembly.mentions();
     assembly.relations();
-    assembly.not_read("elements unknown to BioC", element.count_unknown());
+    assembly.not_read("unknown elements", element.count_unknown());
     for (what, count) in std::mem::take(&mut assembly.not_read) {
         assembly.note(DiagnosticKind::NotRead, element.line, format!("{what}: {count}"));
     }

@@ -464,9 +464,9 @@ mod tests {
             "score": "0.9", "role1": {"identifier": "9", "x": [1]}, "role2": {"identifier": "8"}, "type": "x"},
             "nodes": [{"refid": "0", "role": "0,1"}]}], "pmid": 3, "pmcid": null, "meta": {}}"#;
         let faults = [
-            "1: document 3: not supported, left out: elements unknown to BioC: 2",
             "1: document 3: not supported, left out: infons of relations: 1",
             "1: document 3: not supported, left out: nodes of relations between concepts: 1",
+            "1: document 3: not supported, left out: unknown elements: 2",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());

@@ -405,7 +405,7 @@ mod tests {
         let (one, two) = (document("1", "a"), document("2", "b"));
         let broken = "malformed line: the markup is not well-formed; its document was left out";
         let entity = "malformed line: an unknown entity or invalid character reference; read as U+FFFD";
-        let unknown = "not supported, left out: elements unknown to BioC: 1";
+        let unknown = "not supported, left out: unknown elements: 1";
         let table: &[(String, &[&str], &[String])] = &[
             ("a plain text\n".into(), &[], &["1: malformed line: not BioC XML: no collection".into()]),
             (format!("{one}\n<document><id>2</id>\n<pass"), &["1 a"], &[format!("3: {broken}")]),
