@@ -80,31 +80,31 @@ pub fn load_further(
         Head::Token | Head::Crf { .. } | Head::Multilabel { .. } => labels.names(),
         Head::Span { .. } => labels.types.clone(),
     };
-    let (ours, theirs) = (names(labels), names(&old_labels));
+    let (new_names, old_names) = (names(labels), names(&old_labels));
     // Weights between labels, and rows of several labels, are kept all together or not at all.
     let whole = matches!(head, Head::Crf { .. } | Head::Multilabel { .. });
     let same_kind =
-        std::mem::discriminant(&head) == std::mem::discriminant(&inference.head) && (!whole || ours == theirs);
-    let place = |name: &String| theirs.iter().position(|known| known == name).filter(|_| same_kind);
-    let places: Vec<Option<usize>> = ours.iter().map(place).collect();
+        std::mem::discriminant(&head) == std::mem::discriminant(&inference.head) && (!whole || new_names == old_names);
+    let place = |name: &String| old_names.iter().position(|known| known == name).filter(|_| same_kind);
+    let places: Vec<Option<usize>> = new_names.iter().map(place).collect();
     let mut parameters = Vec::new();
     for (name, shape) in Classifier::shapes(&old.config, head.outputs(labels), head) {
         let tensor = if is_head(&name) { new_head(&name, &shape, head, seed) } else { old.parameters.get(&name)? };
         if is_head(&name) && same_kind && whole {
             tensor.shallow_clone().copy_(&old.parameters.get(&name)?);
         } else if is_head(&name) && same_kind {
-            take_over(&name, &tensor, &old.parameters.get(&name)?, &places, theirs.len());
+            copy_rows(&name, &tensor, &old.parameters.get(&name)?, &places, old_names.len());
         }
         parameters.push((name, tensor));
     }
     let with = |is_kept: bool| {
-        let pairs = ours.iter().zip(&places).filter(|(_, place)| place.is_some() == is_kept);
+        let pairs = new_names.iter().zip(&places).filter(|(_, place)| place.is_some() == is_kept);
         pairs.map(|(name, _)| name.clone()).collect()
     };
     let kept = KeptHead {
         kept: with(true),
         fresh: with(false),
-        left: theirs.iter().filter(|name| !ours.contains(name)).cloned().collect(),
+        left: old_names.iter().filter(|name| !new_names.contains(name)).cloned().collect(),
         other_kind: !same_kind,
     };
     Ok((Pretrained { parameters: Parameters::new(parameters), ..old }, kept))
@@ -113,7 +113,7 @@ pub fn load_further(
 /// Copies a head's rows for the labels at `places` from the `old` tensor, which has `labels` labels, into the `new`
 /// one. A label's rows are one block, or three in a head that scores spans: one in each of its three parts. If the
 /// longest spans differ, only the common lengths are copied.
-fn take_over(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], labels: usize) {
+fn copy_rows(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], labels: usize) {
     let groups = if name == "classifier.parts.weight" { 3 } else { 1 };
     let new = new.view([groups, places.len() as i64, -1]);
     let old = old.view([groups, labels as i64, -1]);
@@ -258,8 +258,8 @@ fn load(
         .map_err(|error| ModelError::Config { path: config.into(), message: error.to_string() })?;
     let file = checkpoint::read(weights)?;
     let family = sizes.model_type.family();
-    let our_name = |stored: &str| family.our_name(stored);
-    let named: HashMap<String, &str> = file.names().map(|name| (our_name(name), name)).collect();
+    let bert_name = |stored: &str| family.bert_name(stored);
+    let named: HashMap<String, &str> = file.names().map(|name| (bert_name(name), name)).collect();
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
     for (name, shape) in Classifier::shapes(&sizes, outputs, head) {
@@ -269,12 +269,12 @@ fn load(
             continue;
         }
         let Some(data) = named.get(&name).and_then(|stored| file.get(stored)) else {
-            missing.push(family.their_name(&name));
+            missing.push(family.stored_name(&name));
             continue;
         };
         let found: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
         if found != shape {
-            let name = family.their_name(&name);
+            let name = family.stored_name(&name);
             let message = format!("{name} has shape {found:?}, but config.json needs {shape:?}");
             return Err(ModelError::Weights { path: weights.into(), message });
         }
@@ -300,7 +300,7 @@ fn load(
     let used: HashSet<&str> = tensors.iter().map(|(name, _)| name.as_str()).filter(taken).collect();
     let mut unexpected: Vec<String> = file
         .names()
-        .filter(|stored| !used.contains(our_name(stored).as_str()) && !BUFFERS.contains(&our_name(stored).as_str()))
+        .filter(|stored| !used.contains(bert_name(stored).as_str()) && !BUFFERS.contains(&bert_name(stored).as_str()))
         .map(str::to_owned)
         .collect();
     unexpected.sort();
@@ -321,7 +321,7 @@ fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 
-/// Reads the labels of a `config.json`, and the index of each of ours among the file's.
+/// Reads the labels of a `config.json`, and the index of each of our labels among the file's.
 fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), ModelError> {
     let fault = |message: String| ModelError::Config { path: path.into(), message };
     let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
@@ -373,7 +373,7 @@ pub fn save_classifier(
         config.remove("torch_dtype");
         config.insert("dtype".into(), json!("float32"));
     }
-    let named = parameters.iter().map(|(name, tensor)| (family.their_name(name), tensor.shallow_clone())).collect();
+    let named = parameters.iter().map(|(name, tensor)| (family.stored_name(name), tensor.shallow_clone())).collect();
     save_parameters(&folder.join("model.safetensors"), &Parameters::new(named))?;
     let path = folder.join("config.json");
     let text = serde_json::to_string_pretty(&config)

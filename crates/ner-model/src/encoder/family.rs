@@ -115,9 +115,9 @@ impl Family {
     /// Translates a `config.json` of this kind to BERT's keys.
     pub(crate) fn config(&self, mut config: Value) -> Value {
         let Some(keys) = config.as_object_mut() else { return config };
-        for (ours, theirs) in self.keys {
+        for (ours, stored) in self.keys {
             keys.remove(*ours);
-            if let Some(value) = keys.remove(*theirs) {
+            if let Some(value) = keys.remove(*stored) {
                 keys.insert((*ours).to_owned(), value);
             }
         }
@@ -134,11 +134,11 @@ impl Family {
     }
 
     /// BERT's name of a checkpoint's tensor, with the prefix that a bare encoder omits. A head's name stays as it is.
-    pub(crate) fn our_name(&self, stored: &str) -> String {
+    pub(crate) fn bert_name(&self, stored: &str) -> String {
         let name = modern_name(stored);
         let bare = name.strip_prefix(self.prefix).unwrap_or(&name);
         if let Some((number, part)) = bare.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) {
-            let part = swap_start(part, self.parts.iter().map(|&(ours, theirs)| (theirs, ours)));
+            let part = swap_start(part, self.parts.iter().map(|&(ours, stored)| (stored, ours)));
             return format!("{}{}{number}.{part}", BERT.prefix, BERT.layers);
         }
         match bare.starts_with("embeddings") || bare.len() < name.len() {
@@ -148,7 +148,7 @@ impl Family {
     }
 
     /// This kind's name of a parameter with BERT's name.
-    pub(crate) fn their_name(&self, ours: &str) -> String {
+    pub(crate) fn stored_name(&self, ours: &str) -> String {
         let Some(bare) = ours.strip_prefix(BERT.prefix) else { return ours.to_owned() };
         match bare.strip_prefix(BERT.layers).and_then(|rest| rest.split_once('.')) {
             Some((number, part)) => {
@@ -191,12 +191,12 @@ mod tests {
             let text = format!(r#"{{"model_type": "{}", {sizes}}}"#, family.name);
             let config = BertConfig::from_json(&text, Path::new("config.json")).expect("a sound configuration");
             for (name, _) in Bert::shapes(&config) {
-                let theirs = family.their_name(&name);
-                let bare = theirs.strip_prefix(family.prefix).expect("an encoder's parameter has the prefix");
-                assert_eq!((family.our_name(&theirs), family.our_name(bare)), (name.clone(), name));
+                let stored = family.stored_name(&name);
+                let bare = stored.strip_prefix(family.prefix).expect("an encoder's parameter has the prefix");
+                assert_eq!((family.bert_name(&stored), family.bert_name(bare)), (name.clone(), name));
             }
             for head in ["classifier.weight", "cls.predictions.bias", "lm_head.dense.weight"] {
-                assert_eq!((family.our_name(head), family.their_name(head)), (head.to_owned(), head.to_owned()));
+                assert_eq!((family.bert_name(head), family.stored_name(head)), (head.to_owned(), head.to_owned()));
             }
         }
     }

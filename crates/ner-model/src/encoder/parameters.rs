@@ -24,8 +24,8 @@ impl Parameters {
     /// # Errors
     /// If there is no such tensor.
     pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
-        let found = self.0.iter().find(|(known, _)| known == name);
-        found.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(|| ModelError::MissingParameter(name.to_owned()))
+        let entry = self.0.iter().find(|(known, _)| known == name);
+        entry.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(|| ModelError::MissingParameter(name.to_owned()))
     }
 
     /// Number of scalars in all tensors.
