@@ -43,7 +43,7 @@ pub struct Args {
     /// Encoder for the alignment: a name, a hub id or a folder [default: minilm, if already downloaded]
     #[arg(long)]
     encoder: Option<String>,
-    /// Maximum number of faults and examples to list
+    /// Maximum number of faults, and of examples per finding, to list
     #[arg(long, value_name = "N", default_value_t = 20)]
     diagnostics: usize,
     /// List mentions that tags cannot represent exactly, without their text

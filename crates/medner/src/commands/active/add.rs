@@ -18,11 +18,11 @@ Examples:
   medner active add loop batch1 --annotator anna            one of several annotators of the page
   medner active add loop                                    continue after an interruption
 
-Corrections are read from the page (`active annotate`; only items marked as done), or else from the file in the batch's
-folder. The loop's folder remembers the options; options given again replace them. If a batch is damaged or does not
-match the items that were selected, nothing of it is added, and the error names the file and the item. Without --dev and
---test, a random tenth of the labelled items is set aside for each, so the first scores rest on few items. You can move
-the folder, except while a training in it is interrupted: that training would start over.";
+Corrections are read from the page (`active annotate`; only items marked as done), or else from the file in the
+batch's folder. The loop's folder remembers the options; options given again replace them. If a batch is damaged or
+contradicts items added before, nothing of it is added, and the error names the file and the item. Without --dev and
+--test, a random tenth of the labelled items is set aside for each, so the first scores rest on few items. You can
+move the folder, except while a training in it is interrupted: that training would start over.";
 
 /// Add corrected batches, train on everything labelled, and propose the next batch
 #[derive(clap::Args, Debug)]
