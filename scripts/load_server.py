@@ -29,11 +29,15 @@ import threading
 import time
 from pathlib import Path
 
-def expected(medner, model, documents, common):
+
+def expected(medner, model, texts, common):
     """Spans of each document by the command line."""
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "found.jsonl"
-        subprocess.run([medner, "annotate", documents, "--model", model, "--out", out, *common], check=True)
+        # Requests hold no passages, which would say where sentences end.
+        plain, out = Path(folder) / "plain.jsonl", Path(folder) / "found.jsonl"
+        lines = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
+        plain.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        subprocess.run([medner, "annotate", plain, "--model", model, "--out", out, *common], check=True)
         lines = [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line]
     return [[(s["start"], s["end"], s["label"], s["text"], s["confidence"]) for s in line["spans"]] for line in lines]
 
@@ -127,7 +131,7 @@ def main():
 
     texts = [json.loads(line)["text"] for line in options.documents.read_text(encoding="utf-8").split("\n") if line]
     common = ["--precision", options.precision, "--device", options.device, "--quiet"]
-    wanted = expected(options.medner, options.model, options.documents, common)
+    wanted = expected(options.medner, options.model, texts, common)
     bodies = [json.dumps({"text": text}).encode() for text in texts]
     print(f"{len(texts)} documents of {sum(map(len, texts)) / len(texts):.0f} characters, {sum(map(len, wanted))} mentions")
 
