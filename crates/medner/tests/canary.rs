@@ -38,7 +38,8 @@ fn write_corpus(bench: &Bench) {
     };
     for (name, count) in [("train", 12), ("dev", 4), ("test", 4)] {
         let lines: String = (0..count).map(|at| line(format!("{name}{at}")) + "\n").collect();
-        let faults = format!("{{\"text\": {CANARY}\n{{\"text\": \"{CANARY}\", \"spans\": [{{\"start\": 0, \"end\": 99}}]}}\n");
+        let faults =
+            format!("{{\"text\": {CANARY}\n{{\"text\": \"{CANARY}\", \"spans\": [{{\"start\": 0, \"end\": 99}}]}}\n");
         fs::write(bench.path(&format!("{name}.jsonl")), lines + &faults).unwrap();
     }
     let splits = ["train", "dev", "test"].map(|name| format!("{name} = {{ file = \"{name}.jsonl\" }}")).join(", ");

@@ -1,29 +1,9 @@
+use crate::Model;
 use crate::{Combination, MergedMention, merge};
 use ner_document::Document;
-use ner_document::LabelMap;
-use ner_model::Recognizer;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, decode_mentions, mean_output, vote,
 };
-
-/// A model with a name.
-#[derive(Debug)]
-pub struct Model {
-    /// The name that mentions carry.
-    pub name: String,
-    /// The model.
-    pub recognizer: Recognizer,
-    /// The category of each of its types.
-    pub categories: LabelMap,
-}
-
-impl Model {
-    /// A model with the categories stored with it.
-    pub fn new(name: impl Into<String>, recognizer: Recognizer) -> Self {
-        let categories = recognizer.inference().categories.clone();
-        Self { name: name.into(), recognizer, categories }
-    }
-}
 
 /// Models that annotate together.
 ///

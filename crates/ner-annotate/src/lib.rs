@@ -18,11 +18,13 @@
 mod annotator;
 mod ensemble;
 mod merge;
+mod model;
 mod stream;
 mod wire;
 
-pub use annotator::{Annotator, Model, Prepared, Tokenizers};
+pub use annotator::{Annotator, Prepared, Tokenizers};
 pub use ensemble::Combination;
 pub use merge::{MergedMention, Thresholds, merge};
+pub use model::Model;
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
 pub use wire::{Offsets, WireMention, wire_mentions};

@@ -10,6 +10,7 @@ use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::hub::{self, Request};
 use crate::registry::{self, EncoderEntry};
+use crate::tokenizer_names::{TOKENIZER, TOKENIZERS};
 use crate::{hash, package};
 
 /// File format of the weights.
@@ -143,12 +144,6 @@ impl EncoderFiles {
 /// Names of the weights in order of preference: safetensors loads without a copy and runs no code.
 pub(crate) const WEIGHTS: [(&str, WeightsFormat); 2] =
     [("model.safetensors", WeightsFormat::Safetensors), ("pytorch_model.bin", WeightsFormat::PytorchBin)];
-
-/// The files of a tokenizer in order of preference; the last are those of byte-level BPE.
-pub(crate) const TOKENIZERS: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
-
-/// [`TOKENIZERS`] in words.
-pub(crate) const TOKENIZER: &str = "tokenizer.json, vocab.txt, or vocab.json with merges.txt";
 
 /// Index files of split weights.
 pub(crate) const SHARD_INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];

@@ -40,7 +40,7 @@ pub enum Error {
          {}",
         missing.join(" and no "),
         if found.is_empty() { "nothing".to_owned() } else { found.join(", ") },
-        crate::encoder::TOKENIZER
+        crate::tokenizer_names::TOKENIZER
     )]
     Incomplete {
         /// The folder or the hub repository.

@@ -13,12 +13,13 @@ use fs_err as fs;
 use ureq::http::HeaderMap;
 
 use crate::download::{self, Client, Job};
-use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, TOKENIZER, TOKENIZERS, WEIGHTS};
+use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, WEIGHTS};
 use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::hash::is_hex;
 use crate::registry::EncoderEntry;
 use crate::temporary;
+use crate::tokenizer_names::{TOKENIZER, TOKENIZERS};
 
 /// A repository at a revision.
 pub(crate) struct Request {

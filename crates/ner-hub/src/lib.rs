@@ -36,6 +36,7 @@ mod package;
 mod progress;
 mod registry;
 mod temporary;
+mod tokenizer_names;
 
 pub use archive::{ZipMember, fetch_zip_members};
 pub use download::{Fetched, How, fetch};

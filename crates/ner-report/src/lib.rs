@@ -6,7 +6,7 @@
 //! - [`corpus`]: the page about a corpus; [`corpus::summary`] is also its table in the terminal.
 //! - [`runs`]: the page about one or several runs, from their predictions as offsets, with text if given.
 //! - [`active`]: the page about a simulation of active learning.
-//! - [`annotated`]: highlighted texts, written as a stream.
+//! - [`annotated`]: a page of highlighted texts, written as a stream; [`marked`]: one highlighted text.
 //! - [`speed`]: plots of measurements as SVG files.
 //! - `page.rs`, `templates/`: the frame of all pages: title, provenance, contents, sections of texts, tables and plots.
 //! - `plot.rs`: SVG plots that use the font and colours of the page's style. [`number`]: number formats.
@@ -18,6 +18,7 @@
 pub mod active;
 pub mod annotated;
 pub mod corpus;
+pub mod marked;
 pub mod number;
 mod page;
 mod plot;

@@ -1,7 +1,7 @@
 //! The frame of every page: title, provenance, contents, and sections of texts, tables and figures.
 
 use crate::ReportError;
-use crate::annotated::Marked;
+use crate::marked::Marked;
 use crate::plot::Plot;
 use askama::Template;
 

@@ -1,7 +1,7 @@
 //! The page about one run, or about several side by side: learning curves, scores, errors.
 
 use crate::ReportError;
-use crate::annotated::{Highlight, Marked, marked};
+use crate::marked::{Highlight, Marked, marked};
 use crate::number::{UNDEFINED, count, percent};
 use crate::page::{Article, Block, Page, Row, Section, Table, Value};
 use crate::plot::{self, Curve, MOST_COLOURS, ScoreSeries, Series};

@@ -11,10 +11,11 @@
 //! that the client has seen from its annotator: if another window was faster, the response is 409 and nothing changes.
 //! The server responds after saving an action, and reverts it if saving fails.
 
+use crate::options::{ServeError, ServerOptions};
 use crate::page::{self, CORRECT_FILES};
 use crate::problem::{Kind, Problem};
 use crate::routes::{finish, is_allowed, is_json, json_response, method_name, off_the_network, read_body};
-use crate::server::{Door, ServeError, ServerOptions, Stopper};
+use crate::server::{Door, Stopper};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};

@@ -22,6 +22,7 @@
 mod answer;
 mod correct;
 mod metrics;
+mod options;
 mod page;
 mod problem;
 mod request;
@@ -31,6 +32,7 @@ mod stream;
 mod worker;
 
 pub use correct::{CorrectionServer, Desk, Save};
+pub use options::{Limits, ServeError, ServerOptions};
 pub use problem::{Kind, Problem};
 pub use routes::ROUTES;
-pub use server::{Limits, ServeError, Server, ServerOptions, Stopper, Summary};
+pub use server::{Server, Stopper, Summary};

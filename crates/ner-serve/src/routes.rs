@@ -2,10 +2,10 @@
 
 use crate::answer::Answer;
 use crate::metrics::{self, Metrics};
+use crate::options::{Limits, ServerOptions};
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, ModelFacts};
-use crate::server::{Limits, ServerOptions};
 use crate::worker::{Arriving, Job};
 use axum::Router;
 use axum::body::Body;

@@ -1,6 +1,7 @@
 //! Connections: access, time limits, and shutdown.
 
 use crate::metrics::Metrics;
+use crate::options::{Limits, ServeError, ServerOptions};
 use crate::request::ModelFacts;
 use crate::routes::{Shared, router};
 use crate::stream::Impatient;
@@ -18,99 +19,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
-
-/// Settings of a server.
-#[derive(Clone, Debug, Default)]
-pub struct ServerOptions {
-    /// Bearer token that requests must send; `None` accepts everyone.
-    pub token: Option<String>,
-    /// Whether other machines may connect without a token.
-    pub open_without_token: bool,
-    /// Limits of requests.
-    pub limits: Limits,
-}
-
-impl ServerOptions {
-    /// Checks whether a server with these settings may listen on an address.
-    ///
-    /// # Errors
-    /// If other machines could connect without a token, or the token is invalid.
-    pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
-        match &self.token {
-            Some(token) if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
-                Err(ServeError::BadToken)
-            }
-            None if !address.ip().is_loopback() && !self.open_without_token => Err(ServeError::TokenNeeded(address)),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Limits of requests.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Maximum bytes of a body.
-    pub body: usize,
-    /// Maximum bytes of all bodies in progress.
-    pub bodies: usize,
-    /// Maximum documents per request.
-    pub documents: usize,
-    /// Maximum requests in progress.
-    pub queue: usize,
-    /// Maximum connections; further ones wait to be accepted.
-    pub connections: usize,
-    /// Time from the end of a request's body to its response.
-    pub time: Duration,
-    /// Time to receive the body.
-    pub body_time: Duration,
-    /// Time for a client to receive the next 64 KiB of its response, or the rest.
-    pub answer_time: Duration,
-    /// Time to receive the head, after the connection is opened or the previous response is sent.
-    pub head_time: Duration,
-    /// Time that a request may wait to be batched with others.
-    pub patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body: 8 << 20,
-            bodies: 128 << 20,
-            documents: 1000,
-            queue: 256,
-            connections: 1024,
-            time: Duration::from_secs(120),
-            body_time: Duration::from_secs(30),
-            answer_time: Duration::from_secs(30),
-            head_time: Duration::from_secs(30),
-            patience: Duration::from_millis(3),
-        }
-    }
-}
-
-/// Why a server does not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// Other machines could connect without a token.
-    #[error(
-        "{0} is reachable from other machines, so the server needs a token or an explicit choice to run without one"
-    )]
-    TokenNeeded(SocketAddr),
-    /// An invalid token.
-    #[error("the token is empty, or has characters other than visible ASCII, which a header cannot carry")]
-    BadToken,
-    /// The server cannot listen on the address.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Threads or the runtime cannot be created.
-    #[error("the server cannot run")]
-    Run(#[from] io::Error),
-}
 
 /// Statistics of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

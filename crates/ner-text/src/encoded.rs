@@ -1,6 +1,5 @@
 //! Documents as tokens and words.
 
-use crate::Window;
 use crate::piece_cache::Piece;
 use ner_document::{LabelSet, Span, TaggedEntity};
 use std::ops::Range;
@@ -32,6 +31,19 @@ pub struct Word {
     pub tokens: Range<usize>,
     /// Whether a line break separates it from the previous word.
     pub starts_line: bool,
+}
+
+/// A run of a document's tokens that the encoder processes together.
+///
+/// The windows of a document overlap. Their `core`s do not, and together they cover all its tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Index of the document in the encoded list.
+    pub document: usize,
+    /// The document's tokens that the encoder receives.
+    pub tokens: Range<usize>,
+    /// The document's tokens that are predicted from this window.
+    pub core: Range<usize>,
 }
 
 /// A document's tokens and words, and the windows over them.

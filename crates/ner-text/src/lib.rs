@@ -20,6 +20,7 @@
 mod batches;
 pub mod decode;
 mod encoded;
+mod error;
 mod piece_cache;
 mod sentences;
 mod tokenizer;
@@ -31,7 +32,8 @@ pub use decode::{
     Aggregation, DecodeOptions, ElectedMention, ModelOutput, ScoredEntity, Transitions, WordScores, decode_mentions,
     mean_output, mentions_from_probabilities, vote,
 };
-pub use encoded::{EncodedDocument, Token, Word, piece_labels};
+pub use encoded::{EncodedDocument, Token, Window, Word, piece_labels};
+pub use error::TokenizeError;
 pub use sentences::sentences;
-pub use tokenizer::{DocumentTokenizer, TokenizeError};
-pub use windows::{Window, WindowSize};
+pub use tokenizer::DocumentTokenizer;
+pub use windows::WindowSize;

@@ -1,38 +1,15 @@
 //! Splits text into windows of word pieces with exact offsets.
 
 use crate::encoded::tokens_of;
+use crate::error::TokenizeError;
 use crate::piece_cache::WordPieces;
 use crate::windows::{packed, sentence_starts, windows_of};
 use crate::{EncodedDocument, Window, WindowSize, sentences, tokenizer_files};
 use ner_document::Document;
 use rayon::prelude::*;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokenizers::Tokenizer;
-
-/// Why a text cannot be encoded.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenizeError {
-    /// A file of the tokenizer is invalid or incomplete.
-    #[error("{}: {message}", path.display())]
-    Files {
-        /// The file or folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// A file cannot be read.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The tokenizers library failed on a document.
-    #[error("document {document}: the tokenizer failed: {message}")]
-    Document {
-        /// The document's id.
-        document: String,
-        /// The library's message.
-        message: String,
-    },
-}
 
 /// A tokenizer, with the special tokens that the encoder expects around a text.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Loads tokenizers from the files of a model folder.
 
-use crate::TokenizeError;
+use crate::error::TokenizeError;
 use serde::Deserialize;
 use std::path::Path;
 use tokenizers::models::bpe::BPE;

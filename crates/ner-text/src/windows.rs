@@ -25,19 +25,6 @@ impl Default for WindowSize {
     }
 }
 
-/// A run of a document's tokens that the encoder processes together.
-///
-/// The windows of a document overlap. Their `core`s do not, and together they cover all its tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Index of the document in the encoded list.
-    pub document: usize,
-    /// The document's tokens that the encoder receives.
-    pub tokens: Range<usize>,
-    /// The document's tokens that are predicted from this window.
-    pub core: Range<usize>,
-}
-
 /// The first tokens of sentences that also begin a word.
 pub(crate) fn sentence_starts(tokens: &[Token], sentences: &[Span]) -> Vec<usize> {
     let first = |sentence: &Span| tokens.partition_point(|token| token.span.start < sentence.start);

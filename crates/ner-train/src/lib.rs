@@ -22,12 +22,12 @@ mod recipe;
 mod state;
 mod trainer;
 
+pub use documented::DocumentedFields;
 pub use ema::Ema;
 pub use error::TrainError;
 pub use examples::{Crop, TrainingDocument, TrainingSet};
 pub use grad_scaler::GradScaler;
 pub use optimizer::AdamW;
-pub use documented::DocumentedFields;
 pub use recipe::{HeadName, Recipe};
 pub use state::{Progress, restore_state, save_state};
 pub use trainer::{Step, Trainer, steps_of_epoch};

@@ -1,7 +1,7 @@
+use documented::DocumentedFields;
 use ner_document::TagScheme;
 use ner_model::{Head, LossOptions, Precision};
 use ner_text::{Aggregation, WindowSize};
-use documented::DocumentedFields;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -36,8 +36,10 @@ pub fn run(args: &Args, command: &clap::Command) -> Result<()> {
 }
 
 fn commands(command: &clap::Command) -> String {
-    let options =
-        clap_markdown::MarkdownOptions::new().title("Commands".to_owned()).show_footer(false).show_table_of_contents(true);
+    let options = clap_markdown::MarkdownOptions::new()
+        .title("Commands".to_owned())
+        .show_footer(false)
+        .show_table_of_contents(true);
     clap_markdown::help_markdown_command_custom(command, &options)
 }
 

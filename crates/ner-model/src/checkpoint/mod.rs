@@ -1,7 +1,7 @@
 //! Reads weights files as data, and writes them atomically.
 //!
-//! Three layouts are supported: `model.safetensors`, and `pytorch_model.bin` both as the zip file of torch 1.6 and
-//! later and as the bare stream of pickles before. The contents decide, not the name: a `.bin` renamed to
+//! Three layouts are supported: `model.safetensors`, and `pytorch_model.bin` both as the zip file of PyTorch since its
+//! release 1.6 and as the bare stream of pickles before. The contents decide, not the name: a `.bin` renamed to
 //! `.safetensors`, or the reverse, still loads.
 //!
 //! This module does not need libtorch, and it never executes anything. A pickle is a program; `pickle.rs` reads only
