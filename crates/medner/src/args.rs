@@ -52,7 +52,7 @@ pub struct ModelArgs {
     /// repeatable
     #[arg(long = "model", value_name = "RUN|DIR", required = true)]
     pub models: Vec<String>,
-    /// TOML file that maps types to categories: `Disease = "problem"`; a [MODEL] table applies to that model only
+    /// TOML file that maps types to categories: `Disease = "problem"`; a `[MODEL]` table applies to that model only
     #[arg(long, value_name = "FILE.toml")]
     pub categories: Option<PathBuf>,
     /// auto, cpu or cuda:N

@@ -85,13 +85,15 @@ pub fn recipe(tables: &[&toml::Table]) -> Result<Recipe> {
     parse(all.into(), "the recipe")
 }
 
-/// The recipe for a corpus: `tables` override the corpus's recipe, which overrides the defaults.
+/// The recipe of a corpus or of its sample: the defaults, overridden by what suits the corpus, then by `tables`.
 ///
 /// # Errors
-/// If a table is not a recipe.
-pub fn recipe_for(description: &DatasetDescription, tables: &[&toml::Table]) -> Result<Recipe> {
+/// If one of them is not a recipe.
+pub fn recipe_for(description: &DatasetDescription, sample: bool, tables: &[&toml::Table]) -> Result<Recipe> {
     check_keys(&description.recipe, "the corpus's description")?;
-    recipe(&[&[&description.recipe], tables].concat())
+    let of_sample = description.sample.as_ref().filter(|_| sample).map(|sample| &sample.recipe);
+    let of_sample: Vec<&toml::Table> = of_sample.into_iter().collect();
+    recipe(&[&[&description.recipe], of_sample.as_slice(), tables].concat())
 }
 
 /// Checks that the values are valid.

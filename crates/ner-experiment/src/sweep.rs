@@ -220,7 +220,8 @@ pub fn trials(path: &Path, source: &CorpusSource, lenient: bool, device: &str) -
             let drawn: toml::Table = values.clone().into_iter().collect();
             let place = || format!("[ranges] of {place}: {}", words(&values));
             recipe_file::check_keys(&drawn, &format!("[ranges] of {}", path.display()))?;
-            let recipe = recipe_for(&description, &[&base.recipe, &file.recipe, &drawn]).with_context(place)?;
+            let recipe =
+                recipe_for(&description, source.sample, &[&base.recipe, &file.recipe, &drawn]).with_context(place)?;
             check_recipe(&recipe).with_context(place)?;
             let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);
             let plan = Plan {

@@ -13,7 +13,7 @@ use fs_err as fs;
 use ureq::http::HeaderMap;
 
 use crate::download::{self, Client, Job};
-use crate::encoder::{EncoderFiles, Origin, SHARD_INDEXES, WEIGHTS};
+use crate::encoder_files::{EncoderFiles, Origin, SHARD_INDEXES, WEIGHTS};
 use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::hash::is_hex;

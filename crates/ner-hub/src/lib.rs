@@ -17,7 +17,8 @@
 //! second downloader.
 //!
 //! # Where things are
-//! - `encoder.rs`: from the user's specification to files; `registry.rs`: encoders known by name.
+//! - `encoder.rs`: from the user's specification to files; `encoder_files.rs`: what a folder holds; `registry.rs`: encoders
+//!   known by name; `list.rs`: which of them are on this machine.
 //! - `hub.rs`: the hub and its cache; `package.rs`: encoders inside Python packages.
 //! - `download.rs`: redirects, resumption and checksums of one file; `archive.rs`: members of zip files; `hash.rs`:
 //!   SHA-256.
@@ -28,10 +29,12 @@
 mod archive;
 mod download;
 mod encoder;
+mod encoder_files;
 mod env;
 mod error;
 mod hash;
 mod hub;
+mod list;
 mod package;
 mod progress;
 mod registry;
@@ -40,9 +43,11 @@ mod tokenizer_names;
 
 pub use archive::{ZipMember, fetch_zip_members};
 pub use download::{Fetched, How, fetch};
-pub use encoder::{EncoderFiles, Origin, WeightsFormat, resolve_encoder};
+pub use encoder::resolve_encoder;
+pub use encoder_files::{EncoderFiles, Origin, WeightsFormat};
 pub use env::{Env, FetchOptions, Token};
 pub use error::Error;
 pub use hash::{sha256_file, sha256_path};
+pub use list::{EncoderStatus, LocalCopy, list_encoders};
 pub use progress::Progress;
-pub use registry::{EncoderEntry, EncoderStatus, LocalCopy, Package, list_encoders, registry};
+pub use registry::{EncoderEntry, Package, registry};

@@ -8,7 +8,7 @@ use fs_err as fs;
 use tracing::info;
 
 use crate::archive::{self, ZipMember};
-use crate::encoder::{EncoderFiles, Origin};
+use crate::encoder_files::{EncoderFiles, Origin};
 use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::registry::{EncoderEntry, Package};

@@ -263,7 +263,7 @@ fn batch_of(
     documents: &[&EncodedDocument],
     tokenizer: &DocumentTokenizer,
 ) -> Batch {
-    let input_ids = |&row: &usize| tokenizer.input_ids(&documents[windows[row].0], windows[row].1);
+    let input_ids = |&row: &usize| tokenizer.input_ids(documents[windows[row].0], windows[row].1);
     Batch { rows: rows.iter().map(input_ids).collect() }
 }
 

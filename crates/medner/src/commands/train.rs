@@ -21,11 +21,11 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  medner train bc5cdr --sample                    the synthetic sample, in a minute or two
+  medner train bc5cdr --sample                    the synthetic sample, in a few minutes
   medner train bc5cdr --data-dir ~/corpora/bc5cdr --seed 2
   medner train bc5cdr --encoder biobert --device cuda:0
   medner train anatem --init-from bc5cdr          start from the newest model of another corpus
-  medner train bc5cdr --config experiments/recipes/bc5cdr-r-drop.toml
+  medner train bc5cdr --config experiments/recipes/bc5cdr-crf-r-drop.toml
   medner train bc5cdr+anatem                      two corpora with different annotated types
   medner train bc5cdr --seeds 1,2,3,4,5           five runs, with mean and standard deviation
   medner train bc5cdr --resume latest             continue an interrupted run or group of seeds";
@@ -102,7 +102,7 @@ impl Args {
     /// command line.
     fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
         let description = corpus::describe(dataset)?.description;
-        let mut recipe = recipe_for(&description, &[&file.recipe])?;
+        let mut recipe = recipe_for(&description, self.place.sample, &[&file.recipe])?;
         recipe.head = self.head.unwrap_or(recipe.head);
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);

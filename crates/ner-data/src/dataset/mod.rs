@@ -189,11 +189,14 @@ pub struct SplitFile {
 }
 
 /// An embedded sample.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// A notice that the sample is synthetic, fit to print.
     pub note: String,
+    /// Hyperparameters that suit the sample, over those of the corpus.
+    #[serde(default)]
+    pub recipe: toml::Table,
 }
 
 /// An embedded dataset.

@@ -313,7 +313,7 @@ impl Loop {
             return Ok((at + 1, rounds[at].clone()));
         }
         let dataset = corpus.to_str().context("the path of the loop is not UTF-8")?.to_owned();
-        let recipe = recipe_for(&corpus::describe(&dataset)?.description, &[&setting.recipe])?;
+        let recipe = recipe_for(&corpus::describe(&dataset)?.description, false, &[&setting.recipe])?;
         check_recipe(&recipe)?;
         let last = rounds.last().filter(|_| setting.further);
         let encoder = match last {

@@ -194,7 +194,8 @@ impl<'a> Simulation<'a> {
             None => RecipeFile { recipe: toml::from_str(RECIPE)?, ..RecipeFile::default() },
         };
         check_keys(&file.recipe, "the recipe")?;
-        let recipe = recipe_for(&corpus::describe(&options.dataset)?.description, &[&file.recipe])?;
+        let recipe =
+            recipe_for(&corpus::describe(&options.dataset)?.description, options.source.sample, &[&file.recipe])?;
         check_recipe(&recipe)?;
         let encoder = options.encoder.as_ref().or(file.experiment.encoder.as_ref());
         let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);

@@ -144,9 +144,9 @@ fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
 ///
 /// `entities` are each row's mentions in words; mentions longer than the head's longest span are ignored.
 /// `options.boundary_smoothing` moves that share of a mention's target to the spans with a start or end one word off
-/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` scales each span's loss by (1
-/// - p)^γ, with p the probability of the right answer (Lin et al. 2017, "Focal loss", equation 4). Class weights scale
-/// the loss of each type's mentions and of spans that are not mentions.
+/// (Zhu and Li 2022, "Boundary smoothing for named entity recognition"). `options.focal` scales each span's loss by
+/// `(1 - p)^γ`, with p the probability of the right answer (Lin et al. 2017, "Focal loss", equation 4). Class weights
+/// scale the loss of each type's mentions and of spans that are not mentions.
 pub fn span_cross_entropy(
     scores: &Tensor,
     words: &[RowWords],
