@@ -37,7 +37,7 @@ def expected(medner, model, texts, common):
         plain, out = Path(folder) / "plain.jsonl", Path(folder) / "found.jsonl"
         lines = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
         plain.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        subprocess.run([medner, "annotate", plain, "--model", model, "--out", out, *common], check=True)
+        subprocess.run([medner, "annotate", plain, "--model", model, "--out", out, "--no-run", *common], check=True)
         lines = [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line]
     return [[(s["start"], s["end"], s["label"], s["text"], s["confidence"]) for s in line["spans"]] for line in lines]
 
