@@ -107,7 +107,7 @@ await page.locator("#least").fill(sure.toFixed(2));
 const expected = mentions.filter((mention) => mention.confidence >= Number(sure.toFixed(2))).length;
 await page.waitForFunction((count) => document.querySelectorAll("#rows tr").length === count, expected);
 for (const [format, check] of Object.entries({
-  "json-lines": (text) => assert.equal(JSON.parse(text).spans.length, expected),
+  "json-lines": (text) => assert.equal(JSON.parse(text).mentions.length, expected),
   csv: (text) => assert.equal(text.trimEnd().split("\n").length, expected + 1),
   brat: (text) => assert.equal(text.trimEnd().split("\n").length, expected),
   "bioc-xml": (text) => assert.equal(text.split("<annotation ").length, expected + 1),
@@ -156,7 +156,7 @@ await done();
 await built();
 const line = JSON.parse(await download("json-lines"));
 assert.equal(line.text, windows);
-for (const { start, end, text } of line.spans) assert.equal([...windows].slice(start, end).join(""), text);
+for (const { start, end, text } of line.mentions) assert.equal([...windows].slice(start, end).join(""), text);
 
 // Markup is text.
 await annotate("<img src=x onerror=alert(1)> aspirin <b>fever</b>");

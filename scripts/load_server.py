@@ -39,7 +39,7 @@ def expected(medner, model, texts, common):
         plain.write_text("\n".join(lines) + "\n", encoding="utf-8")
         subprocess.run([medner, "annotate", plain, "--model", model, "--out", out, "--no-run", *common], check=True)
         lines = [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n") if line]
-    return [[(s["start"], s["end"], s["label"], s["text"], s["confidence"]) for s in line["spans"]] for line in lines]
+    return [[(s["start"], s["end"], s["type"], s["text"], s["confidence"]) for s in line["mentions"]] for line in lines]
 
 
 def is_right(found, wanted, close):

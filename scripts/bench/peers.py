@@ -97,7 +97,7 @@ class Bench:
         _, seconds, peak = self.medner("annotate", self.many, "--model", self.model, "--precision", precision, "--out", out)
         documents = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
         return {"seconds": seconds, "documents": len(documents), "peak_gb": peak,
-                "mentions": sum(len(document["spans"]) for document in documents)}
+                "mentions": sum(len(document["mentions"]) for document in documents)}
 
     def annotations_score(self, precision):
         """F1 on the test split of medner's own mentions in these numbers."""

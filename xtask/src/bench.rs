@@ -77,6 +77,6 @@ fn peers(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
     command.arg(scripts.join("peers.py")).arg("--medner").arg(repo.medner());
     command.arg("--corpus").arg(corpora.join("bc5cdr")).arg("--sentences").arg(corpora.join("bc5cdr-iob"));
     command.arg("--out").arg(repo.root.join("experiments/bench/peers.json"));
-    command.arg("--readme").arg(repo.root.join("README.md")).args(arguments);
+    command.arg("--readme").arg(repo.root.join("docs/results.md")).args(arguments);
     Ok(exit_code(command.status().context("cannot run Python")?))
 }
