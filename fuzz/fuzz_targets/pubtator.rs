@@ -1,0 +1,4 @@
+//! PubTator files.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::check_file(ner_data::Format::Pubtator, bytes));

@@ -1,0 +1,127 @@
+//! What every fuzz target of a corpus format checks.
+//!
+//! The same guarantees as in `crates/ner-data/tests/bad_input.rs`, which changes the seeds at random in every test run;
+//! here the coverage of the code decides which changes are worth keeping.
+
+use ner_data::format::Output;
+use ner_data::{DiagnosticKind, Diagnostics, Document, Format, FormatOptions, Span, Target};
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufReader, ErrorKind, Write};
+use std::path::Path;
+
+/// Separates the files of a document in one input. It never occurs in UTF-8, so every valid text remains reachable.
+const SEPARATOR: u8 = 0xff;
+
+/// Size of a buffer that ends inside a number, a tag or a character.
+const SMALL: usize = 7;
+
+/// Checks the reader of a single-file format on these bytes.
+pub fn check_file(format: Format, bytes: &[u8]) {
+    let (documents, diagnostics) = read(format, bytes);
+    check(&documents, &diagnostics);
+    check_round_trip(format, &documents);
+    let options = FormatOptions::default();
+    let input = Box::new(BufReader::with_capacity(SMALL, bytes));
+    let again = format.open_input(input, Path::new("input"), &options).expect("a single file").read_all();
+    let (documents_again, diagnostics_again) = again.expect("memory");
+    assert_eq!(documents_again, documents, "they depend on the size of the buffer");
+    assert_eq!(decoded(diagnostics_again), decoded(diagnostics), "they depend on the size of the buffer");
+}
+
+/// The diagnostics except those of bytes that are not UTF-8: where the markup ends the reading, a larger buffer has
+/// decoded more of what follows.
+fn decoded(mut diagnostics: Diagnostics) -> Diagnostics {
+    diagnostics.0.retain(|diagnostic| diagnostic.kind != DiagnosticKind::InvalidUtf8);
+    diagnostics
+}
+
+/// Checks the reader of a folder format on one document, whose files have these extensions. An empty part is no file.
+pub fn check_folder(format: Format, extensions: &[&str], bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let parts = bytes.splitn(extensions.len(), |byte| *byte == SEPARATOR);
+    for (extension, part) in extensions.iter().zip(parts).filter(|(_, part)| !part.is_empty()) {
+        fs::write(folder.path().join("x").with_extension(extension), part).expect("written");
+    }
+    let (documents, diagnostics) = match format.read(folder.path(), &FormatOptions::default()) {
+        // A folder without files of the format may be refused, and nothing else.
+        Err(error) if error.kind() == ErrorKind::NotFound => return,
+        result => result.expect("a folder"),
+    };
+    check(&documents, &diagnostics);
+    check_round_trip(format, &documents);
+}
+
+fn read(format: Format, bytes: &[u8]) -> (Vec<Document>, Diagnostics) {
+    let input = format.open_input(Box::new(bytes), Path::new("input"), &FormatOptions::default());
+    input.expect("a single file").read_all().expect("memory")
+}
+
+/// What holds for every document, whatever the file.
+fn check(documents: &[Document], diagnostics: &Diagnostics) {
+    let mut ids = HashSet::new();
+    for document in documents {
+        assert!(ids.insert(&document.id), "an id twice");
+        let index = document.char_index();
+        let inside = |span: &Span| index.bytes(*span).is_some();
+        for mention in &document.mentions {
+            assert!(!mention.fragments.is_empty() && !mention.entity_type.is_empty(), "{mention:?}");
+            assert!(mention.fragments.iter().all(|part| inside(part) && !part.is_empty()), "{mention:?}");
+            assert!(mention.fragments.is_sorted(), "{mention:?}");
+        }
+        assert!(document.passages.iter().all(|passage| inside(&passage.span)), "{:?}", document.passages);
+        for spans in [&document.sentences, &document.words] {
+            assert!(spans.iter().all(inside), "{spans:?}");
+            assert!(spans.windows(2).all(|pair| pair[0].end <= pair[1].start), "{spans:?}");
+        }
+        for argument in document.relations.iter().flat_map(|relation| &relation.arguments) {
+            assert!(!matches!(argument.target, Target::Mention(at) if at >= document.mentions.len()));
+        }
+    }
+    assert!(diagnostics.0.iter().all(|diagnostic| diagnostic.line >= 1), "{diagnostics:?}");
+}
+
+/// Expressed documents are read back equal and without diagnostics, and expressing them again changes nothing: the law
+/// that `crates/ner-data/src/format/round_trip.rs` states.
+fn check_round_trip(format: Format, documents: &[Document]) {
+    let options = FormatOptions::default();
+    let mut ids = HashSet::new();
+    let mut expected: Vec<Document> = Vec::new();
+    for document in documents {
+        let once = format.express(document, &options).document;
+        assert_eq!(format.express(&once, &options).document, once, "expressing it again changes it");
+        if format == Format::Conll || ids.insert(once.id.clone()) {
+            expected.push(once);
+        }
+    }
+    if format.is_folder() && expected.is_empty() {
+        return;
+    }
+    let (mut found, diagnostics) = if format.is_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("written");
+        format.write(&path, &expected, &options).expect("written");
+        format.read(&path, &options).expect("read")
+    } else {
+        let mut bytes = Vec::new();
+        let out: Box<dyn Write + '_> = Box::new(&mut bytes);
+        let mut writer = format.create_output(Output::Open(out), &options).expect("a single file");
+        for document in &expected {
+            writer.write(document).expect("memory");
+        }
+        writer.finish().expect("memory");
+        read(format, &bytes)
+    };
+    if format == Format::Conll {
+        // It has no ids: its reader numbers the documents.
+        for (at, document) in expected.iter_mut().enumerate() {
+            document.id = (at + 1).to_string();
+        }
+    }
+    if format.is_folder() {
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        expected.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+    assert_eq!(diagnostics.0, [], "diagnostics of its own output");
+    assert_eq!(found, expected, "it is read back otherwise");
+}
