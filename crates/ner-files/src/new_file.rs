@@ -37,6 +37,11 @@ impl NewFile {
         self.file.get_ref().reopen().map_err(|error| named(&self.path, error))
     }
 
+    /// Where the bytes are until the file gets its name. Flush before you read them.
+    pub fn draft(&self) -> &Path {
+        self.file.get_ref().path()
+    }
+
     /// Writes everything and renames the file to its target.
     ///
     /// Does not force the bytes to disk, which saves time for folders of small files: use it for files that can be made

@@ -1,10 +1,10 @@
 //! Unpacks single members of zip files.
 
-use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
 
 use fs_err::{self as fs, File};
-use tempfile::NamedTempFile;
+use ner_files::NewFile;
 use tracing::info;
 use zip::ZipArchive;
 use zip::result::ZipError;
@@ -12,7 +12,7 @@ use zip::result::ZipError;
 use crate::download::{Client, Fetched, How, Job};
 use crate::env::FetchOptions;
 use crate::error::Error;
-use crate::{hash, temporary};
+use crate::hash;
 
 /// A member of a zip file and its destination.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ pub(crate) fn extract(file: File, archive: &str, members: &[ZipMember]) -> Resul
     }
     let mut fetched = Vec::with_capacity(members.len());
     for (member, (unpacked, bytes, sha256)) in members.iter().zip(ready) {
-        unpacked.persist(&member.dest).map_err(|error| error.error)?;
+        unpacked.finish_on_disk()?;
         let how = How::Downloaded { resumed_from: 0 };
         fetched.push(Fetched { path: member.dest.clone(), bytes, sha256, how });
     }
@@ -130,17 +130,15 @@ fn unpack<R: Read + Seek>(
     name: &str,
     member: &ZipMember,
     bad: impl Fn(Option<&str>, ZipError) -> Error,
-) -> Result<(NamedTempFile, u64, String), Error> {
+) -> Result<(NewFile, u64, String), Error> {
     let mut entry = zip.by_name(name).map_err(|error| bad(Some(name), error))?;
     // The name is never used as a path, but an archive with such a name is not trustworthy.
     if entry.enclosed_name().is_none() {
         return Err(Error::UnsafeMember { archive: archive.to_owned(), member: name.to_owned() });
     }
-    let folder = member.dest.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut unpacked = temporary::file_in(folder)?;
+    let mut unpacked = NewFile::create(&member.dest)?;
     let bytes = io::copy(&mut entry, &mut unpacked).map_err(|error| bad(Some(name), ZipError::Io(error)))?;
-    unpacked.as_file().sync_all()?;
-    let sha256 = hash::verify(unpacked.path(), &format!("{archive}: {name}"), member.sha256.as_deref())?;
+    unpacked.flush()?;
+    let sha256 = hash::verify(unpacked.draft(), &format!("{archive}: {name}"), member.sha256.as_deref())?;
     Ok((unpacked, bytes, sha256))
 }

@@ -18,7 +18,6 @@ use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::hash::is_hex;
 use crate::registry::EncoderEntry;
-use crate::temporary;
 use crate::tokenizer_names::{TOKENIZER, TOKENIZERS};
 
 /// A repository at a revision.
@@ -325,10 +324,6 @@ fn replace(link: &Path, make: impl Fn(&Path) -> std::io::Result<()>) -> Result<(
 
 fn write_ref(repository: &Path, revision: &str, commit: &str) -> Result<(), Error> {
     let path = repository.join("refs").join(revision);
-    let folder = path.parent().unwrap_or(repository);
-    fs::create_dir_all(folder)?;
-    let temporary = temporary::file_in(folder)?;
-    fs::write(temporary.path(), commit)?;
-    temporary.persist(&path).map_err(|error| error.error)?;
+    ner_files::write_bytes(&path, commit.as_bytes())?;
     Ok(())
 }

@@ -38,7 +38,6 @@ mod list;
 mod package;
 mod progress;
 mod registry;
-mod temporary;
 mod tokenizer_names;
 
 pub use archive::{ZipMember, fetch_zip_members};

@@ -1,4 +1,4 @@
-use ner_document::{Alignment, Document, LabelSet, TaggedEntity, align};
+use ner_document::{Document, LabelSet, TaggedEntity};
 use ner_model::{Head, PartialLabels};
 use ner_text::{DocumentTokenizer, EncodedDocument, piece_labels};
 use rand::{Rng, SeedableRng};
@@ -129,9 +129,9 @@ impl TrainingSet {
         };
         for (document, encoded) in documents.iter().zip(encoded) {
             let spans = encoded.word_spans();
-            let Alignment { entities: tagged, .. } = align(&spans, &document.mentions, labels);
-            let pieces = piece_labels(&encoded.words, &tagged, labels);
             let (entities, misfits) = head.align(&spans, &document.mentions, labels);
+            // Only heads whose mentions do not overlap learn from them.
+            let pieces = piece_labels(&encoded.words, &entities, labels);
             // Use the head's own mentions: tags of a scheme without beginnings do not show where a mention starts, and
             // tags keep only one of two overlapping mentions.
             let mut is_inside = vec![false; encoded.words.len()];
