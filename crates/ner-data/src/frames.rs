@@ -116,7 +116,7 @@ pub fn write(path: &Path, frame: &mut DataFrame) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Reads a frame written by [`write`].
+/// Reads a frame written by [`write()`].
 ///
 /// # Errors
 /// If the file cannot be read.
