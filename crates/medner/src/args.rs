@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ner_annotate::Offsets;
 use ner_data::Format;
 use ner_data::format::conll;
@@ -88,7 +88,7 @@ pub fn precision(text: &str) -> Result<Precision, String> {
 }
 
 /// Parses one of these names into a value, using its serde names.
-fn named<T>(names: impl IntoIterator<Item = &'static str>) -> impl TypedValueParser<Value = T>
+fn named<T>(names: impl IntoIterator<Item = impl Into<PossibleValue>>) -> impl TypedValueParser<Value = T>
 where
     T: DeserializeOwned + Clone + Send + Sync + 'static,
 {
@@ -107,7 +107,7 @@ pub fn batch_form() -> impl TypedValueParser<Value = To> {
 
 /// Parses the unit of offsets.
 pub fn offsets() -> impl TypedValueParser<Value = Offsets> {
-    named(["characters", "bytes"])
+    named([PossibleValue::new("characters").alias("chars"), PossibleValue::new("bytes")])
 }
 
 /// Parses an input format.

@@ -89,7 +89,7 @@ enum OutputFormat {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // For the check of command lines in the documentation: they parse, and nothing is done.
-    if std::env::var_os("MEDNER_PARSE_ONLY").is_some() {
+    if std::env::var_os("MEDNER_PARSE_ONLY").is_some_and(|value| value == "1") {
         return ExitCode::SUCCESS;
     }
     start_log(cli.verbose, cli.quiet);

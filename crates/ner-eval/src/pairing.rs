@@ -35,11 +35,6 @@ impl Agreement {
     pub const fn same_place(self) -> bool {
         matches!(self, Self::Right | Self::OtherType)
     }
-
-    /// Whether both have the same type.
-    pub const fn same_type(self) -> bool {
-        matches!(self, Self::Right | Self::OtherBoundary)
-    }
 }
 
 /// A gold mention and the predicted mention matched to it.

@@ -178,6 +178,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
             inputs.push(Input { path: path.clone(), name: "stdin".into(), kind, packing: Packing::Plain });
             continue;
         }
+        ensure!(path.exists(), "{} does not exist", path.display());
         let facts = fs_err::metadata(path)?;
         if !facts.is_dir() {
             if ending(path) == "zip" {

@@ -93,6 +93,7 @@ pub fn recipe_for(description: &DatasetDescription, sample: bool, tables: &[&tom
     check_keys(&description.recipe, "the corpus's description")?;
     let of_sample = description.sample.as_ref().filter(|_| sample).map(|sample| &sample.recipe);
     let of_sample: Vec<&toml::Table> = of_sample.into_iter().collect();
+    of_sample.iter().try_for_each(|table| check_keys(table, "`sample.recipe` of the corpus's description"))?;
     recipe(&[&[&description.recipe], of_sample.as_slice(), tables].concat())
 }
 

@@ -35,7 +35,7 @@ fn broken(tree: &Tree, page: &str, target: &str) -> Result<Option<String>> {
     }
     let headings = parts(&tree.read(&file)?);
     let there = headings.iter().any(|(_, part)| matches!(part, Part::Anchor(there) if there == anchor));
-    Ok((!there).then(|| format!("the link {target} leads to no heading of {file}: correct what stands after #")))
+    Ok((!there).then(|| format!("the link {target} leads to no heading of {file}: correct its anchor")))
 }
 
 /// A path relative to a page, from the root; `None` if it leaves the repository.

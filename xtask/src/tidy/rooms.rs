@@ -73,7 +73,7 @@ pub const KEPT_APART: &[(&str, &[&str])] = &[
     ("clap", &["medner"]),
     ("hyper", &["ner-serve"]),
     ("hyper-util", &["ner-serve"]),
-    ("polars", &["medner", "ner-data", "ner-experiment", "ner-report", "ner-runs"]),
+    ("polars", &["ner-data", "ner-runs"]),
     ("tch", ABOVE_LIBTORCH),
     ("tokenizers", &["ner-text"]),
     ("tokio", &["ner-serve"]),

@@ -42,7 +42,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 /// Keys of a line whose values are read.
-const READ: &[&str] = &["id", "pmid", "answer", "passages", "sentences", "words", "relations", "attributes"];
+const READ: &[&str] = &["id", "pmid", "answer", "offsets", "passages", "sentences", "words", "relations", "attributes"];
 const TEXT: &[&str] = &["text", "data"];
 const MENTIONS: &[&str] = &["spans", "mentions", "entities", "labels", "label"];
 /// Keys that tools add without annotating anything, besides all that begin with `_`.
@@ -161,6 +161,11 @@ fn read_value(value: Value, line: usize, faults: &mut Vec<Fault>) -> (Option<Str
     };
     let mut document = Document::new(id.clone(), text);
     let index = document.char_index();
+    match object.get("offsets").and_then(Value::as_str) {
+        None | Some("chars" | "characters") => {}
+        Some("bytes") => bytes_to_characters(&mut object, &index, faults),
+        Some(_) => faults.push(malformed("its offsets count neither chars nor bytes")),
+    }
     read_mentions_and_relations(&object, &mut document, &index, faults);
     let items = object.get("passages").and_then(Value::as_array).into_iter().flatten();
     for (number, passage) in items.enumerate() {
@@ -241,6 +246,22 @@ fn join_sentences(object: &mut Map<String, Value>) -> Option<&'static str> {
 
 fn text_of(object: &Map<String, Value>) -> Option<&str> {
     TEXT.iter().find_map(|key| object.get(*key)?.as_str())
+}
+
+/// Converts the positions of `annotate --offsets bytes`. A mention that has none inside the text is left out.
+fn bytes_to_characters(object: &mut Map<String, Value>, index: &CharIndex, faults: &mut Vec<Fault>) {
+    for key in MENTIONS {
+        let Some(Value::Array(items)) = object.get_mut(*key) else { continue };
+        items.retain_mut(|item| {
+            let bytes = read_span(item.get("start"), item.get("end"));
+            let Some(span) = bytes.and_then(|bytes| index.span(bytes.start..bytes.end)) else {
+                faults.push(malformed("the bytes of a mention are not characters of the text"));
+                return false;
+            };
+            (item["start"], item["end"]) = (span.start.into(), span.end.into());
+            true
+        });
+    }
 }
 
 fn read_mentions_and_relations(
@@ -544,6 +565,8 @@ mod tests {
         };
         assert_eq!(read(before), read(now));
         assert_eq!(read(now).mentions[0].attributes["models"], "a|b");
+        let bytes = r#"{"id":"1","offsets":"bytes","text":"é fever","mentions":[{"start":3,"end":8,"text":"fever","type":"Disease"}]}"#;
+        assert_eq!(read(bytes).mentions[0].span(), Span::new(2, 7));
     }
 
     #[test]

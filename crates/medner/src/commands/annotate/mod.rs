@@ -415,6 +415,9 @@ impl Layout {
         let there: Option<Value> =
             place.is_file().then(|| anyhow::Ok(serde_json::from_str(&fs_err::read_to_string(place)?)?)).transpose()?;
         ensure!(there.is_some(), "{out} was not written by annotate: {} is missing", place.display());
+        // Its JSON lines have another form, and one output has one form.
+        let is_earlier = there.as_ref().is_some_and(|there| there["to"] == "Jsonl");
+        ensure!(!is_earlier, "{out} was begun by an earlier version, whose JSON lines differ; name another --out");
         // Compared as text: a parsed f32 becomes an f64 and would differ.
         ensure!(
             there.map(modernised).as_ref().map(Value::to_string) == Some(settings.to_string()),

@@ -51,7 +51,9 @@ enum Command {
     Show(ShowArgs),
     Compare(CompareArgs),
     Report(report::Args),
+    /// Add tags
     Tag(TagArgs),
+    /// Remove tags
     Untag(TagArgs),
     Rm(RmArgs),
     Export(ExportArgs),
@@ -121,7 +123,6 @@ struct CompareArgs {
     format: OutputFormat,
 }
 
-/// Add or remove tags
 #[derive(clap::Args)]
 struct TagArgs {
     /// The run, or group of runs
