@@ -305,7 +305,7 @@ for (let at = 0; at < texts.length; at++) {
     expectTrouble = true;
     await press(page, "Enter");
     expectTrouble = false;
-    assert.match((await view(page)).status, /differences are not settled/);
+    assert.match((await view(page)).status, /differences are still open/);
   }
   for (const entry of open) {
     await page.evaluate((entry) => choose(entry), entry);
