@@ -40,7 +40,24 @@ fn commands(command: &clap::Command) -> String {
         .title("Commands".to_owned())
         .show_footer(false)
         .show_table_of_contents(true);
-    clap_markdown::help_markdown_command_custom(command, &options)
+    fenced(&clap_markdown::help_markdown_command_custom(command, &options))
+}
+
+/// Puts the indented lines behind `Examples:` and the like into code blocks: Markdown would run them together.
+fn fenced(page: &str) -> String {
+    let is_heading = |line: &str| line.ends_with(':') && line.starts_with(|char: char| char.is_alphabetic());
+    let (mut fenced, mut lines) = (String::with_capacity(page.len()), page.lines().peekable());
+    while let Some(line) = lines.next() {
+        fenced += &format!("{line}\n");
+        if is_heading(line) && lines.peek().is_some_and(|next| next.starts_with("  ")) {
+            fenced += "\n```text\n";
+            while let Some(example) = lines.next_if(|next| next.starts_with("  ")) {
+                fenced += &format!("{}\n", &example[2..]);
+            }
+            fenced += "```\n";
+        }
+    }
+    fenced
 }
 
 fn recipe() -> Result<String> {
