@@ -6,7 +6,7 @@
 //! Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
 
 use super::lines::Lines;
-use super::{Expressed, Output, pubtator};
+use super::{Expressed, Output};
 use crate::{
     DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, TagScheme, TaggedEntity,
     align,
@@ -79,7 +79,7 @@ pub(super) fn begins(text: &str) -> bool {
     let mut columns = text.lines().next().unwrap_or_default().split_ascii_whitespace();
     let (first, last) = (columns.next(), columns.next_back());
     let is_tag = |tag: &str| tag == "O" || split(tag).is_some();
-    !pubtator::begins(text) && (first == Some(DOCUMENT_START) || last.is_some_and(is_tag))
+    first == Some(DOCUMENT_START) || last.is_some_and(is_tag)
 }
 
 /// A sentence as written in the file.
@@ -522,14 +522,15 @@ mod tests {
     const SCHEMES: [Scheme; 4] = [Scheme::Iob1, Scheme::Iob2, Scheme::Bioes, Scheme::Io];
 
     fn read(input: &str, conll: &ConllOptions) -> (Vec<Document>, Diagnostics) {
-        let options = FormatOptions { conll: conll.clone() };
+        let options = FormatOptions { conll: conll.clone(), ..FormatOptions::default() };
         let input = Format::Conll.open_input(Box::new(input.as_bytes()), Path::new("in.tsv"), &options);
         input.expect("one file").read_all().expect("memory can be read")
     }
 
     /// The document as text, and the number of losses.
     fn written(document: &Document, scheme: Scheme, documents: bool) -> (String, usize) {
-        let options = FormatOptions { conll: ConllOptions { scheme, documents, ..ConllOptions::default() } };
+        let conll = ConllOptions { scheme, documents, ..ConllOptions::default() };
+        let options = FormatOptions { conll, ..FormatOptions::default() };
         let mut bytes = Vec::new();
         let out: Box<dyn Write + '_> = Box::new(&mut bytes);
         let mut writer = Format::Conll.create_output(Output::Open(out), &options).expect("one file");
@@ -642,7 +643,7 @@ mod tests {
         fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..4)) {
             for scheme in SCHEMES {
                 let conll = ConllOptions { scheme, ..ConllOptions::default() };
-                round_trip::check(Format::Conll, &FormatOptions { conll }, &documents)?;
+                round_trip::check(Format::Conll, &FormatOptions { conll, ..FormatOptions::default() }, &documents)?;
             }
         }
 
