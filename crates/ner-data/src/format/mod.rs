@@ -10,7 +10,7 @@
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
 //!   `bioc.rs` is shared by the last two.
 //! - [`detect`] decides what a file is.
-//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `utf8.rs`, `fragments.rs` and `faults.rs`
+//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `packed.rs` unpacks; `utf8.rs`, `fragments.rs` and `faults.rs`
 //!   by several; `json_values.rs` by
 //!   the JSON formats.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
@@ -30,6 +30,7 @@ pub mod i2b2;
 mod json_values;
 pub mod jsonl;
 mod lines;
+mod packed;
 pub mod pubtator;
 #[cfg(test)]
 mod round_trip;
@@ -37,10 +38,10 @@ mod utf8;
 
 pub use detect::Look;
 pub use expressed::Expressed;
+pub use packed::{MAX_RATIO, buffered};
 
 use crate::{ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document};
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 use ner_files::NewFile;
@@ -48,7 +49,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A format of corpus files.
@@ -305,30 +306,6 @@ pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)>
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     Ok(buffered(fs::File::open(path)?).map_err(named)?)
-}
-
-/// First bytes of gzip and Zstandard.
-const GZIP: &[u8] = b"\x1f\x8b";
-const ZSTANDARD: &[u8] = b"\x28\xb5\x2f\xfd";
-
-/// The contents of a file, unpacked if its first bytes are those of gzip or Zstandard.
-///
-/// # Errors
-/// If the first bytes cannot be read.
-pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
-    let mut file = BufReader::new(file);
-    // A pipe may give its first bytes one by one.
-    let mut first = Vec::new();
-    file.by_ref().take(ZSTANDARD.len() as u64).read_to_end(&mut first)?;
-    let (is_gzip, is_zstandard) = (first.starts_with(GZIP), first == ZSTANDARD);
-    let whole = io::Cursor::new(first).chain(file);
-    Ok(if is_gzip {
-        Box::new(BufReader::new(MultiGzDecoder::new(whole)))
-    } else if is_zstandard {
-        Box::new(BufReader::new(zstd::Decoder::with_buffer(whole)?))
-    } else {
-        Box::new(whole)
-    })
 }
 
 /// The last extension in lower case.
