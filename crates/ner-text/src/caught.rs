@@ -60,6 +60,9 @@ fn message(panic: &PanicHookInfo<'_>) -> String {
     });
     let payload = panic.payload();
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    if let Some(text) = text.filter(|text| text.starts_with("the model computes ")) {
+        return text.to_owned();
+    }
     let of_torch = text.and_then(|text| text.split_once("Torch(\"")).map(|(_, text)| {
         let first = text.split("\\n").next().unwrap_or(text);
         format!(": {}", first.chars().take(200).collect::<String>())

@@ -27,6 +27,17 @@ pub enum ModelOutput {
     Types(Vec<f32>),
 }
 
+impl ModelOutput {
+    /// Whether all numbers are finite. Others come from weights that are too large, and decode to nothing.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Labels(numbers) | Self::Types(numbers) => numbers.iter().all(|number| number.is_finite()),
+            Self::Spans(spans) => spans.iter().all(|span| span.probability.is_finite()),
+            Self::Chains(output) => output.scores.iter().all(|number| number.is_finite()),
+        }
+    }
+}
+
 /// Scores of words, and of transitions between their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WordScores {
