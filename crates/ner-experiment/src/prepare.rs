@@ -64,7 +64,8 @@ impl Prepared {
             aggregation: plan.recipe.aggregation(),
             categories: corpus.description.categories.clone(),
         };
-        let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?;
+        let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?
+            .with_embeddings(pretrained.config.vocab_size as usize)?;
         Ok(Self { corpus, files, labels, pretrained, inference, tokenizer, device, kind, reading_time })
     }
 }
