@@ -517,7 +517,7 @@ impl Source {
     }
 
     fn read_corpus(&self, input: &Input, format: Format, push: Push<'_>) -> Result<()> {
-        let options = FormatOptions { conll: self.options.columns.clone() };
+        let options = FormatOptions { conll: self.options.columns.clone(), ..FormatOptions::default() };
         let mut documents: Documents<'_> = if format.is_folder() {
             format.open(&input.path, &options)?
         } else {

@@ -1,7 +1,7 @@
 //! `medner convert`: converts between formats and reports what changed.
 
 use crate::OutputFormat;
-use crate::args::{self, Columns, FaultArgs, SchemeName, format_name};
+use crate::args::{self, Columns, FaultArgs, InputOffsets, SchemeName, format_name};
 use crate::terminal::{score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
@@ -45,6 +45,8 @@ pub struct Args {
     to: Format,
     #[command(flatten)]
     columns: Columns,
+    #[command(flatten)]
+    offsets: InputOffsets,
     /// Tag scheme of the output (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     scheme: SchemeName,
@@ -116,12 +118,14 @@ fn is_stream(path: &Path) -> bool {
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: Args) -> Result<()> {
     let plan = Plan::new(&args)?;
+    args.offsets.check(&[plan.from])?;
     let options = FormatOptions {
         conll: conll::ConllOptions {
             scheme: args.scheme.scheme(),
             documents: !args.no_docstart,
             ..args.columns.options()
         },
+        offsets: args.offsets.of(plan.from),
     };
     let mut out: Box<dyn Write> =
         if is_stream(&args.output) { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
@@ -263,7 +267,7 @@ impl Plan {
     fn open(&self, step: &Step, options: &FormatOptions, bar: &ProgressBar) -> Result<Documents<'static>> {
         let path = &step.input;
         if is_stream(path) {
-            return Ok(self.from.open_input(Box::new(io::stdin().lock()), Path::new("stdin"), options)?);
+            return Ok(self.from.open_input(buffered(io::stdin().lock(), path), Path::new("stdin"), options)?);
         }
         if self.from.is_folder() {
             return Ok(self.from.open(path, options)?);

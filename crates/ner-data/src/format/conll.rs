@@ -522,14 +522,17 @@ mod tests {
     const SCHEMES: [Scheme; 4] = [Scheme::Iob1, Scheme::Iob2, Scheme::Bioes, Scheme::Io];
 
     fn read(input: &str, conll: &ConllOptions) -> (Vec<Document>, Diagnostics) {
-        let options = FormatOptions { conll: conll.clone() };
+        let options = FormatOptions { conll: conll.clone(), ..FormatOptions::default() };
         let input = Format::Conll.open_input(Box::new(input.as_bytes()), Path::new("in.tsv"), &options);
         input.expect("one file").read_all().expect("memory can be read")
     }
 
     /// The document as text, and the number of losses.
     fn written(document: &Document, scheme: Scheme, documents: bool) -> (String, usize) {
-        let options = FormatOptions { conll: ConllOptions { scheme, documents, ..ConllOptions::default() } };
+        let options = FormatOptions {
+            conll: ConllOptions { scheme, documents, ..ConllOptions::default() },
+            ..FormatOptions::default()
+        };
         let mut bytes = Vec::new();
         let out: Box<dyn Write + '_> = Box::new(&mut bytes);
         let mut writer = Format::Conll.create_output(Output::Open(out), &options).expect("one file");
@@ -642,7 +645,7 @@ mod tests {
         fn written_documents_are_read_back(documents in vec(round_trip::document(), 0..4)) {
             for scheme in SCHEMES {
                 let conll = ConllOptions { scheme, ..ConllOptions::default() };
-                round_trip::check(Format::Conll, &FormatOptions { conll }, &documents)?;
+                round_trip::check(Format::Conll, &FormatOptions { conll, ..FormatOptions::default() }, &documents)?;
             }
         }
 

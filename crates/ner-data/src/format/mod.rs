@@ -9,8 +9,8 @@
 //!
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
 //!   `bioc.rs` is shared by the last two.
-//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `utf8.rs`, `fragments.rs` and `faults.rs`
-//!   by several.
+//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s
+//!   `offsets.rs`, `concept_ids.rs` and `faults.rs` by several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
 
@@ -18,22 +18,26 @@ mod bioc;
 pub mod bioc_json;
 pub mod bioc_xml;
 pub mod brat;
+mod concept_ids;
 pub mod conll;
+mod encoding;
 mod expressed;
 mod faults;
 pub mod file_names;
-mod fragments;
 pub mod i2b2;
 pub mod jsonl;
 mod lines;
+mod offsets;
 pub mod pubtator;
 #[cfg(test)]
 mod round_trip;
 mod utf8;
 
 pub use expressed::Expressed;
+pub use offsets::OffsetUnit;
 
 use crate::{ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document};
+use encoding::Decoded;
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
@@ -145,6 +149,20 @@ impl Format {
         matches!(self.facts().signs, Signs::FolderOf(_))
     }
 
+    /// Whether its files state offsets, whose unit [`FormatOptions::offsets`] names.
+    pub const fn has_offsets(self) -> bool {
+        !matches!(self, Self::Conll | Self::I2b2)
+    }
+
+    /// An option without effect is an error.
+    fn check_unit(self, options: &FormatOptions) -> io::Result<()> {
+        if self.has_offsets() || options.offsets == OffsetUnit::default() {
+            return Ok(());
+        }
+        let message = format!("{self} files state no offsets, so a unit of offsets (--input-offsets) has no effect");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+
     /// Detects the format of a file or folder; `None` if none or several match.
     ///
     /// # Errors
@@ -160,7 +178,7 @@ impl Format {
 
     /// Like [`Format::detect`], given the beginning of a file.
     pub fn detect_beginning(beginning: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(beginning);
+        let text = encoding::beginning_of(beginning);
         let text = text.trim_start_matches('\u{feff}').trim_start();
         only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::Beginning(begins) if begins(text))))
     }
@@ -178,12 +196,13 @@ impl Format {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
+        self.check_unit(options)?;
         match self {
             Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
                 self.open_input(open_file(path)?, path, options)
             }
-            Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path)?))),
-            Self::I2b2 => Ok(Documents::new(Box::new(i2b2::Reader::open(path)?))),
+            Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path, options.offsets)?), true)),
+            Self::I2b2 => Ok(Documents::new(Box::new(i2b2::Reader::open(path)?), false)),
         }
     }
 
@@ -197,16 +216,17 @@ impl Format {
         file: &Path,
         options: &FormatOptions,
     ) -> io::Result<Documents<'r>> {
+        self.check_unit(options)?;
         let reader: Box<dyn Reader + 'r> = match self {
-            Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
+            Self::Pubtator => Box::new(pubtator::Reader::new(input, file, options.offsets)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
             Self::Jsonl => Box::new(jsonl::Reader::new(input, file)),
-            Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file)),
-            Self::BiocJson => Box::new(bioc_json::Reader::new(input, file)),
+            Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file, options.offsets)),
+            Self::BiocJson => Box::new(bioc_json::Reader::new(input, file, options.offsets)),
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Documents::new(reader))
+        Ok(Documents::new(reader, self.has_offsets()))
     }
 
     /// Reads a whole file or folder.
@@ -305,9 +325,15 @@ fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     Ok(buffered(fs::File::open(path)?, path))
 }
 
-/// The contents of a file, unpacked if its name ends in `.gz`.
+/// The contents of a file, unpacked if its name ends in `.gz`, and decoded if a byte-order mark says that it is UTF-16.
+///
+/// Reading fails with [`io::ErrorKind::InvalidData`] if the file looks like UTF-16 without a mark, or is UTF-32.
 pub fn buffered<'r>(file: impl Read + 'r, name: &Path) -> Box<dyn BufRead + 'r> {
-    if is_gz(name) { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(BufReader::new(file)) }
+    if is_gz(name) {
+        Box::new(Decoded::new(BufReader::new(MultiGzDecoder::new(file)), name))
+    } else {
+        Box::new(Decoded::new(BufReader::new(file), name))
+    }
 }
 
 fn is_gz(name: &Path) -> bool {
@@ -337,6 +363,8 @@ impl fmt::Display for Format {
 pub struct FormatOptions {
     /// Options of CoNLL files.
     pub conll: conll::ConllOptions,
+    /// What the offsets of the files count that are read; files are always written in characters.
+    pub offsets: OffsetUnit,
 }
 
 /// Reads documents one at a time, in constant memory.
@@ -437,12 +465,15 @@ pub struct Documents<'r> {
     /// Hashes of the ids so far, eight bytes each, so that large collections can be streamed.
     seen: HashSet<u64>,
     hasher: RandomState,
-    duplicates: Vec<Diagnostic>,
+    /// Faults beside those of the reader.
+    others: Vec<Diagnostic>,
+    has_offsets: bool,
 }
 
 impl<'r> Documents<'r> {
-    fn new(reader: Box<dyn Reader + 'r>) -> Self {
-        Self { reader, seen: HashSet::new(), hasher: RandomState::new(), duplicates: Vec::new() }
+    /// `has_offsets` is [`Format::has_offsets`].
+    fn new(reader: Box<dyn Reader + 'r>, has_offsets: bool) -> Self {
+        Self { reader, has_offsets, seen: HashSet::new(), hasher: RandomState::new(), others: Vec::new() }
     }
 
     /// The next document, or `None` at the end.
@@ -451,17 +482,23 @@ impl<'r> Documents<'r> {
     /// If the input cannot be read.
     pub fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some(document) = self.reader.next_document()? {
-            if self.seen.insert(self.hasher.hash_one(&document.id)) {
+            let is_new = self.seen.insert(self.hasher.hash_one(&document.id));
+            let (file, line) = self.reader.place();
+            let mut note = |kind, message: String| {
+                let document = Some(document.id.clone());
+                self.others.push(Diagnostic { kind, file: file.into(), line, document, message });
+            };
+            if is_new {
+                let index = document.char_index();
+                for mention in document.mentions.iter().filter(|_| self.has_offsets) {
+                    if let Some(odd) = offsets::odd_ends(&document.text, &index, &mention.fragments) {
+                        let message = format!("{} at {} {odd}", mention.entity_type, mention.span());
+                        note(DiagnosticKind::OddBoundary, message);
+                    }
+                }
                 return Ok(Some(document));
             }
-            let (file, line) = self.reader.place();
-            self.duplicates.push(Diagnostic {
-                kind: DiagnosticKind::DuplicateDocument,
-                file: file.into(),
-                line,
-                document: Some(document.id),
-                message: "repeats the id of an earlier document".into(),
-            });
+            note(DiagnosticKind::DuplicateDocument, "repeats the id of an earlier document".into());
         }
         Ok(None)
     }
@@ -469,7 +506,7 @@ impl<'r> Documents<'r> {
     /// The faults noted since the last call, ordered by file and line.
     pub fn take_diagnostics(&mut self) -> Diagnostics {
         let mut diagnostics = self.reader.take_diagnostics();
-        diagnostics.0.append(&mut self.duplicates);
+        diagnostics.0.append(&mut self.others);
         diagnostics.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         diagnostics
     }

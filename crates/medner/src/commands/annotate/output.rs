@@ -123,7 +123,7 @@ pub trait Sink {
 pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models: &[Model]) -> Result<Box<dyn Sink>> {
     if let Some(format) = options.to.format() {
         let conll = conll::ConllOptions { scheme: options.scheme, ..conll::ConllOptions::default() };
-        let options = FormatOptions { conll };
+        let options = FormatOptions { conll, ..FormatOptions::default() };
         let writer = match place {
             OutputPlace::Stdout => format.create_output(open(place)?, &options)?,
             OutputPlace::Path(path) | OutputPlace::Lines { path, .. } => format.create(path, &options)?,
