@@ -536,12 +536,18 @@ pub struct FaultCount {
     harmless: BTreeMap<DiagnosticKind, usize>,
     /// The first losses.
     first: Vec<Diagnostic>,
+    /// The number of mentions with an odd beginning or end, and the first.
+    odd: Option<(usize, Diagnostic)>,
 }
 
 impl FaultCount {
     /// Adds faults.
     pub fn add(&mut self, diagnostics: &Diagnostics) {
         for diagnostic in &diagnostics.0 {
+            if diagnostic.kind == DiagnosticKind::OddBoundary {
+                self.odd.get_or_insert_with(|| (0, diagnostic.clone())).0 += 1;
+                continue;
+            }
             let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.harmless };
             *counts.entry(diagnostic.kind).or_default() += 1;
         }
@@ -550,7 +556,8 @@ impl FaultCount {
 
     /// Number of faults of each kind.
     pub fn counts(&self) -> BTreeMap<DiagnosticKind, usize> {
-        self.losses.iter().chain(&self.harmless).map(|(kind, count)| (*kind, *count)).collect()
+        let odd = self.odd.iter().map(|(count, _)| (DiagnosticKind::OddBoundary, *count));
+        self.losses.iter().chain(&self.harmless).map(|(kind, count)| (*kind, *count)).chain(odd).collect()
     }
 
     /// Number of input items that the documents lack or have in changed form.
@@ -566,6 +573,9 @@ impl FaultCount {
     pub fn check(&self, lenient: bool) -> Result<()> {
         if let Some((count, kinds)) = summary(&self.harmless) {
             warn!("{count} input faults were repaired or are harmless ({kinds})");
+        }
+        if let Some((count, first)) = &self.odd {
+            warn!("{count} mentions begin or end in white space or inside a word; check their offsets, first {first}");
         }
         let Some((count, kinds)) = summary(&self.losses) else { return Ok(()) };
         let summary = format!("{count} parts of the input are faulty ({kinds})");

@@ -215,6 +215,7 @@ pub(super) fn document(element: &Element, unit: OffsetUnit, faults: &mut Faults)
         stated_length: 0,
         filling: 0,
         annotations: Vec::new(),
+        start: 0,
         relations: Vec::new(),
         mention_of_id: HashMap::new(),
         shared_ids: HashSet::new(),
@@ -230,7 +231,10 @@ pub(super) fn document(element: &Element, unit: OffsetUnit, faults: &mut Faults)
     for child in &element.children {
         match child.shape.name {
             "passage" => assembly.passage(child),
-            _ => assembly.gather(child),
+            _ => {
+                assembly.start = 0;
+                assembly.gather(child);
+            }
         }
     }
     assembly.mentions();
@@ -253,7 +257,10 @@ struct Assembly<'e, 'f> {
     stated_length: usize,
     /// Filling characters between passages or sentences so far, single spaces excluded.
     filling: usize,
-    annotations: Vec<&'e Element>,
+    /// With the offset of the passage or sentence that contains it, in `unit`.
+    annotations: Vec<(&'e Element, usize)>,
+    /// Offset of the passage or sentence that is being read, in `unit`.
+    start: usize,
     relations: Vec<&'e Element>,
     /// Index of the mention for each annotation, or `None` if it was left out.
     mention_of_id: HashMap<&'e str, Option<usize>>,
@@ -278,7 +285,7 @@ impl<'e> Assembly<'e, '_> {
     /// Keeps an annotation or relation until the text is complete.
     fn gather(&mut self, element: &'e Element) {
         match element.shape.name {
-            "annotation" => self.annotations.push(element),
+            "annotation" => self.annotations.push((element, self.start)),
             _ => self.relations.push(element),
         }
     }
@@ -298,7 +305,10 @@ impl<'e> Assembly<'e, '_> {
             match child.shape.name {
                 "sentence" if text.is_empty() => self.sentence(child),
                 "sentence" => self.sentence_of_text(child, text, &locator, [start, stated_start]),
-                _ => self.gather(child),
+                _ => {
+                    self.start = stated_start;
+                    self.gather(child);
+                }
             }
         }
         if let Some(kind) = passage.infon(TYPE) {
@@ -354,6 +364,7 @@ impl<'e> Assembly<'e, '_> {
                 self.document.text.extend(std::iter::repeat_n(' ', gap));
                 self.length += gap;
                 self.stated_length = offset;
+                self.start = offset;
                 self.filling = filling;
                 return Some(self.length);
             }
@@ -377,7 +388,7 @@ impl<'e> Assembly<'e, '_> {
         let locator = Locator::new(&self.document.text, self.unit);
         let mut place_of_mention = HashMap::new();
         let mut composite = None;
-        for annotation in std::mem::take(&mut self.annotations) {
+        for (annotation, start) in std::mem::take(&mut self.annotations) {
             let id = annotation.value("id").unwrap_or_default();
             if annotation.infon(ROLE_IN_COMPOSITE) == Some(INDIVIDUAL) {
                 self.note(DiagnosticKind::NotRead, annotation.line, "a part of a composite mention");
@@ -385,7 +396,7 @@ impl<'e> Assembly<'e, '_> {
                 self.remember(id, None);
                 continue;
             }
-            let place = match self.mention(annotation, &locator) {
+            let place = match self.mention(annotation, start, &locator) {
                 Ok(mention) => {
                     let next = self.document.mentions.len();
                     let key = (mention.fragments.clone(), mention.entity_type.clone());
@@ -415,8 +426,8 @@ impl<'e> Assembly<'e, '_> {
         }
     }
 
-    /// Reads an annotation as a mention.
-    fn mention(&mut self, annotation: &Element, locator: &Locator) -> Result<Mention, Fault> {
+    /// Reads an annotation of the passage or sentence that begins at `start` as a mention.
+    fn mention(&mut self, annotation: &Element, start: usize, locator: &Locator) -> Result<Mention, Fault> {
         let malformed = |message: &str| (DiagnosticKind::MalformedLine, message.to_owned());
         let mut spans = Vec::new();
         for location in annotation.children(&LOCATION) {
@@ -429,7 +440,14 @@ impl<'e> Assembly<'e, '_> {
         if spans.is_empty() {
             return Err(malformed("missing location"));
         }
-        let fragments = locator.fragments(&self.document.text, &spans, annotation.value("text"))?;
+        let (text, given) = (&self.document.text, annotation.value("text"));
+        let fragments = locator.fragments(text, &spans, given).map_err(|(kind, message)| {
+            let shifted = |span: &Span| Span::new(span.start.saturating_add(start), span.end.saturating_add(start));
+            let shifted: Vec<Span> = spans.iter().map(shifted).collect();
+            let fits = start > 0 && given.is_some() && locator.fragments(text, &shifted, given).is_ok();
+            let hint = "; it would match if offsets counted from its passage: add the passage's offset to them";
+            (kind, if fits { message + hint } else { message })
+        })?;
         let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
         let entity_type = entity_type.ok_or_else(|| malformed("missing type"))?;
         let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), entity_type) };
@@ -909,6 +927,40 @@ mod tests {
         let none = BTreeMap::new();
         let expected = [("D1 D2", &none), ("MESH:D1 D2 OMIM:3 4", &none), ("", &composite), ("", &alone)];
         assert_eq!(shown, expected.map(|(ids, attributes)| (ids.to_owned(), attributes)));
+    }
+
+    #[test]
+    fn repeated_infons_and_annotations_at_the_document_are_read_or_noted() {
+        let twice = annotation(1, &[("type", "X"), ("type", "Y"), ("n", "1"), ("n", "2")], &[(0, 1)], "a");
+        let passage = passage(0, "a b", "").replace("<offset>", "<infon key='type'>q</infon><offset>");
+        let (document, faults) = read(&passage, &twice);
+        assert_eq!(faults, ["not supported, left out: infons with a repeated key: 3"]);
+        let mention = &document.mentions[0];
+        assert_eq!((mention.entity_type.as_str(), mention.attributes["n"].as_str()), ("X", "1"));
+        assert_eq!(document.passages[0].kind, "p");
+        // Offsets that count from the passage.
+        let inside = annotation(1, &[("type", "X")], &[(2, 2)], "cd");
+        let (_, faults) = read(&(self::passage(0, "ab", "") + &self::passage(3, "b cd", &inside)), "");
+        assert!(
+            faults[0].ends_with("if offsets counted from its passage: add the passage's offset to them"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn offsets_of_passages_sentences_and_mentions_count_one_unit() {
+        let inside = annotation(1, &[("type", "X")], &[(8, 3)], "b𝛼") + &sentence(5, "𝛼") + &sentence(8, "b𝛼");
+        let xml = format!("<document><id>7</id>{}{}</document>", passage(0, "𝛼 c", ""), passage(5, "𝛼 b𝛼", &inside));
+        let read = |offsets| {
+            let options = FormatOptions { offsets, ..FormatOptions::default() };
+            let documents = Format::BiocXml.open_input(Box::new(xml.as_bytes()), Path::new("in.xml"), &options);
+            let (documents, faults) = documents.expect("no folder").read_all().expect("memory can be read");
+            let document = &documents[0];
+            let spans = [document.sentences.clone(), document.mentions.iter().map(Mention::span).collect()].concat();
+            (document.text.clone(), spans, faults.losses().count())
+        };
+        let spans = vec![Span::new(4, 5), Span::new(6, 8), Span::new(6, 8)];
+        assert_eq!(read(OffsetUnit::Utf16), ("𝛼 c 𝛼 b𝛼".to_owned(), spans, 0));
     }
 
     #[test]

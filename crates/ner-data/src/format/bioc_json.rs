@@ -17,7 +17,7 @@ use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
 use super::offsets::OffsetUnit;
 use super::utf8::Utf8;
-use super::{Expressed, Output};
+use super::{Expressed, Output, json};
 use crate::{DiagnosticKind, Diagnostics, Document};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Write};
@@ -194,11 +194,16 @@ impl<R: BufRead> Reader<R> {
             self.give_up(UNENDED);
             return Ok(());
         };
-        let value = serde_json::from_slice::<Value>(&value);
+        let value = json::parse(&value);
         let Some(Level::Object { fields, is_broken, .. }) = self.open.last_mut() else { return Ok(()) };
         match value {
-            Ok(value) => {
-                fields.insert(key, value);
+            Ok((value, repeated)) => {
+                let repeated = repeated + usize::from(fields.contains_key(&key));
+                fields.entry(key).or_insert(value);
+                if repeated > 0 {
+                    let message = format!("keys that repeat one of their object: {repeated}");
+                    self.faults.note(DiagnosticKind::NotRead, line, None, message);
+                }
             }
             Err(_) if *is_broken => {}
             Err(_) => {
@@ -322,7 +327,11 @@ fn element(shape: &'static Shape, fields: Map<String, Value>, line: usize) -> El
                 }
             }
             (_, _, Value::Object(infons)) if key == "infons" && shape.has_infons() => {
-                element.infons = infons.into_iter().filter_map(|(key, value)| Some((key, infon(value)?))).collect();
+                for (key, value) in infons.into_iter().filter(|(_, value)| !value.is_null()) {
+                    let (value, others) = infon(value);
+                    element.infons.push((key, value));
+                    element.unknown += others;
+                }
             }
             _ => element.unknown += 1,
         }
@@ -339,14 +348,19 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn infon(value: Value) -> Option<String> {
+/// The value of an infon, and the number of its parts that are not read: those of a concept beside its identifier.
+fn infon(value: Value) -> (String, usize) {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => match other.get("identifier") {
-            Some(Value::String(identifier)) => Some(identifier.clone()),
-            _ => Some(other.to_string()),
+        Value::String(text) => (text, 0),
+        Value::Object(mut concept) => match concept.remove("identifier") {
+            Some(Value::String(identifier)) => (identifier, concept.values().filter(|value| !value.is_null()).count()),
+            Some(identifier) => {
+                concept.insert("identifier".into(), identifier);
+                (Value::Object(concept).to_string(), 0)
+            }
+            None => (Value::Object(concept).to_string(), 0),
         },
+        other => (other.to_string(), 0),
     }
 }
 
@@ -471,7 +485,7 @@ mod tests {
         let faults = [
             "1: document 3: not supported, left out: infons of relations: 1",
             "1: document 3: not supported, left out: nodes of relations between concepts: 1",
-            "1: document 3: not supported, left out: unknown elements: 2",
+            "1: document 3: not supported, left out: unknown elements: 3",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
@@ -480,6 +494,15 @@ mod tests {
         assert_eq!(mention.concept_ids, ["9", "8"]);
         let concept = |role: &str, id: &str| Argument { role: role.into(), target: Target::Concept(id.into()) };
         assert_eq!(documents[0].relations[0].arguments, [concept("role1", "9"), concept("role2", "8")]);
+    }
+
+    #[test]
+    fn repeated_keys_are_noted() {
+        let input = r#"{"id": "1", "id": "2", "passages": [{"offset": 0, "text": "a", "annotations": [{"infons":
+            {"type": "X", "type": "Y"}, "locations": [{"offset": 0, "length": 1}], "text": "a"}]}]}"#;
+        let fault = "1: not supported, left out: keys that repeat one of their object: 1";
+        check(input, &["1 a"], &[fault, fault]);
+        assert_eq!(parse(input.as_bytes()).0[0].mentions[0].entity_type, "X");
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod expressed;
 mod faults;
 pub mod file_names;
 pub mod i2b2;
+mod json;
 pub mod jsonl;
 mod lines;
 mod offsets;
@@ -83,8 +84,8 @@ struct Facts {
 enum Signs {
     /// A file contains many documents and begins like this.
     Beginning(fn(&str) -> bool),
-    /// Each document has its own file or files, and a collection is a folder; some files have this extension.
-    FolderOf(&'static str),
+    /// Each document has its own file or files, and a collection is a folder; some files have one of these extensions.
+    FolderOf(&'static [&'static str]),
 }
 
 const FACTS: &[Facts] = &[
@@ -108,8 +109,8 @@ const FACTS: &[Facts] = &[
         extension: "BioC.json",
         signs: Signs::Beginning(bioc_json::begins),
     },
-    Facts { format: Format::Brat, name: "brat", extension: "txt", signs: Signs::FolderOf("ann") },
-    Facts { format: Format::I2b2, name: "i2b2", extension: "txt", signs: Signs::FolderOf("con") },
+    Facts { format: Format::Brat, name: "brat", extension: "txt", signs: Signs::FolderOf(&["ann", "a1"]) },
+    Facts { format: Format::I2b2, name: "i2b2", extension: "txt", signs: Signs::FolderOf(&["con"]) },
 ];
 
 /// Number of bytes read from a file to detect its format.
@@ -187,8 +188,11 @@ impl Format {
         let entries =
             walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().take(ENTRIES).filter_map(Result::ok);
         let files: Vec<_> = entries.filter(|entry| entry.file_type().is_file()).collect();
-        let ends = |ending| files.iter().any(|file| file.path().extension().is_some_and(|found| found == ending));
-        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(ending) if ends(ending))))
+        let has = |ending| {
+            |file: &walkdir::DirEntry| file.path().extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
+        };
+        let ends = |endings: &[&str]| endings.iter().any(|ending| files.iter().any(has(ending)));
+        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(endings) if ends(endings))))
     }
 
     /// Opens a file for reading, or a folder if [`Format::is_folder`].
