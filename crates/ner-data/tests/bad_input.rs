@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ner_data::format::Output;
-use ner_data::{Diagnostics, Document, Format, FormatOptions, Span, Target};
+use ner_data::{DiagnosticKind, Diagnostics, Document, Format, FormatOptions, Span, Target};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashSet;
@@ -98,7 +98,7 @@ fn check(documents: &[Document], diagnostics: &Diagnostics, what: &str) {
         for mention in &document.mentions {
             assert!(!mention.fragments.is_empty() && !mention.entity_type.is_empty(), "{what}: {mention:?}");
             assert!(mention.fragments.iter().all(|part| inside(part) && !part.is_empty()), "{what}: {mention:?}");
-            assert!(mention.fragments.is_sorted(), "{what}: {mention:?}");
+            assert!(mention.fragments.windows(2).all(|pair| pair[0].end <= pair[1].start), "{what}: {mention:?}");
         }
         assert!(document.passages.iter().all(|passage| inside(&passage.span)), "{what}: {:?}", document.passages);
         for spans in [&document.sentences, &document.words] {
@@ -123,7 +123,8 @@ fn check_written(documents: &[Document], what: &str) {
             writer.write(document).unwrap();
             writer.finish().unwrap();
             let input = format.open_input(Box::new(bytes.as_slice()), Path::new("written"), &options).unwrap();
-            let (mut back, diagnostics) = input.read_all().unwrap();
+            let (mut back, mut diagnostics) = input.read_all().unwrap();
+            diagnostics.0.retain(|diagnostic| diagnostic.kind != DiagnosticKind::OddBoundary);
             let expected = format.express(document, &options).document;
             if format == Format::Conll {
                 // It has no ids.

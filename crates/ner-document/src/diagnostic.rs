@@ -25,6 +25,8 @@ pub enum DiagnosticKind {
     InvalidTagSequence,
     /// Annotation of mentions in a form that the reader does not know; left out.
     UnknownAnnotation,
+    /// A mention that begins or ends in white space or inside a word; read as it is. Its offsets may be wrong.
+    OddBoundary,
     /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
@@ -32,7 +34,7 @@ pub enum DiagnosticKind {
 impl DiagnosticKind {
     /// Whether a part of the corpus was left out or changed, so that the user has to decide before training.
     pub const fn is_loss(self) -> bool {
-        !matches!(self, Self::DuplicateMention | Self::InvalidTagSequence | Self::NotRead)
+        !matches!(self, Self::DuplicateMention | Self::InvalidTagSequence | Self::OddBoundary | Self::NotRead)
     }
 
     const fn phrase(self) -> &'static str {
@@ -46,6 +48,7 @@ impl DiagnosticKind {
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
             Self::UnknownAnnotation => "annotation in an unknown form, left out",
+            Self::OddBoundary => "mention with an odd beginning or end",
             Self::NotRead => "not supported, left out",
         }
     }

@@ -562,12 +562,18 @@ pub struct FaultCount {
     first: Vec<Diagnostic>,
     /// The first part that medner has no place for.
     not_read: Option<Diagnostic>,
+    /// The number of mentions with an odd beginning or end, and the first.
+    odd: Option<(usize, Diagnostic)>,
 }
 
 impl FaultCount {
     /// Adds faults.
     pub fn add(&mut self, diagnostics: &Diagnostics) {
         for diagnostic in &diagnostics.0 {
+            if diagnostic.kind == DiagnosticKind::OddBoundary {
+                self.odd.get_or_insert_with(|| (0, diagnostic.clone())).0 += 1;
+                continue;
+            }
             let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.others };
             *counts.entry(diagnostic.kind).or_default() += 1;
         }
@@ -578,7 +584,8 @@ impl FaultCount {
 
     /// Number of faults of each kind.
     pub fn counts(&self) -> BTreeMap<DiagnosticKind, usize> {
-        self.losses.iter().chain(&self.others).map(|(kind, count)| (*kind, *count)).collect()
+        let odd = self.odd.iter().map(|(count, _)| (DiagnosticKind::OddBoundary, *count));
+        self.losses.iter().chain(&self.others).map(|(kind, count)| (*kind, *count)).chain(odd).collect()
     }
 
     /// Number of input items that the documents lack or have in changed form.
@@ -602,6 +609,9 @@ impl FaultCount {
         }
         if let Some(first) = &self.not_read {
             warn!("{} parts of the input were not read, for example {first}", self.count_not_read());
+        }
+        if let Some((count, first)) = &self.odd {
+            warn!("{count} mentions begin or end in white space or inside a word; check their offsets, first {first}");
         }
         let Some((count, kinds)) = summary(&self.losses) else { return Ok(()) };
         let summary = format!("{count} parts of the input are faulty ({kinds})");

@@ -303,7 +303,8 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
 /// # Errors
 /// If it cannot be read.
 pub fn open_stream(path: &Path) -> Result<(Box<dyn BufRead + Send>, Look, Vec<u8>)> {
-    let mut stream = if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? };
+    let mut stream =
+        if is_stdin(path) { buffered(io::stdin(), path)? } else { buffered(fs_err::File::open(path)?, path)? };
     let (look, beginning) = look_at(Path::new(""), &mut stream)?;
     Ok((Box::new(Cursor::new(beginning.clone()).chain(stream)), look, beginning))
 }
@@ -338,7 +339,7 @@ fn kind_of_file(
     let name = without_packing(path);
     let (look, beginning) = match bytes {
         // Only the beginning is unpacked.
-        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?)?)?,
+        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?, path)?)?,
         bytes => look_at(&name, &mut open(path, bytes, None)?)?,
     };
     Ok(kind_of(path, look, &beginning, options))
@@ -542,8 +543,8 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
         Bytes::File => {
             let file = fs_err::File::open(path)?;
             match bar {
-                Some(bar) => buffered(bar.wrap_read(file))?,
-                None => buffered(file)?,
+                Some(bar) => buffered(bar.wrap_read(file), path)?,
+                None => buffered(file, path)?,
             }
         }
         Bytes::Stream(stream) => {
@@ -562,7 +563,7 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
                 "it unpacks to more than {MAX_RATIO} times its size, as no text does; unpack it first"
             );
             whole.rewind()?;
-            buffered(whole)?
+            buffered(whole, path)?
         }
     })
 }

@@ -1,7 +1,7 @@
 //! `medner convert`: converts between formats and reports what changed.
 
 use crate::OutputFormat;
-use crate::args::{self, Columns, FaultArgs, SchemeName, TextColumns, format_name};
+use crate::args::{self, Columns, FaultArgs, InputOffsets, SchemeName, TextColumns, format_name};
 use crate::terminal::{score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
@@ -48,6 +48,8 @@ pub struct Args {
     columns: Columns,
     #[command(flatten)]
     text_columns: TextColumns,
+    #[command(flatten)]
+    offsets: InputOffsets,
     /// Tag scheme of the output (CoNLL) [default: iob2]
     #[arg(long, value_enum)]
     scheme: Option<SchemeName>,
@@ -213,9 +215,10 @@ impl Args {
                 ..input.columns.clone()
             },
             json: input.json_keys(),
-            ..FormatOptions::default()
+            offsets: self.offsets.of(from),
         };
         input.check([Kind::Corpus(from)])?;
+        self.offsets.check(&[from])?;
         let is_for_output = self.scheme.is_some() || self.no_docstart;
         ensure!(
             !is_for_output || self.to == Format::Conll,
@@ -289,7 +292,7 @@ impl Plan {
             return Ok(self.from.open(path, options)?);
         }
         let file = bar.wrap_read(fs_err::File::open(path)?);
-        let unpacked = buffered(file).with_context(|| format!("cannot read {}", path.display()))?;
+        let unpacked = buffered(file, path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(self.from.open_input(unpacked, path, options)?)
     }
 }

@@ -1,12 +1,13 @@
 //! `medner score`: compares two files of mentions or tags from any system.
 
 use crate::OutputFormat;
-use crate::args::{self, Columns, FaultArgs, format_name};
+use crate::args::{self, Columns, FaultArgs, InputOffsets, format_name};
 use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
 use crate::terminal::score_table::{self, add_row, percent, table};
 use crate::terminal::stdout;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
+use ner_data::format::brat;
 use ner_data::format::conll::{TaggedSentence, read_sentences};
 use ner_data::format::i2b2::{self, Concept, TokenPosition};
 use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span};
@@ -57,6 +58,8 @@ pub struct Args {
     from: Option<Format>,
     #[command(flatten)]
     columns: Columns,
+    #[command(flatten)]
+    offsets: InputOffsets,
     /// How to read tags (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     mode: ModeName,
@@ -174,6 +177,7 @@ struct Comparison<'a> {
 /// If a file cannot be read or is faulty, or the files do not match.
 pub fn run(args: Args) -> Result<()> {
     let formats = formats_of(&args)?;
+    args.offsets.check(&formats)?;
     let report = match formats.iter().filter(|format| **format == Format::Conll).count() {
         0 => by_spans(&args, &formats)?,
         tagged if tagged == formats.len() => by_tags(&args)?,
@@ -236,16 +240,19 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     if texts.is_none() && formats.iter().all(|format| *format == Format::I2b2) {
         return by_concepts(args, formats);
     }
-    let read = |(path, format): (&Path, &Format)| -> Result<(Vec<Document>, Diagnostics)> {
-        let read = match texts {
-            // Predictions may be concepts without texts; then the texts of gold apply.
-            Some(texts) if *format == Format::I2b2 && !i2b2::has_texts(path)? => i2b2::read_with_texts(path, texts),
-            _ => format.read(path, &FormatOptions::default()),
+    let mut sides: Vec<(Vec<Document>, Diagnostics)> = Vec::new();
+    for (path, format) in paths(args).into_iter().zip(formats) {
+        let options = FormatOptions { offsets: args.offsets.of(*format), ..FormatOptions::default() };
+        // Predictions may be annotation without texts; then the texts of gold apply.
+        let read = match (texts, sides.first()) {
+            (Some(texts), _) if *format == Format::I2b2 && !i2b2::has_texts(path)? => {
+                i2b2::read_with_texts(path, texts)
+            }
+            (_, Some((gold, _))) if *format == Format::Brat => brat::read_with_texts(path, gold, options.offsets),
+            _ => format.read(path, &options),
         };
-        read.with_context(|| format!("cannot read {}", path.display()))
-    };
-    let sides: Vec<(Vec<Document>, Diagnostics)> =
-        paths(args).into_iter().zip(formats).map(read).collect::<Result<_>>()?;
+        sides.push(read.with_context(|| format!("cannot read {}", path.display()))?);
+    }
     check_faults(sides.iter().map(|(_, faults)| faults), args.faults.lenient)?;
     let (gold, predicted) = (&sides[0].0, &sides[1].0);
     let paired = PairedDocuments::new(gold, predicted).with_context(|| not_comparable(args, &args.predicted))?;

@@ -8,13 +8,14 @@
 //!
 //! Reading:
 //! - Offsets and lengths count Unicode scalar values, as in NCBI's exports. (The paper lets each collection choose
-//!   bytes or characters.)
+//!   bytes or characters, so other units are an option.)
 //! - The text of a document consists of its passages at their offsets, with spaces in between. A passage that overlaps
 //!   the text before it is left out and noted.
 //! - The infon `type` is the kind of a passage, the type of a mention, or the kind of a relation (also `relation`, as
 //!   in BC5CDR). A passage without it is text without a name.
 //! - Infons that name a concept ([`ID_INFONS`]) become concept ids. Several ids in one infon are separated by `|`
-//!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids); `-1` stands for none.
+//!   (BC5CDR), `,` (NLM-Chem) or `;` (gene ids), except those of sequence variants; `-1` and `-` stand for none.
+//! - Of infons with the same key, the first is read, and the others are noted as not read.
 //! - The infon `confidence`, if a number from 0 to 1, is the confidence of a mention.
 //! - BC5CDR annotates the parts of a composite mention separately. They are not mentions, but become the attribute
 //!   [`INDIVIDUAL_MENTIONS`] of the composite, as in PubTator's seventh column; each is noted as not read.
@@ -26,9 +27,11 @@
 //! they begin.
 
 use super::faults::Faults;
+use super::offsets::{Fault, Locator, OffsetUnit};
 use super::pubtator::INDIVIDUAL_MENTIONS;
-use super::{Expressed, fragments};
+use super::{Expressed, concept_ids, offsets};
 use crate::{Argument, CharIndex, Confidence, DiagnosticKind, Document, Mention, Passage, Relation, Span, Target};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A BioC element: the common form of an XML element and a JSON object.
@@ -135,6 +138,11 @@ impl Element {
         self.children.iter().filter(|child| child.shape.name == shape.name)
     }
 
+    /// Number of infons with this key after the first.
+    fn repeated(&self, key: &str) -> usize {
+        self.infons.iter().filter(|(other, _)| other == key).count().saturating_sub(1)
+    }
+
     fn infon(&self, key: &str) -> Option<&str> {
         self.infons.iter().find(|(other, _)| other == key).map(|(_, value)| value.as_str())
     }
@@ -169,8 +177,6 @@ const ID_INFONS: &[&str] = &["identifier", "mesh", "omim", "ncbi gene", "ncbi ta
 /// The concept-id infon used for writing.
 const ID_INFON: &str = "identifier";
 
-const NO_CONCEPT: &str = "-1";
-
 /// Infon for a model's confidence in a mention. A value that is not a number from 0 to 1 becomes an ordinary attribute.
 const CONFIDENCE: &str = "confidence";
 
@@ -192,8 +198,11 @@ const MAX_FILLING: usize = 1 << 20;
 /// Id of a document without one.
 const NO_ID: &str = "-";
 
-/// Reads a document and notes its faults. `None` if it has no id.
-pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Document> {
+/// Name of the infons that are not read because an earlier one has their key.
+const REPEATED: &str = "infons with a repeated key";
+
+/// Reads a document, whose offsets count `unit`, and notes its faults. `None` if it has no id.
+pub(super) fn document(element: &Element, unit: OffsetUnit, faults: &mut Faults) -> Option<Document> {
     let Some(id) = element.value("id") else {
         let message = "a document without an id; left out";
         faults.note(DiagnosticKind::MalformedLine, element.line, None, message);
@@ -201,23 +210,31 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
     };
     let mut assembly = Assembly {
         document: Document::new(id, ""),
+        unit,
         length: 0,
+        stated_length: 0,
         filling: 0,
         annotations: Vec::new(),
+        start: 0,
         relations: Vec::new(),
         mention_of_id: HashMap::new(),
+        shared_ids: HashSet::new(),
         not_read: BTreeMap::new(),
         faults,
     };
     for (key, value) in &element.infons {
-        if assembly.document.attributes.insert(key.clone(), value.clone()).is_some() {
-            assembly.not_read("infons with a repeated key", 1);
+        match assembly.document.attributes.entry(key.clone()) {
+            Entry::Vacant(entry) => drop(entry.insert(value.clone())),
+            Entry::Occupied(_) => assembly.not_read(REPEATED, 1),
         }
     }
     for child in &element.children {
         match child.shape.name {
             "passage" => assembly.passage(child),
-            _ => assembly.gather(child),
+            _ => {
+                assembly.start = 0;
+                assembly.gather(child);
+            }
         }
     }
     assembly.mentions();
@@ -232,14 +249,23 @@ pub(super) fn document(element: &Element, faults: &mut Faults) -> Option<Documen
 /// A document under construction.
 struct Assembly<'e, 'f> {
     document: Document,
+    /// What the offsets count.
+    unit: OffsetUnit,
     /// Length of the text so far, in characters.
     length: usize,
+    /// Length of the text so far, in `unit`.
+    stated_length: usize,
     /// Filling characters between passages or sentences so far, single spaces excluded.
     filling: usize,
-    annotations: Vec<&'e Element>,
+    /// With the offset of the passage or sentence that contains it, in `unit`.
+    annotations: Vec<(&'e Element, usize)>,
+    /// Offset of the passage or sentence that is being read, in `unit`.
+    start: usize,
     relations: Vec<&'e Element>,
     /// Index of the mention for each annotation, or `None` if it was left out.
     mention_of_id: HashMap<&'e str, Option<usize>>,
+    /// Ids of several annotations that are different mentions.
+    shared_ids: HashSet<&'e str>,
     /// Parts that were not read, with their number.
     not_read: BTreeMap<&'static str, usize>,
     faults: &'f mut Faults,
@@ -259,7 +285,7 @@ impl<'e> Assembly<'e, '_> {
     /// Keeps an annotation or relation until the text is complete.
     fn gather(&mut self, element: &'e Element) {
         match element.shape.name {
-            "annotation" => self.annotations.push(element),
+            "annotation" => self.annotations.push((element, self.start)),
             _ => self.relations.push(element),
         }
     }
@@ -270,14 +296,19 @@ impl<'e> Assembly<'e, '_> {
             "infons of passages other than their type",
             passage.infons.iter().filter(|(key, _)| key != TYPE).count(),
         );
+        self.not_read(REPEATED, passage.repeated(TYPE));
         let text = passage.value("text").unwrap_or_default();
-        let index = CharIndex::new(text);
+        let stated_start = self.stated_length;
+        let locator = Locator::new(text, self.unit);
         self.push_text(text);
         for child in &passage.children {
             match child.shape.name {
                 "sentence" if text.is_empty() => self.sentence(child),
-                "sentence" => self.sentence_of_text(child, text, &index, start),
-                _ => self.gather(child),
+                "sentence" => self.sentence_of_text(child, text, &locator, [start, stated_start]),
+                _ => {
+                    self.start = stated_start;
+                    self.gather(child);
+                }
             }
         }
         if let Some(kind) = passage.infon(TYPE) {
@@ -292,12 +323,14 @@ impl<'e> Assembly<'e, '_> {
         self.mark_sentence(sentence, Span::new(start, self.length));
     }
 
-    /// A sentence of a passage that states the text itself, beginning at `start`.
-    fn sentence_of_text(&mut self, sentence: &'e Element, passage: &str, index: &CharIndex, start: usize) {
+    /// A sentence of a passage that states the text itself, beginning at `start` in characters and in the unit.
+    fn sentence_of_text(&mut self, sentence: &'e Element, passage: &str, locator: &Locator, start: [usize; 2]) {
+        let [start, stated_start] = start;
         let text = sentence.value("text").unwrap_or_default();
-        let offset = sentence.number("offset").and_then(|offset| offset.checked_sub(start));
-        let span = offset.map(|offset| Span::new(offset, offset.saturating_add(text.chars().count())));
-        match span.filter(|&span| index.slice(passage, span) == Some(text)) {
+        let offset = sentence.number("offset").and_then(|offset| offset.checked_sub(stated_start));
+        let length = self.unit.length(text);
+        let span = offset.and_then(|offset| locator.span(Span::new(offset, offset.saturating_add(length))));
+        match span.filter(|&span| locator.index().slice(passage, span) == Some(text)) {
             Some(span) => self.mark_sentence(sentence, Span::new(start + span.start, start + span.end)),
             None => {
                 let message = "a sentence whose text differs from its passage's; left out";
@@ -316,10 +349,11 @@ impl<'e> Assembly<'e, '_> {
         sentence.children.iter().for_each(|child| self.gather(child));
     }
 
-    /// Fills the text up to the offset of a passage or sentence, and returns the offset. `None` if that is impossible.
+    /// Fills the text up to the offset of a passage or sentence, and returns the offset in characters. `None` if that is
+    /// impossible.
     fn begin(&mut self, part: &Element) -> Option<usize> {
         let offset = part.number("offset");
-        let gap = offset.map(|offset| offset.checked_sub(self.length));
+        let gap = offset.map(|offset| offset.checked_sub(self.stated_length));
         let filling = match gap {
             Some(Some(gap @ 2..)) => self.filling.saturating_add(gap),
             _ => self.filling,
@@ -328,9 +362,11 @@ impl<'e> Assembly<'e, '_> {
             (Some(_), Some(Some(_))) if filling > MAX_FILLING => "begins too far after the text before it",
             (Some(offset), Some(Some(gap))) => {
                 self.document.text.extend(std::iter::repeat_n(' ', gap));
-                self.length = offset;
+                self.length += gap;
+                self.stated_length = offset;
+                self.start = offset;
                 self.filling = filling;
-                return Some(offset);
+                return Some(self.length);
             }
             (Some(_), _) => "overlaps the text before it",
             (None, _) => "has no numeric offset",
@@ -345,21 +381,22 @@ impl<'e> Assembly<'e, '_> {
     fn push_text(&mut self, text: &str) {
         self.document.text.push_str(text);
         self.length += text.chars().count();
+        self.stated_length += self.unit.length(text);
     }
 
     fn mentions(&mut self) {
-        let index = self.document.char_index();
+        let locator = Locator::new(&self.document.text, self.unit);
         let mut place_of_mention = HashMap::new();
         let mut composite = None;
-        for annotation in std::mem::take(&mut self.annotations) {
+        for (annotation, start) in std::mem::take(&mut self.annotations) {
             let id = annotation.value("id").unwrap_or_default();
             if annotation.infon(ROLE_IN_COMPOSITE) == Some(INDIVIDUAL) {
                 self.note(DiagnosticKind::NotRead, annotation.line, "a part of a composite mention");
                 self.individual_mention(annotation, composite);
-                self.mention_of_id.entry(id).or_insert(None);
+                self.remember(id, None);
                 continue;
             }
-            let place = match self.mention(annotation, &index) {
+            let place = match self.mention(annotation, start, &locator) {
                 Ok(mention) => {
                     let next = self.document.mentions.len();
                     let key = (mention.fragments.clone(), mention.entity_type.clone());
@@ -378,12 +415,19 @@ impl<'e> Assembly<'e, '_> {
                 }
             };
             composite = place.filter(|_| annotation.infon(ROLE_IN_COMPOSITE) == Some(COMPOSITE));
-            self.mention_of_id.entry(id).or_insert(place);
+            self.remember(id, place);
         }
     }
 
-    /// Reads an annotation as a mention.
-    fn mention(&mut self, annotation: &Element, index: &CharIndex) -> Result<Mention, (DiagnosticKind, String)> {
+    /// Remembers the mention of an annotation, for relations.
+    fn remember(&mut self, id: &'e str, place: Option<usize>) {
+        if *self.mention_of_id.entry(id).or_insert(place) != place {
+            self.shared_ids.insert(id);
+        }
+    }
+
+    /// Reads an annotation of the passage or sentence that begins at `start` as a mention.
+    fn mention(&mut self, annotation: &Element, start: usize, locator: &Locator) -> Result<Mention, Fault> {
         let malformed = |message: &str| (DiagnosticKind::MalformedLine, message.to_owned());
         let mut spans = Vec::new();
         for location in annotation.children(&LOCATION) {
@@ -396,28 +440,30 @@ impl<'e> Assembly<'e, '_> {
         if spans.is_empty() {
             return Err(malformed("missing location"));
         }
-        let text = &self.document.text;
-        let pieces = fragments::pieces(text, index, &spans)?;
-        let given = annotation.value("text");
-        if given.is_some_and(|given| !fragments::is_text_of(given, &pieces, text, index, &spans)) {
-            let message = format!("its text differs from the document's at {}", spans[0]);
-            return Err((DiagnosticKind::TextMismatch, message));
-        }
+        let (text, given) = (&self.document.text, annotation.value("text"));
+        let fragments = locator.fragments(text, &spans, given).map_err(|(kind, message)| {
+            let shifted = |span: &Span| Span::new(span.start.saturating_add(start), span.end.saturating_add(start));
+            let shifted: Vec<Span> = spans.iter().map(shifted).collect();
+            let fits = start > 0 && given.is_some() && locator.fragments(text, &shifted, given).is_ok();
+            let hint = "; it would match if offsets counted from its passage: add the passage's offset to them";
+            (kind, if fits { message + hint } else { message })
+        })?;
         let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
-        let mut mention = Mention::new(spans[0], entity_type.ok_or_else(|| malformed("missing type"))?);
-        spans.sort_unstable();
-        mention.fragments = spans;
-        let mut repeated = 0;
+        let entity_type = entity_type.ok_or_else(|| malformed("missing type"))?;
+        let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), entity_type) };
+        let mut repeated = annotation.repeated(TYPE);
         for (key, value) in annotation.infons.iter().filter(|(key, _)| key != TYPE) {
             if is_id_infon(key) {
-                mention.concept_ids.extend(split_ids(value));
+                mention.concept_ids.extend(concept_ids::split(entity_type, value));
             } else if let (CONFIDENCE, None, Ok(confidence)) = (key.as_str(), mention.confidence, value.parse()) {
                 mention.confidence = Some(confidence);
-            } else if mention.attributes.insert(key.clone(), value.clone()).is_some() {
+            } else if mention.attributes.contains_key(key) {
                 repeated += 1;
+            } else {
+                mention.attributes.insert(key.clone(), value.clone());
             }
         }
-        self.not_read("infons with a repeated key", repeated);
+        self.not_read(REPEATED, repeated);
         Ok(mention)
     }
 
@@ -452,6 +498,7 @@ impl<'e> Assembly<'e, '_> {
 
     fn relation_of_concepts(&mut self, element: &Element) -> Relation {
         let (kind_infon, kind) = kind_of_relation(element);
+        self.not_read(REPEATED, element.repeated(kind_infon));
         self.not_read("nodes of relations between concepts", element.children.len());
         let mut arguments = Vec::new();
         for (key, value) in element.infons.iter().filter(|(key, _)| key != kind_infon) {
@@ -465,17 +512,17 @@ impl<'e> Assembly<'e, '_> {
         Relation { kind, arguments }
     }
 
-    fn relation_of_mentions(
-        &mut self,
-        element: &Element,
-        relations: &HashSet<&str>,
-    ) -> Result<Relation, (DiagnosticKind, String)> {
+    fn relation_of_mentions(&mut self, element: &Element, relations: &HashSet<&str>) -> Result<Relation, Fault> {
         let (kind_infon, kind) = kind_of_relation(element);
+        self.not_read(REPEATED, element.repeated(kind_infon));
         self.not_read("infons of relations", element.infons.iter().filter(|(key, _)| key != kind_infon).count());
         let mut arguments = Vec::new();
         for node in &element.children {
             let refid = node.value("refid").unwrap_or_default();
             let (fault, message) = match self.mention_of_id.get(refid) {
+                Some(_) if self.shared_ids.contains(refid) => {
+                    (DiagnosticKind::MalformedLine, "a relation that refers to an id of several annotations")
+                }
                 Some(Some(mention)) => {
                     let role = node.value("role").unwrap_or_default().to_owned();
                     arguments.push(Argument { role, target: Target::Mention(*mention) });
@@ -505,11 +552,6 @@ fn is_confidence(key: &str, value: &str) -> bool {
     key == CONFIDENCE && value.parse::<Confidence>().is_ok()
 }
 
-fn split_ids(value: &str) -> impl Iterator<Item = String> {
-    let ids = value.split(['|', ',', ';']).map(str::trim);
-    ids.filter(|id| !id.is_empty() && *id != NO_CONCEPT).map(str::to_owned)
-}
-
 /// Infon for an argument without a role; `at` counts from 0.
 fn roleless(at: usize) -> String {
     format!("argument{}", at + 1)
@@ -520,23 +562,22 @@ fn roleless(at: usize) -> String {
 ///
 /// Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or cross a
 /// passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the same
-/// position and type, the first is kept. Concept ids are split as in reading, and attributes that would be read as
-/// types, ids or parts of a composite are left out. Relations between concepts lose their roles unless these are
+/// position and type, the first is kept. Overlapping fragments are merged. Concept ids that would be read as none or
+/// several are left out, and so are attributes that would be read as types, ids or parts of a composite. Relations between concepts lose their roles unless these are
 /// distinct infons; relations between a mention and a concept are left out.
 pub(super) fn express(document: &Document, to_valid: fn(&str) -> String) -> Expressed {
     let text = to_valid(&document.text);
     let index = CharIndex::new(&text);
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
-        let mut spans = mention.fragments.clone();
-        spans.sort_unstable();
+        let spans = offsets::normal(&mention.fragments);
         let entity_type = to_valid(&mention.entity_type);
-        let is_sayable =
-            !spans.is_empty() && !entity_type.is_empty() && fragments::pieces(&text, &index, &spans).is_ok();
+        let is_inside = spans.iter().all(|&span| index.bytes(span).is_some());
+        let is_sayable = !spans.is_empty() && !entity_type.is_empty() && is_inside;
         if !is_sayable || !seen.insert((spans.clone(), entity_type.clone())) {
             return None;
         }
-        let concept_ids = split_ids(&to_valid(&mention.concept_ids.join("|"))).collect();
+        let concept_ids = concept_ids::express(&entity_type, mention.concept_ids.iter().map(|id| to_valid(id)));
         let attributes = strings(&mention.attributes, to_valid).filter(|(key, value)| {
             let is_individual = key == ROLE_IN_COMPOSITE && value == INDIVIDUAL;
             key != TYPE && !is_id_infon(key) && !is_individual && !is_confidence(key, value)
@@ -748,7 +789,7 @@ fn annotation(at: usize, mention: &Mention, text: impl Fn(Span) -> String) -> El
     annotation.set("id", at.to_string());
     annotation.infons.push((TYPE.into(), mention.entity_type.clone()));
     if !mention.concept_ids.is_empty() {
-        annotation.infons.push((ID_INFON.into(), mention.concept_ids.join("|")));
+        annotation.infons.push((ID_INFON.into(), concept_ids::join(&mention.concept_ids)));
     }
     annotation.infons.extend(mention.confidence.map(|confidence| (CONFIDENCE.into(), confidence.to_string())));
     annotation.infons.extend(mention.attributes.clone());
@@ -889,6 +930,40 @@ mod tests {
     }
 
     #[test]
+    fn repeated_infons_and_annotations_at_the_document_are_read_or_noted() {
+        let twice = annotation(1, &[("type", "X"), ("type", "Y"), ("n", "1"), ("n", "2")], &[(0, 1)], "a");
+        let passage = passage(0, "a b", "").replace("<offset>", "<infon key='type'>q</infon><offset>");
+        let (document, faults) = read(&passage, &twice);
+        assert_eq!(faults, ["not supported, left out: infons with a repeated key: 3"]);
+        let mention = &document.mentions[0];
+        assert_eq!((mention.entity_type.as_str(), mention.attributes["n"].as_str()), ("X", "1"));
+        assert_eq!(document.passages[0].kind, "p");
+        // Offsets that count from the passage.
+        let inside = annotation(1, &[("type", "X")], &[(2, 2)], "cd");
+        let (_, faults) = read(&(self::passage(0, "ab", "") + &self::passage(3, "b cd", &inside)), "");
+        assert!(
+            faults[0].ends_with("if offsets counted from its passage: add the passage's offset to them"),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn offsets_of_passages_sentences_and_mentions_count_one_unit() {
+        let inside = annotation(1, &[("type", "X")], &[(8, 3)], "b𝛼") + &sentence(5, "𝛼") + &sentence(8, "b𝛼");
+        let xml = format!("<document><id>7</id>{}{}</document>", passage(0, "𝛼 c", ""), passage(5, "𝛼 b𝛼", &inside));
+        let read = |offsets| {
+            let options = FormatOptions { offsets, ..FormatOptions::default() };
+            let documents = Format::BiocXml.open_input(Box::new(xml.as_bytes()), Path::new("in.xml"), &options);
+            let (documents, faults) = documents.expect("no folder").read_all().expect("memory can be read");
+            let document = &documents[0];
+            let spans = [document.sentences.clone(), document.mentions.iter().map(Mention::span).collect()].concat();
+            (document.text.clone(), spans, faults.losses().count())
+        };
+        let spans = vec![Span::new(4, 5), Span::new(6, 8), Span::new(6, 8)];
+        assert_eq!(read(OffsetUnit::Utf16), ("𝛼 c 𝛼 b𝛼".to_owned(), spans, 0));
+    }
+
+    #[test]
     fn relations_are_those_of_nodes_or_of_infons() {
         let annotations = annotation(1, &[("type", "X")], &[(0, 1)], "a") + &annotation(2, &[], &[(0, 1)], "a");
         let node = |refid: &str| format!("<node refid='{refid}' role='r'/>");
@@ -968,7 +1043,7 @@ mod tests {
         // Sorted by the sentence or passage in which they begin.
         assert_eq!(mentions, [Some(2), Some(1), None, None, Some(0)]);
         assert_eq!(new.mentions[0].fragments, [Span::new(0, 1), Span::new(8, 9)]);
-        assert_eq!(new.mentions[1].concept_ids, ["D1", "a", "b"]);
+        assert_eq!(new.mentions[1].concept_ids, ["D1"]);
         assert_eq!(new.mentions[1].attributes, [("kept".to_owned(), "x".to_owned())].into());
         assert_eq!(relations, [None, Some(0), Some(1), Some(2)]);
         assert_eq!(new.relations[0].arguments, [concept(""), concept("")]);

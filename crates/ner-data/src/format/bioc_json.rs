@@ -15,7 +15,8 @@
 
 use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
-use super::json_values::Scanner;
+use super::json::{self, Scanner};
+use super::offsets::OffsetUnit;
 use super::{Expressed, Output};
 use crate::{DiagnosticKind, Diagnostics, Document};
 use serde_json::{Map, Value};
@@ -51,6 +52,7 @@ pub struct Reader<R> {
     /// The open lists and objects.
     open: Vec<Level>,
     faults: Faults,
+    unit: OffsetUnit,
     /// Line where the last returned document begins.
     first_line: usize,
 }
@@ -70,7 +72,8 @@ impl<R: BufRead> super::Reader for Reader<R> {
     fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some((line, fields)) = self.next_object()? {
             self.first_line = line;
-            if let Some(document) = bioc::document(&element(&bioc::DOCUMENT, fields, line), &mut self.faults) {
+            let element = element(&bioc::DOCUMENT, fields, line);
+            if let Some(document) = bioc::document(&element, self.unit, &mut self.faults) {
                 return Ok(Some(document));
             }
         }
@@ -82,16 +85,17 @@ impl<R: BufRead> super::Reader for Reader<R> {
     }
 
     fn take_diagnostics(&mut self) -> Diagnostics {
-        self.faults.invalid_utf8(self.json.take_invalid_lines());
+        let lines = self.json.take_invalid_lines();
+        self.faults.invalid_utf8(lines, self.json.advice());
         self.faults.take()
     }
 }
 
 impl<R: BufRead> Reader<R> {
     /// A reader of `input`; diagnostics report `file` as its name.
-    pub fn new(input: R, file: &Path) -> Self {
+    pub fn new(input: R, file: &Path, unit: OffsetUnit) -> Self {
         let json = Scanner::new(input);
-        Self { json, open: Vec::new(), faults: Faults::new(file), first_line: 0 }
+        Self { json, open: Vec::new(), faults: Faults::new(file), unit, first_line: 0 }
     }
 
     /// The fields of the next document, and its line.
@@ -190,11 +194,16 @@ impl<R: BufRead> Reader<R> {
             self.give_up(UNENDED);
             return Ok(());
         };
-        let value = serde_json::from_slice::<Value>(&value);
+        let value = json::parse(&value);
         let Some(Level::Object { fields, is_broken, .. }) = self.open.last_mut() else { return Ok(()) };
         match value {
-            Ok(value) => {
-                fields.insert(key, value);
+            Ok((value, repeated)) => {
+                let repeated = repeated + usize::from(fields.contains_key(&key));
+                fields.entry(key).or_insert(value);
+                if repeated > 0 {
+                    let message = format!("keys that repeat one of their object: {repeated}");
+                    self.faults.note(DiagnosticKind::NotRead, line, None, message);
+                }
             }
             Err(_) if *is_broken => {}
             Err(_) => {
@@ -230,7 +239,11 @@ fn element(shape: &'static Shape, fields: Map<String, Value>, line: usize) -> El
                 }
             }
             (_, _, Value::Object(infons)) if key == "infons" && shape.has_infons() => {
-                element.infons = infons.into_iter().filter_map(|(key, value)| Some((key, infon(value)?))).collect();
+                for (key, value) in infons.into_iter().filter(|(_, value)| !value.is_null()) {
+                    let (value, others) = infon(value);
+                    element.infons.push((key, value));
+                    element.unknown += others;
+                }
             }
             _ => element.unknown += 1,
         }
@@ -247,14 +260,19 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn infon(value: Value) -> Option<String> {
+/// The value of an infon, and the number of its parts that are not read: those of a concept beside its identifier.
+fn infon(value: Value) -> (String, usize) {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => match other.get("identifier") {
-            Some(Value::String(identifier)) => Some(identifier.clone()),
-            _ => Some(other.to_string()),
+        Value::String(text) => (text, 0),
+        Value::Object(mut concept) => match concept.remove("identifier") {
+            Some(Value::String(identifier)) => (identifier, concept.values().filter(|value| !value.is_null()).count()),
+            Some(identifier) => {
+                concept.insert("identifier".into(), identifier);
+                (Value::Object(concept).to_string(), 0)
+            }
+            None => (Value::Object(concept).to_string(), 0),
         },
+        other => (other.to_string(), 0),
     }
 }
 
@@ -262,9 +280,10 @@ fn infon(value: Value) -> Option<String> {
 ///
 /// Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or cross a
 /// passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the same
-/// position and type, the first is kept. Concept ids are split as in reading (at `|`, `,` and `;`), and attributes that
-/// would be read as types, ids or parts of a composite are left out. Relations between concepts lose their roles unless
-/// these are distinct infons; relations between a mention and a concept are left out.
+/// position and type, the first is kept. Overlapping fragments are merged. Concept ids that would be read as none or
+/// several are left out, and so are attributes that would be read as types, ids or parts of a composite. Relations
+/// between concepts lose their roles unless these are distinct infons; relations between a mention and a concept are
+/// left out.
 pub fn express(document: &Document) -> Expressed {
     bioc::express(document, str::to_owned)
 }
@@ -343,7 +362,7 @@ mod tests {
     use proptest::sample::select;
 
     fn parse(input: &[u8]) -> (Vec<Document>, Vec<String>) {
-        let mut reader = Reader::new(input, Path::new("in.json"));
+        let mut reader = Reader::new(input, Path::new("in.json"), OffsetUnit::default());
         let documents = std::iter::from_fn(|| reader.next_document().expect("memory can be read")).collect();
         (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
     }
@@ -378,7 +397,7 @@ mod tests {
         let faults = [
             "1: document 3: not supported, left out: infons of relations: 1",
             "1: document 3: not supported, left out: nodes of relations between concepts: 1",
-            "1: document 3: not supported, left out: unknown elements: 2",
+            "1: document 3: not supported, left out: unknown elements: 3",
         ];
         check(pubtator3, &["3 c"], &faults);
         let (documents, _) = parse(pubtator3.as_bytes());
@@ -387,6 +406,15 @@ mod tests {
         assert_eq!(mention.concept_ids, ["9", "8"]);
         let concept = |role: &str, id: &str| Argument { role: role.into(), target: Target::Concept(id.into()) };
         assert_eq!(documents[0].relations[0].arguments, [concept("role1", "9"), concept("role2", "8")]);
+    }
+
+    #[test]
+    fn repeated_keys_are_noted() {
+        let input = r#"{"id": "1", "id": "2", "passages": [{"offset": 0, "text": "a", "annotations": [{"infons":
+            {"type": "X", "type": "Y"}, "locations": [{"offset": 0, "length": 1}], "text": "a"}]}]}"#;
+        let fault = "1: not supported, left out: keys that repeat one of their object: 1";
+        check(input, &["1 a"], &[fault, fault]);
+        assert_eq!(parse(input.as_bytes()).0[0].mentions[0].entity_type, "X");
     }
 
     #[test]
@@ -445,7 +473,10 @@ mod tests {
         }
         let (documents, faults) = parse(b"{\"id\": \"\xff\", \"passages\": []}");
         assert_eq!(documents[0].id, "\u{fffd}");
-        assert_eq!(faults, ["in.json:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD"]);
+        assert_eq!(faults.len(), 1);
+        assert!(
+            faults[0].starts_with("in.json:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD; if the file is")
+        );
     }
 
     proptest! {

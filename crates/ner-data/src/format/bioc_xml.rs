@@ -10,18 +10,20 @@
 //! </passage></document></collection>
 //! ```
 //!
-//! `bioc.rs` explains the semantics. The file is read as UTF-8 regardless of its declaration. Only XML's predefined
+//! `bioc.rs` explains the semantics. The file is decoded as its byte-order mark or XML declaration says. Only XML's predefined
 //! entities are resolved, so that a document type can neither open files nor expand. Broken markup costs the document
 //! that contains it.
 
 use super::bioc::{self, Element, Part};
+use super::encoding::Decoded;
 use super::faults::Faults;
+use super::offsets::OffsetUnit;
 use super::utf8::Utf8;
 use super::{Expressed, Output};
 use crate::{DiagnosticKind, Diagnostics, Document};
 use quick_xml::escape::{escape, resolve_xml_entity, unescape};
 use quick_xml::events::{BytesRef, BytesStart, Event};
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::path::Path;
 
 /// Whether `text` is the beginning of a file in this format.
@@ -31,8 +33,9 @@ pub(super) fn begins(text: &str) -> bool {
 
 /// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
-    xml: quick_xml::Reader<Utf8<R>>,
+    xml: quick_xml::Reader<Utf8<Decoded<R>>>,
     faults: Faults,
+    unit: OffsetUnit,
     /// Line where the last returned document begins.
     first_line: usize,
     /// Whether any BioC element was found.
@@ -44,7 +47,7 @@ impl<R: BufRead> super::Reader for Reader<R> {
     fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some(element) = self.next_element()? {
             self.first_line = element.line;
-            if let Some(document) = bioc::document(&element, &mut self.faults) {
+            if let Some(document) = bioc::document(&element, self.unit, &mut self.faults) {
                 return Ok(Some(document));
             }
         }
@@ -56,7 +59,9 @@ impl<R: BufRead> super::Reader for Reader<R> {
     }
 
     fn take_diagnostics(&mut self) -> Diagnostics {
-        self.faults.invalid_utf8(self.xml.get_mut().take_invalid_lines());
+        let input = self.xml.get_mut();
+        let lines = input.take_invalid_lines();
+        self.faults.invalid_utf8(lines, input.advice());
         self.faults.take()
     }
 }
@@ -81,10 +86,10 @@ struct Leaf {
 
 impl<R: BufRead> Reader<R> {
     /// A reader of `input`; diagnostics report `file` as its name.
-    pub fn new(input: R, file: &Path) -> Self {
-        let mut xml = quick_xml::Reader::from_reader(Utf8::new(input));
+    pub fn new(input: R, file: &Path, unit: OffsetUnit) -> Self {
+        let mut xml = quick_xml::Reader::from_reader(Utf8::new(Decoded::xml(input)));
         xml.config_mut().expand_empty_elements = true;
-        Self { xml, faults: Faults::new(file), first_line: 0, is_bioc: false, is_done: false }
+        Self { xml, faults: Faults::new(file), unit, first_line: 0, is_bioc: false, is_done: false }
     }
 
     /// The next document element.
@@ -136,6 +141,12 @@ impl<R: BufRead> Reader<R> {
                     true
                 }
                 Ok(_) => true,
+                // The encoding is refused.
+                Err(quick_xml::Error::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    self.faults.note(DiagnosticKind::InvalidUtf8, line, None, format!("{error}; nothing was read"));
+                    self.is_done = true;
+                    false
+                }
                 Err(quick_xml::Error::Io(error)) => return Err(io::Error::new(error.kind(), error)),
                 Err(_) => {
                     let at = Some(self.xml.buffer_position());
@@ -266,9 +277,10 @@ fn resolve(reference: &BytesRef) -> Option<String> {
 /// Characters that XML forbids become spaces if they are white space, and U+FFFD otherwise, which preserves all
 /// offsets. Passages are sorted; those that overlap an earlier one are left out, and so are sentences that overlap or
 /// cross a passage boundary. Mentions are sorted by the passage or sentence in which they begin; of mentions with the
-/// same position and type, the first is kept. Concept ids are split as in reading (at `|`, `,` and `;`), and attributes
-/// that would be read as types, ids or parts of a composite are left out. Relations between concepts lose their roles
-/// unless these are distinct infons; relations between a mention and a concept are left out.
+/// same position and type, the first is kept. Overlapping fragments are merged. Concept ids that would be read as none
+/// or several are left out, and so are attributes that would be read as types, ids or parts of a composite. Relations
+/// between concepts lose their roles unless these are distinct infons; relations between a mention and a concept are
+/// left out.
 pub fn express(document: &Document) -> Expressed {
     bioc::express(document, to_valid)
 }
@@ -366,7 +378,7 @@ mod tests {
     use proptest::sample::select;
 
     fn parse(input: &[u8]) -> (Vec<Document>, Vec<String>) {
-        let mut reader = Reader::new(input, Path::new("in.xml"));
+        let mut reader = Reader::new(input, Path::new("in.xml"), OffsetUnit::default());
         let documents = std::iter::from_fn(|| reader.next_document().expect("memory can be read")).collect();
         (documents, reader.take_diagnostics().0.iter().map(ToString::to_string).collect())
     }
@@ -433,7 +445,10 @@ mod tests {
         }
         let (documents, faults) = parse(b"<document><id>\xff</id></document>");
         assert_eq!(documents[0].id, "\u{fffd}");
-        assert_eq!(faults, ["in.xml:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD"]);
+        assert_eq!(faults.len(), 1);
+        assert!(
+            faults[0].starts_with("in.xml:1: invalid UTF-8: bytes that are not UTF-8; read as U+FFFD; if the file is")
+        );
     }
 
     #[test]

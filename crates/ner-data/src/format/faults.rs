@@ -29,10 +29,11 @@ impl Faults {
         self.found.push(Diagnostic { kind, file, line, document, message });
     }
 
-    /// Notes the lines of a file with bytes that are not UTF-8.
-    pub(super) fn invalid_utf8(&mut self, lines: Vec<usize>) {
+    /// Notes the lines of a file with bytes that are not UTF-8, and what to do about them.
+    pub(super) fn invalid_utf8(&mut self, lines: Vec<usize>, advice: &str) {
         for line in lines {
-            self.note(DiagnosticKind::InvalidUtf8, line, None, "bytes that are not UTF-8; read as U+FFFD");
+            let message = format!("bytes that are not UTF-8; read as U+FFFD; {advice}");
+            self.note(DiagnosticKind::InvalidUtf8, line, None, message);
         }
     }
 

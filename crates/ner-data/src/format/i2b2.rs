@@ -17,7 +17,7 @@
 
 use super::file_names::{id_of_stem, stem_of_id};
 use super::lines::Lines;
-use super::{Documents, Expressed};
+use super::{Documents, Expressed, encoding};
 use crate::{CharIndex, Diagnostic, DiagnosticKind, Diagnostics, Document, Mention, Span};
 use fs_err as fs;
 use itertools::Itertools;
@@ -252,7 +252,7 @@ pub fn read_with_texts(concepts: &Path, texts: &Path) -> io::Result<(Vec<Documen
         }
     }
     let reader = Reader { documents: documents.into_iter(), place: concepts.into(), diagnostics };
-    Documents::new(Box::new(reader)).read_all()
+    Documents::new(Box::new(reader), false).read_all()
 }
 
 impl super::Reader for Reader {
@@ -330,12 +330,23 @@ pub(crate) fn load<'f>(
             return Ok(None);
         }
     };
-    let (text, concepts) = (read(text_path)?, read(concepts_path)?);
-    let text = File { path: text_path, bytes: &text };
-    let concepts = File { path: concepts_path, bytes: &concepts };
     let assertions_path = files[Part::Assertions as usize].as_deref();
-    let assertions = assertions_path.map(&read).transpose()?;
-    let assertions = assertions_path.zip(assertions.as_deref()).map(|(path, bytes)| File { path, bytes });
+    let mut contents = Vec::new();
+    for path in [Some(text_path.as_path()), Some(concepts_path.as_path()), assertions_path].into_iter().flatten() {
+        let bytes = read(path)?;
+        match encoding::decode_file(&bytes) {
+            Ok(Cow::Borrowed(_)) => contents.push(bytes),
+            Ok(Cow::Owned(decoded)) => contents.push(decoded.into()),
+            Err(message) => {
+                let message = message + "; its document was left out";
+                note(diagnostics, DiagnosticKind::InvalidUtf8, path, id, message);
+                return Ok(None);
+            }
+        }
+    }
+    let text = File { path: text_path, bytes: &contents[0] };
+    let concepts = File { path: concepts_path, bytes: &contents[1] };
+    let assertions = assertions_path.zip(contents.get(2)).map(|(path, bytes)| File { path, bytes });
     let document = read_document(id, text, concepts, assertions, diagnostics)?;
     if let Some(path) = &files[Part::Relations as usize] {
         let count = read(path)?.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty()).count();
@@ -441,7 +452,11 @@ fn read_text(id: &str, file: File<'_>, diagnostics: &mut Diagnostics) -> String 
                     file: file.path.into(),
                     line: at + 1,
                     document: Some(id.to_owned()),
-                    message: format!("byte {} of the line is not UTF-8", error.valid_up_to() + 1),
+                    message: format!(
+                        "byte {} of the line is not UTF-8; {}",
+                        error.valid_up_to() + 1,
+                        encoding::advice(line)
+                    ),
                 });
             }
         }
@@ -500,6 +515,13 @@ pub fn read_concepts(folder: &Path) -> io::Result<(BTreeMap<String, Vec<Concept>
     for (id, files) in documents {
         let Some(path) = &files[Part::Concepts as usize] else { continue };
         let bytes = fs::read(path)?;
+        let bytes = match encoding::decode_file(&bytes) {
+            Ok(bytes) => bytes,
+            Err(message) => {
+                note(&mut diagnostics, DiagnosticKind::InvalidUtf8, path, &id, message + "; left out");
+                continue;
+            }
+        };
         let mut file = ConceptFile::read(File { path, bytes: &bytes }, &id, false)?;
         let rows = std::mem::take(&mut file.rows);
         file.finish(&mut diagnostics);
@@ -728,7 +750,11 @@ mod tests {
         check("c=\"B\" 1:1 1:1||t=\"x\"", "duplicate mention: x at 2..3");
         let (document, diagnostics) = read(b"a\nb\xff c\n", b"c=\"c\" 2:1 2:1||t=\"x\"\n", None);
         assert_eq!((document.text.as_str(), document.mentions.len()), ("a\nb\u{fffd} c\n", 1));
-        assert_eq!(diagnostics.0[0].to_string(), "d.txt:2: document d: invalid UTF-8: byte 2 of the line is not UTF-8");
+        let fault = diagnostics.0[0].to_string();
+        assert!(
+            fault.starts_with("d.txt:2: document d: invalid UTF-8: byte 2 of the line is not UTF-8; if"),
+            "{fault}"
+        );
     }
 
     #[test]

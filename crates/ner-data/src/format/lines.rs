@@ -1,3 +1,4 @@
+use super::encoding;
 use crate::{Diagnostic, DiagnosticKind, Diagnostics};
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
@@ -35,8 +36,9 @@ impl<R: BufRead> Lines<R> {
             Ok(line) => line.to_owned(),
             Err(error) => {
                 let line = String::from_utf8_lossy(bytes).into_owned();
-                let at = error.valid_up_to() + 1;
-                self.report(DiagnosticKind::InvalidUtf8, None, format!("byte {at} of the line is not UTF-8"));
+                let (at, advice) = (error.valid_up_to() + 1, encoding::advice(bytes));
+                let message = format!("byte {at} of the line is not UTF-8; {advice}");
+                self.report(DiagnosticKind::InvalidUtf8, None, message);
                 line
             }
         }))

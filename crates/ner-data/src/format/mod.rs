@@ -10,9 +10,9 @@
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
 //!   `bioc.rs` is shared by the last two.
 //! - [`detect`] decides what a file is.
-//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `packed.rs` unpacks; `utf8.rs`, `fragments.rs` and `faults.rs`
-//!   by several; `json_values.rs` by
-//!   the JSON formats.
+//! - `lines.rs` is shared by line formats, `json.rs` by the JSON formats, `file_names.rs` by folder formats; `packed.rs`
+//!   unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
+//!   several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
 
@@ -20,16 +20,18 @@ mod bioc;
 pub mod bioc_json;
 pub mod bioc_xml;
 pub mod brat;
+mod concept_ids;
 pub mod conll;
 pub mod detect;
+mod encoding;
 mod expressed;
 mod faults;
 pub mod file_names;
-mod fragments;
 pub mod i2b2;
-mod json_values;
+mod json;
 pub mod jsonl;
 mod lines;
+mod offsets;
 mod packed;
 pub mod pubtator;
 #[cfg(test)]
@@ -38,6 +40,7 @@ mod utf8;
 
 pub use detect::Look;
 pub use expressed::Expressed;
+pub use offsets::OffsetUnit;
 pub use packed::{MAX_RATIO, buffered};
 
 use crate::{ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document};
@@ -136,6 +139,20 @@ impl Format {
         !self.facts().annotations.is_empty()
     }
 
+    /// Whether its files state offsets, whose unit [`FormatOptions::offsets`] names.
+    pub const fn has_offsets(self) -> bool {
+        !matches!(self, Self::Conll | Self::I2b2)
+    }
+
+    /// An option without effect is an error.
+    fn check_unit(self, options: &FormatOptions) -> io::Result<()> {
+        if self.has_offsets() || options.offsets == OffsetUnit::default() {
+            return Ok(());
+        }
+        let message = format!("{self} files state no offsets, so a unit of offsets (--input-offsets) has no effect");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+
     /// Detects the format of a file or folder; `None` if none or several match. [`look`] says what a file is otherwise.
     ///
     /// # Errors
@@ -161,12 +178,13 @@ impl Format {
     /// # Errors
     /// If it cannot be opened.
     pub fn open(self, path: &Path, options: &FormatOptions) -> io::Result<Documents<'static>> {
+        self.check_unit(options)?;
         match self {
             Self::Pubtator | Self::Conll | Self::Jsonl | Self::BiocXml | Self::BiocJson => {
                 self.open_input(open_file(path)?, path, options)
             }
-            Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path)?))),
-            Self::I2b2 => Ok(Documents::new(Box::new(i2b2::Reader::open(path)?))),
+            Self::Brat => Ok(Documents::new(Box::new(brat::Reader::open(path, options.offsets)?), true)),
+            Self::I2b2 => Ok(Documents::new(Box::new(i2b2::Reader::open(path)?), false)),
         }
     }
 
@@ -180,16 +198,17 @@ impl Format {
         file: &Path,
         options: &FormatOptions,
     ) -> io::Result<Documents<'r>> {
+        self.check_unit(options)?;
         let reader: Box<dyn Reader + 'r> = match self {
-            Self::Pubtator => Box::new(pubtator::Reader::new(input, file)),
+            Self::Pubtator => Box::new(pubtator::Reader::new(input, file, options.offsets)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
-            Self::Jsonl => Box::new(jsonl::Reader::new(input, file, &options.json)?),
-            Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file)),
-            Self::BiocJson => Box::new(bioc_json::Reader::new(input, file)),
+            Self::Jsonl => Box::new(jsonl::Reader::new(input, file, &options.json, options.offsets)?),
+            Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file, options.offsets)),
+            Self::BiocJson => Box::new(bioc_json::Reader::new(input, file, options.offsets)),
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Documents::new(reader))
+        Ok(Documents::new(reader, self.has_offsets()))
     }
 
     /// Reads a whole file or folder.
@@ -290,7 +309,7 @@ impl Format {
 /// If it cannot be read.
 pub fn look(path: &Path) -> io::Result<Look> {
     let input = fs::File::open(path)?;
-    Ok(look_at(&without_packing(path), &mut buffered(input)?)?.0)
+    Ok(look_at(&without_packing(path), &mut buffered(input, path)?)?.0)
 }
 
 /// What an input with this name is, and the bytes that were read to decide.
@@ -305,7 +324,8 @@ pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)>
 
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    Ok(buffered(fs::File::open(path)?).map_err(named)?)
+    let input = buffered(fs::File::open(path)?, path).map_err(named)?;
+    Ok(input)
 }
 
 /// The last extension in lower case.
@@ -341,6 +361,8 @@ pub struct FormatOptions {
     pub conll: conll::ConllOptions,
     /// Keys of JSON documents.
     pub json: jsonl::JsonKeys,
+    /// What the offsets of the files count that are read; files are always written in characters.
+    pub offsets: OffsetUnit,
 }
 
 /// Reads documents one at a time, in constant memory.
@@ -441,12 +463,15 @@ pub struct Documents<'r> {
     /// Hashes of the ids so far, eight bytes each, so that large collections can be streamed.
     seen: HashSet<u64>,
     hasher: RandomState,
-    duplicates: Vec<Diagnostic>,
+    /// Faults beside those of the reader.
+    others: Vec<Diagnostic>,
+    has_offsets: bool,
 }
 
 impl<'r> Documents<'r> {
-    fn new(reader: Box<dyn Reader + 'r>) -> Self {
-        Self { reader, seen: HashSet::new(), hasher: RandomState::new(), duplicates: Vec::new() }
+    /// `has_offsets` is [`Format::has_offsets`].
+    fn new(reader: Box<dyn Reader + 'r>, has_offsets: bool) -> Self {
+        Self { reader, has_offsets, seen: HashSet::new(), hasher: RandomState::new(), others: Vec::new() }
     }
 
     /// The next document, or `None` at the end.
@@ -455,17 +480,23 @@ impl<'r> Documents<'r> {
     /// If the input cannot be read.
     pub fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some(document) = self.reader.next_document()? {
-            if self.seen.insert(self.hasher.hash_one(&document.id)) {
+            let is_new = self.seen.insert(self.hasher.hash_one(&document.id));
+            let (file, line) = self.reader.place();
+            let mut note = |kind, message: String| {
+                let document = Some(document.id.clone());
+                self.others.push(Diagnostic { kind, file: file.into(), line, document, message });
+            };
+            if is_new {
+                let index = document.char_index();
+                for mention in document.mentions.iter().filter(|_| self.has_offsets) {
+                    if let Some(odd) = offsets::odd_ends(&document.text, &index, &mention.fragments) {
+                        let message = format!("{} at {} {odd}", mention.entity_type, mention.span());
+                        note(DiagnosticKind::OddBoundary, message);
+                    }
+                }
                 return Ok(Some(document));
             }
-            let (file, line) = self.reader.place();
-            self.duplicates.push(Diagnostic {
-                kind: DiagnosticKind::DuplicateDocument,
-                file: file.into(),
-                line,
-                document: Some(document.id),
-                message: "repeats the id of an earlier document".into(),
-            });
+            note(DiagnosticKind::DuplicateDocument, "repeats the id of an earlier document".into());
         }
         Ok(None)
     }
@@ -473,7 +504,7 @@ impl<'r> Documents<'r> {
     /// The faults noted since the last call, ordered by file and line.
     pub fn take_diagnostics(&mut self) -> Diagnostics {
         let mut diagnostics = self.reader.take_diagnostics();
-        diagnostics.0.append(&mut self.duplicates);
+        diagnostics.0.append(&mut self.others);
         diagnostics.0.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         diagnostics
     }

@@ -7,13 +7,17 @@
 //! 227508 ⇥ CID ⇥ D003000 ⇥ D007022
 //! ```
 //!
-//! Offsets count Unicode characters of the title, a space, and the abstract. A mention line has five columns (system
-//! output), six (with concept identifiers joined by `|`, `-1` for none) or seven (with the parts of a composite
-//! mention). Format: Wei, Kao, Lu (2013), "PubTator: a web-based text mining tool for assisting biocuration".
+//! Offsets count Unicode characters of the title, a space, and the abstract; other units are an option. A mention line
+//! has five columns (system output), six (with concept identifiers joined by `|`, `,` or `;`, and `-1` or `-` for none)
+//! or seven (with the parts of a composite mention). The identifier of a sequence variant (`c|DEL|1314_1328|`), which
+//! its type or its form shows, is one. A relation line has four columns, or a fifth with its novelty (BioRED) or score,
+//! which is noted as not read, as are columns after the seventh. Format: Wei, Kao, Lu (2013), "PubTator: a web-based
+//! text mining tool for assisting biocuration".
 
 use super::lines::Lines;
-use super::{Expressed, Output};
-use crate::{Argument, CharIndex, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
+use super::offsets::{Fault, Locator, OffsetUnit};
+use super::{Expressed, Output, concept_ids, offsets};
+use crate::{Argument, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufRead, Write};
@@ -22,7 +26,12 @@ use std::path::Path;
 /// Attribute for the seventh column: the parts of a composite mention, joined by `|`.
 pub const INDIVIDUAL_MENTIONS: &str = "individual_mentions";
 
+/// The column of concept identifiers if there are none.
 const NO_CONCEPT: &str = "-1";
+
+/// The fifth column of relations in BioRED: whether the text states them as its own finding. Other tools put a score
+/// there.
+const NOVELTY: &[&str] = &["novel", "no", "none"];
 
 /// Whether these lines begin a file in this format: the first is a title line, and nearly all others belong to a
 /// document.
@@ -52,6 +61,7 @@ pub(super) fn has_abstract(lines: &str) -> bool {
 /// Reads documents one at a time, in constant memory.
 pub struct Reader<R> {
     lines: Lines<R>,
+    unit: OffsetUnit,
     /// A title line read while looking for the end of the previous document.
     pending: Option<(usize, String)>,
     /// Line where the last returned document begins.
@@ -99,8 +109,8 @@ impl<R: BufRead> super::Reader for Reader<R> {
 
 impl<R: BufRead> Reader<R> {
     /// A reader of `input`; diagnostics report `file` as its name.
-    pub fn new(input: R, file: &Path) -> Self {
-        Self { lines: Lines::new(input, file), pending: None, first_line: 0 }
+    pub fn new(input: R, file: &Path, unit: OffsetUnit) -> Self {
+        Self { lines: Lines::new(input, file), unit, pending: None, first_line: 0 }
     }
 
     /// Skips to the next title line; every other line on the way is a fault.
@@ -129,31 +139,46 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn read_rows(&mut self, document: &mut Document, rows: &[(usize, String)]) {
-        let index = document.char_index();
+        let locator = Locator::new(&document.text, self.unit);
         let mut seen = HashSet::new();
+        // Columns that are not read, with the first line and the number of them.
+        let mut not_read: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (line, row) in rows {
-            match parse_row(row, document, &index) {
-                Ok(Row::Relation(relation)) => document.relations.push(relation),
-                Ok(Row::Mention(mention)) => {
-                    if seen.insert((mention.fragments.clone(), mention.entity_type.clone())) {
-                        document.mentions.push(mention);
-                    } else {
-                        let message = format!("{} at {}", mention.entity_type, mention.span());
-                        self.lines.report_at(*line, DiagnosticKind::DuplicateMention, Some(&document.id), message);
+            match parse_row(row, document, &locator) {
+                Ok((row, others)) => {
+                    if let Some(others) = others {
+                        not_read.entry(others).or_insert((*line, 0)).1 += 1;
+                    }
+                    match row {
+                        Row::Relation(relation) => document.relations.push(relation),
+                        Row::Mention(mention) => {
+                            if seen.insert((mention.fragments.clone(), mention.entity_type.clone())) {
+                                document.mentions.push(mention);
+                            } else {
+                                let message = format!("{} at {}", mention.entity_type, mention.span());
+                                let kind = DiagnosticKind::DuplicateMention;
+                                self.lines.report_at(*line, kind, Some(&document.id), message);
+                            }
+                        }
                     }
                 }
                 Err((kind, message)) => self.lines.report_at(*line, kind, Some(&document.id), message),
             }
         }
+        for (what, (line, count)) in not_read {
+            self.lines.report_at(line, DiagnosticKind::NotRead, Some(&document.id), format!("{what}: {count}"));
+        }
     }
 }
 
-/// Splits `ID|t|text` and `ID|a|text`.
+/// Splits `ID|t|text` and `ID|a|text`; spaces around the id and the letter do not belong to them.
 fn text_line(line: &str) -> Option<(&str, char, &str)> {
     let (id, rest) = line.split_once('|')?;
     let (kind, text) = rest.split_once('|')?;
-    match kind {
-        "t" | "a" if !id.is_empty() && !id.contains('\t') => Some((id, if kind == "t" { 't' } else { 'a' }, text)),
+    match kind.trim() {
+        kind @ ("t" | "a") if !id.trim().is_empty() && !id.contains('\t') => {
+            Some((id.trim(), if kind == "t" { 't' } else { 'a' }, text))
+        }
         _ => None,
     }
 }
@@ -163,57 +188,64 @@ enum Row {
     Relation(Relation),
 }
 
-/// Parses a mention or relation line of `document`.
-fn parse_row(row: &str, document: &Document, index: &CharIndex) -> Result<Row, (DiagnosticKind, String)> {
+/// Parses a mention or relation line of `document`; returns what of it is not read as well.
+fn parse_row(row: &str, document: &Document, locator: &Locator) -> Result<(Row, Option<&'static str>), Fault> {
     let columns: Vec<&str> = row.split('\t').collect();
     let malformed = |message: String| (DiagnosticKind::MalformedLine, message);
     if columns.len() < 4 {
-        return Err(malformed(format!("{} tab-separated columns; a mention has 5 to 7, a relation 4", columns.len())));
+        let message = format!("{} tab-separated columns; a mention has 5 to 7, a relation 4 or 5", columns.len());
+        return Err(malformed(message));
     }
-    if columns[0] != document.id {
+    if columns[0].trim() != document.id {
         // The message does not quote the column: in a broken line it may be text.
         return Err((DiagnosticKind::UnknownDocument, "column 1 differs from the id of its document".to_owned()));
     }
     let (Ok(start), Ok(end)) = (columns[1].parse::<usize>(), columns[2].parse::<usize>()) else {
-        if columns.len() == 4 && columns[1].parse::<usize>().is_err() {
-            let arguments = columns[2..].iter().map(|&concept| Argument::concept(concept)).collect();
-            return Ok(Row::Relation(Relation { kind: columns[1].to_owned(), arguments }));
+        let others = match columns.get(4) {
+            None => Some(None),
+            Some(_) if columns.len() > 5 => None,
+            Some(&"") => Some(None),
+            Some(last) if NOVELTY.iter().any(|known| known.eq_ignore_ascii_case(last)) => {
+                Some(Some("the novelty of relations"))
+            }
+            Some(last) if is_number(last) => Some(Some("the score of relations")),
+            Some(_) => None,
+        };
+        if let Some(others) = others.filter(|_| !is_number(columns[1])) {
+            let arguments = columns[2..4].iter().map(|&concept| Argument::concept(concept)).collect();
+            return Ok((Row::Relation(Relation { kind: columns[1].to_owned(), arguments }), others));
         }
         return Err(malformed("columns 2 and 3 of a mention must be its start and end".to_owned()));
     };
-    if !(5..=7).contains(&columns.len()) {
-        return Err(malformed(format!("{} tab-separated columns; a mention has 5 to 7", columns.len())));
+    if columns.len() == 4 {
+        return Err(malformed("4 tab-separated columns; a mention has 5 to 7".to_owned()));
     }
     let span = Span::new(start, end);
     if columns[4].is_empty() {
         return Err(malformed(format!("the mention at {span} has no type")));
     }
-    if span.is_empty() {
-        return Err((DiagnosticKind::OffsetOutOfRange, format!("the mention at {span} is empty")));
-    }
-    let Some(text) = index.slice(&document.text, span) else {
-        let message = format!("{span} reaches outside the document of {} characters", index.len());
-        return Err((DiagnosticKind::OffsetOutOfRange, message));
-    };
-    if text != columns[3] {
-        return Err((DiagnosticKind::TextMismatch, format!("column 4 differs from the document's text at {span}")));
-    }
-    let mut mention = Mention::new(span, columns[4]);
+    let fragments = locator.fragments(&document.text, &[span], Some(columns[3]))?;
+    let mut mention = Mention { fragments, ..Mention::new(span, columns[4]) };
     if let Some(ids) = columns.get(5) {
-        mention.concept_ids =
-            ids.split('|').filter(|id| !id.is_empty() && *id != NO_CONCEPT).map(str::to_owned).collect();
+        mention.concept_ids = concept_ids::split(columns[4], ids);
     }
     if let Some(individual) = columns.get(6) {
         mention.attributes.insert(INDIVIDUAL_MENTIONS.into(), (*individual).to_owned());
     }
-    Ok(Row::Mention(mention))
+    let others = (columns.len() > 7).then_some("mentions with more than 7 columns");
+    Ok((Row::Mention(mention), others))
+}
+
+/// Whether the text is a number, as the start of a mention and the score of a relation are.
+fn is_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_ok()
 }
 
 /// Converts a document to what this format can represent.
 ///
 /// Line breaks and tabs in the text become spaces, which preserves all offsets. A title passage followed by a space is
 /// kept, and all text after it becomes the abstract; otherwise the whole text becomes the title. Mentions keep one
-/// span, one line of concepts and [`INDIVIDUAL_MENTIONS`]; of mentions with the same position and type, the first is
+/// span, the concepts that can be told apart on one line and [`INDIVIDUAL_MENTIONS`]; of mentions with the same position and type, the first is
 /// kept. Only relations between two concepts are kept, without roles.
 pub fn express(document: &Document) -> Expressed {
     let index = document.char_index();
@@ -232,14 +264,17 @@ pub fn express(document: &Document) -> Expressed {
     }
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
-        let span = mention.span();
         let mention = Mention {
             entity_type: one_line(&mention.entity_type).into_owned(),
-            concept_ids: mention.concept_ids.iter().filter(|id| can_express_concept(id)).cloned().collect(),
+            concept_ids: concept_ids::express(
+                &one_line(&mention.entity_type),
+                mention.concept_ids.iter().filter(|id| **id == one_line(id)).cloned(),
+            ),
             attributes: individual_mentions(mention),
-            fragments: mention.fragments.clone(),
+            fragments: offsets::normal(&mention.fragments),
             confidence: None,
         };
+        let span = mention.span();
         let sayable = !mention.is_discontinuous()
             && !mention.entity_type.is_empty()
             && index.slice(&text, span).is_some_and(|text| !text.is_empty());
@@ -253,7 +288,7 @@ pub fn express(document: &Document) -> Expressed {
         };
         let arguments: Vec<Argument> = relation.arguments.iter().map(concept).collect::<Option<_>>()?;
         // A number instead of the kind would make the line a mention.
-        (arguments.len() == 2 && kind.parse::<usize>().is_err()).then_some(Relation { kind, arguments })
+        (arguments.len() == 2 && !is_number(&kind)).then_some(Relation { kind, arguments })
     });
     expressed.document = Document {
         id: encoded_id(&document.id),
@@ -272,16 +307,12 @@ fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(BREAKS) { text.replace(BREAKS, " ").into() } else { text.into() }
 }
 
-fn can_express_concept(id: &str) -> bool {
-    !id.is_empty() && id != NO_CONCEPT && !id.contains(['|', '\n', '\r', '\t'])
-}
-
 fn individual_mentions(mention: &Mention) -> BTreeMap<String, String> {
     let parts = mention.attributes.get(INDIVIDUAL_MENTIONS);
     parts.map(|parts| (INDIVIDUAL_MENTIONS.to_owned(), one_line(parts).into_owned())).into_iter().collect()
 }
 
-/// The id, with line and column separators percent-encoded; `-` if it is empty.
+/// The id without white space around it, with line and column separators percent-encoded; `-` if it is empty.
 fn encoded_id(id: &str) -> String {
     let mut sayable = String::with_capacity(id.len());
     for character in id.chars() {
@@ -292,7 +323,10 @@ fn encoded_id(id: &str) -> String {
             _ => sayable.push(character),
         }
     }
-    if sayable.trim().is_empty() { "-".into() } else { sayable }
+    match sayable.trim() {
+        "" => "-".into(),
+        id => id.into(),
+    }
 }
 
 /// Writes documents, separated by an empty line.
@@ -324,7 +358,7 @@ impl super::Sink for Sink<'_> {
             let span = mention.span();
             let concepts = match mention.concept_ids.as_slice() {
                 [] => NO_CONCEPT.to_owned(),
-                ids => ids.join("|"),
+                ids => concept_ids::join(ids),
             };
             write!(out, "{id}\t{}\t{}\t{}\t{}\t{concepts}", span.start, span.end, slice(span), mention.entity_type)?;
             if let Some(individual) = mention.attributes.get(INDIVIDUAL_MENTIONS) {
@@ -366,7 +400,8 @@ mod tests {
     /// `documents`: each as `ID text` and its mentions as `span type ids`. `faults`: as printed.
     fn check(input: impl AsRef<[u8]>, documents: &[(&str, &[&str])], faults: &[&str]) {
         let (found, diagnostics) = parse(input.as_ref());
-        let printed: Vec<String> = diagnostics.0.iter().map(ToString::to_string).collect();
+        let faults_found = diagnostics.0.iter().filter(|fault| fault.kind != DiagnosticKind::OddBoundary);
+        let printed: Vec<String> = faults_found.map(ToString::to_string).collect();
         assert_eq!(printed, faults);
         let mut shown = Vec::new();
         for document in &found {
@@ -394,6 +429,26 @@ mod tests {
         check(format!("{text}7\t3\t8\tcd ef\tX\tD1\n"), &[("7 ab cd ef", &["3..8 X D1"])], &[]);
         check(format!("{text}7\t0\t2\tab\tX\tD1|D2\n"), &[("7 ab cd ef", &["0..2 X D1+D2"])], &[]);
         check(format!("{text}7\t0\t5\tab cd\tX\tD1|-1\tab|ab cd\n"), &[("7 ab cd ef", &["0..5 X D1"])], &[]);
+        // Relations of BioRED, and with a score; columns that other tools add; spaces around the id and after the text.
+        check(
+            format!("{text}7\tX\tD1\tD2\tNovel\n7\tX\tD1\tD3\tno\n7\tX\tD1\tD4\t0.5\n7\tX\tD1\tD5\t\n"),
+            &[("7 ab cd ef", &[])],
+            &[
+                "in.txt:3: document 7: not supported, left out: the novelty of relations: 2",
+                "in.txt:5: document 7: not supported, left out: the score of relations: 1",
+            ],
+        );
+        check(
+            format!("{text}7\t0\t2\tab\tX\tD1\t\tmore\n"),
+            &[("7 ab cd ef", &["0..2 X D1"])],
+            &["in.txt:3: document 7: not supported, left out: mentions with more than 7 columns: 1"],
+        );
+        check("7 | t |ab\n7 |a|cd\n7\t0\t2\tab \tX\t-\n", &[("7 ab cd", &["0..2 X "])], &[]);
+        check(
+            format!("{text}7\t0\t2\tab\tSNP\tc|DEL|1_3|\n7\t3\t5\tcd\tGene\t9,8\n"),
+            &[("7 ab cd ef", &["0..2 SNP c|DEL|1_3|", "3..5 Gene 9+8"])],
+            &[],
+        );
         // A mention whose text looks like a title line; a bar in a title.
         check("7|t|a|t|b\n7\t0\t5\ta|t|b\tX\n", &[("7 a|t|b", &["0..5 X "])], &[]);
         // Documents without a blank line between them, and with many.
@@ -418,10 +473,11 @@ mod tests {
         let rows = |rows: &str| format!("{head}{rows}7\t0\t2\tab\tX\n");
         let kept: &[(&str, &[&str])] = &[("7 ab cd ef", &["0..2 X "])];
         let table = [
-            ("ab\n", "malformed line: 1 tab-separated columns; a mention has 5 to 7, a relation 4"),
-            ("7\tCID\tD1\n", "malformed line: 3 tab-separated columns; a mention has 5 to 7, a relation 4"),
+            ("ab\n", "malformed line: 1 tab-separated columns; a mention has 5 to 7, a relation 4 or 5"),
+            ("7\tCID\tD1\n", "malformed line: 3 tab-separated columns; a mention has 5 to 7, a relation 4 or 5"),
             ("7\t0\t2\tab\n", "malformed line: 4 tab-separated columns; a mention has 5 to 7"),
-            ("7\t0\t2\tab\tX\tD1\tab\tmore\n", "malformed line: 8 tab-separated columns; a mention has 5 to 7"),
+            ("7\tCID\tD1\tD2\tD3\tD4\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
+            ("7\t-1\t2\tab\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
             ("7\tCID\tD1\tD2\tD3\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
             ("7\t-1\t2\tab\tX\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
             ("7\t0\t2.0\tab\tX\n", "malformed line: columns 2 and 3 of a mention must be its start and end"),
@@ -433,11 +489,15 @@ mod tests {
             ("7|a|gh\n", "malformed line: an abstract of another document, or a second one"),
             ("8|a|gh\n", "malformed line: an abstract of another document, or a second one"),
             ("8\t0\t2\tab\tX\n", "unknown document: column 1 differs from the id of its document"),
-            ("7\t2\t2\t\tX\n", "offset out of range: the mention at 2..2 is empty"),
-            ("7\t5\t3\tcd\tX\n", "offset out of range: the mention at 5..3 is empty"),
+            ("7\t2\t2\t\tX\n", "offset out of range: 2..2 is empty"),
+            ("7\t5\t3\tcd\tX\n", "offset out of range: 5..3 ends before it begins"),
             ("7\t6\t9\tef\tX\n", "offset out of range: 6..9 reaches outside the document of 8 characters"),
-            ("7\t1\t3\tab\tX\n", "text does not match the offsets: column 4 differs from the document's text at 1..3"),
-            ("7\t0\t2\tAB\tX\n", "text does not match the offsets: column 4 differs from the document's text at 0..2"),
+            (
+                "7\t1\t3\tab\tX\n",
+                "text does not match the offsets: its text differs from the document's at 1..3; it would match if \
+                 offsets counted from 1: subtract 1 from them",
+            ),
+            ("7\t0\t2\tAB\tX\n", "text does not match the offsets: its text differs from the document's at 0..2"),
         ];
         for (row, fault) in table {
             check(rows(row), kept, &[&format!("in.txt:3: document 7: {fault}")]);
@@ -461,17 +521,21 @@ mod tests {
                 &format!("in.txt:1: {first}"),
                 &format!("in.txt:3: {first}"),
                 &format!("in.txt:4: {first}"),
-                "in.txt:6: document 7: malformed line: 1 tab-separated columns; a mention has 5 to 7, a relation 4",
+                "in.txt:6: document 7: malformed line: 1 tab-separated columns; a mention has 5 to 7, a relation 4 or 5",
             ],
         );
+        let not_utf8 = |line: usize, byte: usize| {
+            let convert = "if the file is windows-1252, convert it, for example with `iconv -f windows-1252 -t UTF-8`";
+            format!("in.txt:{line}: invalid UTF-8: byte {byte} of the line is not UTF-8; {convert}")
+        };
         // A byte that is not UTF-8 counts as one character, so the offsets after it remain valid.
         check(
             b"7|t|a\xe4 cd\n7\t1\t3\tno\tX\n7\t3\t5\tcd\tX\n7\t0\t2\ta\xe4\tX\n",
             &[("7 a\u{fffd} cd", &["3..5 X ", "0..2 X "])],
             &[
-                "in.txt:1: invalid UTF-8: byte 6 of the line is not UTF-8",
-                "in.txt:2: document 7: text does not match the offsets: column 4 differs from the document's text at 1..3",
-                "in.txt:4: invalid UTF-8: byte 8 of the line is not UTF-8",
+                &not_utf8(1, 6),
+                "in.txt:2: document 7: text does not match the offsets: its text differs from the document's at 1..3",
+                &not_utf8(4, 8),
             ],
         );
     }

@@ -1,3 +1,4 @@
+use super::encoding;
 use std::io::{self, BufRead, Read};
 
 /// Decodes an input as UTF-8, without a byte-order mark, and with U+FFFD for invalid bytes.
@@ -14,6 +15,8 @@ pub(super) struct Utf8<R> {
     /// Line of the next byte to decode.
     decoded_line: usize,
     invalid_lines: Vec<usize>,
+    /// What to do about the first invalid bytes; empty if there are none.
+    advice: String,
 }
 
 impl<R: BufRead> Utf8<R> {
@@ -27,6 +30,7 @@ impl<R: BufRead> Utf8<R> {
             line: 1,
             decoded_line: 1,
             invalid_lines: Vec::new(),
+            advice: String::new(),
         }
     }
 
@@ -38,6 +42,11 @@ impl<R: BufRead> Utf8<R> {
     /// The lines with invalid bytes since the last call.
     pub(super) fn take_invalid_lines(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.invalid_lines)
+    }
+
+    /// What to do about the invalid bytes.
+    pub(super) fn advice(&self) -> &str {
+        &self.advice
     }
 
     fn decode(&mut self, bytes: &[u8], is_last: bool) {
@@ -53,6 +62,9 @@ impl<R: BufRead> Utf8<R> {
                 self.ready.push(char::REPLACEMENT_CHARACTER);
                 if self.invalid_lines.last() != Some(&self.decoded_line) {
                     self.invalid_lines.push(self.decoded_line);
+                }
+                if self.advice.is_empty() {
+                    self.advice = encoding::advice(bytes);
                 }
             }
         }

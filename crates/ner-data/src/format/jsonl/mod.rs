@@ -43,8 +43,9 @@
 mod shapes;
 
 use super::faults::Faults;
-use super::json_values::Scanner;
+use super::json::{self, Scanner};
 use super::lines::Lines;
+use super::offsets::{self, Locator, OffsetUnit};
 use super::{Expressed, Output};
 use crate::{
     Argument, CharIndex, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target,
@@ -199,6 +200,7 @@ fn look<R: BufRead>(mut input: R) -> io::Result<(bool, Looked<R>)> {
 pub struct Reader<R> {
     layout: Layout<Looked<R>>,
     keys: JsonKeys,
+    unit: OffsetUnit,
     /// Documents of a value that holds several.
     pending: std::vec::IntoIter<Value>,
     /// Number of documents so far.
@@ -249,7 +251,8 @@ impl<R: BufRead> super::Reader for Reader<R> {
         match &mut self.layout {
             Layout::Lines(lines) => lines.take_diagnostics(),
             Layout::Values { json, faults, .. } => {
-                faults.invalid_utf8(json.take_invalid_lines());
+                let lines = json.take_invalid_lines();
+                faults.invalid_utf8(lines, json.advice());
                 faults.take()
             }
         }
@@ -272,14 +275,14 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// If the first lines cannot be read.
-    pub fn new(input: R, file: &Path, keys: &JsonKeys) -> io::Result<Self> {
+    pub fn new(input: R, file: &Path, keys: &JsonKeys, unit: OffsetUnit) -> io::Result<Self> {
         let (is_line, input) = look(input)?;
         let layout = if is_line {
             Layout::Lines(Lines::new(input, file))
         } else {
             Layout::Values { json: Scanner::new(input), faults: Faults::new(file), in_list: false }
         };
-        Ok(Self { layout, keys: keys.clone(), pending: Vec::new().into_iter(), count: 0, line: 0 })
+        Ok(Self { layout, keys: keys.clone(), unit, pending: Vec::new().into_iter(), count: 0, line: 0 })
     }
 
     /// The next value, `Some(None)` if it is broken, or `None` at the end of the file.
@@ -293,12 +296,15 @@ impl<R: BufRead> Reader<R> {
                     }
                 };
                 self.line = lines.number();
-                let value = serde_json::from_str(&line);
-                if let Err(error) = &value {
-                    let message = format!("invalid JSON from column {}", error.column());
+                let value = json::parse(line.as_bytes());
+                let message = match &value {
+                    Err(error) => Some(format!("invalid JSON from column {}", error.column())),
+                    Ok((_, repeated)) => repeats(*repeated),
+                };
+                if let Some(message) = message {
                     lines.report(DiagnosticKind::MalformedLine, None, message);
                 }
-                return Ok(Some(value.ok()));
+                return Ok(Some(value.ok().map(|(value, _)| value)));
             }
             Layout::Values { json, faults, in_list } => (json, faults, in_list),
         };
@@ -331,11 +337,15 @@ impl<R: BufRead> Reader<R> {
                         malformed("an unterminated string or value; left out");
                         return Ok(Some(None));
                     };
-                    let value = serde_json::from_slice(&bytes);
-                    if value.is_err() {
-                        malformed("invalid JSON; left out");
+                    let value = json::parse(&bytes);
+                    let message = match &value {
+                        Err(_) => Some("invalid JSON; left out".to_owned()),
+                        Ok((_, repeated)) => repeats(*repeated),
+                    };
+                    if let Some(message) = message {
+                        malformed(&message);
                     }
-                    return Ok(Some(value.ok()));
+                    return Ok(Some(value.ok().map(|(value, _)| value)));
                 }
             }
         }
@@ -344,7 +354,7 @@ impl<R: BufRead> Reader<R> {
     fn read_value(&mut self, value: Value, default_id: String) -> Option<Document> {
         self.count += 1;
         let mut faults = Vec::new();
-        let (id, document) = read_value(value, default_id, &self.keys, &mut faults);
+        let (id, document) = read_value(value, default_id, &self.keys, self.unit, &mut faults);
         for (kind, message) in faults {
             match &mut self.layout {
                 Layout::Lines(lines) => lines.report(kind, id.as_deref(), message),
@@ -353,6 +363,11 @@ impl<R: BufRead> Reader<R> {
         }
         document
     }
+}
+
+/// The message for keys that an object has twice.
+fn repeats(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("{count} keys are repeated; only the first value of each is read"))
 }
 
 /// Whether a value is a document with a text.
@@ -373,6 +388,7 @@ fn read_value(
     value: Value,
     default_id: String,
     keys: &JsonKeys,
+    unit: OffsetUnit,
     faults: &mut Vec<Fault>,
 ) -> (Option<String>, Option<Document>) {
     let Some(mut object) = object_of(value) else {
@@ -416,22 +432,27 @@ fn read_value(
         return (Some(id), None);
     };
     let mut document = Document::new(id.clone(), text);
-    let index = document.char_index();
-    match object.get("offsets").and_then(Value::as_str) {
-        None | Some("chars" | "characters") => {}
-        Some("bytes") => bytes_to_characters(&mut object, &index, faults),
-        Some(_) => faults.push(malformed("its offsets count neither chars nor bytes")),
-    }
-    read_mentions_and_relations(&object, &mut document, &index, faults);
+    let unit = match object.get("offsets").and_then(Value::as_str) {
+        None => unit,
+        Some("chars" | "characters") => OffsetUnit::Characters,
+        Some("bytes") => OffsetUnit::Bytes,
+        Some(_) => {
+            faults.push(malformed("its offsets count neither chars nor bytes"));
+            unit
+        }
+    };
+    let locator = Locator::new(&document.text, unit);
+    read_mentions_and_relations(&object, &mut document, &locator, faults);
+    let index = locator.index();
     let items = object.get("passages").and_then(Value::as_array).into_iter().flatten();
     for (number, passage) in items.enumerate() {
-        match read_passage(passage, &index) {
+        match read_passage(passage, index) {
             Some(passage) => document.passages.push(passage),
             None => faults.push(malformed(format!("passage {number} lacks a kind, or a span inside the text"))),
         }
     }
     for (key, spans) in [("sentences", &mut document.sentences), ("words", &mut document.words)] {
-        match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, &index)) {
+        match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, index)) {
             Some(Some(read)) if key == "sentences" || read.iter().all(|word| !word.is_empty()) => *spans = read,
             Some(_) => faults.push(malformed(format!("{key} must be ascending spans inside the text"))),
             None => {}
@@ -499,26 +520,10 @@ fn object_of(value: Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Converts the positions of `annotate --offsets bytes`. A mention that has none inside the text is left out.
-fn bytes_to_characters(object: &mut Map<String, Value>, index: &CharIndex, faults: &mut Vec<Fault>) {
-    for key in MENTIONS {
-        let Some(Value::Array(items)) = object.get_mut(*key) else { continue };
-        items.retain_mut(|item| {
-            let bytes = read_span(item.get("start"), item.get("end"));
-            let Some(span) = bytes.and_then(|bytes| index.span(bytes.start..bytes.end)) else {
-                faults.push(malformed("the bytes of a mention are not characters of the text"));
-                return false;
-            };
-            (item["start"], item["end"]) = (span.start.into(), span.end.into());
-            true
-        });
-    }
-}
-
 fn read_mentions_and_relations(
     object: &Map<String, Value>,
     document: &mut Document,
-    index: &CharIndex,
+    locator: &Locator,
     faults: &mut Vec<Fault>,
 ) {
     // For each item of the list, the index of its mention, which relations refer to; also by the item's id.
@@ -533,7 +538,7 @@ fn read_mentions_and_relations(
         };
         for item in items {
             let number = places.len();
-            let mention = read_mention(item, &document.text, index, faults);
+            let mention = read_mention(item, &document.text, locator, faults);
             let place = mention.map_err(|(kind, message)| (kind, format!("span {number}: {message}"))).map(|mention| {
                 let next = document.mentions.len();
                 let place = *seen.entry(mention.clone()).or_insert(next);
@@ -597,7 +602,7 @@ fn read_relation(
 }
 
 /// Reads `[0, 7, "Chemical"]`, `["Chemical", 0, 7]` or an object.
-fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fault>) -> Result<Mention, Fault> {
+fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fault>) -> Result<Mention, Fault> {
     let first_of = |keys: &[&str]| keys.iter().find_map(|key| item.pointer(key));
     let (start, end, label) = match item {
         Value::Array(parts) if parts.first().is_some_and(Value::is_string) && parts.len() > 2 => {
@@ -621,26 +626,14 @@ fn read_mention(item: &Value, text: &str, index: &CharIndex, faults: &mut Vec<Fa
         let message = format!("{} further labels of one span", labels.len() - 1);
         faults.push((DiagnosticKind::UnknownAnnotation, message));
     }
-    let fragments = match item.get("fragments").or_else(|| item.get("span").filter(|span| span.is_array())) {
+    let stated = match item.get("fragments").or_else(|| item.get("span").filter(|span| span.is_array())) {
         None => vec![read_span(start, end).ok_or_else(|| malformed("start and end must be whole numbers"))?],
-        Some(fragments) => read_spans(fragments, index)
-            .filter(|fragments| !fragments.is_empty())
-            .ok_or_else(|| malformed("fragments must be ascending spans inside the text"))?,
+        Some(fragments) => {
+            let fragments = read_pairs(fragments).filter(|fragments| !fragments.is_empty());
+            fragments.ok_or_else(|| malformed("fragments must be a list of starts and ends"))?
+        }
     };
-    for fragment in &fragments {
-        if fragment.is_empty() {
-            return Err((DiagnosticKind::OffsetOutOfRange, format!("the mention at {fragment} is empty")));
-        }
-        let Some(found) = index.slice(text, *fragment) else {
-            let message = format!("{fragment} reaches outside the document of {} characters", index.len());
-            return Err((DiagnosticKind::OffsetOutOfRange, message));
-        };
-        let given = item.get("text").and_then(Value::as_str);
-        if fragments.len() == 1 && given.is_some_and(|given| given != found) {
-            let message = format!("its text differs from the document's at {fragment}");
-            return Err((DiagnosticKind::TextMismatch, message));
-        }
-    }
+    let fragments = locator.fragments(text, &stated, item.get("text").and_then(Value::as_str))?;
     let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), label) };
     let concept_ids = ["concept_ids", "id"].into_iter().find_map(|key| item.get(key)?.as_array());
     // spaCy: the concept follows the label.
@@ -683,13 +676,18 @@ fn read_passage(value: &Value, index: &CharIndex) -> Option<Passage> {
     Some(Passage { kind: value.get("kind")?.as_str()?.to_owned(), span })
 }
 
-/// Reads `[[0, 7], [8, 11]]`, which must be ascending and inside the text.
-fn read_spans(value: &Value, index: &CharIndex) -> Option<Vec<Span>> {
-    let spans = value.as_array()?.iter().map(|pair| match pair {
+/// Reads `[[0, 7], [8, 11]]`.
+fn read_pairs(value: &Value) -> Option<Vec<Span>> {
+    let pair = |pair: &Value| match pair {
         Value::Object(span) => read_span(span.get("begin").or_else(|| span.get("start")), span.get("end")),
         pair => read_span(pair.get(0), pair.get(1)),
-    });
-    let spans: Vec<Span> = spans.collect::<Option<_>>()?;
+    };
+    value.as_array()?.iter().map(pair).collect()
+}
+
+/// Reads spans that must be ascending and inside the text.
+fn read_spans(value: &Value, index: &CharIndex) -> Option<Vec<Span>> {
+    let spans = read_pairs(value)?;
     let ascend = spans.windows(2).all(|pair| pair[0].end <= pair[1].start);
     (ascend && spans.iter().all(|&span| index.bytes(span).is_some())).then_some(spans)
 }
@@ -727,13 +725,14 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// Converts a document to what this format can represent: only mentions without a type, with overlapping fragments, and
-/// duplicate mentions are left out.
+/// Converts a document to what this format can represent: only mentions without a type and duplicate mentions are left
+/// out; overlapping fragments are joined.
 pub fn express(document: &Document) -> Expressed {
     let mut seen = HashSet::new();
     Expressed::new(document, |mention| {
-        let ascends = mention.fragments.windows(2).all(|pair| pair[0].end <= pair[1].start);
-        (!mention.entity_type.is_empty() && ascends && seen.insert(mention)).then(|| mention.clone())
+        let mention = Mention { fragments: offsets::normal(&mention.fragments), ..mention.clone() };
+        let is_sayable = !mention.fragments.is_empty() && !mention.entity_type.is_empty();
+        (is_sayable && seen.insert(mention.clone())).then_some(mention)
     })
 }
 
@@ -839,7 +838,8 @@ mod tests {
         let options = FormatOptions::default();
         let input = Format::Jsonl.open_input(Box::new(input.as_bytes()), Path::new("in.jsonl"), &options);
         let (documents, diagnostics) = input.expect("one file").read_all().expect("memory can be read");
-        (documents, diagnostics.0.iter().map(ToString::to_string).collect())
+        let faults = diagnostics.0.iter().filter(|fault| fault.kind != DiagnosticKind::OddBoundary);
+        (documents, faults.map(ToString::to_string).collect())
     }
 
     /// `documents`: each as `ID text` and its mentions as `fragments type`. `faults`: as printed.
@@ -864,7 +864,9 @@ mod tests {
         let before = r#"{"id":"1","text":"a fever","spans":[{"start":2,"end":7,"text":"fever","label":"Disease","confidence":0.75,"attributes":{"category":"problem","models":"a|b"}}]}"#;
         let now = r#"{"id":"1","text":"a fever","mentions":[{"start":2,"end":7,"text":"fever","type":"Disease","category":"problem","confidence":0.75,"models":["a","b"]}]}"#;
         let read = |line: &str| {
-            let mut reader = Reader::new(line.as_bytes(), Path::new("x.jsonl"), &JsonKeys::default()).expect("memory");
+            let mut reader =
+                Reader::new(line.as_bytes(), Path::new("x.jsonl"), &JsonKeys::default(), OffsetUnit::default())
+                    .expect("memory");
             let document = crate::format::Reader::next_document(&mut reader).expect("read").expect("a document");
             assert_eq!(crate::format::Reader::take_diagnostics(&mut reader).0, []);
             document
@@ -1033,16 +1035,16 @@ mod tests {
             (r#"[0,"1","X"]"#, "malformed line: span 0: start and end must be whole numbers"),
             (r#"[-1,1,"X"]"#, "malformed line: span 0: start and end must be whole numbers"),
             (r#"[0,1e30,"X"]"#, "malformed line: span 0: start and end must be whole numbers"),
-            (r#"[1,1,"X"]"#, "offset out of range: span 0: the mention at 1..1 is empty"),
-            (r#"[3,1,"X"]"#, "offset out of range: span 0: the mention at 3..1 is empty"),
+            (r#"[1,1,"X"]"#, "offset out of range: span 0: 1..1 is empty"),
+            (r#"[3,1,"X"]"#, "offset out of range: span 0: 3..1 ends before it begins"),
             (r#"[0,5,"X"]"#, "offset out of range: span 0: 0..5 reaches outside the document of 4 characters"),
             (
                 r#"{"start":0,"end":1,"text":"b","label":"X"}"#,
                 "text does not match the offsets: span 0: its text differs from the document's at 0..1",
             ),
             (
-                r#"{"fragments":[[2,3],[0,1]],"label":"X"}"#,
-                "malformed line: span 0: fragments must be ascending spans inside the text",
+                r#"{"fragments":[[0,2],[1,3]],"label":"X"}"#,
+                "malformed line: span 0: its fragments 0..2 and 1..3 overlap",
             ),
             (r#"[2,4,"Y"],[2,4,"Y"]"#, "duplicate mention: span 1 repeats span 0"),
         ];
@@ -1075,6 +1077,10 @@ mod tests {
         #[test]
         fn everything_is_kept(document in round_trip::document()) {
             let sound = |mention: &Mention| !mention.entity_type.is_empty();
+            let mut document = document;
+            for mention in &mut document.mentions {
+                mention.fragments = offsets::normal(&mention.fragments);
+            }
             let mut mentions: Vec<Mention> = document.mentions.iter().filter(|m| sound(m)).cloned().collect();
             let mut seen = HashSet::new();
             mentions.retain(|mention| seen.insert(mention.clone()));
