@@ -6,10 +6,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use ner_annotate::Offsets;
 use ner_data::Format;
 use ner_data::OffsetUnit;
-use ner_data::format::conll;
+use ner_data::format::{self, Look, conll};
 use ner_experiment::active::batch::To;
 use ner_experiment::corpus::CorpusSource;
-use ner_experiment::input::Kind;
+use ner_experiment::input::{InputOptions, Kind};
 use ner_experiment::models::ModelSelection;
 use ner_experiment::plan::TrainOn;
 use ner_model::Precision;
@@ -175,6 +175,25 @@ fn offset_unit() -> impl TypedValueParser<Value = OffsetUnit> {
     named(OffsetUnit::ALL.map(OffsetUnit::name))
 }
 
+/// Where the texts are in tables and JSON.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TextColumns {
+    /// Column or key of the texts (CSV, TSV, Parquet, JSON) [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// Column or key of their ids (CSV, TSV, Parquet, JSON) [default: the row number in tables, `id` in JSON]
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+}
+
+impl TextColumns {
+    /// The options of a reader of inputs.
+    pub fn options(&self, columns: Columns) -> InputOptions {
+        let Self { text_column, id_column } = self.clone();
+        InputOptions { columns: columns.options(), text_column, id_column }
+    }
+}
+
 /// The format of a file or folder: the given one, or the detected one.
 ///
 /// # Errors
@@ -188,8 +207,23 @@ pub fn told(path: &Path, given: Option<Format>) -> Result<Format> {
 
 /// The error message for a format that cannot be detected.
 pub fn ask(path: &Path) -> String {
+    let look = if path.is_file() { format::look(path).ok() } else { None };
+    no_corpus(path, look.as_ref())
+}
+
+/// The error message for an input that is no corpus, as far as its content tells.
+pub fn no_corpus(path: &Path, look: Option<&Look>) -> String {
     let names: Vec<&str> = Format::all().map(Format::name).collect();
-    format!("cannot detect the format of {}; name it with --from ({})", path.display(), names.join(", "))
+    let path = path.display();
+    let what = match look {
+        Some(Look::Refused(what)) => format!("{path} {what}"),
+        Some(Look::Table(_) | Look::Parquet) => format!("{path} is a table of texts, which only annotate reads"),
+        Some(Look::Text { .. }) => {
+            format!("{path} looks like a plain text without annotation, which only annotate reads")
+        }
+        Some(Look::Corpus(_)) | None => format!("cannot detect the format of {path}"),
+    };
+    format!("{what}; --from names a format ({})", names.join(", "))
 }
 
 /// Tag scheme.

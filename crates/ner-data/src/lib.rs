@@ -11,6 +11,7 @@
 //! - [`dataset`]: descriptions of corpora, their files, splits and label maps; [`i2b2_release`] imports that release as
 //!   distributed.
 //! - [`statistics`]: counts of a corpus.
+//! - [`table`]: tables of texts in CSV and TSV.
 //! - [`frames`]: documents and mentions as data frames (polars, Parquet).
 //! - [`synthetic`]: generators of the samples.
 
@@ -22,6 +23,7 @@ pub mod format;
 pub mod frames;
 pub mod statistics;
 pub mod synthetic;
+pub mod table;
 
 pub use ner_document::*;
 pub use ner_text::*;

@@ -25,6 +25,8 @@ pub enum DiagnosticKind {
     InvalidTagSequence,
     /// A mention that begins or ends in white space or inside a word; read as it is. Its offsets may be wrong.
     OddBoundary,
+    /// Annotation of mentions in a form that the reader does not know; left out.
+    UnknownAnnotation,
     /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
@@ -46,6 +48,7 @@ impl DiagnosticKind {
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
             Self::OddBoundary => "mention with an odd beginning or end",
+            Self::UnknownAnnotation => "annotation in an unknown form, left out",
             Self::NotRead => "not supported, left out",
         }
     }

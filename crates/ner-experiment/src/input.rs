@@ -3,15 +3,18 @@
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use ner_annotate::Event;
-use ner_data::format::buffered;
 use ner_data::format::conll::ConllOptions;
+use ner_data::format::jsonl::JsonKeys;
+use ner_data::format::{Look, buffered, detect, extension_of, look_at, without_packing};
 use ner_data::frames::Texts;
+use ner_data::table::TableTexts;
 use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
 
@@ -22,17 +25,25 @@ pub enum Kind {
     Text,
     /// A Parquet table with a column of texts.
     Parquet,
+    /// A CSV or TSV table with a column of texts, and its separator.
+    Table(u8),
     /// A corpus format.
     Corpus(Format),
 }
 
 const TEXT: &str = "text";
 const PARQUET: &str = "parquet";
+const CSV: &str = "csv";
+const TSV: &str = "tsv";
+
+/// Greatest length of a document, in bytes. A model needs about a hundred times that memory, and no note is as long:
+/// whatever unpacks to more is an error or an attack.
+pub const MAX_DOCUMENT: usize = 32 << 20;
 
 impl Kind {
     /// Names of all formats.
     pub fn names() -> Vec<&'static str> {
-        [TEXT, PARQUET].into_iter().chain(Format::all().map(Format::name)).collect()
+        [TEXT, PARQUET, CSV, TSV].into_iter().chain(Format::all().map(Format::name)).collect()
     }
 
     /// The format with this name.
@@ -40,21 +51,29 @@ impl Kind {
         match name {
             TEXT => Some(Self::Text),
             PARQUET => Some(Self::Parquet),
+            CSV => Some(Self::Table(b',')),
+            TSV => Some(Self::Table(b'\t')),
             _ => Format::from_name(name).map(Self::Corpus),
         }
     }
 
-    /// File endings to read from a folder, without `.gz`.
+    /// File endings to read from a folder, without that of a compression, in lower case.
     fn endings(self) -> &'static [&'static str] {
         match self {
             Self::Text => &["txt", "text"],
             Self::Parquet => &["parquet"],
-            Self::Corpus(_) => &["jsonl", "ndjson", "xml", "json", "tsv", "conll", "PubTator", "txt"],
+            Self::Table(_) => &["csv", "tsv", "tab", "txt"],
+            Self::Corpus(_) => &["jsonl", "ndjson", "xml", "json", "tsv", "conll", "pubtator", "txt"],
         }
     }
 
     const fn is_folder_format(self) -> bool {
         matches!(self, Self::Corpus(Format::Brat | Format::I2b2))
+    }
+
+    /// Whether its texts are in a column or under a key that an option can name.
+    const fn has_named_text(self) -> bool {
+        matches!(self, Self::Parquet | Self::Table(_) | Self::Corpus(Format::Jsonl))
     }
 }
 
@@ -63,6 +82,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Text => TEXT,
             Self::Parquet => PARQUET,
+            Self::Table(b'\t') => TSV,
+            Self::Table(_) => CSV,
             Self::Corpus(format) => format.name(),
         })
     }
@@ -77,28 +98,25 @@ pub struct Input {
     pub name: String,
     /// Its format.
     pub kind: Kind,
-    /// Its compression or archive.
-    pub packing: Packing,
+    /// Where its bytes are.
+    pub bytes: Bytes,
 }
 
-/// How a file is packed.
+/// Where the bytes of an input are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Packing {
-    /// Not packed, or gzip, which all readers decompress.
+pub enum Bytes {
+    /// In a file or folder that can be read again.
     #[default]
-    Plain,
-    /// Compressed with Zstandard.
-    Zstd,
+    File,
+    /// In a stream that can be read once: stdin, a pipe, a device.
+    Stream(Stream),
     /// At this index in a zip archive. The path is that of the archive and the file in it.
     Zip(Archive, usize),
 }
 
-impl Packing {
-    /// The packing by file name, for files that are not archives.
-    fn of(path: &Path) -> Self {
-        if ending(path) == "zst" { Self::Zstd } else { Self::Plain }
-    }
-}
+/// A stream that was opened once; its beginning was read to detect the format.
+#[derive(Clone)]
+pub struct Stream(Arc<Mutex<Option<Box<dyn BufRead + Send>>>>);
 
 /// A zip archive, opened once and shared by all its files.
 #[derive(Clone)]
@@ -108,7 +126,14 @@ type ZipFiles = zip::ZipArchive<BufReader<std::fs::File>>;
 
 impl Archive {
     fn open(path: &Path) -> Result<Self> {
-        Ok(Self(Arc::new(Mutex::new(ZipFiles::new(BufReader::new(std::fs::File::open(path)?))?))))
+        let mut file = std::fs::File::open(path)?;
+        let stated = stated_entries(&mut file)?;
+        let files = ZipFiles::new(BufReader::new(file))?;
+        ensure!(
+            stated.is_none_or(|stated| stated == files.len()),
+            "two of its files have the same name; unpack it and rename them"
+        );
+        Ok(Self(Arc::new(Mutex::new(files))))
     }
 
     fn files(&self) -> MutexGuard<'_, ZipFiles> {
@@ -117,31 +142,49 @@ impl Archive {
     }
 }
 
-impl fmt::Debug for Archive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Archive")
-    }
+/// Number of files that the end of a zip archive states; `None` if it is not there. Of files with the same name, the
+/// crate `zip` shows only the last.
+fn stated_entries(file: &mut std::fs::File) -> io::Result<Option<usize>> {
+    const END: &[u8] = b"PK\x05\x06";
+    // The longest comment and the record itself.
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub((1 << 16) + 22)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    file.rewind()?;
+    let at = tail.windows(END.len()).rposition(|window| window == END);
+    let count = at.and_then(|at| Some(u16::from_le_bytes(tail.get(at + 10..at + 12)?.try_into().ok()?)));
+    // The greatest number says that another record has the count.
+    Ok(count.filter(|count| *count != u16::MAX).map(usize::from))
 }
 
-impl PartialEq for Archive {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
+/// Each is equal only to itself.
+macro_rules! shared {
+    ($name:ident) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.0, &other.0)
+            }
+        }
+
+        impl Eq for $name {}
+    };
 }
 
-impl Eq for Archive {}
+shared!(Archive);
+shared!(Stream);
 
 impl Input {
-    /// Whether this is stdin.
-    pub fn is_stdin(&self) -> bool {
-        is_stdin(&self.path)
-    }
-
     /// Size in bytes, for a file.
-    pub fn bytes(&self) -> Option<u64> {
+    pub fn size(&self) -> Option<u64> {
         let facts = std::fs::metadata(&self.path).ok()?;
-        let is_read = !self.is_stdin() && facts.is_file() && self.kind != Kind::Parquet;
-        (is_read && self.packing == Packing::Plain).then_some(facts.len())
+        (self.bytes == Bytes::File && facts.is_file() && self.kind != Kind::Parquet).then_some(facts.len())
     }
 }
 
@@ -154,43 +197,202 @@ fn is_stdin(path: &Path) -> bool {
 pub struct InputOptions {
     /// CoNLL columns.
     pub columns: ConllOptions,
-    /// Parquet column of the texts.
-    pub text_column: String,
-    /// Parquet column of the ids.
+    /// Column or key of the texts; `text` if not given.
+    pub text_column: Option<String>,
+    /// Column or key of the ids.
     pub id_column: Option<String>,
 }
 
-/// Lists the inputs named on the command line, file by file, and whether they include a folder whose files are separate
-/// documents or collections.
+impl InputOptions {
+    fn of_formats(&self) -> FormatOptions {
+        FormatOptions { conll: self.columns.clone(), json: self.json_keys(), ..FormatOptions::default() }
+    }
+
+    /// Keys of JSON documents.
+    pub fn json_keys(&self) -> JsonKeys {
+        JsonKeys { text: self.text_column.clone(), id: self.id_column.clone() }
+    }
+
+    fn text_column(&self) -> &str {
+        self.text_column.as_deref().unwrap_or("text")
+    }
+
+    /// Refuses options that no input of these formats can use.
+    ///
+    /// # Errors
+    /// If there is one; the message names it.
+    pub fn check(&self, kinds: impl IntoIterator<Item = Kind>) -> Result<()> {
+        let kinds: Vec<Kind> = kinds.into_iter().collect();
+        let has = |what: fn(Kind) -> bool| kinds.iter().any(|kind| what(*kind));
+        let found =
+            || kinds.iter().map(Kind::to_string).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+        for (option, value) in [("--text-column", &self.text_column), ("--id-column", &self.id_column)] {
+            ensure!(
+                value.is_none() || has(Kind::has_named_text),
+                "{option} has no effect on these inputs ({}): it names a column of CSV, TSV or Parquet, or a key of JSON",
+                found()
+            );
+        }
+        let is_default = (self.columns.word_column, self.columns.tag_column) == (0, None);
+        ensure!(
+            is_default || has(|kind| kind == Kind::Corpus(Format::Conll)),
+            "--word-column and --tag-column have no effect on these inputs ({}): they choose columns of CoNLL",
+            found()
+        );
+        Ok(())
+    }
+}
+
+/// The inputs of a command.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// File by file, in order.
+    pub inputs: Vec<Input>,
+    /// Whether they include a folder whose files are separate documents or collections.
+    pub is_tree: bool,
+    /// What cannot be read at all, as messages that name the file and the reason.
+    pub bad: Vec<String>,
+}
+
+/// Lists the inputs named on the command line.
 ///
 /// # Errors
-/// If an input is missing, or its format cannot be detected.
-pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)> {
-    let (mut inputs, mut is_tree) = (Vec::new(), false);
+/// If an input is missing, its format is not one that medner reads, or an option has no effect on any input.
+pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> Result<Inputs> {
+    let mut found = Inputs::default();
     for path in wanted {
-        if is_stdin(path) {
-            let detected = || Ok::<_, io::Error>(Format::detect_beginning(io::stdin().lock().fill_buf()?));
-            let kind = match from {
-                Some(kind) => kind,
-                None => detected()?.map_or(Kind::Text, Kind::Corpus),
-            };
-            ensure!(kind != Kind::Parquet && !kind.is_folder_format(), "{kind} cannot be read from stdin");
-            inputs.push(Input { path: path.clone(), name: "stdin".into(), kind, packing: Packing::Plain });
-            continue;
-        }
-        ensure!(path.exists(), "{} does not exist", path.display());
-        let facts = fs_err::metadata(path)?;
-        if !facts.is_dir() {
-            if ending(path) == "zip" {
-                is_tree = true;
-                inputs.extend(files_of_zip(path, from)?);
-                continue;
+        let facts = match is_stdin(path) {
+            true => None,
+            false => Some(fs_err::metadata(path).with_context(|| format!("cannot open {}", path.display()))?),
+        };
+        match facts {
+            Some(facts) if facts.is_dir() => found.add_folder(path, from, options)?,
+            Some(_) if extension_of(path) == "zip" => {
+                found.is_tree = true;
+                found.add_zip(path, from, options)?;
             }
-            let name = without_ending(Path::new(path.file_name().unwrap_or_default()));
-            let packing = Packing::of(path);
-            inputs.push(Input { path: path.clone(), name, kind: kind_of(path, from, &packing)?, packing });
-            continue;
+            facts => {
+                let name = match facts {
+                    None => "stdin".into(),
+                    Some(_) => without_ending(Path::new(path.file_name().unwrap_or_default())),
+                };
+                let (bytes, kind) = if is_stream(path) {
+                    let (stream, look, beginning) = open_stream(path)?;
+                    let kind = match from {
+                        Some(kind) => Ok(given_kind(path, kind)?),
+                        None => kind_of(path, look, &beginning, options),
+                    };
+                    (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
+                } else {
+                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options)?)
+                };
+                match kind {
+                    Ok(kind) => found.inputs.push(Input { path: path.clone(), name, kind, bytes }),
+                    Err(refusal) => bail!("{} {}", path.display(), refusal.what),
+                }
+            }
         }
+    }
+    options.check(found.inputs.iter().map(|input| input.kind))?;
+    Ok(found)
+}
+
+/// Opens an input that can be read only once: stdin, a pipe or a device. Returns what it is, and the beginning, which
+/// the whole input repeats.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn open_stream(path: &Path) -> Result<(Box<dyn BufRead + Send>, Look, Vec<u8>)> {
+    let mut stream = if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? };
+    let (look, beginning) = look_at(Path::new(""), &mut stream)?;
+    Ok((Box::new(Cursor::new(beginning.clone()).chain(stream)), look, beginning))
+}
+
+/// Whether a path names something that can be read only once.
+pub fn is_stream(path: &Path) -> bool {
+    is_stdin(path) || std::fs::metadata(path).is_ok_and(|facts| !facts.is_file() && !facts.is_dir())
+}
+
+/// Why an input is not read.
+struct Refusal {
+    /// What it is, as the end of a sentence about the file.
+    what: String,
+    /// Whether it is a single object, as of a manifest, and not a text or a list of records.
+    is_single: bool,
+}
+
+/// The format of a file or archived file, or why it is not read.
+fn kind_of_file(
+    path: &Path,
+    bytes: &Bytes,
+    from: Option<Kind>,
+    options: &InputOptions,
+) -> Result<Result<Kind, Refusal>> {
+    const PACKED: [&str; 6] = ["bz2", "xz", "tar", "tgz", "7z", "rar"];
+    if PACKED.contains(&extension_of(path).as_str()) {
+        bail!("{} has an unsupported compression; unpack it, or use gzip, zstd or zip", path.display());
+    }
+    if let Some(kind) = from {
+        return given_kind(path, kind).map(Ok);
+    }
+    let (look, beginning) = look_at(&without_packing(path), &mut open(path, bytes, None)?)?;
+    Ok(kind_of(path, look, &beginning, options))
+}
+
+fn given_kind(path: &Path, kind: Kind) -> Result<Kind> {
+    ensure!(!kind.is_folder_format(), "{kind} input is a folder, but {} is not a folder", path.display());
+    Ok(kind)
+}
+
+/// The format of an input that looks like this, or why it is not read.
+fn kind_of(path: &Path, look: Look, beginning: &[u8], options: &InputOptions) -> Result<Kind, Refusal> {
+    let kind = match look {
+        Look::Corpus(format) => Kind::Corpus(format),
+        Look::Table(separator) => Kind::Table(separator),
+        Look::Parquet => Kind::Parquet,
+        Look::Text { has_columns } => {
+            if has_columns {
+                warn!(
+                    "{}: its lines look like CoNLL's columns; read as a text (--from conll reads columns)",
+                    path.display()
+                );
+            }
+            Kind::Text
+        }
+        Look::Refused(what) => {
+            let is_single = matches!(extension_of(&without_packing(path)).as_str(), "json" | "xml");
+            return Err(Refusal { what: format!("{what} (--from names a format)"), is_single });
+        }
+    };
+    missing_text(kind, beginning, path, options).map_or(Ok(kind), Err)
+}
+
+/// Why the records of this beginning have no text. Whatever else is wrong is said when they are read.
+fn missing_text(kind: Kind, beginning: &[u8], path: &Path, options: &InputOptions) -> Option<Refusal> {
+    match kind {
+        Kind::Table(separator) => {
+            let id = options.id_column.as_deref();
+            let error = TableTexts::new(beginning, separator, options.text_column(), id).err()?;
+            Some(Refusal { what: format!("cannot be read as texts: {error}"), is_single: false })
+        }
+        Kind::Corpus(Format::Jsonl) => {
+            let input = Box::new(Cursor::new(beginning.to_vec()));
+            let mut documents = Format::Jsonl.open_input(input, path, &options.of_formats()).ok()?;
+            if documents.next_document().ok()?.is_some() {
+                return None;
+            }
+            let faults = documents.take_diagnostics().0;
+            // A first value that is longer than the beginning is broken here.
+            let fault = faults.first().filter(|_| beginning.len() < detect::BEGINNING)?;
+            let is_single = faults.len() == 1 && beginning.trim_ascii_start().starts_with(b"{");
+            Some(Refusal { what: format!("has no text that medner can read: {}", fault.message), is_single })
+        }
+        _ => None,
+    }
+}
+
+impl Inputs {
+    fn add_folder(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
         let as_whole = match from {
             Some(kind) => kind.is_folder_format().then_some(kind),
             None => Format::detect(path)?.map(Kind::Corpus).filter(|kind| kind.is_folder_format()),
@@ -198,168 +400,166 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>) -> Result<(Vec<Input>, bool)
         if let Some(kind) = as_whole {
             let whole = path.canonicalize()?;
             let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            inputs.push(Input { path: path.clone(), name, kind, packing: Packing::Plain });
-            continue;
+            self.inputs.push(Input { path: path.into(), name, kind, bytes: Bytes::File });
+            return Ok(());
         }
-        is_tree = true;
-        let found = files_of(path, from)?;
-        ensure!(!found.is_empty(), "{} has no file to annotate", path.display());
-        inputs.extend(found);
-    }
-    Ok((inputs, is_tree))
-}
-
-fn files_of(folder: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
-    let is_hidden =
-        |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
-    let (mut inputs, mut others) = (Vec::new(), Vec::new());
-    for entry in walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
-        let entry = entry?;
-        if !entry.file_type().is_file() {
-            continue;
-        }
-        let path = entry.into_path();
-        if !has_known_ending(&path, from) {
-            others.push(path);
-            continue;
-        }
-        let packing = Packing::of(&path);
-        let kind = kind_of(&path, from, &packing)?;
-        let name = without_ending(path.strip_prefix(folder).unwrap_or(&path));
-        inputs.push(Input { path, name, kind, packing });
-    }
-    say_others(&others);
-    Ok(inputs)
-}
-
-/// Lists the files in a zip archive, like those of a folder.
-fn files_of_zip(path: &Path, from: Option<Kind>) -> Result<Vec<Input>> {
-    let what = || format!("{} is not a readable zip archive", path.display());
-    let archive = Archive::open(path).with_context(what)?;
-    let (mut inputs, mut others) = (Vec::new(), Vec::new());
-    let count = archive.files().len();
-    for at in 0..count {
-        let inside = {
-            let mut files = archive.files();
-            // Raw, so that an encrypted file fails only when it is read, and the others are annotated.
-            let file = files.by_index_raw(at).with_context(what)?;
-            if file.is_dir() {
+        self.is_tree = true;
+        let is_hidden =
+            |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
+        let before = self.inputs.len() + self.bad.len();
+        let mut others = Others::default();
+        let entries = walkdir::WalkDir::new(path).follow_links(true).sort_by_file_name().into_iter();
+        for entry in entries.filter_entry(|entry| !is_hidden(entry)) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.loop_ancestor().is_some() => {
+                    warn!("{error}; the link was not followed");
+                    continue;
+                }
+                Err(error) => {
+                    self.bad.push(format!("it cannot be read: {error}"));
+                    continue;
+                }
+            };
+            // A pipe or a socket among the files would wait for its other end.
+            if !entry.file_type().is_file() {
                 continue;
             }
-            file.enclosed_name()
-        };
-        // The name becomes the output's name.
-        let inside = inside
-            .with_context(|| format!("{}: the name of file {} leads out of the archive", path.display(), at + 1))?;
-        let is_hidden = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with('.') || part == "__MACOSX";
-        if inside.iter().any(is_hidden) {
-            continue;
+            let file = entry.into_path();
+            let name = without_ending(file.strip_prefix(path).unwrap_or(&file));
+            self.add_file(Input { path: file, name, kind: Kind::Text, bytes: Bytes::File }, from, options, &mut others);
         }
-        let place = path.join(&inside);
-        if !has_known_ending(&inside, from) || ending(&inside) == "zst" {
-            others.push(place);
-            continue;
-        }
-        let packing = Packing::Zip(archive.clone(), at);
-        let kind = kind_of(&place, from, &packing)?;
-        inputs.push(Input { path: place, name: without_ending(&inside), kind, packing });
+        others.say();
+        let count = others.files.len();
+        ensure!(
+            before < self.inputs.len() + self.bad.len(),
+            "{} has no file to annotate ({count} files have other endings); --from names a format",
+            path.display()
+        );
+        Ok(())
     }
-    say_others(&others);
-    ensure!(!inputs.is_empty(), "{} has no file to annotate", path.display());
-    inputs.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(inputs)
+
+    /// Lists the files in a zip archive, like those of a folder.
+    fn add_zip(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
+        let what = || format!("{} is not a readable zip archive", path.display());
+        let archive = Archive::open(path).with_context(what)?;
+        let before = self.inputs.len() + self.bad.len();
+        let mut others = Others::default();
+        let mut names = HashSet::new();
+        let count = archive.files().len();
+        for at in 0..count {
+            let inside = {
+                let mut files = archive.files();
+                // Raw, so that an encrypted file fails only when it is read, and the others are annotated.
+                let file = files.by_index_raw(at).with_context(what)?;
+                if file.is_dir() {
+                    continue;
+                }
+                if file.is_symlink() {
+                    self.bad.push(format!("{}: file {} of the archive is a link; unpack it", path.display(), at + 1));
+                    continue;
+                }
+                file.enclosed_name()
+            };
+            // The name becomes the output's name.
+            let inside = inside
+                .with_context(|| format!("{}: the name of file {} leads out of the archive", path.display(), at + 1))?;
+            let is_hidden = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with('.') || part == "__MACOSX";
+            if inside.iter().any(is_hidden) {
+                continue;
+            }
+            let place = path.join(&inside);
+            if !names.insert(inside.clone()) {
+                bail!("{}: two files of the archive have this name; unpack it and rename one", place.display());
+            }
+            let name = without_ending(&inside);
+            let input = Input { path: place, name, kind: Kind::Text, bytes: Bytes::Zip(archive.clone(), at) };
+            self.add_file(input, from, options, &mut others);
+        }
+        others.say();
+        ensure!(before < self.inputs.len() + self.bad.len(), "{} has no file to annotate", path.display());
+        self.inputs.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(())
+    }
+
+    /// Adds a file of a folder or an archive, or notes why it is not read.
+    fn add_file(&mut self, mut input: Input, from: Option<Kind>, options: &InputOptions, others: &mut Others) {
+        if !has_known_ending(&input.path, from) {
+            others.files.push(input.path);
+            return;
+        }
+        match kind_of_file(&input.path, &input.bytes, from, options) {
+            Ok(Ok(kind)) => {
+                input.kind = kind;
+                self.inputs.push(input);
+            }
+            // A manifest beside the notes.
+            Ok(Err(refusal)) if refusal.is_single => {
+                others.refused.push(format!("{} {}", input.path.display(), refusal.what))
+            }
+            Ok(Err(refusal)) => self.bad.push(format!("{} {}", input.path.display(), refusal.what)),
+            Err(error) => self.bad.push(format!("{}: it cannot be read: {error:#}", input.path.display())),
+        }
+    }
+}
+
+/// Files of a folder that are no inputs.
+#[derive(Default)]
+struct Others {
+    /// With other endings.
+    files: Vec<PathBuf>,
+    /// With a known ending, but without a text.
+    refused: Vec<String>,
+}
+
+impl Others {
+    fn say(&self) {
+        if let Some(other) = self.files.first() {
+            let count = self.files.len();
+            warn!("{count} files have unknown endings and were not annotated, for example {}", other.display());
+        }
+        for refused in &self.refused {
+            warn!("not annotated: {refused}");
+        }
+    }
 }
 
 fn has_known_ending(path: &Path, from: Option<Kind>) -> bool {
-    let has_ending = |kind: Kind| kind.endings().iter().any(|ending| ending_of(path).as_deref() == Some(*ending));
-    let known = [Kind::Text, Kind::Parquet, Kind::Corpus(Format::Jsonl)];
+    let ending = extension_of(&without_packing(path));
+    let has_ending = |kind: Kind| kind.endings().contains(&ending.as_str());
+    let known = [Kind::Text, Kind::Parquet, Kind::Table(b','), Kind::Corpus(Format::Jsonl)];
     from.map_or_else(|| known.into_iter().any(has_ending), has_ending)
 }
 
-fn say_others(others: &[PathBuf]) {
-    if let Some(other) = others.first() {
-        warn!("{} files have unknown endings and were not annotated, for example {}", others.len(), other.display());
-    }
-}
-
-/// Opens a file, decompressing everything except gzip; `bar` advances with the bytes read.
-fn open_packed(path: &Path, packing: &Packing, bar: Option<&ProgressBar>) -> Result<Box<dyn Read>> {
-    let file = || -> Result<Box<dyn Read>> {
-        let file = fs_err::File::open(path)?;
-        Ok(match bar {
-            Some(bar) => Box::new(bar.wrap_read(file)),
-            None => Box::new(file),
-        })
-    };
-    Ok(match packing {
-        Packing::Plain => file()?,
-        Packing::Zstd => Box::new(zstd::Decoder::new(file()?)?),
-        Packing::Zip(archive, at) => {
+/// Opens an input, unpacked; `bar` advances with the bytes read.
+fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn BufRead>> {
+    Ok(match bytes {
+        Bytes::File => {
+            let file = fs_err::File::open(path)?;
+            match bar {
+                Some(bar) => buffered(bar.wrap_read(file))?,
+                None => buffered(file)?,
+            }
+        }
+        Bytes::Stream(stream) => {
+            let stream = stream.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            stream.context("the stream was read before")?
+        }
+        Bytes::Zip(archive, at) => {
             // An unnamed temporary file, which disappears with this process in any case.
             let mut whole = tempfile::tempfile()?;
             io::copy(&mut archive.files().by_index(*at)?, &mut whole)?;
             whole.rewind()?;
-            Box::new(whole)
+            buffered(whole)?
         }
     })
-}
-
-/// The format of a file. Files without a detectable format are plain text, and so are `.txt` files whose lines look
-/// like columns, because notes may contain tables.
-fn kind_of(path: &Path, from: Option<Kind>, packing: &Packing) -> Result<Kind> {
-    const PACKED: [&str; 6] = ["bz2", "xz", "zip", "tar", "tgz", "7z"];
-    if PACKED.contains(&ending(path).as_str()) {
-        bail!("{} has an unsupported compression; unpack it, or use gzip, zstd or zip", path.display());
-    }
-    if let Some(kind) = from {
-        ensure!(!kind.is_folder_format(), "{kind} input is a folder, but {} is not a folder", path.display());
-        return Ok(kind);
-    }
-    let ending = ending_of(path);
-    if ending.as_deref() == Some("parquet") {
-        return Ok(Kind::Parquet);
-    }
-    let format = match packing {
-        Packing::Plain => Format::detect(path)?,
-        // A file that cannot be decompressed is reported when it is read, and the other inputs are annotated.
-        packed => beginning(path, packed).ok().and_then(|bytes| Format::detect_beginning(&bytes)),
-    };
-    let is_text = ending.as_deref() == Some("txt") && format == Some(Format::Conll);
-    Ok(format.filter(|_| !is_text).map_or(Kind::Text, Kind::Corpus))
-}
-
-/// The first bytes of a packed file, to detect its format.
-fn beginning(path: &Path, packing: &Packing) -> Result<Vec<u8>> {
-    const ENOUGH: u64 = 1 << 16;
-    let mut bytes = Vec::new();
-    match packing {
-        Packing::Zip(archive, at) => {
-            buffered(archive.files().by_index(*at)?, path).take(ENOUGH).read_to_end(&mut bytes)?
-        }
-        packing => {
-            buffered(open_packed(path, packing, None)?, &without_packing(path)).take(ENOUGH).read_to_end(&mut bytes)?
-        }
-    };
-    Ok(bytes)
-}
-
-/// The last file extension, in lower case.
-fn ending(path: &Path) -> String {
-    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
-}
-
-fn without_packing(path: &Path) -> PathBuf {
-    if matches!(ending(path).as_str(), "gz" | "zst") { path.with_extension("") } else { path.into() }
-}
-
-fn ending_of(path: &Path) -> Option<String> {
-    without_packing(path).extension().map(|ending| ending.to_string_lossy().into_owned())
 }
 
 fn without_ending(path: &Path) -> String {
     let path = without_packing(path);
     let text = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-    let endings = Format::all().map(|format| format.extension().to_owned()).chain(ending_of(&path));
+    let own = path.extension().map(|ending| ending.to_string_lossy().into_owned());
+    let endings = Format::all().map(|format| format.extension().to_owned()).chain(own);
     let known = endings.filter_map(|ending| text.strip_suffix(&format!(".{ending}"))).min_by_key(|stem| stem.len());
     known.filter(|stem| !stem.is_empty() && !stem.ends_with('/')).unwrap_or(&text).to_owned()
 }
@@ -408,6 +608,10 @@ pub struct Source {
     /// Whether all inputs share one output. Then ids must be unique: an id that another input used gets the name of its
     /// own input as prefix.
     pub together: bool,
+    /// What cannot be read at all.
+    pub bad: Vec<String>,
+    /// Ends the reading, also inside a document, once it is set.
+    pub stop: Arc<AtomicBool>,
     /// Advances with the bytes read.
     pub bar: Option<ProgressBar>,
 }
@@ -419,6 +623,9 @@ impl Source {
     /// Pushes all documents with marks between them. Unreadable parts become marks, never errors.
     pub fn read(self, push: Push<'_>) {
         let mut ids = Ids::default();
+        if !self.bad.iter().all(|bad| push(Event::Mark(Mark::Bad(bad.clone())))) {
+            return;
+        }
         for (number, (input, is_done)) in self.inputs.iter().enumerate() {
             if !push(Event::Mark(Mark::Begin(number))) {
                 return;
@@ -447,6 +654,11 @@ impl Source {
 
     /// Prepares a document for annotation, or rejects it.
     fn admit(&self, mut document: Document, input: &Input, is_done: bool, ids: &mut Ids) -> Event<Mark> {
+        if document.text.len() > MAX_DOCUMENT {
+            let (path, id) = (input.path.display(), &document.id);
+            let limit = MAX_DOCUMENT >> 20;
+            return Event::Mark(Mark::Bad(format!("{path}: document {id} has more than {limit} MiB; divide it")));
+        }
         if self.together && !ids.insert(&document.id) {
             document.id = format!("{}/{}", input.name, document.id);
             if !ids.insert(&document.id) {
@@ -465,36 +677,56 @@ impl Source {
         match input.kind {
             Kind::Text => self.read_text(input, push),
             Kind::Parquet => self.read_parquet(input, push),
+            Kind::Table(separator) => self.read_table(input, separator, push),
             Kind::Corpus(format) => self.read_corpus(input, format, push),
         }
     }
 
     fn open(&self, input: &Input) -> Result<Box<dyn BufRead>> {
-        if input.is_stdin() {
-            return Ok(Box::new(BufReader::new(io::stdin())));
-        }
-        let is_zstd = input.packing == Packing::Zstd;
-        let name = if is_zstd { without_packing(&input.path) } else { input.path.clone() };
-        Ok(buffered(open_packed(&input.path, &input.packing, self.bar.as_ref())?, &name))
+        let whole = open(&input.path, &input.bytes, self.bar.as_ref())?;
+        Ok(Box::new(BufReader::new(Stoppable { whole, stop: Arc::clone(&self.stop) })))
     }
 
     fn read_text(&self, input: &Input, push: Push<'_>) -> Result<()> {
         let mut bytes = Vec::new();
-        self.open(input)?.read_to_end(&mut bytes)?;
+        // One byte more than is admitted.
+        self.open(input)?.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes)?;
         push(match String::from_utf8(bytes) {
             Ok(text) => Event::Document(Document::new(input.name.clone(), text)),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
-                Event::Mark(Mark::Bad(format!("{}:{line}: byte {at} is not UTF-8", input.path.display())))
+                let path = input.path.display();
+                Event::Mark(Mark::Bad(format!(
+                    "{path}:{line}: byte {at} is not UTF-8; convert the file first, for example: iconv -f WINDOWS-1252 -t \
+                     UTF-8"
+                )))
             }
         });
         Ok(())
     }
 
+    fn read_table(&self, input: &Input, separator: u8, push: Push<'_>) -> Result<()> {
+        let id = self.options.id_column.as_deref();
+        let mut texts = TableTexts::new(self.open(input)?, separator, self.options.text_column(), id)?;
+        while let Some((line, row)) = texts.next_row()? {
+            let event = match row {
+                Ok((id, text)) => Event::Document(Document::new(id, text)),
+                Err(fault) => Event::Mark(Mark::Bad(format!("{}:{line}: {fault}", input.path.display()))),
+            };
+            if !push(event) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     fn read_parquet(&self, input: &Input, push: Push<'_>) -> Result<()> {
-        ensure!(input.packing == Packing::Plain, "a Parquet table cannot be read from an archive; unpack it");
-        let mut texts = Texts::open(&input.path, &self.options.text_column, self.options.id_column.as_deref())
+        ensure!(
+            input.bytes == Bytes::File,
+            "a Parquet table cannot be read from a stream or an archive; save it as a file"
+        );
+        let mut texts = Texts::open(&input.path, self.options.text_column(), self.options.id_column.as_deref())
             .context("see --text-column and --id-column")?;
         let mut row = 0;
         while let Some(rows) = texts.next_rows()? {
@@ -517,7 +749,7 @@ impl Source {
     }
 
     fn read_corpus(&self, input: &Input, format: Format, push: Push<'_>) -> Result<()> {
-        let options = FormatOptions { conll: self.options.columns.clone(), ..FormatOptions::default() };
+        let options = self.options.of_formats();
         let mut documents: Documents<'_> = if format.is_folder() {
             format.open(&input.path, &options)?
         } else {
@@ -539,6 +771,20 @@ impl Source {
                 return Ok(());
             }
         }
+    }
+}
+
+/// A reader that fails once `stop` is set.
+struct Stoppable<R> {
+    whole: R,
+    stop: Arc<AtomicBool>,
+}
+
+impl<R: Read> Read for Stoppable<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Not `Interrupted`, after which readers try again.
+        let stopped = || io::Error::other("reading was stopped");
+        if self.stop.load(Ordering::Relaxed) { Err(stopped()) } else { self.whole.read(buffer) }
     }
 }
 
@@ -574,21 +820,28 @@ mod tests {
             fs_err::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs_err::write(path, text).expect("written");
         };
-        write("b.txt", "A note.");
-        write("a/table.txt", "Na O\n");
+        let find = |path: &Path, from| find(&[path.into()], from, &InputOptions::default());
+        write("B.TXT", "A note.");
+        write("a/table.txt", "Na\tO\nCl\tO\n");
         write("a/x.PubTator.txt", "7|t|A\n7|a|B\n");
+        write("a/manifest.json", "{\n \"notes\": 2\n}\n");
+        write("a/other.jsonl", "{\"note\": \"a\"}\n{\"note\": \"b\"}\n");
         write("c.jsonl", "{\"text\": \"a\"}\n");
         write("c.pdf", "");
         write(".hidden.txt", "");
-        let (inputs, is_tree) = find(&[folder.path().into()], None).expect("found");
-        assert!(is_tree);
-        let shown: Vec<String> = inputs.iter().map(|input| format!("{} {}", input.name, input.kind)).collect();
-        assert_eq!(shown, ["a/table text", "a/x pubtator", "b text", "c jsonl"]);
-        let (inputs, is_tree) =
-            find(&[folder.path().join("a/table.txt")], Some(Kind::Corpus(Format::Conll))).expect("found");
-        assert_eq!((inputs[0].name.as_str(), inputs[0].kind, is_tree), ("table", Kind::Corpus(Format::Conll), false));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("c.jsonl", folder.path().join("link.jsonl")).expect("a link");
+        let found = find(folder.path(), None).expect("found");
+        assert!(found.is_tree);
+        let shown: Vec<String> = found.inputs.iter().map(|input| format!("{} {}", input.name, input.kind)).collect();
+        assert_eq!(shown, ["B text", "a/table text", "a/x pubtator", "c jsonl", "link jsonl"]);
+        assert!(found.bad.len() == 1 && found.bad[0].contains("other.jsonl"), "{:?}", found.bad);
+        let found = find(&folder.path().join("a/table.txt"), Some(Kind::Corpus(Format::Conll))).expect("found");
+        let input = &found.inputs[0];
+        assert_eq!((input.name.as_str(), input.kind, found.is_tree), ("table", Kind::Corpus(Format::Conll), false));
         write("d.xz", "");
-        assert!(find(&[folder.path().join("d.xz")], None).is_err());
-        assert!(find(&[folder.path().join("none")], None).is_err());
+        for name in ["d.xz", "none", "a/manifest.json", "a/other.jsonl"] {
+            assert!(find(&folder.path().join(name), None).is_err(), "{name}");
+        }
     }
 }

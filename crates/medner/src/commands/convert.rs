@@ -1,13 +1,14 @@
 //! `medner convert`: converts between formats and reports what changed.
 
 use crate::OutputFormat;
-use crate::args::{self, Columns, FaultArgs, InputOffsets, SchemeName, format_name};
+use crate::args::{self, Columns, FaultArgs, InputOffsets, SchemeName, TextColumns, format_name};
 use crate::terminal::{score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
-use ner_data::format::{Output, buffered, conll};
+use ner_data::format::{Output, buffered, conll, without_packing};
 use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Documents, Format, FormatOptions};
 use ner_experiment::corpus::FaultCount;
+use ner_experiment::input::{Kind, is_stream, open_stream};
 use ner_experiment::progress;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ Examples:
   medner convert tagged.conll tagged.jsonl --word-column 1 --tag-column 3 --to jsonl
   zcat corpus.jsonl.gz | medner convert - - --from jsonl --to pubtator | wc -l")]
 pub struct Args {
-    /// File or folder to read, or - for stdin; .gz is decompressed
+    /// File or folder to read, or - for stdin; gzip and Zstandard are decompressed
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// File or folder to write, or - for stdout; .gz is compressed
@@ -47,9 +48,11 @@ pub struct Args {
     columns: Columns,
     #[command(flatten)]
     offsets: InputOffsets,
-    /// Tag scheme of the output (CoNLL)
-    #[arg(long, value_enum, default_value_t)]
-    scheme: SchemeName,
+    #[command(flatten)]
+    text_columns: TextColumns,
+    /// Tag scheme of the output (CoNLL) [default: iob2]
+    #[arg(long, value_enum)]
+    scheme: Option<SchemeName>,
     /// Omit -DOCSTART- lines; the output then has sentences but no documents (CoNLL)
     #[arg(long)]
     no_docstart: bool,
@@ -71,6 +74,8 @@ struct Plan {
     from: Format,
     steps: Vec<Step>,
     output: Target,
+    /// The input, if it can be read only once.
+    stream: Option<Box<dyn BufRead + Send>>,
 }
 
 /// One collection to read, and its output path.
@@ -108,27 +113,15 @@ struct Report<'a> {
     listed: Option<Vec<ConversionChange>>,
 }
 
-fn is_stream(path: &Path) -> bool {
-    path == Path::new("-")
-}
-
 /// Runs the command.
 ///
 /// # Errors
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: Args) -> Result<()> {
-    let plan = Plan::new(&args)?;
-    args.offsets.check(&[plan.from])?;
-    let options = FormatOptions {
-        conll: conll::ConllOptions {
-            scheme: args.scheme.scheme(),
-            documents: !args.no_docstart,
-            ..args.columns.options()
-        },
-        offsets: args.offsets.of(plan.from),
-    };
+    let mut plan = Plan::new(&args)?;
+    let options = args.format_options(plan.from)?;
     let mut out: Box<dyn Write> =
-        if is_stream(&args.output) { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
+        if args.output == Path::new("-") { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
     let mut listed = Vec::new();
     // If the reader of the list goes away (`… | head`), the conversion continues.
     let mut printed: io::Result<()> = Ok(());
@@ -151,8 +144,9 @@ pub fn run(args: Args) -> Result<()> {
     let mut faults = FaultCount::default();
     let mut report = ConversionReport::default();
     let mut unfinished = None;
-    for step in &plan.steps {
-        let mut documents = plan.open(step, &options, &bar)?;
+    for at in 0..plan.steps.len() {
+        let mut documents = plan.open(at, &options, &bar)?;
+        let step = &plan.steps[at];
         let mut writer = match (&plan.output, &staging) {
             (Target::Stdout, _) => args.to.create_output(Output::Open(Box::new(stdout::stdout())), &options)?,
             (Target::File(path), _) => args.to.create(path, &options)?,
@@ -210,16 +204,40 @@ pub fn run(args: Args) -> Result<()> {
     Ok(printed?)
 }
 
+impl Args {
+    /// Options of both formats; those that neither has are refused.
+    fn format_options(&self, from: Format) -> Result<FormatOptions> {
+        let input = self.text_columns.options(self.columns);
+        let options = FormatOptions {
+            conll: conll::ConllOptions {
+                scheme: self.scheme.unwrap_or_default().scheme(),
+                documents: !self.no_docstart,
+                ..input.columns.clone()
+            },
+            json: input.json_keys(),
+            offsets: self.offsets.of(from),
+        };
+        self.offsets.check(&[from])?;
+        input.check([Kind::Corpus(from)])?;
+        let is_for_output = self.scheme.is_some() || self.no_docstart;
+        ensure!(
+            !is_for_output || self.to == Format::Conll,
+            "--scheme and --no-docstart have no effect on {} output: they are for CoNLL",
+            self.to
+        );
+        Ok(options)
+    }
+}
+
 impl Plan {
     fn new(args: &Args) -> Result<Self> {
         let (input, to) = (&args.input, args.to);
         let whole = || vec![Step { input: input.clone(), output: PathBuf::new() }];
+        let mut stream = None;
         let (from, steps) = if is_stream(input) {
-            let from = match args.from {
-                Some(from) => from,
-                None => Format::detect_beginning(io::stdin().lock().fill_buf()?)
-                    .with_context(|| args::ask(Path::new("stdin")))?,
-            };
+            let (opened, look, _) = open_stream(input)?;
+            stream = Some(opened);
+            let from = args.from.or(look.format()).with_context(|| args::no_corpus(input, Some(&look)))?;
             (from, whole())
         } else if input.is_dir() && args.from.or(Format::detect(input)?).is_none_or(|from| !from.is_folder()) {
             let (from, files) = files_of(input, args.from)?;
@@ -238,7 +256,7 @@ impl Plan {
             input.display()
         );
         let is_tree = input.is_dir() && !from.is_folder();
-        let output = match (is_stream(&args.output), to.is_folder() || is_tree) {
+        let output = match (args.output == Path::new("-"), to.is_folder() || is_tree) {
             (true, true) => bail!("this output is a folder and cannot be written to stdout; name a folder as OUT"),
             (true, false) => Target::Stdout,
             (false, true) => Target::Folder(args.output.clone()),
@@ -248,7 +266,7 @@ impl Plan {
             }
             (false, false) => Target::File(args.output.clone()),
         };
-        Ok(Self { from, steps, output })
+        Ok(Self { from, steps, output, stream })
     }
 
     /// A progress bar over bytes, or over documents if each document is a file.
@@ -264,16 +282,18 @@ impl Plan {
         Ok(progress::bytes("converting", bytes))
     }
 
-    fn open(&self, step: &Step, options: &FormatOptions, bar: &ProgressBar) -> Result<Documents<'static>> {
-        let path = &step.input;
-        if is_stream(path) {
-            return Ok(self.from.open_input(buffered(io::stdin().lock(), path), Path::new("stdin"), options)?);
+    fn open(&mut self, at: usize, options: &FormatOptions, bar: &ProgressBar) -> Result<Documents<'static>> {
+        let path = &self.steps[at].input;
+        if let Some(stream) = self.stream.take() {
+            let name = if path == Path::new("-") { Path::new("stdin") } else { path };
+            return Ok(self.from.open_input(stream, name, options)?);
         }
         if self.from.is_folder() {
             return Ok(self.from.open(path, options)?);
         }
         let file = bar.wrap_read(fs_err::File::open(path)?);
-        Ok(self.from.open_input(buffered(file, path), path, options)?)
+        let unpacked = buffered(file).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(self.from.open_input(unpacked, path, options)?)
     }
 }
 
@@ -282,10 +302,13 @@ fn files_of(folder: &Path, given: Option<Format>) -> Result<(Format, Vec<PathBuf
     let is_hidden =
         |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
+    let entries = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|entry| !is_hidden(entry)) {
         let entry = entry?;
         if entry.file_type().is_file() {
-            files.push((Format::detect(entry.path())?, entry.into_path()));
+            let format = Format::detect(entry.path());
+            let format = format.with_context(|| format!("cannot read {}", entry.path().display()))?;
+            files.push((format, entry.into_path()));
         }
     }
     let looks: BTreeSet<Format> = files.iter().filter_map(|(format, _)| *format).collect();
@@ -294,8 +317,8 @@ fn files_of(folder: &Path, given: Option<Format>) -> Result<(Format, Vec<PathBuf
         (None, 1) => looks.into_iter().next().with_context(|| args::ask(folder))?,
         (None, _) => bail!(args::ask(folder)),
     };
-    let ending = format!(".{}", from.extension());
-    let is_named = |path: &Path| without_gz(path).to_string_lossy().ends_with(&ending);
+    let ending = format!(".{}", from.extension().to_lowercase());
+    let is_named = |path: &Path| without_packing(path).to_string_lossy().to_lowercase().ends_with(&ending);
     let (taken, others): (Vec<_>, Vec<_>) =
         files.into_iter().partition(|(format, path)| *format == Some(from) || is_named(path));
     if let Some((_, other)) = others.first() {
@@ -315,17 +338,13 @@ fn step(folder: &Path, file: PathBuf, from: Format, to: Format) -> Step {
 
 /// The name of a file or folder after conversion.
 fn new_name(path: &Path, from: Format, to: Format) -> PathBuf {
-    let name = without_gz(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = without_packing(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let stem = match name.strip_suffix(&format!(".{}", from.extension())) {
         Some(stem) if !stem.is_empty() => stem.to_owned(),
         _ if path.is_dir() => name,
         _ => Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
     if to.is_folder() { stem.into() } else { format!("{stem}.{}", to.extension()).into() }
-}
-
-fn without_gz(path: &Path) -> PathBuf {
-    if path.extension().is_some_and(|extension| extension == "gz") { path.with_extension("") } else { path.into() }
 }
 
 /// Creates a temporary folder beside `target`, which must be absent or empty.

@@ -15,9 +15,9 @@
 
 use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
+use super::json_values::Scanner;
 use super::offsets::OffsetUnit;
-use super::utf8::Utf8;
-use super::{Expressed, Output, json};
+use super::{Expressed, Output, json_values};
 use crate::{DiagnosticKind, Diagnostics, Document};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Write};
@@ -85,8 +85,8 @@ impl<R: BufRead> super::Reader for Reader<R> {
     }
 
     fn take_diagnostics(&mut self) -> Diagnostics {
-        let lines = self.json.input.take_invalid_lines();
-        self.faults.invalid_utf8(lines, self.json.input.advice());
+        let lines = self.json.take_invalid_lines();
+        self.faults.invalid_utf8(lines, self.json.advice());
         self.faults.take()
     }
 }
@@ -94,7 +94,7 @@ impl<R: BufRead> super::Reader for Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// A reader of `input`; diagnostics report `file` as its name.
     pub fn new(input: R, file: &Path, unit: OffsetUnit) -> Self {
-        let json = Scanner { input: Utf8::new(input) };
+        let json = Scanner::new(input);
         Self { json, open: Vec::new(), faults: Faults::new(file), unit, first_line: 0 }
     }
 
@@ -111,7 +111,7 @@ impl<R: BufRead> Reader<R> {
                 (b',', _) => self.json.skip(),
                 (b'[', None | Some(Level::List)) => self.push(Level::List)?,
                 (b'{', None | Some(Level::List)) => {
-                    let line = self.json.input.line();
+                    let line = self.json.line();
                     let (is_collection, is_broken) = (false, false);
                     self.push(Level::Object { line, fields: Map::new(), is_collection, is_broken })?;
                 }
@@ -148,7 +148,7 @@ impl<R: BufRead> Reader<R> {
     fn give_up(&mut self, message: &str) {
         let is_lost = self.open.iter().any(|level| matches!(level, Level::Object { is_collection: false, .. }));
         let lost = if is_lost { "; its document was left out" } else { "" };
-        let line = self.json.input.line();
+        let line = self.json.line();
         self.faults.note(DiagnosticKind::MalformedLine, line, None, format!("{message}{lost}"));
         self.open.clear();
     }
@@ -173,7 +173,7 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads a key and its value, or everything up to the first document of a list of documents.
     fn field(&mut self) -> io::Result<()> {
-        let line = self.json.input.line();
+        let line = self.json.line();
         let Some(key) = self.json.value()? else {
             self.give_up(UNENDED);
             return Ok(());
@@ -194,7 +194,7 @@ impl<R: BufRead> Reader<R> {
             self.give_up(UNENDED);
             return Ok(());
         };
-        let value = json::parse(&value);
+        let value = json_values::parse(&value);
         let Some(Level::Object { fields, is_broken, .. }) = self.open.last_mut() else { return Ok(()) };
         match value {
             Ok((value, repeated)) => {
@@ -213,94 +213,6 @@ impl<R: BufRead> Reader<R> {
             }
         }
         Ok(())
-    }
-}
-
-/// Finds the ends of JSON values, so that each document is parsed when complete and a collection is never parsed as a
-/// whole.
-struct Scanner<R> {
-    input: Utf8<R>,
-}
-
-impl<R: BufRead> Scanner<R> {
-    /// The next byte that is not white space.
-    fn peek(&mut self) -> io::Result<Option<u8>> {
-        loop {
-            let bytes = self.input.fill_buf()?;
-            if bytes.is_empty() {
-                return Ok(None);
-            }
-            let space = bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            let found = bytes.get(space).copied();
-            self.input.consume(space);
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Skips the peeked byte.
-    fn skip(&mut self) {
-        self.input.consume(1);
-    }
-
-    fn skip_line(&mut self) -> io::Result<()> {
-        self.input.skip_until(b'\n').map(drop)
-    }
-
-    /// The bytes of the value that begins here. `None` if it is unterminated: at the end of the file, or at a line
-    /// break in a string, which JSON forbids; the text after it can still be valid.
-    fn value(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut value = Vec::new();
-        let (mut depth, mut in_string, mut is_escaped) = (0usize, false, false);
-        loop {
-            let bytes = self.input.fill_buf()?;
-            if bytes.is_empty() {
-                return Ok((depth == 0 && !in_string && !value.is_empty()).then_some(value));
-            }
-            let mut end = None;
-            for (at, &byte) in bytes.iter().enumerate() {
-                if in_string {
-                    match byte {
-                        b'\n' => {
-                            self.input.consume(at + 1);
-                            return Ok(None);
-                        }
-                        _ if is_escaped => is_escaped = false,
-                        b'\\' => is_escaped = true,
-                        b'"' => in_string = false,
-                        _ => {}
-                    }
-                    if !in_string && depth == 0 {
-                        end = Some(at + 1);
-                        break;
-                    }
-                    continue;
-                }
-                match byte {
-                    b'"' => in_string = true,
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth > 0 => {
-                        depth -= 1;
-                        if depth == 0 {
-                            end = Some(at + 1);
-                            break;
-                        }
-                    }
-                    b'}' | b']' | b',' if depth == 0 => {
-                        end = Some(at);
-                        break;
-                    }
-                    _ => {}
-                }
-            }
-            let amount = end.unwrap_or(bytes.len());
-            value.extend_from_slice(&bytes[..amount]);
-            self.input.consume(amount);
-            if end.is_some() {
-                return Ok(Some(value));
-            }
-        }
     }
 }
 

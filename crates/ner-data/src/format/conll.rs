@@ -6,7 +6,7 @@
 //! Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
 
 use super::lines::Lines;
-use super::{Expressed, Output, pubtator};
+use super::{Expressed, Output};
 use crate::{
     DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, TagScheme, TaggedEntity,
     align,
@@ -79,7 +79,7 @@ pub(super) fn begins(text: &str) -> bool {
     let mut columns = text.lines().next().unwrap_or_default().split_ascii_whitespace();
     let (first, last) = (columns.next(), columns.next_back());
     let is_tag = |tag: &str| tag == "O" || split(tag).is_some();
-    !pubtator::begins(text) && (first == Some(DOCUMENT_START) || last.is_some_and(is_tag))
+    first == Some(DOCUMENT_START) || last.is_some_and(is_tag)
 }
 
 /// A sentence as written in the file.
@@ -529,10 +529,8 @@ mod tests {
 
     /// The document as text, and the number of losses.
     fn written(document: &Document, scheme: Scheme, documents: bool) -> (String, usize) {
-        let options = FormatOptions {
-            conll: ConllOptions { scheme, documents, ..ConllOptions::default() },
-            ..FormatOptions::default()
-        };
+        let conll = ConllOptions { scheme, documents, ..ConllOptions::default() };
+        let options = FormatOptions { conll, ..FormatOptions::default() };
         let mut bytes = Vec::new();
         let out: Box<dyn Write + '_> = Box::new(&mut bytes);
         let mut writer = Format::Conll.create_output(Output::Open(out), &options).expect("one file");

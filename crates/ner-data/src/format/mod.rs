@@ -9,8 +9,9 @@
 //!
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
 //!   `bioc.rs` is shared by the last two.
-//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s
-//!   `offsets.rs`, `concept_ids.rs` and `faults.rs` by several.
+//! - [`detect`] decides what a file is.
+//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats, `json_values.rs` by JSON formats;
+//!   `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` by several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
 
@@ -20,12 +21,13 @@ pub mod bioc_xml;
 pub mod brat;
 mod concept_ids;
 pub mod conll;
+pub mod detect;
 mod encoding;
 mod expressed;
 mod faults;
 pub mod file_names;
 pub mod i2b2;
-mod json;
+mod json_values;
 pub mod jsonl;
 mod lines;
 mod offsets;
@@ -34,6 +36,7 @@ pub mod pubtator;
 mod round_trip;
 mod utf8;
 
+pub use detect::Look;
 pub use expressed::Expressed;
 pub use offsets::OffsetUnit;
 
@@ -49,7 +52,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A format of corpus files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,44 +80,29 @@ struct Facts {
     name: &'static str,
     /// File extension, without the dot; for documents of several files, that of the text file.
     extension: &'static str,
-    signs: Signs,
+    /// Extensions of annotation files, by which a folder of the format is recognised. Empty for formats with many
+    /// documents in a file.
+    annotations: &'static [&'static str],
 }
 
-/// How to recognise a format.
-enum Signs {
-    /// A file contains many documents and begins like this.
-    Beginning(fn(&str) -> bool),
-    /// Each document has its own file or files, and a collection is a folder; some files have one of these extensions.
-    FolderOf(&'static [&'static str]),
+const fn facts(
+    format: Format,
+    name: &'static str,
+    extension: &'static str,
+    annotations: &'static [&'static str],
+) -> Facts {
+    Facts { format, name, extension, annotations }
 }
 
 const FACTS: &[Facts] = &[
-    Facts {
-        format: Format::Pubtator,
-        name: "pubtator",
-        extension: "PubTator.txt",
-        signs: Signs::Beginning(pubtator::begins),
-    },
-    Facts { format: Format::Conll, name: "conll", extension: "tsv", signs: Signs::Beginning(conll::begins) },
-    Facts { format: Format::Jsonl, name: "jsonl", extension: "jsonl", signs: Signs::Beginning(jsonl::begins) },
-    Facts {
-        format: Format::BiocXml,
-        name: "bioc-xml",
-        extension: "BioC.xml",
-        signs: Signs::Beginning(bioc_xml::begins),
-    },
-    Facts {
-        format: Format::BiocJson,
-        name: "bioc-json",
-        extension: "BioC.json",
-        signs: Signs::Beginning(bioc_json::begins),
-    },
-    Facts { format: Format::Brat, name: "brat", extension: "txt", signs: Signs::FolderOf(&["ann", "a1"]) },
-    Facts { format: Format::I2b2, name: "i2b2", extension: "txt", signs: Signs::FolderOf(&["con"]) },
+    facts(Format::Pubtator, "pubtator", "PubTator.txt", &[]),
+    facts(Format::Conll, "conll", "tsv", &[]),
+    facts(Format::Jsonl, "jsonl", "jsonl", &[]),
+    facts(Format::BiocXml, "bioc-xml", "BioC.xml", &[]),
+    facts(Format::BiocJson, "bioc-json", "BioC.json", &[]),
+    facts(Format::Brat, "brat", "txt", &["ann", "a1", "a2"]),
+    facts(Format::I2b2, "i2b2", "txt", &["con"]),
 ];
-
-/// Number of bytes read from a file to detect its format.
-const BEGINNING: u64 = 1 << 16;
 
 /// Number of folder entries examined to detect the format.
 const ENTRIES: usize = 10_000;
@@ -147,7 +135,7 @@ impl Format {
 
     /// Whether each document has its own file or files, so that a collection is a folder.
     pub fn is_folder(self) -> bool {
-        matches!(self.facts().signs, Signs::FolderOf(_))
+        !self.facts().annotations.is_empty()
     }
 
     /// Whether its files state offsets, whose unit [`FormatOptions::offsets`] names.
@@ -164,7 +152,7 @@ impl Format {
         Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 
-    /// Detects the format of a file or folder; `None` if none or several match.
+    /// Detects the format of a file or folder; `None` if none or several match. [`look`] says what a file is otherwise.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -172,27 +160,16 @@ impl Format {
         if path.is_dir() {
             return Ok(Self::detect_folder(path));
         }
-        let mut beginning = Vec::new();
-        open_file(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
-        Ok(Self::detect_beginning(&beginning))
-    }
-
-    /// Like [`Format::detect`], given the beginning of a file.
-    pub fn detect_beginning(beginning: &[u8]) -> Option<Self> {
-        let text = encoding::beginning_of(beginning);
-        let text = text.trim_start_matches('\u{feff}').trim_start();
-        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::Beginning(begins) if begins(text))))
+        Ok(look(path)?.format())
     }
 
     fn detect_folder(folder: &Path) -> Option<Self> {
-        let entries =
-            walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().take(ENTRIES).filter_map(Result::ok);
-        let files: Vec<_> = entries.filter(|entry| entry.file_type().is_file()).collect();
-        let has = |ending| {
-            |file: &walkdir::DirEntry| file.path().extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
-        };
-        let ends = |endings: &[&str]| endings.iter().any(|ending| files.iter().any(has(ending)));
-        only(FACTS.iter().filter(|facts| matches!(facts.signs, Signs::FolderOf(endings) if ends(endings))))
+        let entries = walkdir::WalkDir::new(folder).follow_links(true).sort_by_file_name().into_iter();
+        let files = entries.take(ENTRIES).filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+        let endings: HashSet<String> = files.map(|entry| extension_of(entry.path())).collect();
+        let mut found = FACTS.iter().filter(|facts| facts.annotations.iter().any(|ending| endings.contains(*ending)));
+        let first = found.next()?;
+        found.next().is_none().then_some(first.format)
     }
 
     /// Opens a file for reading, or a folder if [`Format::is_folder`].
@@ -224,7 +201,7 @@ impl Format {
         let reader: Box<dyn Reader + 'r> = match self {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file, options.offsets)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
-            Self::Jsonl => Box::new(jsonl::Reader::new(input, file)),
+            Self::Jsonl => Box::new(jsonl::Reader::new(input, file, options)?),
             Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file, options.offsets)),
             Self::BiocJson => Box::new(bioc_json::Reader::new(input, file, options.offsets)),
             Self::Brat => return Err(only_as_folder(self)),
@@ -325,34 +302,71 @@ impl Format {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    Ok(buffered(fs::File::open(path)?, path))
+/// What a file is.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn look(path: &Path) -> io::Result<Look> {
+    Ok(look_at(&without_packing(path), &mut open_file(path)?)?.0)
 }
 
-/// The contents of a file, unpacked if its name ends in `.gz`, and decoded if a byte-order mark says that it is UTF-16.
+/// What an input with this name is, and the bytes that were read to decide.
 ///
-/// Reading fails with [`io::ErrorKind::InvalidData`] if the file looks like UTF-16 without a mark, or is UTF-32.
-pub fn buffered<'r>(file: impl Read + 'r, name: &Path) -> Box<dyn BufRead + 'r> {
-    if is_gz(name) {
-        Box::new(Decoded::new(BufReader::new(MultiGzDecoder::new(file)), name))
+/// # Errors
+/// If it cannot be read.
+pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)> {
+    let mut beginning = Vec::new();
+    input.take(detect::BEGINNING as u64).read_to_end(&mut beginning)?;
+    Ok((detect::look(name, &beginning, beginning.len() < detect::BEGINNING), beginning))
+}
+
+fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    Ok(buffered(fs::File::open(path)?).map_err(named)?)
+}
+
+/// First bytes of gzip and Zstandard.
+const GZIP: &[u8] = b"\x1f\x8b";
+const ZSTANDARD: &[u8] = b"\x28\xb5\x2f\xfd";
+
+/// The contents of a file, unpacked if its first bytes are those of gzip or Zstandard, and decoded if a byte-order mark
+/// says that it is UTF-16.
+///
+/// # Errors
+/// If the first bytes cannot be read. [`io::ErrorKind::InvalidData`] if it is UTF-32 or looks like UTF-16 without a mark.
+pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
+    let mut file = BufReader::new(file);
+    // A pipe may give its first bytes one by one.
+    let mut first = Vec::new();
+    file.by_ref().take(ZSTANDARD.len() as u64).read_to_end(&mut first)?;
+    let (is_gzip, is_zstandard) = (first.starts_with(GZIP), first == ZSTANDARD);
+    let whole = io::Cursor::new(first).chain(file);
+    Ok(if is_gzip {
+        Box::new(Decoded::new(BufReader::new(MultiGzDecoder::new(whole)))?)
+    } else if is_zstandard {
+        Box::new(Decoded::new(BufReader::new(zstd::Decoder::with_buffer(whole)?))?)
     } else {
-        Box::new(Decoded::new(BufReader::new(file), name))
-    }
+        Box::new(Decoded::new(whole)?)
+    })
+}
+
+/// The last extension in lower case.
+pub fn extension_of(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default()
+}
+
+/// The name without the ending of a compression.
+pub fn without_packing(path: &Path) -> PathBuf {
+    if matches!(extension_of(path).as_str(), "gz" | "zst") { path.with_extension("") } else { path.into() }
 }
 
 fn is_gz(name: &Path) -> bool {
-    name.extension().is_some_and(|extension| extension == "gz")
+    extension_of(name) == "gz"
 }
 
 /// The error of reading or writing a folder format through one stream.
 fn only_as_folder(format: Format) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, format!("a {format} collection is a folder, not a single file"))
-}
-
-/// The format, if exactly one matches.
-fn only<'f>(mut facts: impl Iterator<Item = &'f Facts>) -> Option<Format> {
-    let first = facts.next()?;
-    facts.next().is_none().then_some(first.format)
 }
 
 impl fmt::Display for Format {
@@ -369,6 +383,8 @@ pub struct FormatOptions {
     pub conll: conll::ConllOptions,
     /// What the offsets of the files count that are read; files are always written in characters.
     pub offsets: OffsetUnit,
+    /// Keys of JSON documents.
+    pub json: jsonl::JsonKeys,
 }
 
 /// Reads documents one at a time, in constant memory.
@@ -571,31 +587,6 @@ impl Writer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn formats_are_detected_from_the_beginning_of_a_file() {
-        let check = |text: &str, expected| assert_eq!(Format::detect_beginning(text.as_bytes()), expected, "{text}");
-        let (pubtator, conll, jsonl) = (Some(Format::Pubtator), Some(Format::Conll), Some(Format::Jsonl));
-        for text in ["", "\n\n", "text", "a text of words", "[]", "{", "<html>"] {
-            check(text, None);
-        }
-        check("\u{feff}\n7|t|a\n", pubtator);
-        check("a first line that says what this is\n7|t|a\n", pubtator);
-        check("7|t|vitamin B-12\n", pubtator);
-        check("-DOCSTART- -X- O\n\na O\n", conll);
-        check("\na NN B-X\r\n", conll);
-        check("{\"text\": \"a|t|b\"}\n", jsonl);
-        check("[\"a\", {}]\n", jsonl);
-        check("{\"text\": \"a text that is longer than what is", jsonl);
-        check(
-            "{\"id\": \"7\", \"passages\": [{\"offset\": 0, \"text\": \"a text that is longer than what is",
-            Some(Format::BiocJson),
-        );
-        check("<?xml version='1.0'?>\n<collection>", Some(Format::BiocXml));
-        check("{\"documents\": []}", Some(Format::BiocJson));
-        check("{\"id\": \"7\", \"passages\": [{\"offset\": 0}]}", Some(Format::BiocJson));
-        check("{\"text\": \"a\", \"passages\": [{\"kind\": \"title\"}]}", jsonl);
-    }
 
     #[test]
     fn no_file_of_a_folder_is_replaced() {

@@ -33,10 +33,29 @@ const NO_CONCEPT: &str = "-1";
 /// there.
 const NOVELTY: &[&str] = &["novel", "no", "none"];
 
-/// Whether `text` is the beginning of a file in this format: one of its first lines is a title line.
-pub(super) fn begins(text: &str) -> bool {
-    let is_title = |line: &str| line.contains("|t|") && matches!(text_line(line), Some((_, 't', _)));
-    !text.starts_with(['{', '[', '<']) && text.lines().any(is_title)
+/// Whether these lines begin a file in this format: the first is a title line, and nearly all others belong to a
+/// document.
+pub(super) fn begins(lines: &str) -> bool {
+    let mut id = "";
+    let (mut belonging, mut others) = (0, 0);
+    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+        let row = |id: &str| line.strip_prefix(id).is_some_and(|row| row.starts_with('\t'));
+        match text_line(line) {
+            Some((title_id, 't', _)) if !title_id.contains(char::is_whitespace) => {
+                (id, belonging) = (title_id, belonging + 1)
+            }
+            _ if id.is_empty() => return false,
+            Some((abstract_id, 'a', _)) if abstract_id == id => belonging += 1,
+            _ if row(id) => belonging += 1,
+            _ => others += 1,
+        }
+    }
+    belonging > 0 && others * 4 <= belonging
+}
+
+/// Whether one of these lines is an abstract.
+pub(super) fn has_abstract(lines: &str) -> bool {
+    lines.lines().any(|line| matches!(text_line(line), Some((_, 'a', _))))
 }
 
 /// Reads documents one at a time, in constant memory.

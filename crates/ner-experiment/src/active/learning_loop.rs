@@ -390,7 +390,7 @@ impl Loop {
         let request = Request {
             pool: &pool,
             from: None,
-            options: InputOptions { text_column: "text".into(), ..InputOptions::default() },
+            options: InputOptions::default(),
             device,
             strategy: setting.strategy,
             budget: setting.budget,

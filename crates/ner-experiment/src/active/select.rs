@@ -10,6 +10,7 @@ use ner_data::{Document, decode_mentions};
 use ner_model::{Recognizer, find_device};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -88,9 +89,11 @@ impl Request<'_> {
     pub fn select(&self, annotator: &Annotator, known: &[Document]) -> Result<Selection> {
         let models: Vec<&Recognizer> = annotator.models().iter().map(|model| &model.recognizer).collect();
         let first = *models.first().context("name a model")?;
-        let (inputs, _) = input::find(self.pool, self.from)?;
+        let found = input::find(self.pool, self.from, &self.options)?;
         let source = Source {
-            inputs: inputs.into_iter().map(|input| (input, false)).collect(),
+            inputs: found.inputs.into_iter().map(|input| (input, false)).collect(),
+            bad: found.bad,
+            stop: Arc::default(),
             options: self.options.clone(),
             done: input::Done::Nothing,
             together: true,

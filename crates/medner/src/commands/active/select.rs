@@ -1,11 +1,11 @@
 //! `medner active select`: chooses the next batch from a pool.
 
-use crate::args::{Columns, ModelArgs, batch_form, kind_name};
+use crate::args::{Columns, ModelArgs, TextColumns, batch_form, kind_name};
 use anyhow::{Result, ensure};
 use ner_active::{Budget, Strategy};
 use ner_experiment::active::batch::{self, To};
 use ner_experiment::active::select::Request;
-use ner_experiment::input::{InputOptions, Kind};
+use ner_experiment::input::Kind;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -52,12 +52,8 @@ pub struct Args {
     /// Random seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Column of the texts (Parquet)
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    text_column: String,
-    /// Column of their ids (Parquet) [default: the row number]
-    #[arg(long, value_name = "NAME")]
-    id_column: Option<String>,
+    #[command(flatten)]
+    text_columns: TextColumns,
     #[command(flatten)]
     columns: Columns,
 }
@@ -76,11 +72,7 @@ pub fn run(args: Args) -> Result<()> {
     let request = Request {
         pool: &args.pool,
         from: args.from,
-        options: InputOptions {
-            columns: args.columns.options(),
-            text_column: args.text_column,
-            id_column: args.id_column,
-        },
+        options: args.text_columns.options(args.columns),
         device: &args.models.device,
         strategy: args.strategy,
         budget: args.budget,

@@ -3,7 +3,7 @@
 mod output;
 mod record;
 
-use crate::args::{Columns, ModelArgs, SchemeName, offsets};
+use crate::args::{Columns, ModelArgs, SchemeName, TextColumns, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -11,7 +11,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use ner_annotate::{Annotator, BatchSize, MergedMention, Model, Offsets, Outcome, Summary, Thresholds, stream};
 use ner_data::{ConversionReport, Document};
-use ner_experiment::input::{self, Done, Ids, Input, Kind, Mark, Source};
+use ner_experiment::input::{self, Done, Ids, Input, InputOptions, Inputs, Kind, Mark, Source};
 use ner_experiment::progress;
 use ner_files::write_bytes;
 use output::{OutputPlace, Sink, To};
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use tracing::{info, warn};
 
@@ -90,17 +91,13 @@ pub struct Args {
     /// Unit of the offsets
     #[arg(long, default_value = "characters", value_parser = offsets())]
     offsets: Offsets,
-    /// Column of the texts (Parquet)
-    #[arg(long, value_name = "NAME", default_value = "text")]
-    text_column: String,
-    /// Column of their ids (Parquet) [default: the row number]
-    #[arg(long, value_name = "NAME")]
-    id_column: Option<String>,
+    #[command(flatten)]
+    text_columns: TextColumns,
     #[command(flatten)]
     columns: Columns,
-    /// Tag scheme of the output (CoNLL)
-    #[arg(long, value_enum, default_value_t)]
-    scheme: SchemeName,
+    /// Tag scheme of the output (CoNLL) [default: iob2]
+    #[arg(long, value_enum)]
+    scheme: Option<SchemeName>,
 }
 
 fn kind_name() -> impl TypedValueParser<Value = Kind> {
@@ -126,9 +123,16 @@ pub fn run(args: Args) -> Result<()> {
         [] => vec![PathBuf::from("-")],
         inputs => inputs.to_vec(),
     };
-    let options = output::OutputOptions { to: args.to, offsets: args.offsets, scheme: args.scheme.scheme() };
+    let options =
+        output::OutputOptions { to: args.to, offsets: args.offsets, scheme: args.scheme.unwrap_or_default().scheme() };
+    ensure!(
+        args.scheme.is_none() || args.to == To::Conll,
+        "--scheme has no effect on {} output: it is for CoNLL",
+        name_of(args.to)
+    );
     output::check(&options)?;
-    let (inputs, is_tree) = input::find(&wanted, args.from)?;
+    let input_options = args.text_columns.options(args.columns);
+    let Inputs { inputs, is_tree, bad } = input::find(&wanted, args.from, &input_options)?;
     let layout = Layout::new(&args, is_tree)?;
     let (annotator, located) =
         if args.ensemble { args.models.selection().load_ensemble()? } else { args.models.selection().load()? };
@@ -138,10 +142,18 @@ pub fn run(args: Args) -> Result<()> {
         info!("nothing to do: the output is complete");
         return Ok(());
     };
-    let bytes = begun.inputs.iter().map(|(input, _)| input.bytes()).sum();
+    let bytes = begun.inputs.iter().map(|(input, _)| input.size()).sum();
     let kept = Kept::begin(&args, &located, annotator.models(), (begun.inputs.len(), bytes), settings);
-    let annotating =
-        Annotating { args: &args, annotator: &annotator, layout: &layout, inputs: &inputs, options, bytes };
+    let annotating = Annotating {
+        args: &args,
+        annotator: &annotator,
+        layout: &layout,
+        inputs: &inputs,
+        input_options,
+        bad,
+        options,
+        bytes,
+    };
     let outcome = annotating.run(begun, thresholds);
     if let Some(kept) = kept {
         kept.end(&outcome);
@@ -163,6 +175,9 @@ struct Annotating<'a> {
     annotator: &'a Annotator,
     layout: &'a Layout,
     inputs: &'a [Input],
+    input_options: InputOptions,
+    /// What cannot be read at all.
+    bad: Vec<String>,
     options: output::OutputOptions,
     /// Bytes left to read; `None` if unknown.
     bytes: Option<u64>,
@@ -170,7 +185,7 @@ struct Annotating<'a> {
 
 impl Annotating<'_> {
     fn run(self, begun: Begun, thresholds: Thresholds) -> Result<(Summary, Tally)> {
-        let Self { args, annotator, layout, inputs, options, bytes } = self;
+        let Self { args, annotator, layout, inputs, input_options, bad, options, bytes } = self;
         let stop = interrupt::stop_flag("stopping after this batch")?;
         let bar = match bytes {
             Some(bytes) => progress::bytes("annotating", bytes),
@@ -179,11 +194,9 @@ impl Annotating<'_> {
         let is_done = begun.inputs.iter().map(|(_, is_done)| *is_done).collect();
         let source = Source {
             inputs: begun.inputs,
-            options: input::InputOptions {
-                columns: args.columns.options(),
-                text_column: args.text_column.clone(),
-                id_column: args.id_column.clone(),
-            },
+            options: input_options,
+            bad,
+            stop: Arc::clone(&stop),
             done: begun.done,
             together: !matches!(layout, Layout::PerInput(_)),
             bar: bytes.is_some().then(|| bar.clone()),
@@ -252,7 +265,7 @@ impl Args {
             "all_spans": self.all_spans,
             "to": name_of(self.to),
             "offsets": self.offsets,
-            "scheme": name_of(self.scheme),
+            "scheme": name_of(self.scheme.unwrap_or_default()),
         });
         if self.ensemble {
             settings["ensemble"] = true.into();
