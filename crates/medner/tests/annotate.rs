@@ -157,6 +157,33 @@ fn bad_documents_are_named_and_left_out_and_nothing_of_them_is_said() {
 }
 
 #[test]
+fn a_document_that_a_model_cannot_compute_is_named_and_the_others_come_out() {
+    let bench = Bench::new();
+    tiny::overflowing(&bench.path("third"));
+    // A token that the model has no embedding for.
+    bench.write("third/added_tokens.json", "{\"[NEW]\": 81}");
+    let texts = ["ab cd", "a naloz", "ef", "[NEW]"];
+    let line = |(at, text): (usize, &&str)| json!({ "id": at.to_string(), "text": text }).to_string() + "\n";
+    bench.write("all.jsonl", texts.iter().enumerate().map(line).collect::<String>());
+    let output = bench.run(&["all.jsonl", "--model", "third"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<&Value> = found.iter().map(|line| &line["id"]).collect();
+    assert_eq!(ids, ["0", "2"]);
+    for part in [
+        "all.jsonl: document 1: the model computes numbers that are not finite",
+        "all.jsonl: document 3: characters 0 to 5 need piece 81, but the model has embeddings for 81 pieces",
+        "2 documents or parts of the input could not be annotated",
+        "2 documents (",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("panicked") && !said.contains("naloz"), "{said}");
+}
+
+#[test]
 fn several_models_thresholds_and_categories() {
     let bench = Bench::new();
     bench.write("note.txt", "The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.");

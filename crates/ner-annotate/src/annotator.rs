@@ -2,7 +2,8 @@ use crate::Model;
 use crate::{Combination, MergedMention, merge};
 use ner_document::Document;
 use ner_text::{
-    DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, decode_mentions, mean_output, vote,
+    DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
+    mean_output, vote,
 };
 
 /// Models that annotate together.
@@ -123,6 +124,20 @@ impl Annotator {
             }
         }
         found.into_iter().map(merge).collect()
+    }
+
+    /// The mentions in each document, or why its computation failed: a panic of a library, or numbers that are not
+    /// finite. If one document of a batch fails, each is computed alone, so that the others keep their mentions; the
+    /// last digits of their confidences may then differ.
+    pub fn find_each(&self, documents: &[Prepared]) -> Vec<Result<Vec<MergedMention>, String>> {
+        if let Ok(found) = caught(|| self.find(documents, |_| {})) {
+            return found.into_iter().map(Ok).collect();
+        }
+        let alone = |document: &Prepared| {
+            let found = caught(|| self.find(std::slice::from_ref(document), |_| {}));
+            found.map(|found| found.into_iter().next().unwrap_or_default())
+        };
+        documents.iter().map(alone).collect()
     }
 
     fn find_together(

@@ -23,8 +23,8 @@ pub enum Event<E> {
 pub enum Outcome<E> {
     /// A document and its mentions, before thresholds.
     Annotated(Document, Vec<MergedMention>),
-    /// The id of a document and the tokenizer's error.
-    Failed(String, TokenizeError),
+    /// The id of a document, and why it could not be tokenized or annotated.
+    Failed(String, String),
     /// The caller's value.
     Mark(E),
 }
@@ -67,12 +67,13 @@ type Batch<E> = Vec<Item<E>>;
 enum Item<E> {
     Ready(Prepared),
     Known(Prepared),
-    Failed(String, TokenizeError),
+    Failed(String, String),
     Mark(E),
 }
 
 /// Annotates the events of `source`. Reading and tokenizing run on a separate thread while the models compute the batch
-/// before on the calling thread; `sink` gets the outcomes on the calling thread, in order.
+/// before on the calling thread; `sink` gets the outcomes on the calling thread, in order. A document
+/// that cannot be annotated is an outcome of its own and changes nothing for the others.
 ///
 /// `source` pushes events and should end if a push returns false. Once `stop` is set, the current batch is finished and
 /// no other one starts.
@@ -122,9 +123,6 @@ fn compute<E, X>(
         for item in batch {
             order.push(match item {
                 Item::Ready(prepared) => {
-                    summary.documents += 1;
-                    summary.tokens += prepared.tokens();
-                    summary.windows += prepared.windows();
                     ready.push(prepared);
                     Slot::Next
                 }
@@ -136,13 +134,20 @@ fn compute<E, X>(
                 Item::Mark(mark) => Slot::Is(Outcome::Mark(mark)),
             });
         }
-        let found = annotator.find(&ready, |_| {});
-        let mut annotated =
-            ready.into_iter().zip(found).map(|(prepared, found)| Outcome::Annotated(prepared.document, found));
+        let found = annotator.find_each(&ready);
+        let mut annotated = ready.into_iter().zip(found);
         for slot in order {
             let outcome = match slot {
                 Slot::Is(outcome) => Some(outcome),
-                Slot::Next => annotated.next(),
+                Slot::Next => annotated.next().map(|(prepared, found)| match found {
+                    Ok(found) => {
+                        summary.documents += 1;
+                        summary.tokens += prepared.tokens();
+                        summary.windows += prepared.windows();
+                        Outcome::Annotated(prepared.document, found)
+                    }
+                    Err(message) => Outcome::Failed(prepared.document.id, message),
+                }),
                 Slot::Pass => annotated.next().and(None),
             };
             if let Some(outcome) = outcome {
@@ -215,7 +220,8 @@ impl<E> Feed<E> {
                 let id = document.id.clone();
                 match self.tokenizers.prepare(vec![document]) {
                     Ok(prepared) => prepared.into_iter().next().map(Item::Ready),
-                    Err(error) => Some(Item::Failed(id, error)),
+                    Err(TokenizeError::Document { message, .. }) => Some(Item::Failed(id, message)),
+                    Err(error) => Some(Item::Failed(id, error.to_string())),
                 }
             }
         };

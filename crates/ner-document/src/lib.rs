@@ -34,4 +34,4 @@ pub use label_map::LabelMap;
 pub use seed::derive_seed;
 pub use span::{CharIndex, Span};
 pub use suggest::{nearest, nearest_key};
-pub use tags::{LabelSet, Position, Tag, TagScheme, TaggedEntity};
+pub use tags::{ForeignLabels, LabelSet, Position, Tag, TagScheme, TaggedEntity};

@@ -1,4 +1,5 @@
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// How tags mark where entities begin and end.
@@ -176,48 +177,6 @@ impl LabelSet {
         })
     }
 
-    /// Reads the labels of a model trained elsewhere, in any order and scheme. Returns the equivalent label set and,
-    /// for each of its labels, its index in `names` if it occurs there.
-    ///
-    /// Accepts IOB1, IOB2, BIOES, BILOU (`L` and `U` for `E` and `S`), BMES and plain types without a position. Types
-    /// are ordered by their first label. `None` if `names` contains a label twice.
-    pub fn from_any_names(names: &[&str]) -> Option<(Self, Vec<Option<usize>>)> {
-        let parse = |name: &str| -> Option<(Position, String)> {
-            if name == OUTSIDE {
-                return None;
-            }
-            let position = |letter: &str| FOREIGN_LETTERS.iter().find(|(known, _)| *known == letter).map(|row| row.1);
-            let parted = name.split_once('-').filter(|(_, entity_type)| !entity_type.is_empty());
-            let parted = parted.and_then(|(letter, entity_type)| Some((position(letter)?, entity_type)));
-            let (position, entity_type) = parted.unwrap_or((Position::Inside, name));
-            Some((position, entity_type.to_owned()))
-        };
-        let parsed: Vec<Option<(Position, String)>> = names.iter().map(|name| parse(name)).collect();
-        let has = |wanted: &[Position]| parsed.iter().flatten().any(|(position, _)| wanted.contains(position));
-        let scheme = match () {
-            () if has(&[Position::End, Position::Single]) => TagScheme::Bioes,
-            () if has(&[Position::Begin]) => TagScheme::Bio,
-            () => TagScheme::Io,
-        };
-        let mut labels = Self { scheme, types: Vec::new() };
-        for (_, entity_type) in parsed.iter().flatten() {
-            if labels.type_id(entity_type).is_none() {
-                labels.types.push(entity_type.clone());
-            }
-        }
-        let mut places = vec![None; labels.len()];
-        for (place, parsed) in parsed.iter().enumerate() {
-            let id = match parsed {
-                Some((position, entity_type)) => labels.id(Tag::Entity(*position, labels.type_id(entity_type)?)),
-                None => labels.id(Tag::Outside),
-            };
-            if places[id].replace(place).is_some() {
-                return None;
-            }
-        }
-        Some((labels, places))
-    }
-
     /// Number of labels, `O` included.
     pub fn len(&self) -> usize {
         1 + self.types.len() * self.scheme.positions().len()
@@ -286,6 +245,163 @@ impl LabelSet {
     }
 }
 
+/// The labels of a model trained elsewhere, in any order and scheme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignLabels {
+    /// The equivalent label set. Types are ordered by their first label.
+    pub labels: LabelSet,
+    /// For each label of the set, its index in the names, if it occurs there.
+    pub places: Vec<Option<usize>>,
+    /// Indices of further names that mean outside: `B-O`, `[CLS]`.
+    pub outside: Vec<usize>,
+    /// What was guessed, for people.
+    pub notes: Vec<String>,
+}
+
+/// How a name is made of a position and a type.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// `B-X`, as transformers reads it; anything else is a type without a position.
+    Usual,
+    /// `b-x`, `B_X`: the letter, the separator, the type.
+    Before(char),
+    /// `X-B`.
+    After(char),
+    /// `B`, `B-`: no type.
+    Bare,
+}
+
+impl Shape {
+    /// The position and the type that `name` names.
+    fn parse(self, name: &str) -> Option<(Position, &str)> {
+        let position = |letter: &str| {
+            FOREIGN_LETTERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(letter)).map(|row| row.1)
+        };
+        let (letter, entity_type) = match self {
+            Self::Usual => name.split_once('-').filter(|(letter, _)| *letter == letter.to_uppercase())?,
+            Self::Before(separator) => name.split_once(separator)?,
+            Self::After(separator) => name.rsplit_once(separator).map(|(entity_type, letter)| (letter, entity_type))?,
+            Self::Bare => return Some((position(name.trim_end_matches('-'))?, UNNAMED)),
+        };
+        Some((position(letter)?, entity_type)).filter(|_| !entity_type.is_empty())
+    }
+
+    /// The shape of all `names`, which are not outside. Another than the usual one needs every name to have it, and one
+    /// type to have two positions, so that types such as `B_cell` stay types.
+    fn of(names: &[&str]) -> Self {
+        let fits = |shape: &Self| {
+            let parsed: Option<Vec<(Position, &str)>> = names.iter().map(|name| shape.parse(name)).collect();
+            let Some(mut parsed) = parsed else { return false };
+            parsed.sort_by_key(|&(_, entity_type)| entity_type);
+            parsed.windows(2).any(|pair| pair[0].1 == pair[1].1 && pair[0].0 != pair[1].0)
+        };
+        if names.iter().any(|name| Self::Usual.parse(name).is_some()) {
+            return Self::Usual;
+        }
+        let others = [Self::Bare, Self::Before('-'), Self::Before('_'), Self::After('-'), Self::After('_')];
+        others.into_iter().find(fits).unwrap_or(Self::Usual)
+    }
+}
+
+/// The type of tags that name none, as in seqeval.
+const UNNAMED: &str = "_";
+
+/// Labels of special tokens and of padding, which some models were trained with. They are not types.
+const NO_TYPES: [&str; 9] = ["[CLS]", "[SEP]", "[PAD]", "[MASK]", "<s>", "</s>", "<pad>", "PAD", "[UNK]"];
+
+/// The label of the later pieces of a word, in models of BERT's first months.
+const LATER_PIECE: &str = "X";
+
+impl ForeignLabels {
+    /// Reads a list of label names.
+    ///
+    /// Accepts IOB1, IOB2, BIOES, BILOU (`L` and `U` for `E` and `S`), BMES and plain types without a position. As in
+    /// transformers' pipeline, `B-O` and `I-O` are outside. Tags in lower case, with an underscore (`B_X`), with the
+    /// position behind (`X-B`) or without a type (`B`) are read as tags; the pipeline takes each for a type of its own.
+    /// Labels of special tokens, and `X` beside tags, are outside. All these are noted.
+    ///
+    /// # Errors
+    /// If two names mean the same tag.
+    pub fn read(names: &[&str]) -> Result<Self, String> {
+        let has_outside = names.contains(&OUTSIDE);
+        let tags = || names.iter().filter_map(|name| Shape::Usual.parse(name));
+        let has_tags = tags().next().is_some();
+        let has_type_x = tags().any(|(_, entity_type)| entity_type == LATER_PIECE);
+        let is_no_type = |name: &str| {
+            NO_TYPES.iter().any(|known| known.eq_ignore_ascii_case(name))
+                || (name == LATER_PIECE && has_tags && !has_type_x)
+        };
+        let is_outside = |name: &str| name == OUTSIDE || (!has_outside && name.eq_ignore_ascii_case(OUTSIDE));
+        let named: Vec<&str> = names.iter().copied().filter(|name| !is_outside(name) && !is_no_type(name)).collect();
+        let shape = Shape::of(&named);
+        let parse = |name: &'_ str| -> Option<(Position, String)> {
+            if is_outside(name) || is_no_type(name) {
+                return None;
+            }
+            let (position, entity_type) = shape.parse(name).unwrap_or((Position::Inside, name));
+            (entity_type != OUTSIDE).then(|| (position, entity_type.to_owned()))
+        };
+        let parsed: Vec<Option<(Position, String)>> = names.iter().map(|name| parse(name)).collect();
+        let has = |wanted: &[Position]| parsed.iter().flatten().any(|(position, _)| wanted.contains(position));
+        let scheme = match () {
+            () if has(&[Position::End, Position::Single]) => TagScheme::Bioes,
+            () if has(&[Position::Begin]) => TagScheme::Bio,
+            () => TagScheme::Io,
+        };
+        let mut numbers: HashMap<&str, usize> = HashMap::new();
+        let mut labels = LabelSet { scheme, types: Vec::new() };
+        for (_, entity_type) in parsed.iter().flatten() {
+            numbers.entry(entity_type).or_insert_with(|| {
+                labels.types.push(entity_type.clone());
+                labels.types.len() - 1
+            });
+        }
+        let (mut places, mut outside) = (vec![None; labels.len()], Vec::new());
+        // The label `O` itself comes first, if there is one.
+        let is_other = |at: &usize| parsed[*at].is_none() && !is_outside(names[*at]);
+        let (others, first): (Vec<usize>, Vec<usize>) = (0..names.len()).partition(is_other);
+        for at in first.into_iter().chain(others) {
+            match &parsed[at] {
+                None if places[0].is_none() => places[0] = Some(at),
+                None if is_outside(names[at]) => return Err(twice(names[at], names[at])),
+                None => outside.push(at),
+                Some((position, entity_type)) => {
+                    let id = labels.id(Tag::Entity(*position, numbers[entity_type.as_str()]));
+                    if let Some(before) = places[id].replace(at) {
+                        return Err(twice(names[before], names[at]));
+                    }
+                }
+            }
+        }
+        let mut notes = Vec::new();
+        if !matches!(shape, Shape::Usual)
+            && let Some((name, (_, entity_type))) = named.iter().find_map(|name| Some((name, shape.parse(name)?)))
+        {
+            notes.push(format!("labels like {name} are read as tags of types like {entity_type}"));
+        }
+        let special: Vec<&str> = names.iter().copied().filter(|name| is_no_type(name)).collect();
+        if !special.is_empty() {
+            notes.push(format!("the labels {} are not types: words with them are outside", special.join(", ")));
+        }
+        if let Some(name) = names.iter().find(|name| is_default(name)) {
+            notes.push(format!(
+                "labels like {name} have no names; give them names in id2label, and O to the one outside"
+            ));
+        }
+        Ok(Self { labels, places, outside, notes })
+    }
+}
+
+fn twice(one: &str, other: &str) -> String {
+    format!("the labels {one} and {other} mean the same tag")
+}
+
+/// Whether this is the name that transformers gives to a label without a name.
+fn is_default(name: &str) -> bool {
+    let number = name.strip_prefix("LABEL_");
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,17 +424,31 @@ mod tests {
 
     #[test]
     fn labels_of_any_order_and_scheme_are_read() {
-        let check = |names: &[&str], expected: Option<(&str, &[Option<usize>])>| {
-            let found = LabelSet::from_any_names(names);
-            let found = found.map(|(labels, places)| (labels.names().join(" "), places));
-            assert_eq!(found, expected.map(|(names, places)| (names.to_owned(), places.to_vec())), "{names:?}");
+        let check = |names: &[&str], expected: &str, places: &[Option<usize>], outside: &[usize], notes: usize| {
+            let found = ForeignLabels::read(names).expect("labels");
+            let found = (found.labels.names().join(" "), found.places, found.outside, found.notes.len());
+            assert_eq!(found, (expected.to_owned(), places.to_vec(), outside.to_vec(), notes), "{names:?}");
         };
-        check(&["B-X", "I-X", "O"], Some(("O B-X I-X", &[Some(2), Some(0), Some(1)])));
-        check(&["O", "X", "cell-line"], Some(("O I-X I-cell-line", &[Some(0), Some(1), Some(2)])));
-        check(&["O", "I-X", "I-Y", "B-Y"], Some(("O B-X I-X B-Y I-Y", &[Some(0), None, Some(1), Some(3), Some(2)])));
-        check(&["O", "U-X", "L-X", "B-X"], Some(("O B-X I-X E-X S-X", &[Some(0), Some(3), None, Some(2), Some(1)])));
-        check(&["LABEL_0"], Some(("O I-LABEL_0", &[None, Some(0)])));
-        check(&["O", "E-X", "L-X"], None);
+        check(&["B-X", "I-X", "O"], "O B-X I-X", &[Some(2), Some(0), Some(1)], &[], 0);
+        check(&["O", "X", "cell-line"], "O I-X I-cell-line", &[Some(0), Some(1), Some(2)], &[], 0);
+        check(&["O", "I-X", "I-Y", "B-Y"], "O B-X I-X B-Y I-Y", &[Some(0), None, Some(1), Some(3), Some(2)], &[], 0);
+        check(&["O", "U-X", "L-X", "B-X"], "O B-X I-X E-X S-X", &[Some(0), Some(3), None, Some(2), Some(1)], &[], 0);
+        check(&["LABEL_0"], "O I-LABEL_0", &[None, Some(0)], &[], 1);
+        check(&["O", "B_cell", "T_cell"], "O I-B_cell I-T_cell", &[Some(0), Some(1), Some(2)], &[], 0);
+        // Outside under other names.
+        check(&["B-O", "I-O", "B-X", "I-X"], "O B-X I-X", &[Some(0), Some(2), Some(3)], &[1], 0);
+        check(&["I-O", "B-X", "O"], "O B-X I-X", &[Some(2), Some(1), None], &[0], 0);
+        check(&["PAD", "O", "B-Y", "I-Y", "X", "[SEP]"], "O B-Y I-Y", &[Some(1), Some(2), Some(3)], &[0, 4, 5], 1);
+        check(&["o", "b-x", "i-x"], "O B-x I-x", &[Some(0), Some(1), Some(2)], &[], 1);
+        check(&["O", "B_X", "I_X"], "O B-X I-X", &[Some(0), Some(1), Some(2)], &[], 1);
+        check(&["O", "X-B", "X-I"], "O B-X I-X", &[Some(0), Some(1), Some(2)], &[], 1);
+        check(&["O", "B", "I"], "O B-_ I-_", &[Some(0), Some(1), Some(2)], &[], 1);
+        for names in [["O", "E-X", "L-X"], ["O", "I-X", "I-X"], ["O", "O", "I-X"], ["O", "X", "I-X"]] {
+            assert!(ForeignLabels::read(&names).is_err(), "{names:?}");
+        }
+        let many: Vec<String> = (0..200_000).map(|at| format!("B-{at}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(ForeignLabels::read(&many).map(|found| found.labels.types.len()), Ok(200_000));
     }
 
     proptest! {

@@ -146,6 +146,30 @@ impl Corpus {
     pub fn check_faults(&self, lenient: bool) -> Result<()> {
         check_faults(self.splits.iter().map(|(_, split)| &split.diagnostics), lenient)
     }
+
+    /// Fails if one of these splits has no gold mention: nothing could be learnt from it or scored on it.
+    ///
+    /// # Errors
+    /// If there is such a split; the message names its files.
+    pub fn check_gold(&self, splits: &[Split]) -> Result<()> {
+        for split in splits {
+            let documents = &self.splits.get(*split).documents;
+            if documents.iter().any(|document| !document.mentions.is_empty()) {
+                continue;
+            }
+            let files =
+                self.origin.files.iter().map(|file| file.path.display().to_string()).collect::<Vec<_>>().join(", ");
+            bail!(
+                "the {split} split of {} has {} documents and no mention of the types {}: look at it with `data {}` \
+                 (files: {files})",
+                self.description.name,
+                documents.len(),
+                self.labels.join(", "),
+                self.description.name
+            );
+        }
+        Ok(())
+    }
 }
 
 /// A dataset named on the command line: by name, or by the path of a `dataset.toml` or of its folder.
@@ -532,10 +556,12 @@ pub fn check_faults<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostics>, 
 pub struct FaultCount {
     /// Faults that dropped or changed something.
     losses: BTreeMap<DiagnosticKind, usize>,
-    /// Repaired or harmless faults.
-    harmless: BTreeMap<DiagnosticKind, usize>,
+    /// Repaired faults, and parts that medner has no place for.
+    others: BTreeMap<DiagnosticKind, usize>,
     /// The first losses.
     first: Vec<Diagnostic>,
+    /// The first part that medner has no place for.
+    not_read: Option<Diagnostic>,
     /// The number of mentions with an odd beginning or end, and the first.
     odd: Option<(usize, Diagnostic)>,
 }
@@ -548,22 +574,27 @@ impl FaultCount {
                 self.odd.get_or_insert_with(|| (0, diagnostic.clone())).0 += 1;
                 continue;
             }
-            let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.harmless };
+            let counts = if diagnostic.kind.is_loss() { &mut self.losses } else { &mut self.others };
             *counts.entry(diagnostic.kind).or_default() += 1;
         }
+        let mut not_read = diagnostics.0.iter().filter(|diagnostic| diagnostic.kind == DiagnosticKind::NotRead);
+        self.not_read = self.not_read.take().or_else(|| not_read.next().cloned());
         self.first.extend(diagnostics.losses().take(FAULTS_LISTED - self.first.len()).cloned());
     }
 
     /// Number of faults of each kind.
     pub fn counts(&self) -> BTreeMap<DiagnosticKind, usize> {
         let odd = self.odd.iter().map(|(count, _)| (DiagnosticKind::OddBoundary, *count));
-        self.losses.iter().chain(&self.harmless).map(|(kind, count)| (*kind, *count)).chain(odd).collect()
+        self.losses.iter().chain(&self.others).map(|(kind, count)| (*kind, *count)).chain(odd).collect()
     }
 
     /// Number of input items that the documents lack or have in changed form.
     pub fn left_out(&self) -> usize {
-        let not_read = self.harmless.get(&DiagnosticKind::NotRead).copied().unwrap_or(0);
-        self.losses.values().sum::<usize>() + not_read
+        self.losses.values().sum::<usize>() + self.count_not_read()
+    }
+
+    fn count_not_read(&self) -> usize {
+        self.others.get(&DiagnosticKind::NotRead).copied().unwrap_or(0)
     }
 
     /// Fails if something was lost, unless `lenient`.
@@ -571,8 +602,13 @@ impl FaultCount {
     /// # Errors
     /// If something was lost; the message lists the first faults with file, line and document.
     pub fn check(&self, lenient: bool) -> Result<()> {
-        if let Some((count, kinds)) = summary(&self.harmless) {
-            warn!("{count} input faults were repaired or are harmless ({kinds})");
+        let repaired: BTreeMap<_, _> =
+            self.others.iter().filter(|(kind, _)| **kind != DiagnosticKind::NotRead).map(|(&k, &n)| (k, n)).collect();
+        if let Some((count, kinds)) = summary(&repaired) {
+            warn!("{count} input faults were repaired ({kinds})");
+        }
+        if let Some(first) = &self.not_read {
+            warn!("{} parts of the input were not read, for example {first}", self.count_not_read());
         }
         if let Some((count, first)) = &self.odd {
             warn!("{count} mentions begin or end in white space or inside a word; check their offsets, first {first}");

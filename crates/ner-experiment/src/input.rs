@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 use ner_annotate::Event;
 use ner_data::format::conll::ConllOptions;
 use ner_data::format::jsonl::JsonKeys;
-use ner_data::format::{Look, buffered, detect, extension_of, look_at, without_packing};
+use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, without_packing};
 use ner_data::frames::Texts;
 use ner_data::table::TableTexts;
 use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions};
@@ -335,7 +335,12 @@ fn kind_of_file(
     if let Some(kind) = from {
         return given_kind(path, kind).map(Ok);
     }
-    let (look, beginning) = look_at(&without_packing(path), &mut open(path, bytes, None)?)?;
+    let name = without_packing(path);
+    let (look, beginning) = match bytes {
+        // Only the beginning is unpacked.
+        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?)?)?,
+        bytes => look_at(&name, &mut open(path, bytes, None)?)?,
+    };
     Ok(kind_of(path, look, &beginning, options))
 }
 
@@ -548,7 +553,14 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
         Bytes::Zip(archive, at) => {
             // An unnamed temporary file, which disappears with this process in any case.
             let mut whole = tempfile::tempfile()?;
-            io::copy(&mut archive.files().by_index(*at)?, &mut whole)?;
+            let mut files = archive.files();
+            let mut file = files.by_index(*at)?;
+            let limit = (file.compressed_size().saturating_mul(MAX_RATIO)).max(MAX_DOCUMENT as u64);
+            let copied = io::copy(&mut file.by_ref().take(limit + 1), &mut whole)?;
+            ensure!(
+                copied <= limit,
+                "it unpacks to more than {MAX_RATIO} times its size, as no text does; unpack it first"
+            );
             whole.rewind()?;
             buffered(whole)?
         }

@@ -85,9 +85,13 @@ impl Located {
     /// # Errors
     /// If they cannot be read.
     pub fn weights_sha256(&self) -> Result<String> {
-        let files = ["model.safetensors", "pytorch_model.bin"].map(|name| self.folder.join(name));
+        let names = ["", ".index.json"];
+        let names = ["model.safetensors", "pytorch_model.bin"]
+            .into_iter()
+            .flat_map(|name| names.map(|end| name.to_owned() + end));
+        let files: Vec<PathBuf> = names.map(|name| self.folder.join(name)).collect();
         let file = files.iter().find(|file| file.is_file()).unwrap_or(&files[0]);
-        Ok(ner_hub::sha256_file(file)?)
+        Ok(ner_hub::weights_sha256(file)?)
     }
 }
 

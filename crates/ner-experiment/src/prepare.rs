@@ -3,7 +3,7 @@
 use crate::corpus::{self, Corpus};
 use crate::plan::Plan;
 use anyhow::Result;
-use ner_data::{DocumentTokenizer, LabelSet};
+use ner_data::{DocumentTokenizer, LabelSet, Split};
 use ner_hub::EncoderFiles;
 use ner_model::{InferenceConfig, KeptHead, Pretrained, find_device, load_encoder, load_further};
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ impl Prepared {
         let corpus = corpus::load(&plan.dataset, &plan.source())?;
         let reading_time = begin.elapsed();
         corpus.check_faults(plan.lenient)?;
+        corpus.check_gold(&[Split::Train, Split::Dev, Split::Test])?;
         let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
         let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
         let (head, seed) = (plan.recipe.head(), plan.recipe.seed);
@@ -63,7 +64,8 @@ impl Prepared {
             aggregation: plan.recipe.aggregation(),
             categories: corpus.description.categories.clone(),
         };
-        let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?;
+        let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?
+            .with_embeddings(pretrained.config.vocab_size as usize)?;
         Ok(Self { corpus, files, labels, pretrained, inference, tokenizer, device, kind, reading_time })
     }
 }

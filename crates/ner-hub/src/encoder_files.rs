@@ -1,9 +1,11 @@
 //! The files of an encoder in a folder.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::hash;
@@ -65,7 +67,7 @@ pub struct EncoderFiles {
     pub dir: PathBuf,
     /// `config.json`.
     pub config: PathBuf,
-    /// `model.safetensors` or `pytorch_model.bin`; the former if both exist.
+    /// `model.safetensors` or `pytorch_model.bin`, or the index of their shards; the former if both exist.
     pub weights: PathBuf,
     /// Which of the two.
     pub weights_format: WeightsFormat,
@@ -85,9 +87,9 @@ pub struct EncoderFiles {
 }
 
 impl EncoderFiles {
-    /// Computes the SHA-256 of the weights, reading them in pieces. Takes about a second for a base model.
+    /// Computes the SHA-256 of the weights ([`weights_sha256`]).
     pub fn weights_sha256(&self) -> Result<String, Error> {
-        hash::sha256_file(&self.weights)
+        weights_sha256(&self.weights)
     }
 
     /// Finds the files in a folder. `place` names it in errors.
@@ -100,18 +102,17 @@ impl EncoderFiles {
         let has_tokenizer = TOKENIZERS.iter().any(|names| names.iter().all(|name| file(name).is_some()));
         let (Some(config), Some((weights, weights_format)), true) = (config.clone(), weights.clone(), has_tokenizer)
         else {
-            let missing_weights = weights.is_none();
-            if let Some(index) = SHARD_INDEXES.iter().find(|index| missing_weights && file(index).is_some()) {
-                return Err(Error::ShardedWeights { place: place.to_owned(), index: (*index).to_owned() });
-            }
             let needs = [
                 ("config.json", config.is_none()),
-                ("model.safetensors or pytorch_model.bin", missing_weights),
+                ("model.safetensors or pytorch_model.bin", weights.is_none()),
                 (TOKENIZER, !has_tokenizer),
             ];
             let missing = needs.into_iter().filter_map(|(what, is_missing)| is_missing.then_some(what)).collect();
             return Err(Error::Incomplete { place: place.to_owned(), missing, found: listing(dir)? });
         };
+        if let Some(shard) = shards_of(&weights)?.into_iter().find(|shard| file(shard).is_none()) {
+            return Err(Error::Index { path: weights, message: format!("the shard {shard} is missing beside it") });
+        }
         Ok(EncoderFiles {
             name: name.to_owned(),
             dir: dir.to_owned(),
@@ -138,12 +139,61 @@ impl EncoderFiles {
     }
 }
 
-/// Names of the weights in order of preference: safetensors loads without a copy and runs no code.
-pub(crate) const WEIGHTS: [(&str, WeightsFormat); 2] =
-    [("model.safetensors", WeightsFormat::Safetensors), ("pytorch_model.bin", WeightsFormat::PytorchBin)];
+/// Names of the weights and of indexes of shards, in order of preference: safetensors loads without a copy and runs no
+/// code.
+pub(crate) const WEIGHTS: [(&str, WeightsFormat); 4] = [
+    ("model.safetensors", WeightsFormat::Safetensors),
+    ("model.safetensors.index.json", WeightsFormat::Safetensors),
+    ("pytorch_model.bin", WeightsFormat::PytorchBin),
+    ("pytorch_model.bin.index.json", WeightsFormat::PytorchBin),
+];
 
-/// Index files of split weights.
-pub(crate) const SHARD_INDEXES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+/// The shards of an index, in a list of what is missing.
+pub(crate) const SHARDS: &str = "file for one of the shards of its weights";
+
+/// How the name of an index of shards ends.
+const INDEX: &str = ".index.json";
+
+/// The names of the shards of weights, sorted; none unless the weights are an index.
+///
+/// # Errors
+/// If the index cannot be read, or names a file outside of its folder.
+pub(crate) fn shards_of(weights: &Path) -> Result<Vec<String>, Error> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    if !weights.to_string_lossy().ends_with(INDEX) {
+        return Ok(Vec::new());
+    }
+    let fault = |message: String| Error::Index { path: weights.to_owned(), message };
+    let text = ner_files::read_text(weights).map_err(|error| fault(error.to_string()))?;
+    let index: Index = serde_json::from_str(&text).map_err(|error| fault(format!("not an index: {error}")))?;
+    let shards: BTreeSet<String> = index.weight_map.into_values().collect();
+    let is_beside = |shard: &String| Path::new(shard).file_name() == Some(OsStr::new(shard)) && !shard.ends_with(INDEX);
+    match shards.iter().find(|shard| !is_beside(shard)) {
+        Some(shard) => Err(fault(format!("refused: the shard {shard} is not a weights file beside it"))),
+        None => Ok(shards.into_iter().collect()),
+    }
+}
+
+/// Computes the SHA-256 of a weights file, reading it in pieces; about a second for a base model. For an index, it is
+/// that of the list of its shards, a line `SHA256  NAME` each, as `sha256sum` prints it.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn weights_sha256(weights: &Path) -> Result<String, Error> {
+    let shards = shards_of(weights)?;
+    if shards.is_empty() {
+        return hash::sha256_file(weights);
+    }
+    let mut list = String::new();
+    for shard in shards {
+        let sum = hash::sha256_file(&weights.with_file_name(&shard))?;
+        list += &format!("{sum}  {shard}\n");
+    }
+    Ok(hash::sha256_text(&list))
+}
 
 /// File names for an error message, sorted and limited in number.
 fn listing(dir: &Path) -> Result<Vec<String>, Error> {

@@ -50,16 +50,13 @@ pub enum Error {
         /// Files in it.
         found: Vec<String>,
     },
-    /// The weights are split over several files.
-    #[error(
-        "the weights of {place} are split over several files ({index}), which medner cannot read; save the model as \
-         one model.safetensors, or choose a smaller encoder"
-    )]
-    ShardedWeights {
-        /// The folder or the hub repository.
-        place: String,
+    /// The index of weights in several files is damaged, or they are not all there.
+    #[error("{}: {message}", path.display())]
+    Index {
         /// The index file.
-        index: String,
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
     },
     /// The files are not on this machine and the network is switched off.
     #[error(

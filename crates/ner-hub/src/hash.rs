@@ -13,6 +13,11 @@ pub fn sha256_file(path: &Path) -> Result<String, Error> {
     sha256_reader(&mut fs_err::File::open(path)?)
 }
 
+/// The SHA-256 of a text.
+pub(crate) fn sha256_text(text: &str) -> String {
+    hex(&Sha256::digest(text))
+}
+
 /// Same as [`sha256_file`] for a file. For a folder: the SHA-256 of the relative names and checksums of all its files,
 /// in the order of their names.
 pub fn sha256_path(path: &Path) -> Result<String, Error> {

@@ -13,7 +13,7 @@ use fs_err as fs;
 use ureq::http::HeaderMap;
 
 use crate::download::{self, Client, Job};
-use crate::encoder_files::{EncoderFiles, Origin, SHARD_INDEXES, WEIGHTS};
+use crate::encoder_files::{EncoderFiles, Origin, SHARDS, WEIGHTS, shards_of};
 use crate::env::{Env, FetchOptions};
 use crate::error::Error;
 use crate::hash::is_hex;
@@ -146,17 +146,21 @@ fn fetch_files(request: &Request, options: &FetchOptions) -> Result<EncoderFiles
             }
         }
     }
-    bring(&mut session, "tokenizer_config.json")?;
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"] {
+        bring(&mut session, name)?;
+    }
     let mut weights = false;
     if config && tokenizer {
         for (name, _) in WEIGHTS {
-            weights = weights || bring(&mut session, name)?;
-        }
-    }
-    if config && tokenizer && !weights {
-        for index in SHARD_INDEXES {
-            if session.ask(index)?.is_some() {
-                return Err(Error::ShardedWeights { place, index: index.to_owned() });
+            if weights || !bring(&mut session, name)? {
+                continue;
+            }
+            weights = true;
+            let Some(commit) = session.commit.clone() else { continue };
+            for shard in shards_of(&session.repository.join("snapshots").join(commit).join(name))? {
+                if !bring(&mut session, &shard)? {
+                    return Err(Error::Incomplete { place, missing: vec![SHARDS], found });
+                }
             }
         }
     }

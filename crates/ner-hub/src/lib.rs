@@ -43,7 +43,7 @@ mod tokenizer_names;
 pub use archive::{ZipMember, fetch_zip_members};
 pub use download::{Fetched, How, fetch};
 pub use encoder::resolve_encoder;
-pub use encoder_files::{EncoderFiles, Origin, WeightsFormat};
+pub use encoder_files::{EncoderFiles, Origin, WeightsFormat, weights_sha256};
 pub use env::{Env, FetchOptions, Token};
 pub use error::Error;
 pub use hash::{sha256_file, sha256_path};

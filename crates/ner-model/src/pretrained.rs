@@ -4,14 +4,15 @@ use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
 use crate::encoder::BIAS;
 use crate::heads::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
-use ner_document::{LabelMap, LabelSet};
+use ner_document::{ForeignLabels, LabelMap, LabelSet};
 use ner_text::{Aggregation, DecodeOptions, DocumentTokenizer, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
+use tracing::warn;
 
 /// Buffers in old checkpoints that models do not need.
 const BUFFERS: [&str; 2] = ["bert.embeddings.position_ids", "bert.embeddings.token_type_ids"];
@@ -133,25 +134,102 @@ fn copy_rows(name: &str, new: &Tensor, old: &Tensor, places: &[Option<usize>], l
 /// # Errors
 /// If a file cannot be read, the labels have no names, or a weight is missing.
 pub fn load_classifier(folder: &Path) -> Result<(Pretrained, LabelSet, InferenceConfig), ModelError> {
+    load_rows(folder, false)
+}
+
+/// The same for prediction: a head that labels tokens has further rows after ours, for the file's other labels that mean
+/// outside ([`ForeignLabels::outside`]). [`Tagger`](crate::Tagger) takes the likeliest of them.
+pub(crate) fn load_for_prediction(folder: &Path) -> Result<(Pretrained, LabelSet, InferenceConfig), ModelError> {
+    load_rows(folder, true)
+}
+
+fn load_rows(folder: &Path, with_outside: bool) -> Result<(Pretrained, LabelSet, InferenceConfig), ModelError> {
     let path = folder.join("config.json");
-    let text = fs_err::read_to_string(&path)?;
-    let (labels, places) = labels_of(&text, &path)?;
+    let text = text_of(&path)?;
     let inference = InferenceConfig::of(&text, &path)?;
-    let weights = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.is_file());
-    let weights = weights.unwrap_or_else(|| folder.join(WEIGHTS[0]));
+    let ForeignLabels { labels, places, outside, notes } = labels_of(&text, &path)?;
+    notes.iter().for_each(|note| warn!("{}: {note}", path.display()));
+    let weights = weights_of(folder)?;
     let outputs = match inference.head {
-        Head::Token => places.iter().flatten().count(),
+        Head::Token => places.iter().flatten().count() + outside.len(),
         head => head.outputs(&labels),
     };
     let mut model = load(&path, &weights, outputs, inference.head, None)?;
-    if inference.head == Head::Token && !places.iter().copied().eq((0..places.len()).map(Some)) {
-        model.parameters = in_order_of(&model.parameters, &places)?;
+    check_unused(&model, &weights)?;
+    let rows: Vec<Option<usize>> =
+        places.into_iter().chain(outside.into_iter().filter(|_| with_outside).map(Some)).collect();
+    if inference.head == Head::Token && !rows.iter().copied().eq((0..outputs).map(Some)) {
+        model.parameters = in_order_of(&model.parameters, &rows)?;
     }
     Ok((model, labels, inference))
 }
 
+fn text_of(path: &Path) -> Result<String, ModelError> {
+    ner_files::read_text(path).map_err(|error| ModelError::Config { path: path.into(), message: error.to_string() })
+}
+
 /// Names of weights files, in order of preference.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+const WEIGHTS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Starts or ends of names in folders without weights that we read, and what to do about them.
+const OTHER_WEIGHTS: [(&str, &str); 8] = [
+    ("adapter_config.json", "an adapter; merge it into its model and save the whole"),
+    (".onnx", "only ONNX; use the safetensors file that it was made from"),
+    ("onnx", "only ONNX; use the safetensors file that it was made from"),
+    ("tf_model.h5", "only TensorFlow's; convert them with transformers"),
+    ("flax_model.msgpack", "only Flax's; convert them with transformers"),
+    (".gguf", "only GGUF; use the safetensors file that they were made from"),
+    ("model.ckpt", "only TensorFlow's; convert them with transformers"),
+    ("checkpoint-", "name one of its checkpoints"),
+];
+
+/// The weights file of a folder.
+fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
+    // A pipe or a folder of this name is an error when it is opened, not a reason to take another file.
+    if let Some(weights) = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.exists()) {
+        return Ok(weights);
+    }
+    let names =
+        fs_err::read_dir(folder)?.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    let hint = |name: &String| {
+        let known = OTHER_WEIGHTS.iter().find(|(part, _)| name.starts_with(part) || name.ends_with(part))?;
+        Some(format!("it has {name}: {}", known.1))
+    };
+    let found = names.iter().find_map(hint);
+    let found = found.unwrap_or_else(|| format!("it has {}", names[..names.len().min(20)].join(", ")));
+    let message = format!("no weights: neither model.safetensors nor pytorch_model.bin, whole or in shards; {found}");
+    Err(ModelError::Weights { path: folder.into(), message })
+}
+
+/// Parts of names of tensors that change what a model computes, but that we do not compute.
+const COMPUTED: [&str; 9] = ["crf", "lstm", "bilstm", "gru", "rnn", "transitions", "lora", "adapter", "adapters"];
+
+/// Starts of names of tensors that a head of another task, or nothing, uses.
+const UNUSED: [&str; 7] =
+    ["bert.pooler.", "cls.", "lm_head.", "discriminator_predictions.", "generator_", "vocab_", "qa_outputs."];
+
+/// Refuses a model with a part that we do not compute, and names other tensors that we do not use.
+fn check_unused(model: &Pretrained, weights: &Path) -> Result<(), ModelError> {
+    let computed = |name: &&String| {
+        let parts = name.to_lowercase();
+        parts.split(['.', '_']).any(|part| COMPUTED.contains(&part))
+    };
+    if let Some(name) = model.unexpected.iter().find(computed) {
+        let message = format!("{name} belongs to a part that medner does not compute; its mentions would differ");
+        return Err(ModelError::Weights { path: weights.into(), message });
+    }
+    let family = model.config.model_type.family();
+    let others =
+        model.unexpected.iter().filter(|name| !UNUSED.iter().any(|start| family.bert_name(name).starts_with(start)));
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    if let Some(first) = others.first() {
+        warn!("{}: {} tensors are not used, among them {first}", weights.display(), others.len());
+    }
+    Ok(())
+}
 
 /// Score of a label that the model lacks: its probability is 0.
 const NEVER: f64 = -1e9;
@@ -252,48 +330,61 @@ fn load(
     head: Head,
     seed: Option<u64>,
 ) -> Result<Pretrained, ModelError> {
-    let text = fs_err::read_to_string(config)?;
+    let text = text_of(config)?;
     let sizes = BertConfig::from_json(&text, config)?;
     let config_json = serde_json::from_str(&text)
         .map_err(|error| ModelError::Config { path: config.into(), message: error.to_string() })?;
     let file = checkpoint::read(weights)?;
     let family = sizes.model_type.family();
-    let bert_name = |stored: &str| family.bert_name(stored);
-    let named: HashMap<String, &str> = file.names().map(|name| (bert_name(name), name)).collect();
+    let wrapper = WRAPPERS.into_iter().find(|wrapper| file.names().all(|name| name.starts_with(wrapper)));
+    let bert_name = |stored: &str| family.bert_name(stored.strip_prefix(wrapper.unwrap_or_default()).unwrap_or(stored));
+    let mut named: HashMap<String, Vec<&str>> = HashMap::new();
+    file.names().for_each(|name| named.entry(bert_name(name)).or_default().push(name));
+    let fault = |message: String| ModelError::Weights { path: weights.into(), message };
 
     let (mut tensors, mut missing) = (Vec::new(), Vec::new());
     for (name, shape) in Classifier::shapes(&sizes, outputs, head) {
         if let Some(seed) = seed.filter(|_| is_head(&name)) {
+            if !missing.is_empty() {
+                break;
+            }
             let tensor = new_head(&name, &shape, head, seed);
             tensors.push((name, tensor));
             continue;
         }
-        let Some(data) = named.get(&name).and_then(|stored| file.get(stored)) else {
+        let stored = named.get(&name).map_or(&[][..], Vec::as_slice);
+        if let [one, other, ..] = stored {
+            return Err(fault(format!("both {one} and {other} are there; the model needs one")));
+        }
+        let Some(data) = stored.first().and_then(|stored| file.get(stored)) else {
             missing.push(family.stored_name(&name));
             continue;
         };
         let found: Vec<i64> = data.shape.iter().map(|&extent| extent as i64).collect();
         if found != shape {
             let name = family.stored_name(&name);
-            let message = format!("{name} has shape {found:?}, but config.json needs {shape:?}");
-            return Err(ModelError::Weights { path: weights.into(), message });
+            let rows = if is_head(&name) && head == Head::Token { " (a row for each label of id2label)" } else { "" };
+            return Err(fault(format!("{name} has shape {found:?}, but config.json needs {shape:?}{rows}")));
         }
         let Some(values) = data.to_f32() else {
-            let message = format!("{name} has type {}, which is not a floating-point type", data.dtype.name());
-            return Err(ModelError::Weights { path: weights.into(), message });
+            return Err(fault(format!("{name} has type {}, which is not a floating-point type", data.dtype.name())));
         };
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(fault(format!("{name} holds {} instead of a number; the model is damaged", values[at])));
+        }
         tensors.push((name, Tensor::from_slice(&values).view(shape.as_slice())));
     }
     if !missing.is_empty() {
         let held: Vec<&str> = file.names().take(3).collect();
-        let message = format!(
-            "{} weights of the model are missing: {}; the file holds {} tensors (e.g. {})",
+        let more = missing.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(fault(format!(
+            "{} weights of the model are missing: {}{more}; the file holds {} tensors (e.g. {})",
             missing.len(),
-            missing.join(", "),
+            missing[..missing.len().min(MOST_NAMED)].join(", "),
             file.len(),
             held.join(", "),
-        );
-        return Err(ModelError::Weights { path: weights.into(), message });
+        )));
     }
     // If the head is new, the file's head belongs to another task.
     let taken = |name: &&str| seed.is_none() || !is_head(name);
@@ -306,6 +397,12 @@ fn load(
     unexpected.sort();
     Ok(Pretrained { config: sizes, config_json, parameters: Parameters::new(tensors), unexpected })
 }
+
+/// Prefixes of all names in files that were saved from a wrapper: DataParallel, a training framework, or torch.compile.
+const WRAPPERS: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// Number of missing weights that an error names.
+const MOST_NAMED: usize = 10;
 
 fn is_head(name: &str) -> bool {
     name.starts_with("classifier.")
@@ -321,23 +418,46 @@ fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 
-/// Reads the labels of a `config.json`, and the index of each of our labels among the file's.
-fn labels_of(text: &str, path: &Path) -> Result<(LabelSet, Vec<Option<usize>>), ModelError> {
+/// Maximum number of labels; a score for each of them is kept for every token of a document.
+const MOST_LABELS: usize = 10_000;
+
+/// Classes of transformers whose head has the names of one that labels tokens, but labels whole texts.
+const OTHER_TASKS: [&str; 2] = ["ForSequenceClassification", "ForMultipleChoice"];
+
+/// Reads the labels of a `config.json`.
+fn labels_of(text: &str, path: &Path) -> Result<ForeignLabels, ModelError> {
     let fault = |message: String| ModelError::Config { path: path.into(), message };
     let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-    let map = value
-        .get("id2label")
-        .and_then(Value::as_object)
-        .ok_or_else(|| fault("the key id2label is missing; is this a token-classification model?".into()))?;
-    let name = |id: usize| map.get(&id.to_string()).and_then(Value::as_str);
-    let names: Option<Vec<&str>> = (0..map.len()).map(name).collect();
-    let names = names.ok_or_else(|| fault("id2label does not number its labels from 0".into()))?;
-    if let Some(labels) = LabelSet::from_names(&names) {
-        let places = (0..labels.len()).map(Some).collect();
-        return Ok((labels, places));
+    let class = value["architectures"][0].as_str().unwrap_or_default();
+    if OTHER_TASKS.iter().any(|task| class.ends_with(task)) {
+        return Err(fault(format!("{class} labels whole texts; medner needs a model that labels tokens")));
     }
-    LabelSet::from_any_names(&names)
-        .ok_or_else(|| fault(format!("two of the labels {} mean the same tag", names.join(", "))))
+    let map = match value.get("id2label") {
+        Some(Value::Object(map)) => map,
+        None | Some(Value::Null) => {
+            return Err(fault("the key id2label is missing; is this a token-classification model?".into()));
+        }
+        Some(_) => return Err(fault("id2label is not an object from numbers to labels".into())),
+    };
+    if map.len() > MOST_LABELS {
+        return Err(fault(format!("id2label has {} labels; medner reads at most {MOST_LABELS}", map.len())));
+    }
+    let mut names = vec![None; map.len()];
+    for (id, name) in map {
+        let name = name.as_str().ok_or_else(|| fault(format!("label {id} of id2label is not text")))?;
+        let slot = id.trim().parse().ok().and_then(|id: usize| names.get_mut(id));
+        let slot = slot.filter(|slot| slot.is_none());
+        *slot.ok_or_else(|| fault(format!("id2label does not number its labels from 0: {id}")))? = Some(name);
+    }
+    let names: Vec<&str> = names.into_iter().flatten().collect();
+    if let Some(labels) = LabelSet::from_names(&names) {
+        // `B-O` and the like are to be read as by transformers, also in our order.
+        if labels.types.iter().all(|name| name != "O") || value.get(MEDNER_KEY).is_some() {
+            let places = (0..labels.len()).map(Some).collect();
+            return Ok(ForeignLabels { labels, places, outside: Vec::new(), notes: Vec::new() });
+        }
+    }
+    ForeignLabels::read(&names).map_err(|message| fault(format!("id2label: {message}")))
 }
 
 /// Saves a model in Hugging Face's layout: weights and `config.json`. The caller saves the tokenizer.

@@ -1,6 +1,7 @@
-use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device, load_classifier};
+use crate::pretrained::load_for_prediction;
+use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device};
 use ner_document::{Document, LabelSet, Mention};
-use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, decode_mentions};
+use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
 use std::borrow::Borrow;
 use std::path::Path;
 use tch::{Device, Kind};
@@ -30,6 +31,9 @@ pub struct Recognizer {
     inference: InferenceConfig,
 }
 
+/// Without a panic, such a document would have no mentions in silence.
+const NOT_FINITE: &str = "the model computes numbers that are not finite";
+
 impl Recognizer {
     /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best available device, in
     /// its best precision: bf16 if the hardware computes in it, else fp32.
@@ -46,11 +50,15 @@ impl Recognizer {
     /// # Errors
     /// If its files cannot be read or do not match each other.
     pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
-        let (model, labels, inference) = load_classifier(folder)?;
-        let Pretrained { config, parameters, .. } = model;
-        let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
-        let tokenizer = inference.tokenizer(folder)?;
-        Ok(Self { tagger, tokenizer, inference })
+        let load = || {
+            let (model, labels, inference) = load_for_prediction(folder)?;
+            let Pretrained { config, parameters, .. } = model;
+            let tokenizer = inference.tokenizer(folder)?.with_embeddings(config.vocab_size as usize)?;
+            let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
+            Ok(Self { tagger, tokenizer, inference })
+        };
+        // libtorch throws where memory is not enough.
+        caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
     }
 
     /// A recogniser made of loaded parts.
@@ -100,12 +108,14 @@ impl Recognizer {
         documents.iter().zip(&outputs).map(decide).collect()
     }
 
-    /// The model's outputs for each document, before decoding.
+    /// The model's outputs for each document, before decoding. Panics if it computes a number that is not finite.
     pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
     {
-        self.tagger.outputs(&self.tokenizer, &references(documents), progress)
+        let outputs = self.tagger.outputs(&self.tokenizer, &references(documents), progress);
+        assert!(outputs.iter().all(ModelOutput::is_finite), "{NOT_FINITE}");
+        outputs
     }
 
     /// The outputs of one pass with dropout, as a sample. `dropout` gets the number of each batch.

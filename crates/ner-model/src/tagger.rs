@@ -62,7 +62,8 @@ impl Tagger {
         let model = Classifier::new(config, &parameters, head)?;
         let transitions = match &model {
             Classifier::Crf(model) => model.crf().transitions(),
-            _ => Transitions::constraints(labels.scheme, labels.types.len()),
+            // The others need none, and a table of all pairs of thousands of labels would not fit in memory.
+            _ => Transitions::constraints(labels.scheme, 0),
         };
         // A graphics card computes thousands of tokens in the time that it takes to launch a computation.
         let (batch_tokens, batch_cost) = match device {
@@ -142,7 +143,12 @@ impl Tagger {
                 let (outputs, progress) = &mut *lock(&done);
                 match output {
                     BatchOutput::Labels(probabilities) => {
-                        let flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
+                        // The model's own labels; those after ours are outside as well.
+                        let width = probabilities.size().last().map_or(classes, |&width| width as usize);
+                        let mut flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
+                        if width > classes {
+                            flat = flat.chunks_exact(width).flat_map(|row| outside_together(row, classes)).collect();
+                        }
                         for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
                             let (document, Window { tokens, core, .. }) = windows[*row];
                             let from = tokenizer.offset() + core.start - tokens.start;
@@ -233,6 +239,13 @@ impl Tagger {
         let cost = if is_much { self.batch_cost.max(WHOLE_BATCH_COST) } else { self.batch_cost };
         batches_by_length(&lengths, budget, cost)
     }
+}
+
+/// A row of probabilities with `classes` labels: the likeliest of the further labels counts for outside, as if each were
+/// a label of its own that is dropped afterwards.
+fn outside_together(row: &[f32], classes: usize) -> impl Iterator<Item = f32> {
+    let outside = row[classes..].iter().fold(row[0], |best, &further| best.max(further));
+    std::iter::once(outside).chain(row[1..classes].iter().copied())
 }
 
 /// Ignores poisoning: a panic in a worker ends its call, but the locked data stay valid.

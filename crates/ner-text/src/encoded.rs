@@ -1,5 +1,6 @@
 //! Documents as tokens and words.
 
+use crate::breaks::{is_line_break, is_page_break, is_space};
 use crate::piece_cache::Piece;
 use ner_document::{LabelSet, Span, TaggedEntity};
 use std::ops::Range;
@@ -16,6 +17,9 @@ pub struct Token {
     pub word: u32,
     /// Whether a line break separates it from the previous token.
     pub starts_line: bool,
+    /// Whether a form feed, or another control character that stands for white space, separates it from the previous
+    /// token.
+    pub starts_page: bool,
 }
 
 /// The unit of tagging: a pre-token of the tokenizer, cut between pieces at a boundary of letter and digit.
@@ -31,6 +35,8 @@ pub struct Word {
     pub tokens: Range<usize>,
     /// Whether a line break separates it from the previous word.
     pub starts_line: bool,
+    /// Whether a page break separates it from the previous word ([`Token::starts_page`]). No mention continues into it.
+    pub starts_page: bool,
 }
 
 /// A run of a document's tokens that the encoder processes together.
@@ -69,7 +75,12 @@ impl EncodedDocument {
                     word.span.end = token.span.end;
                     word.tokens.end = at + 1;
                 }
-                _ => words.push(Word { span: token.span, tokens: at..at + 1, starts_line: token.starts_line }),
+                _ => words.push(Word {
+                    span: token.span,
+                    tokens: at..at + 1,
+                    starts_line: token.starts_line,
+                    starts_page: token.starts_page,
+                }),
             }
         }
         Self { tokens, words, sentences, windows }
@@ -113,7 +124,13 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
         for &Piece { id, start, end, pre_token } in parts {
             let before = tokens.last().map_or(first, |before| before.span.end);
             let Some(begin) = begin else {
-                tokens.push(Token { id, span: Span::new(before, before), word, starts_line: false });
+                tokens.push(Token {
+                    id,
+                    span: Span::new(before, before),
+                    word,
+                    starts_line: false,
+                    starts_page: false,
+                });
                 continue;
             };
             let (start, end) = if start < end { (start, end) } else { (begin.max(before), begin.max(before)) };
@@ -125,8 +142,9 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
             }
             last = Some(pre_token);
             let between = chars.get(tokens.last().map_or(0, |before| before.span.end)..start);
-            let starts_line = between.is_some_and(|between| between.iter().any(|char| "\n\r".contains(*char)));
-            tokens.push(Token { id, span: Span::new(start, end), word, starts_line });
+            let has = |is_break: fn(char) -> bool| between.is_some_and(|between| between.iter().any(|&c| is_break(c)));
+            let (starts_line, starts_page) = (has(is_line_break), has(is_page_break));
+            tokens.push(Token { id, span: Span::new(start, end), word, starts_line, starts_page });
         }
     }
     for at in 0..tokens.len() {
@@ -141,7 +159,7 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
 
 /// The range without white space at its ends; an empty range at its end if it is all white space.
 fn trimmed(chars: &[char], start: usize, end: usize) -> (usize, usize) {
-    let is_space = |at: &usize| chars[*at].is_whitespace();
+    let is_space = |at: &usize| is_space(chars[*at]);
     let start = start + (start..end).take_while(is_space).count();
     (start, end - (start..end).rev().take_while(is_space).count())
 }

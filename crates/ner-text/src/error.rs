@@ -14,12 +14,12 @@ pub enum TokenizeError {
     /// A file cannot be read.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The tokenizers library failed on a document.
-    #[error("document {document}: the tokenizer failed: {message}")]
+    /// A document cannot be tokenized.
+    #[error("document {document}: {message}")]
     Document {
         /// The document's id.
         document: String,
-        /// The library's message.
+        /// Why not.
         message: String,
     },
 }

@@ -11,6 +11,8 @@
 //! - `encoded.rs`: [`EncodedDocument`], its tokens and words.
 //! - `sentences.rs`: where a text may be cut. `windows.rs`: windows of whole sentences, or overlapping ones.
 //! - `batches.rs`: batches of rows of similar length.
+//! - `breaks.rs`: characters that separate words and pages.
+//! - `caught.rs`: panics of libraries as errors.
 //! - [`decode`]: `tokens.rs` for heads that label tokens, `chain.rs` for the best sequence of tags that a scheme allows
 //!   and the probability of its mentions, `ensemble.rs` for averages and votes of several models, `mod.rs` for spans
 //!   and for any head's output.
@@ -18,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 mod batches;
+mod breaks;
+mod caught;
 pub mod decode;
 mod encoded;
 mod error;
@@ -28,6 +32,7 @@ mod tokenizer_files;
 mod windows;
 
 pub use batches::{batches_by_length, shuffled_batches};
+pub use caught::{caught, is_caught, noted};
 pub use decode::{
     Aggregation, DecodeOptions, ElectedMention, ModelOutput, ScoredEntity, Transitions, WordScores, decode_mentions,
     mean_output, mentions_from_probabilities, vote,

@@ -1,3 +1,4 @@
+use crate::breaks::without_page_breaks;
 use ner_document::{Document, Span};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -10,7 +11,7 @@ const ABBREVIATIONS: &[&str] = &[
 /// The sentences of a document: those that the corpus marks, or else those found in the text.
 ///
 /// They only decide where a text may be cut. Rules: Unicode Standard Annex 29, section 5 (which also breaks at line
-/// breaks), within each passage; no break after a medical abbreviation or a single letter.
+/// breaks), within each passage, and at page breaks; no break after a medical abbreviation or a single letter.
 pub fn sentences(document: &Document) -> Vec<Span> {
     if !document.sentences.is_empty() {
         return document.sentences.clone();
@@ -24,6 +25,7 @@ pub fn sentences(document: &Document) -> Vec<Span> {
     let mut sentences: Vec<Span> = Vec::new();
     for passage in passages {
         let text = index.slice(&document.text, passage).unwrap_or_default();
+        let text = without_page_breaks(text, "\n");
         let (mut start, mut end) = (passage.start, passage.start);
         for part in text.split_sentence_bounds() {
             end += part.chars().count();
@@ -76,6 +78,7 @@ mod tests {
         );
         check("S. aureus by J. Smith et al. 1999.", &["S. aureus by J. Smith et al. 1999."]);
         check("Vitamin E.\nNext line", &["Vitamin E.\n", "Next line"]);
+        check("Dr.\u{c}One\u{1d}Two", &["Dr.\u{c}", "One\u{1d}", "Two"]);
         check("Änderung. Über 😀. Ende", &["Änderung. ", "Über 😀. ", "Ende"]);
     }
 

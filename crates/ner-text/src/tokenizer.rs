@@ -1,5 +1,7 @@
 //! Splits text into windows of word pieces with exact offsets.
 
+use crate::breaks::without_page_breaks;
+use crate::caught::caught;
 use crate::encoded::tokens_of;
 use crate::error::TokenizeError;
 use crate::piece_cache::WordPieces;
@@ -9,7 +11,9 @@ use ner_document::Document;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::LazyLock;
 use tokenizers::Tokenizer;
+use tracing::warn;
 
 /// A tokenizer, with the special tokens that the encoder expects around a text.
 #[derive(Clone, Debug)]
@@ -20,7 +24,16 @@ pub struct DocumentTokenizer {
     window: WindowSize,
     /// Whether words are cut between letters and digits.
     cuts_words: bool,
+    /// Number of pieces that the encoder has embeddings for, if known.
+    embeddings: Option<u32>,
 }
+
+/// Whether rayon's threads could be created. On a machine at its limit of threads they cannot, and rayon would panic.
+static HAS_THREADS: LazyLock<bool> = LazyLock::new(|| {
+    let created = rayon::ThreadPoolBuilder::new().build_global();
+    // The error without a source is that the program has created them already.
+    created.as_ref().err().and_then(std::error::Error::source).is_none()
+});
 
 impl DocumentTokenizer {
     /// Wraps a tokenizer. Truncation and padding set by its file are switched off.
@@ -31,6 +44,8 @@ impl DocumentTokenizer {
         let fault = |message: String| TokenizeError::Files { path: "tokenizer".into(), message };
         tokenizer.with_truncation(None).map_err(|error| fault(error.to_string()))?;
         tokenizer.with_padding(None);
+        // A character that few vocabularies have: a tokenizer that cannot say "unknown" fails here, not on a document.
+        tokenizer.encode_char_offsets("a \u{a66e}", false).map_err(|error| fault(error.to_string()))?;
         let with_specials = |specials| tokenizer.encode_char_offsets("a", specials).map_err(|e| fault(e.to_string()));
         let (bare, whole) = (with_specials(false)?, with_specials(true)?);
         let at = whole.get_special_tokens_mask().iter().position(|&special| special == 0).unwrap_or(0);
@@ -47,7 +62,14 @@ impl DocumentTokenizer {
             );
             return Err(fault(message));
         }
-        Ok(Self { prefix: prefix.to_vec(), suffix, pieces: WordPieces::new(tokenizer), window, cuts_words: true })
+        Ok(Self {
+            prefix: prefix.to_vec(),
+            suffix,
+            pieces: WordPieces::new(tokenizer),
+            window,
+            cuts_words: true,
+            embeddings: None,
+        })
     }
 
     /// Uses the tokenizer's pre-tokens as words, without cutting them: for models trained elsewhere, where the first
@@ -60,9 +82,36 @@ impl DocumentTokenizer {
     /// `tokenizer_config.json`, or RoBERTa's from `vocab.json` and `merges.txt`.
     ///
     /// # Errors
-    /// If none of these can be read.
+    /// If none of these can be read, or the tokenizer fails on a short text.
     pub fn from_folder(folder: &Path, window: WindowSize) -> Result<Self, TokenizeError> {
-        Self::new(tokenizer_files::read(folder)?, window)
+        caught(|| Self::new(tokenizer_files::read(folder)?, window))
+            .unwrap_or_else(|message| Err(TokenizeError::Files { path: folder.join("tokenizer.json"), message }))
+    }
+
+    /// For an encoder with embeddings for the first `rows` pieces: a document that needs another piece is an error
+    /// instead of an index out of range.
+    ///
+    /// # Errors
+    /// If a special token has no embedding.
+    pub fn with_embeddings(self, rows: usize) -> Result<Self, TokenizeError> {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        let tokenizer = self.pieces.tokenizer();
+        let fault = |message: String| TokenizeError::Files { path: "tokenizer".into(), message };
+        if let Some(id) = self.prefix.iter().chain(&self.suffix).find(|&&id| id >= rows) {
+            let piece = tokenizer.id_to_token(*id).unwrap_or_default();
+            return Err(fault(format!(
+                "its special token {piece} is number {id}, but the model's vocab_size is {rows}"
+            )));
+        }
+        let beyond =
+            tokenizer.get_vocab(true).into_iter().filter(|(piece, id)| *id >= rows && !piece.is_empty()).count();
+        if beyond > 0 {
+            warn!(
+                "the tokenizer has {beyond} pieces more than the model (vocab_size {rows}); documents with such a piece \
+                 will be errors"
+            );
+        }
+        Ok(Self { embeddings: Some(rows), ..self })
     }
 
     /// The size of its windows.
@@ -127,18 +176,38 @@ impl DocumentTokenizer {
 
     /// Encodes documents on all cores.
     ///
+    /// Page breaks (form feed and other control characters that stand for white space) separate words.
+    ///
     /// # Errors
-    /// If the tokenizers library fails on a document.
+    /// If the tokenizers library fails on a document, or the encoder has no embedding for one of its pieces.
     pub fn encode(&self, documents: &[Document]) -> Result<Vec<EncodedDocument>, TokenizeError> {
-        documents.par_iter().enumerate().map(|(at, document)| self.encode_one(at, document)).collect()
+        let encode = |(at, document): (usize, &Document)| {
+            let fault = |message| TokenizeError::Document { document: document.id.clone(), message };
+            caught(|| self.encode_one(at, document)).unwrap_or_else(|message| Err(fault(message)))
+        };
+        match *HAS_THREADS {
+            true => documents.par_iter().enumerate().map(encode).collect(),
+            false => documents.iter().enumerate().map(encode).collect(),
+        }
     }
 
     /// Encodes the document with index `at`.
     fn encode_one(&self, at: usize, document: &Document) -> Result<EncodedDocument, TokenizeError> {
+        let fault = |message: String| TokenizeError::Document { document: document.id.clone(), message };
         let pieces = self
             .pieces
-            .of(&document.text)
-            .map_err(|error| TokenizeError::Document { document: document.id.clone(), message: error.to_string() })?;
+            .of(&without_page_breaks(&document.text, " "))
+            .map_err(|error| fault(format!("the tokenizer failed: {error}")))?;
+        if let Some(rows) = self.embeddings
+            && let Some(piece) = pieces.iter().find(|piece| piece.id >= rows)
+        {
+            let message = format!(
+                "characters {} to {} need piece {}, but the model has embeddings for {rows} pieces; use the tokenizer \
+                 that it was trained with",
+                piece.start, piece.end, piece.id
+            );
+            return Err(fault(message));
+        }
         let tokens = tokens_of(&document.text, &pieces, self.cuts_words);
         let sentences = sentence_starts(&tokens, &sentences(document));
         let room = self.window.max_tokens - self.specials();

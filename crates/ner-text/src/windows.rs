@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn token(at: usize, word: u32) -> Token {
-        Token { id: 1, span: Span::new(at, at + 1), word, starts_line: false }
+        Token { id: 1, span: Span::new(at, at + 1), word, starts_line: false, starts_page: false }
     }
 
     fn tokens(words: &[usize]) -> Vec<Token> {

@@ -84,6 +84,7 @@ pub fn run(args: Args) -> Result<()> {
     let record = &members.records[0];
     let corpus = corpus::load(&record.plan.dataset, &record.plan.source())?;
     corpus.check_faults(record.plan.lenient)?;
+    corpus.check_gold(&[args.split])?;
     if args.split == Split::Dev && !members.train_on().is_train() {
         warn!("the run was trained on dev, so its dev scores say nothing about other texts");
     }

@@ -270,7 +270,13 @@ mod tests {
 
     #[test]
     fn pieces_are_those_that_a_mention_touches() {
-        let token = |start, end| ner_data::Token { id: 1, span: Span::new(start, end), word: 0, starts_line: false };
+        let token = |start, end| ner_data::Token {
+            id: 1,
+            span: Span::new(start, end),
+            word: 0,
+            starts_line: false,
+            starts_page: false,
+        };
         let tokens = vec![token(0, 2), token(2, 5), token(6, 9), token(10, 12)];
         let encoded = EncodedDocument::new(tokens, vec![0], Vec::new());
         let mut mention = Mention::new(Span::new(1, 3), "D");

@@ -24,19 +24,36 @@ pub fn model(folder: &Path, types: [&str; 2], phase: f64) {
 
 /// A model that labels every token `I-X`, so that each sentence is one mention.
 pub fn finder(folder: &Path) {
+    write(folder, &["X"], found);
+}
+
+/// The same, but its computation overflows on a text with the letter z.
+pub fn overflowing(folder: &Path) {
     write(folder, &["X"], |name, shape| {
-        let zeros = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
-        match name {
-            "classifier.bias" => Tensor::from_slice(&[0.0_f32, 0.0, 5.0]),
-            name if name.ends_with("LayerNorm.weight") => zeros + 1.0,
-            _ => zeros,
+        let weights = found(name, shape);
+        if name.ends_with("word_embeddings.weight") {
+            // The pieces `z` and `##z`.
+            for piece in [55, 56] {
+                let huge = [f32::MAX, f32::MIN].repeat(shape[1] as usize / 2);
+                weights.get(piece).copy_(&Tensor::from_slice(&huge));
+            }
         }
+        weights
     });
+}
+
+fn found(name: &str, shape: &[i64]) -> Tensor {
+    let zeros = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+    match name {
+        "classifier.bias" => Tensor::from_slice(&[0.0_f32, 0.0, 5.0]),
+        name if name.ends_with("LayerNorm.weight") => zeros + 1.0,
+        _ => zeros,
+    }
 }
 
 fn write(folder: &Path, types: &[&str], weights: impl Fn(&str, &[i64]) -> Tensor) {
     fs::create_dir_all(folder).unwrap();
-    let labels = LabelSet::new(TagScheme::Bio, types);
+    let labels = LabelSet::new(TagScheme::Bio, types.iter().copied());
     let mut vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).into();
     vocabulary.extend("abcdefghijklmnopqrstuvwxyz0123456789.,".chars().flat_map(|c| [c.to_string(), format!("##{c}")]));
     let names: BTreeMap<String, String> =

@@ -11,7 +11,8 @@
 //!   `bioc.rs` is shared by the last two.
 //! - [`detect`] decides what a file is.
 //! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats, `json_values.rs` by JSON formats;
-//!   `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` by several.
+//!   `packed.rs` unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` by
+//!   several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
 
@@ -31,6 +32,7 @@ mod json_values;
 pub mod jsonl;
 mod lines;
 mod offsets;
+mod packed;
 pub mod pubtator;
 #[cfg(test)]
 mod round_trip;
@@ -39,11 +41,10 @@ mod utf8;
 pub use detect::Look;
 pub use expressed::Expressed;
 pub use offsets::OffsetUnit;
+pub use packed::{MAX_RATIO, buffered};
 
 use crate::{ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document};
-use encoding::Decoded;
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 use ner_files::NewFile;
@@ -51,7 +52,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A format of corpus files.
@@ -323,31 +324,6 @@ pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)>
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     Ok(buffered(fs::File::open(path)?).map_err(named)?)
-}
-
-/// First bytes of gzip and Zstandard.
-const GZIP: &[u8] = b"\x1f\x8b";
-const ZSTANDARD: &[u8] = b"\x28\xb5\x2f\xfd";
-
-/// The contents of a file, unpacked if its first bytes are those of gzip or Zstandard, and decoded if a byte-order mark
-/// says that it is UTF-16.
-///
-/// # Errors
-/// If the first bytes cannot be read. [`io::ErrorKind::InvalidData`] if it is UTF-32 or looks like UTF-16 without a mark.
-pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
-    let mut file = BufReader::new(file);
-    // A pipe may give its first bytes one by one.
-    let mut first = Vec::new();
-    file.by_ref().take(ZSTANDARD.len() as u64).read_to_end(&mut first)?;
-    let (is_gzip, is_zstandard) = (first.starts_with(GZIP), first == ZSTANDARD);
-    let whole = io::Cursor::new(first).chain(file);
-    Ok(if is_gzip {
-        Box::new(Decoded::new(BufReader::new(MultiGzDecoder::new(whole)))?)
-    } else if is_zstandard {
-        Box::new(Decoded::new(BufReader::new(zstd::Decoder::with_buffer(whole)?))?)
-    } else {
-        Box::new(Decoded::new(whole)?)
-    })
 }
 
 /// The last extension in lower case.

@@ -130,6 +130,7 @@ mod tests {
                 span: Span::new(at, at + 1),
                 word,
                 starts_line: false,
+                starts_page: false,
             })
         });
         EncodedDocument::new(pieces.collect(), Vec::new(), Vec::new())

@@ -12,6 +12,9 @@ use crate::{noise, options, sha256, tree};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS_LEN: usize = 200_000;
 
+/// What the hub's index of shards says.
+const INDEX: &str = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}"#;
+
 /// A hub and the file store that it redirects large files to.
 struct Hub {
     hub: Loopback,
@@ -49,7 +52,8 @@ impl Hub {
                     .with("X-Linked-Size", WEIGHTS_LEN.to_string())
                     .with("X-Linked-Etag", format!("\"{}\"", sha256(&noise(WEIGHTS_LEN))));
             }
-            Reply::file(seen, name.as_bytes(), &format!("etag-of-{}", name.replace('.', "-")))
+            let content = if name.ends_with(".index.json") { INDEX } else { name };
+            Reply::file(seen, content.as_bytes(), &format!("etag-of-{}", name.replace('.', "-")))
                 .with("X-Repo-Commit", COMMIT)
         });
         Hub { hub, store }
@@ -180,6 +184,30 @@ fn check_hub_error(files: &'static [&'static str], spec: &str, expected: &str) {
 }
 
 #[test]
+fn shards_come_with_their_index() {
+    let home = tempdir().unwrap();
+    let index = "model.safetensors.index.json";
+    let hub = Hub::start(&[
+        "config.json",
+        "vocab.txt",
+        "added_tokens.json",
+        "model-1.safetensors",
+        "model-2.safetensors",
+        "model.safetensors.index.json",
+    ]);
+    let files = resolve_encoder("owner/name", &options(home.path(), &hub.hub.url)).unwrap();
+    assert_eq!(names(&files), ["config.json", index, "vocab.txt"]);
+    let shards = ["model-1.safetensors", "model-2.safetensors"];
+    let list: String = shards.iter().map(|name| format!("{}  {name}\n", sha256(name.as_bytes()))).collect();
+    assert_eq!(files.weights_sha256().unwrap(), sha256(list.as_bytes()));
+    assert!(files.dir.join("added_tokens.json").is_file());
+
+    fs::write(files.dir.join(index).canonicalize().unwrap(), INDEX.replace("model-2", "../model-2")).unwrap();
+    let error = resolve_encoder(files.dir.to_str().unwrap(), &options(home.path(), "")).unwrap_err().to_string();
+    assert!(error.contains("refused: the shard ../model-2.safetensors"), "{error}");
+}
+
+#[test]
 fn a_hub_error_says_what_to_do() {
     let whole = &["config.json", "model.safetensors", "tokenizer.json"];
     check_hub_error(
@@ -197,7 +225,7 @@ fn a_hub_error_says_what_to_do() {
     check_hub_error(
         &["config.json", "vocab.txt", "model.safetensors.index.json"],
         "owner/name",
-        "split over several files (model.safetensors.index.json)",
+        "holds no file for one of the shards of its weights",
     );
     check_hub_error(whole, "owner/name@../../etc", "is not a hub id");
     check_hub_error(whole, "a/b/c", "it needs exactly one slash");
@@ -276,7 +304,10 @@ fn a_folder_is_taken_or_says_what_it_lacks() {
     check_folder(bpe, Ok(&["config.json", "model.safetensors"]));
     check_folder(&["vocab.txt"], Err("holds no config.json and no model.safetensors or pytorch_model.bin"));
     check_folder(&[], Err("it holds nothing"));
-    check_folder(&["config.json", "vocab.txt", "pytorch_model.bin.index.json"], Err("split over several files"));
+    check_folder(
+        &["config.json", "vocab.txt", "pytorch_model.bin.index.json"],
+        Err("pytorch_model.bin.index.json: not an index"),
+    );
     let error = resolve_encoder("./no/such/folder", &options(Path::new("/nowhere"), "")).unwrap_err();
     assert!(matches!(error, Error::NoFolder { .. }), "{error:?}");
 }

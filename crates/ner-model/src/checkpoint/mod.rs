@@ -1,6 +1,7 @@
 //! Reads weights files as data, and writes them atomically.
 //!
-//! Three layouts are supported: `model.safetensors`, and `pytorch_model.bin` both as the zip file of PyTorch since its
+//! An index of shards (`model.safetensors.index.json`) is read with its shards, as one file. Three layouts of a file are
+//! supported: `model.safetensors`, and `pytorch_model.bin` both as the zip file of PyTorch since its
 //! release 1.6 and as the bare stream of pickles before. The contents decide, not the name: a `.bin` renamed to
 //! `.safetensors`, or the reverse, still loads.
 //!
@@ -14,13 +15,13 @@
 
 mod pickle;
 mod safetensors;
+mod shards;
 mod torch;
 mod zip;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -184,6 +185,8 @@ struct Entry {
     shape: Vec<usize>,
     /// Offset of the first element, in bytes.
     start: usize,
+    /// Which of the shards holds it; 0 unless there are several.
+    shard: usize,
     /// Strides in elements, per dimension; `None` if row-major and contiguous.
     strides: Option<Vec<usize>>,
 }
@@ -201,11 +204,11 @@ fn byte_len(dtype: Dtype, shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(dtype.size(), |product, extent| product.checked_mul(*extent))
 }
 
-/// An open weights file. Tensors stay on disk until they are requested.
+/// An open weights file, or several that an index names. Tensors stay on disk until they are requested.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
-    map: Mmap,
+    maps: Vec<Mmap>,
     entries: Vec<Entry>,
     by_name: HashMap<String, usize>,
 }
@@ -214,21 +217,39 @@ pub struct Checkpoint {
 /// dict, and a stride of 0 repeats an element; without a limit, a kilobyte could request all of memory.
 const MAX_EXPANSION: u64 = 8;
 
-/// Opens a weights file of any layout and checks everything except the values.
+/// Opens a weights file of any layout, or the shards of an index (`….index.json`), and checks everything except the
+/// values.
 ///
 /// # Errors
 /// If the file is missing, truncated, inconsistent, of another format, or a pickle of something other than a state
 /// dict. The message names the file and the problem.
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let file = File::open(path).map_err(|e| Fault::Io(e).at(path))?;
+    if path.to_string_lossy().ends_with(shards::INDEX) {
+        return shards::read(path);
+    }
+    let file = ner_files::open_regular(path).map_err(|e| Fault::Io(e).at(path))?;
     // SAFETY: the map is sound as long as nobody truncates the file. Our writer and the hub's downloads replace a file
     // by a rename, which leaves an open map intact. Reading the file into memory instead would hold a second copy of
     // every weight while the model is loaded.
     let map = unsafe { Mmap::map(&file) }.map_err(|e| Fault::Io(e).at(path))?;
     let entries = entries_of(&map).map_err(|fault| fault.at(path))?;
-    let by_name = entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
-    Ok(Checkpoint { path: path.to_owned(), map, entries, by_name })
+    Ok(Checkpoint::new(path, vec![map], entries))
 }
+
+/// Starts of files that people take for weights, and what they are.
+const OTHER_FILES: [(&[u8], &str); 8] = [
+    (b"version https://git-lfs", "a Git LFS pointer, not the weights; run `git lfs pull`"),
+    (b"<", "a web page, not the weights; download the file itself"),
+    (b"\x89HDF", "an HDF5 file of TensorFlow or Keras; convert it with transformers"),
+    (b"GGUF", "a GGUF file; use the safetensors file that it was made from"),
+    (b"\x1f\x8b", "compressed with gzip; decompress it"),
+    (b"BZh", "compressed with bzip2; decompress it"),
+    (b"\xfd7zXZ", "compressed with xz; decompress it"),
+    (b"(\xb5/\xfd", "compressed with zstd; decompress it"),
+];
+
+/// Where a tar file says that it is one.
+const TAR: (usize, &[u8]) = (257, b"ustar");
 
 fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     let entries = match bytes {
@@ -238,8 +259,13 @@ fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
         // a legacy file of the magic number. So a length that starts with 0x80 or `P` is not ambiguous.
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::read(bytes)?,
         [0x80, ..] => torch::read_legacy(bytes)?,
-        _ if bytes.starts_with(b"version https://git-lfs") => {
-            return Err(malformed("a Git LFS pointer, not the weights; run `git lfs pull`"));
+        _ if bytes.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) => {
+            let what = "a tar file, as torch before its release 0.1.10 wrote; save it again with a newer torch";
+            return Err(Fault::Unsupported(what.into()));
+        }
+        _ if OTHER_FILES.iter().any(|(start, _)| bytes.starts_with(start)) => {
+            let what = OTHER_FILES.iter().find(|(start, _)| bytes.starts_with(start)).map_or("", |row| row.1);
+            return Err(malformed(what));
         }
         _ if bytes.len() < 9 => return Err(malformed(format!("only {} bytes long; download it again", bytes.len()))),
         _ => return Err(malformed("neither a safetensors file nor a file of torch.save; download it again")),
@@ -260,6 +286,11 @@ fn entries_of(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
 }
 
 impl Checkpoint {
+    fn new(path: &Path, maps: Vec<Mmap>, entries: Vec<Entry>) -> Self {
+        let by_name = entries.iter().enumerate().map(|(i, entry)| (entry.name.clone(), i)).collect();
+        Self { path: path.to_owned(), maps, entries, by_name }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -297,15 +328,12 @@ impl Checkpoint {
     }
 
     fn tensor(&self, entry: &Entry) -> TensorData<'_> {
+        let map = &self.maps[entry.shard];
         let bytes = match &entry.strides {
-            None => Cow::Borrowed(&self.map[entry.start..entry.start + entry.byte_len()]),
-            Some(strides) => Cow::Owned(gather(
-                &self.map[entry.start..],
-                entry.dtype.size(),
-                &entry.shape,
-                strides,
-                entry.byte_len(),
-            )),
+            None => Cow::Borrowed(&map[entry.start..entry.start + entry.byte_len()]),
+            Some(strides) => {
+                Cow::Owned(gather(&map[entry.start..], entry.dtype.size(), &entry.shape, strides, entry.byte_len()))
+            }
         };
         TensorData { dtype: entry.dtype, shape: entry.shape.clone(), bytes }
     }

@@ -45,9 +45,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Entry>, Fault> {
     infos
         .into_iter()
         .map(|(name, TensorInfo { dtype, shape, data_offsets })| match Dtype::from_name(&dtype.to_string()) {
-            Some(dtype) => {
-                Ok(Entry { name, dtype, shape: shape.clone(), start: data_start + data_offsets.0, strides: None })
-            }
+            Some(dtype) => Ok(Entry {
+                name,
+                dtype,
+                shape: shape.clone(),
+                start: data_start + data_offsets.0,
+                shard: 0,
+                strides: None,
+            }),
             None => Err(Fault::Unsupported(format!("tensor `{name}` has type {dtype}, which is not supported"))),
         })
         .collect()

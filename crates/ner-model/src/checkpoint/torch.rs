@@ -153,5 +153,5 @@ fn place(name: &str, tensor: &Tensor<'_>, bytes: Range<usize>) -> Option<Entry> 
     }
     let start = bytes.start + (first + offset) * dtype.size();
     let strides = (!contiguous).then(|| strides.clone());
-    Some(Entry { name: name.to_owned(), dtype, shape: shape.clone(), start, strides })
+    Some(Entry { name: name.to_owned(), dtype, shape: shape.clone(), start, shard: 0, strides })
 }

@@ -40,8 +40,11 @@ impl Workers {
         self.pool.as_ref().map_or(1, ThreadPool::current_num_threads)
     }
 
-    /// Applies `work` to the items in parallel. Results have the order of the items.
+    /// Applies `work` to the items in parallel. Results have the order of the items. If the caller catches panics, it
+    /// catches those of the workers, too ([`caught`](ner_text::caught)).
     pub fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+        let is_caught = ner_text::is_caught();
+        let work = |item| if is_caught { ner_text::noted(|| work(item)) } else { work(item) };
         match &self.pool {
             Some(pool) => pool.install(|| items.into_par_iter().map(work).collect()),
             None => items.into_iter().map(work).collect(),

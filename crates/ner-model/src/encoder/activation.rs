@@ -9,9 +9,10 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub enum Activation {
     /// Gaussian error linear unit, exact.
     #[default]
+    #[serde(alias = "gelu_python")]
     Gelu,
     /// The tanh approximation of GELU.
-    #[serde(alias = "gelu_pytorch_tanh")]
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast", alias = "gelu_accurate")]
     GeluNew,
     /// Rectified linear unit.
     Relu,

@@ -2,6 +2,7 @@ use super::activation::Activation;
 use super::family::ModelType;
 use crate::ModelError;
 use serde::Deserialize;
+use serde_json::Value;
 use std::path::Path;
 
 /// The sizes of an encoder from its `config.json`, with Hugging Face's names.
@@ -64,16 +65,40 @@ const fn default_dropout() -> f64 {
     0.1
 }
 
+/// Keys of whole numbers, and whether they are required.
+const INTEGERS: [(&str, bool); 9] = [
+    ("vocab_size", true),
+    ("hidden_size", true),
+    ("num_hidden_layers", true),
+    ("num_attention_heads", true),
+    ("intermediate_size", true),
+    ("embedding_size", true),
+    ("max_position_embeddings", false),
+    ("type_vocab_size", false),
+    ("pad_token_id", false),
+];
+
+/// Keys of other numbers.
+const NUMBERS: [&str; 3] = ["layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob"];
+
+/// Limits that no published encoder comes near; without them, a number in a file could ask for all of memory.
+const MOST_LAYERS: i64 = 1000;
+const MOST_SIZE: i64 = 1 << 24;
+
 impl BertConfig {
     /// Parses the text of the `config.json` at `path`.
+    /// A key that is null counts as missing.
     ///
     /// # Errors
     /// If it is not JSON, lacks a size, has impossible sizes, or describes an unsupported kind of encoder.
     pub fn from_json(text: &str, path: &Path) -> Result<Self, ModelError> {
         let fault = |message: String| ModelError::Config { path: path.into(), message };
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
-        // Checkpoints of 2019 name no type; their other values are checked below.
-        let model_type = value.get("model_type").and_then(|kind| kind.as_str()).unwrap_or("bert");
+        let mut value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+        let model_type = match value.get("model_type") {
+            // Checkpoints of 2019 name no type, but some name a class; their other values are checked below.
+            None | Some(Value::Null) => ModelType::of_class(value["architectures"][0].as_str().unwrap_or_default()),
+            Some(kind) => kind.as_str().ok_or_else(|| fault("model_type is not text".into()))?,
+        };
         let Some(kind) = ModelType::named(model_type) else {
             let supported = ModelType::names().join(", ");
             return Err(fault(format!("model_type {model_type} is not supported; supported: {supported}")));
@@ -83,8 +108,30 @@ impl BertConfig {
         {
             return Err(fault(format!("position_embedding_type {kind} is not supported; supported: absolute")));
         }
+        if value["is_decoder"] == true {
+            return Err(fault("is_decoder is true; medner computes encoders, whose tokens see both sides".into()));
+        }
+        // transformers writes null for what is not set.
+        if let Some(keys) = value.as_object_mut() {
+            keys.retain(|_, value| !value.is_null());
+        }
+        let value = kind.family().config(value);
+        let stored = |key: &'static str| kind.family().stored_key(key);
+        for (key, is_required) in INTEGERS {
+            match value.get(key) {
+                None if is_required => return Err(fault(format!("{} is missing or null", stored(key)))),
+                Some(value) if value.as_i64().is_none() => {
+                    return Err(fault(format!("{} is not a whole number of 64 bits", stored(key))));
+                }
+                _ => {}
+            }
+        }
+        if let Some(key) = NUMBERS.into_iter().find(|key| value.get(key).is_some_and(|value| !value.is_number())) {
+            return Err(fault(format!("{} is not a number", stored(key))));
+        }
+        // What remains to fail is the name of the activation.
         let config: Self =
-            serde_json::from_value(kind.family().config(value)).map_err(|error| fault(error.to_string()))?;
+            serde_json::from_value(value).map_err(|error| fault(format!("{}: {error}", stored("hidden_act"))))?;
         let sizes = [
             ("vocab_size", config.vocab_size),
             ("hidden_size", config.hidden_size),
@@ -96,7 +143,35 @@ impl BertConfig {
             ("embedding_size", config.embedding_size),
         ];
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size < 1) {
-            return Err(fault(format!("{name} is {size}; it must be at least 1")));
+            return Err(fault(format!("{} is {size}; it must be at least 1", stored(name))));
+        }
+        if let Some((name, size)) = sizes.iter().find(|(_, size)| *size > MOST_SIZE) {
+            return Err(fault(format!("{} is {size}; it must be at most {MOST_SIZE}", stored(name))));
+        }
+        if config.num_hidden_layers > MOST_LAYERS {
+            let layers = config.num_hidden_layers;
+            return Err(fault(format!(
+                "{} is {layers}; it must be at most {MOST_LAYERS}",
+                stored("num_hidden_layers")
+            )));
+        }
+        if !(0..config.vocab_size).contains(&config.pad_token_id) {
+            let (pad, pieces) = (config.pad_token_id, config.vocab_size);
+            return Err(fault(format!("pad_token_id is {pad}, but vocab_size is {pieces}")));
+        }
+        if !(config.layer_norm_eps > 0.0 && config.layer_norm_eps <= 1.0) {
+            return Err(fault(format!(
+                "layer_norm_eps is {}; it must be above 0 and at most 1",
+                config.layer_norm_eps
+            )));
+        }
+        for (key, share) in [
+            ("hidden_dropout_prob", config.hidden_dropout_prob),
+            ("attention_probs_dropout_prob", config.attention_probs_dropout_prob),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(fault(format!("{} is {share}; it must be from 0 to 1", stored(key))));
+            }
         }
         if config.hidden_size % config.num_attention_heads != 0 {
             let (hidden, heads) = (config.hidden_size, config.num_attention_heads);

@@ -100,6 +100,11 @@ impl ModelType {
         all.into_iter().find(|model_type| model_type.family().name == name)
     }
 
+    /// The name of the kind of encoder of a transformers class; BERT's if it is no known one.
+    pub(crate) fn of_class(class: &str) -> &'static str {
+        FAMILIES.iter().find(|family| class.starts_with(family.class)).map_or(BERT.name, |family| family.name)
+    }
+
     /// All names.
     pub(crate) fn names() -> Vec<&'static str> {
         FAMILIES.iter().map(|family| family.name).collect()
@@ -131,6 +136,11 @@ impl Family {
             keys.insert("embedding_size".into(), hidden);
         }
         config
+    }
+
+    /// This kind's name of a key with BERT's name.
+    pub(crate) fn stored_key(&self, ours: &'static str) -> &'static str {
+        self.keys.iter().find(|(known, _)| *known == ours).map_or(ours, |(_, stored)| *stored)
     }
 
     /// BERT's name of a checkpoint's tensor, with the prefix that a bare encoder omits. A head's name stays as it is.

@@ -27,6 +27,17 @@ pub enum ModelOutput {
     Types(Vec<f32>),
 }
 
+impl ModelOutput {
+    /// Whether all numbers are finite. Others come from weights that are too large, and decode to nothing.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Labels(numbers) | Self::Types(numbers) => numbers.iter().all(|number| number.is_finite()),
+            Self::Spans(spans) => spans.iter().all(|span| span.probability.is_finite()),
+            Self::Chains(output) => output.scores.iter().all(|number| number.is_finite()),
+        }
+    }
+}
+
 /// Scores of words, and of transitions between their labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WordScores {
@@ -163,11 +174,11 @@ fn mentions_from_spans(
     offsets: &[f32],
     options: DecodeOptions,
 ) -> Vec<Mention> {
-    let crosses_line =
-        |span: &ScoredEntity| words[span.words.start + 1..span.words.end].iter().any(|word| word.starts_line);
+    let breaks = line_breaks(words, options.line_boundaries);
+    let crosses = |span: &ScoredEntity| breaks[span.words.start + 1..span.words.end].contains(&true);
     let odds = |span: &ScoredEntity| log_odds(span) + offsets[span.entity_type];
     let mut likely: Vec<(f32, &ScoredEntity)> = spans.iter().map(|span| (odds(span), span)).collect();
-    likely.retain(|(odds, span)| *odds > 0.0 && !(options.line_boundaries && crosses_line(span)));
+    likely.retain(|(odds, span)| *odds > 0.0 && !crosses(span));
     surest(words, likely, labels, options)
 }
 
@@ -199,9 +210,10 @@ fn surest(
     mentions
 }
 
-/// The words into which no mention continues: those that begin a line, if line breaks end mentions.
+/// The words into which no mention continues: those that begin a page, and those that begin a line if line breaks end
+/// mentions.
 fn line_breaks(words: &[Word], line_boundaries: bool) -> Vec<bool> {
-    words.iter().map(|word| line_boundaries && word.starts_line).collect()
+    words.iter().map(|word| word.starts_page || (line_boundaries && word.starts_line)).collect()
 }
 
 /// Makes a mention of an entity of words; its confidence is the entity's probability.
@@ -219,8 +231,14 @@ mod tests {
 
     fn check(overlaps: bool, line_boundaries: bool, offset: f32, expected: &[(usize, usize)]) {
         // Words of one character; the fourth begins a line.
-        let words: Vec<Word> =
-            (0..5).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 3 }).collect();
+        let words: Vec<Word> = (0..5)
+            .map(|at| Word {
+                span: Span::new(at, at + 1),
+                tokens: at..at + 1,
+                starts_line: at == 3,
+                starts_page: false,
+            })
+            .collect();
         let span = |start, end, probability| ScoredEntity { words: start..end, entity_type: 0, probability };
         let output = ModelOutput::Spans(vec![
             span(0, 3, 0.7),
@@ -238,7 +256,9 @@ mod tests {
 
     /// Words of one character and one piece, without lines.
     fn words(count: usize) -> Vec<Word> {
-        (0..count).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: false }).collect()
+        (0..count)
+            .map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: false, starts_page: false })
+            .collect()
     }
 
     fn places(mentions: &[Mention]) -> Vec<(usize, usize, &str)> {

@@ -26,7 +26,7 @@ pub enum Aggregation {
 /// Decodes mentions from a tagger's probabilities, `[pieces, labels]`, row by row.
 ///
 /// `aggregation` decides how words are tagged; a mention begins and ends with a word. With `line_boundaries`, mentions
-/// end at line breaks.
+/// end at line breaks; they always end at page breaks.
 ///
 /// The confidence of a mention is that of its least certain decision: for each word, the probability of its type (the
 /// mean over the pieces that decide); for each pair of adjacent words, that the second continues the mention instead of
@@ -56,7 +56,7 @@ pub fn mentions_from_probabilities(
     let mut entities: Vec<TaggedEntity> = Vec::new();
     let mut open = None;
     for (at, (word, decided)) in words.iter().zip(&decided).enumerate() {
-        if line_boundaries && word.starts_line {
+        if word.starts_page || (line_boundaries && word.starts_line) {
             open = None;
         }
         let Some(Decided { entity_type, begins, closes }) = *decided else {
@@ -224,7 +224,7 @@ impl Probabilities<'_> {
             true => self.begins(&words[at], *entity_type),
             false => 1.0 - self.inside(&words[beside], *entity_type),
         };
-        let is_open = |at: usize| !(line_boundaries && words[at].starts_line);
+        let is_open = |at: usize| !(words[at].starts_page || (line_boundaries && words[at].starts_line));
         let before = (units.start > 0 && is_open(units.start)).then(|| parts(units.start, units.start - 1));
         let behind = (units.end < words.len() && is_open(units.end)).then(|| parts(units.end, units.end));
         let inside = units.clone().map(|at| self.inside(&words[at], *entity_type));
@@ -242,8 +242,12 @@ mod tests {
 
     /// Two words of two pieces each; one row of probabilities (O, B, I) for each piece.
     fn decided(rows: [[f32; 3]; 4]) -> Vec<Span> {
-        let word =
-            |at: usize| Word { span: Span::new(at * 5, at * 5 + 4), tokens: at * 2..at * 2 + 2, starts_line: at == 1 };
+        let word = |at: usize| Word {
+            span: Span::new(at * 5, at * 5 + 4),
+            tokens: at * 2..at * 2 + 2,
+            starts_line: at == 1,
+            starts_page: false,
+        };
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
         let mentions = |lines| {
             mentions_from_probabilities(&[word(0), word(1)], rows.as_flattened(), &labels, Aggregation::Together, lines)
@@ -275,7 +279,12 @@ mod tests {
             let id = |name: &str| all.iter().position(|known| known == name).expect("a label");
             // Each word has a second piece, which would decide otherwise.
             let words: Vec<Word> = (0..4)
-                .map(|at| Word { span: Span::new(at, at + 1), tokens: at * 2..at * 2 + 2, starts_line: false })
+                .map(|at| Word {
+                    span: Span::new(at, at + 1),
+                    tokens: at * 2..at * 2 + 2,
+                    starts_line: false,
+                    starts_page: false,
+                })
                 .collect();
             let row = |name: &str| (0..all.len()).map(|at| f32::from(u8::from(at == id(name)))).collect::<Vec<_>>();
             let rows: Vec<f32> = names.iter().flat_map(|name| [row(name), row("B-Y")]).flatten().collect();
@@ -301,6 +310,7 @@ mod tests {
                 span: Span::new(at, at + 1),
                 tokens: at * pieces..(at + 1) * pieces,
                 starts_line: false,
+                starts_page: false,
             };
             let words: Vec<Word> = (0..rows.len() / pieces).map(word).collect();
             let found = mentions_from_probabilities(&words, &rows.concat(), &labels, aggregation, false);
@@ -325,8 +335,14 @@ mod tests {
     #[test]
     fn the_confidence_is_that_of_the_least_certain_decision() {
         let labels = LabelSet::new(TagScheme::Bio, ["X"]);
-        let words: Vec<Word> =
-            (0..3).map(|at| Word { span: Span::new(at, at + 1), tokens: at..at + 1, starts_line: at == 2 }).collect();
+        let words: Vec<Word> = (0..3)
+            .map(|at| Word {
+                span: Span::new(at, at + 1),
+                tokens: at..at + 1,
+                starts_line: at == 2,
+                starts_page: false,
+            })
+            .collect();
         let check = |rows: [[f32; 3]; 3], lines: bool, expected: &[f32]| {
             let found = mentions_from_probabilities(&words, rows.as_flattened(), &labels, Aggregation::Together, lines);
             let found: Vec<f32> = found.iter().filter_map(|mention| Some(mention.confidence?.value())).collect();

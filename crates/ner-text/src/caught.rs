@@ -1,0 +1,91 @@
+//! Panics of libraries as errors.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
+use std::sync::Once;
+
+thread_local! {
+    static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
+    static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `work` and returns what it returns, or why it panicked.
+///
+/// Libraries panic on what a model's files or a text make them do: libtorch on an index out of range, regular
+/// expressions at their limit. One document must not end the run, so whoever knows the document catches the panic. The
+/// message is fit for a log: it names the place in the source, and of the panic's own message at most libtorch's first
+/// line, because other messages may quote text. Nothing is printed.
+///
+/// # Errors
+/// The message, if `work` panics.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| match IS_CAUGHT.get() {
+            true => LAST.set(Some(message(panic))),
+            false => before(panic),
+        }));
+    });
+    let outer = IS_CAUGHT.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    IS_CAUGHT.set(outer);
+    // A panic of a worker thread comes with the message that the worker noted.
+    result.map_err(|panic| match panic.downcast::<Noted>() {
+        Ok(noted) => noted.0,
+        Err(_) => LAST.take().unwrap_or_else(|| "a library panicked".to_owned()),
+    })
+}
+
+/// Whether panics of this thread are caught by [`caught`]. A thread that works for another asks it before, and uses
+/// [`noted`] if so.
+pub fn is_caught() -> bool {
+    IS_CAUGHT.get()
+}
+
+/// Runs `work` on a thread that works for one whose panics are caught: a panic goes on with its message, so that
+/// [`caught`] returns it there.
+pub fn noted<T>(work: impl FnOnce() -> T) -> T {
+    caught(work).unwrap_or_else(|message| resume_unwind(Box::new(Noted(message))))
+}
+
+/// A panic whose message was noted.
+struct Noted(String);
+
+fn message(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map_or_else(String::new, |place| {
+        // Without the folders of the machine that built this program.
+        let file = place.file().rsplit(['/', '\\']).take(3).collect::<Vec<_>>();
+        format!(" at {}:{}", file.into_iter().rev().collect::<Vec<_>>().join("/"), place.line())
+    });
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    if let Some(text) = text.filter(|text| text.starts_with("the model computes ")) {
+        return text.to_owned();
+    }
+    let of_torch = text.and_then(|text| text.split_once("Torch(\"")).map(|(_, text)| {
+        let first = text.split("\\n").next().unwrap_or(text);
+        format!(": {}", first.chars().take(200).collect::<String>())
+    });
+    format!("a library failed{place}{}", of_torch.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_message_without_its_text() {
+        assert_eq!(caught(|| 1), Ok(1));
+        let text = String::from("naïve");
+        let message = caught(|| text[..3].len()).unwrap_err();
+        assert!(message.contains("src/caught.rs:") && !message.contains("na"), "{message}");
+        let message =
+            caught(|| panic!("called `Result::unwrap()`: Torch(\"index out of range\\nframe #0\")")).unwrap_err();
+        assert!(message.ends_with(": index out of range"), "{message}");
+        let worker = || std::thread::scope(|scope| scope.spawn(|| noted(|| panic!("text"))).join());
+        let message = caught(|| worker().unwrap_or_else(|panic| resume_unwind(panic))).unwrap_err();
+        assert!(message.starts_with("a library failed at "), "{message}");
+        assert!(!is_caught());
+    }
+}
