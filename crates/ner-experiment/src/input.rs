@@ -276,15 +276,16 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
                     None => "stdin".into(),
                     Some(_) => without_ending(Path::new(path.file_name().unwrap_or_default())),
                 };
+                let unreadable = || format!("cannot read {}", path.display());
                 let (bytes, kind) = if is_stream(path) {
-                    let (stream, look, beginning) = open_stream(path)?;
+                    let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
                     let kind = match from {
                         Some(kind) => Ok(given_kind(path, kind)?),
                         None => kind_of(path, look, &beginning, options),
                     };
                     (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
                 } else {
-                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options)?)
+                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options).with_context(unreadable)?)
                 };
                 match kind {
                     Ok(kind) => found.inputs.push(Input { path: path.clone(), name, kind, bytes }),
@@ -303,8 +304,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
 /// # Errors
 /// If it cannot be read.
 pub fn open_stream(path: &Path) -> Result<(Box<dyn BufRead + Send>, Look, Vec<u8>)> {
-    let mut stream =
-        if is_stdin(path) { buffered(io::stdin(), path)? } else { buffered(fs_err::File::open(path)?, path)? };
+    let mut stream = if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? };
     let (look, beginning) = look_at(Path::new(""), &mut stream)?;
     Ok((Box::new(Cursor::new(beginning.clone()).chain(stream)), look, beginning))
 }
@@ -339,7 +339,7 @@ fn kind_of_file(
     let name = without_packing(path);
     let (look, beginning) = match bytes {
         // Only the beginning is unpacked.
-        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?, path)?)?,
+        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?)?)?,
         bytes => look_at(&name, &mut open(path, bytes, None)?)?,
     };
     Ok(kind_of(path, look, &beginning, options))
@@ -543,8 +543,8 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
         Bytes::File => {
             let file = fs_err::File::open(path)?;
             match bar {
-                Some(bar) => buffered(bar.wrap_read(file), path)?,
-                None => buffered(file, path)?,
+                Some(bar) => buffered(bar.wrap_read(file))?,
+                None => buffered(file)?,
             }
         }
         Bytes::Stream(stream) => {
@@ -563,7 +563,7 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
                 "it unpacks to more than {MAX_RATIO} times its size, as no text does; unpack it first"
             );
             whole.rewind()?;
-            buffered(whole, path)?
+            buffered(whole)?
         }
     })
 }

@@ -142,7 +142,9 @@ impl<R: BufRead> Reader<R> {
                 }
                 Ok(_) => true,
                 // The encoding is refused.
-                Err(quick_xml::Error::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                Err(quick_xml::Error::Io(error))
+                    if error.kind() == ErrorKind::InvalidData && self.xml.buffer_position() == 0 =>
+                {
                     self.faults.note(DiagnosticKind::InvalidUtf8, line, None, format!("{error}; nothing was read"));
                     self.is_done = true;
                     false

@@ -3,7 +3,6 @@
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use std::borrow::Cow;
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
-use std::path::{Path, PathBuf};
 
 /// Stands for what cannot be decoded. It never occurs in UTF-8, so that the reader of the format notes it with its line.
 const INVALID: u8 = 0xff;
@@ -11,26 +10,12 @@ const INVALID: u8 = 0xff;
 /// Maximum number of bytes examined to find the encoding.
 const BEGINNING: usize = 1024;
 
-/// Byte-order marks of UTF-16 and UTF-32.
-const MARKS: &[&[u8]] = &[b"\xff\xfe", b"\xfe\xff", UTF_32LE, UTF_32BE];
+/// Byte-order marks.
 const UTF_32LE: &[u8] = b"\xff\xfe\0\0";
 const UTF_32BE: &[u8] = b"\0\0\xfe\xff";
 
 /// How the beginning of a file shows its encoding: `None` is UTF-8, an error says why the file is refused.
 type Found = Result<Option<&'static Encoding>, String>;
-
-/// A part of the beginning from which the encoding is to be found: whether it needs to be longer, and what it shows.
-struct Rule {
-    needs_more: fn(&[u8]) -> bool,
-    find: fn(&[u8]) -> Found,
-}
-
-const MARK: Rule = Rule { needs_more: is_cut_mark, find: by_mark };
-const DECLARATION: Rule = Rule { needs_more: is_cut_declaration, find: by_declaration };
-
-fn is_cut_mark(beginning: &[u8]) -> bool {
-    MARKS.iter().any(|mark| mark.len() > beginning.len() && mark.starts_with(beginning))
-}
 
 /// UTF-16 by its byte-order mark. UTF-16 without one and UTF-32 are refused: as UTF-8 they would be letters between
 /// NUL characters.
@@ -67,12 +52,6 @@ fn unmarked_utf16(beginning: &[u8]) -> Option<&'static str> {
     // The last character may be cut off.
     let is_valid = |bytes| encoding.decode_without_bom_handling_and_without_replacement(bytes).is_some();
     (is_valid(whole) || is_valid(&whole[..whole.len() - 2])).then_some(name)
-}
-
-fn is_cut_declaration(beginning: &[u8]) -> bool {
-    const START: &[u8] = b"<?xml";
-    let begins = beginning.starts_with(START) || START.starts_with(beginning);
-    is_cut_mark(beginning) || (begins && !beginning.contains(&b'>') && beginning.len() < BEGINNING)
 }
 
 /// The encoding that an XML declaration names, unless there is a byte-order mark (XML 1.0, appendix F).
@@ -123,17 +102,12 @@ pub(super) fn decode_file(bytes: &[u8]) -> Result<Cow<'_, [u8]>, String> {
 }
 
 /// An input as UTF-8, for a reader in constant memory. What cannot be decoded becomes a byte that is not UTF-8.
-///
-/// Nothing is read before the first use. An input whose encoding is refused then fails with
-/// [`ErrorKind::InvalidData`].
 pub(super) struct Decoded<R> {
     input: R,
-    /// Name for the error; empty if the reader of the format adds it.
-    name: PathBuf,
-    rule: Rule,
+    /// How to find the encoding, before the first use.
+    find: Option<fn(&[u8]) -> Found>,
     /// The first bytes, read to find the encoding.
     beginning: Cursor<Vec<u8>>,
-    is_begun: bool,
     /// `None` for UTF-8, which passes unchanged.
     decoder: Option<Decoder>,
     /// Decoded but not yet consumed text.
@@ -143,38 +117,30 @@ pub(super) struct Decoded<R> {
 
 impl<R: BufRead> Decoded<R> {
     /// Decodes UTF-16 with a byte-order mark.
-    pub(super) fn new(input: R, name: &Path) -> Self {
-        Self::by(input, name, MARK)
+    ///
+    /// # Errors
+    /// If the first bytes cannot be read, or the encoding is refused ([`ErrorKind::InvalidData`]).
+    pub(super) fn new(input: R) -> io::Result<Self> {
+        let mut decoded = Self { find: Some(by_mark), ..Self::xml(input) };
+        decoded.begin()?;
+        Ok(decoded)
     }
 
-    /// Decodes XML as it declares.
+    /// Decodes XML as it declares. Nothing is read before the first use; if the encoding is refused, that fails with
+    /// [`ErrorKind::InvalidData`].
     pub(super) fn xml(input: R) -> Self {
-        Self::by(input, Path::new(""), DECLARATION)
-    }
-
-    fn by(input: R, name: &Path, rule: Rule) -> Self {
         let (beginning, ready) = (Cursor::default(), Cursor::default());
-        Self { input, name: name.into(), rule, beginning, is_begun: false, decoder: None, ready, is_ended: false }
+        Self { input, find: Some(by_declaration), beginning, decoder: None, ready, is_ended: false }
     }
 
     fn begin(&mut self) -> io::Result<()> {
+        let Some(find) = self.find else { return Ok(()) };
         let mut beginning = Vec::new();
-        while (self.rule.needs_more)(&beginning) {
-            let bytes = self.input.fill_buf()?;
-            let amount = bytes.len().min(BEGINNING);
-            if amount == 0 {
-                break;
-            }
-            beginning.extend_from_slice(&bytes[..amount]);
-            self.input.consume(amount);
-        }
-        let found = (self.rule.find)(&beginning).map_err(|message| {
-            let name = if self.name.as_os_str().is_empty() { "" } else { &format!("{}: ", self.name.display()) };
-            io::Error::new(ErrorKind::InvalidData, format!("{name}{message}"))
-        })?;
+        self.input.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
+        let found = find(&beginning).map_err(|message| io::Error::new(ErrorKind::InvalidData, message))?;
         self.decoder = found.map(Encoding::new_decoder_with_bom_removal);
         self.beginning = Cursor::new(beginning);
-        self.is_begun = true;
+        self.find = None;
         Ok(())
     }
 }
@@ -198,9 +164,7 @@ fn decode(decoder: &mut Decoder, mut bytes: &[u8], is_last: bool, decoded: &mut 
 
 impl<R: BufRead> BufRead for Decoded<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if !self.is_begun {
-            self.begin()?;
-        }
+        self.begin()?;
         let Some(decoder) = &mut self.decoder else {
             return if self.beginning.fill_buf()?.is_empty() {
                 self.input.fill_buf()
@@ -259,9 +223,9 @@ mod tests {
 
     fn read(bytes: &[u8], is_xml: bool, capacity: usize) -> Result<Vec<u8>, String> {
         let input = BufReader::with_capacity(capacity, bytes);
-        let mut decoded = if is_xml { Decoded::xml(input) } else { Decoded::new(input, Path::new("")) };
+        let decoded = if is_xml { Ok(Decoded::xml(input)) } else { Decoded::new(input) };
         let mut read = Vec::new();
-        decoded.read_to_end(&mut read).map(|_| read).map_err(|error| error.to_string())
+        decoded.and_then(|mut decoded| decoded.read_to_end(&mut read)).map(|_| read).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -301,8 +265,6 @@ mod tests {
                 match (read(bytes, *is_xml, capacity), expected) {
                     (Ok(found), Ok(expected)) => assert_eq!(found, *expected, "{bytes:?}"),
                     (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
-                    // The beginning is too short to guess.
-                    (Ok(_), Err(_)) if capacity == 7 => {}
                     (found, _) => panic!("{bytes:?}: {found:?}"),
                 }
             }

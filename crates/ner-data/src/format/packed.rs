@@ -3,7 +3,6 @@
 use super::encoding::Decoded;
 use flate2::read::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,14 +17,12 @@ pub const MAX_RATIO: u64 = 200;
 const SMALL: u64 = 64 << 20;
 
 /// The contents of a file, unpacked if its first bytes are those of gzip or Zstandard, and decoded if a byte-order mark
-/// says that it is UTF-16.
-///
-/// Reading fails with [`io::ErrorKind::InvalidData`] if the file unpacks to more than [`MAX_RATIO`] times its size, looks
-/// like UTF-16 without a mark, or is UTF-32; the message begins with `name`.
+/// says that it is UTF-16. Reading fails if it unpacks to more than [`MAX_RATIO`] times its size.
 ///
 /// # Errors
-/// If the first bytes cannot be read.
-pub fn buffered<'r>(file: impl Read + Send + 'r, name: &Path) -> io::Result<Box<dyn BufRead + Send + 'r>> {
+/// If the first bytes cannot be read. [`io::ErrorKind::InvalidData`] if they are UTF-32, or look like UTF-16 without a
+/// mark.
+pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
     let mut file = BufReader::new(file);
     // A pipe may give its first bytes one by one.
     let mut first = Vec::new();
@@ -33,13 +30,13 @@ pub fn buffered<'r>(file: impl Read + Send + 'r, name: &Path) -> io::Result<Box<
     let (is_gzip, is_zstandard) = (first.starts_with(GZIP), first == ZSTANDARD);
     let whole = Cursor::new(first).chain(file);
     if !is_gzip && !is_zstandard {
-        return Ok(Box::new(Decoded::new(whole, name)));
+        return Ok(Box::new(Decoded::new(whole)?));
     }
     let packed = Arc::new(AtomicU64::new(0));
     let counted = Counted { input: whole, count: Arc::clone(&packed) };
     let unpacked: Box<dyn Read + Send + 'r> =
         if is_gzip { Box::new(MultiGzDecoder::new(counted)) } else { Box::new(zstd::Decoder::new(counted)?) };
-    Ok(Box::new(Decoded::new(BufReader::new(Bounded { input: unpacked, packed, unpacked: 0 }), name)))
+    Ok(Box::new(Decoded::new(BufReader::new(Bounded { input: unpacked, packed, unpacked: 0 }))?))
 }
 
 /// Counts the bytes read.
@@ -92,7 +89,7 @@ mod tests {
         for bytes in [b"text".to_vec(), gzip, zstandard] {
             let mut text = String::new();
             let input = BufReader::with_capacity(1, bytes.as_slice());
-            buffered(input, Path::new("")).expect("read").read_to_string(&mut text).expect("text");
+            buffered(input).expect("read").read_to_string(&mut text).expect("text");
             assert_eq!(text, "text");
         }
     }
@@ -104,7 +101,7 @@ mod tests {
             packed.write_all(&vec![0; 1 << 20]).expect("memory");
         }
         let bytes = packed.finish().expect("memory");
-        let read = io::copy(&mut buffered(bytes.as_slice(), Path::new("")).expect("read"), &mut io::sink());
+        let read = io::copy(&mut buffered(bytes.as_slice()).expect("read"), &mut io::sink());
         assert_eq!(read.expect_err("too large").kind(), io::ErrorKind::InvalidData);
     }
 }
