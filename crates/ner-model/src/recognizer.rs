@@ -21,8 +21,10 @@ use tch::{Device, Kind};
 /// A model trained by medner is applied as it was selected on dev: with the windows of its recipe, and all pieces of a
 /// word, or each span, deciding. A model from elsewhere is applied as in transformers' pipeline with the aggregation
 /// strategy `first`, with these differences: long texts are read in overlapping windows and never truncated; `E-X` and
-/// `L-X` end a mention instead of being one of their own; a type without a position may contain a hyphen; and a word is
-/// a pre-token of the tokenizer, where the pipeline treats every piece that differs from its text in length as a
+/// `L-X` end a mention instead of being one of their own; a type without a position may contain a hyphen; tags of
+/// other shapes (`b-x`, `B_X`, `X-B`, `B`) are tags, and labels of special tokens are outside, both with a warning
+/// ([`ForeignLabels`](ner_document::ForeignLabels)); no mention goes over a form feed or the like; and a word is a
+/// pre-token of the tokenizer, where the pipeline treats every piece that differs from its text in length as a
 /// continuation (e.g. pieces whose accent was a separate character).
 #[derive(Debug)]
 pub struct Recognizer {
