@@ -1,4 +1,6 @@
-use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device, load_classifier};
+use crate::{
+    InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device, load_classifier,
+};
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, decode_mentions};
 use std::borrow::Borrow;
@@ -87,10 +89,12 @@ impl Recognizer {
         Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
     }
 
-    /// The mentions of each document. `progress` gets the number of tokens after each batch.
-    pub fn mentions<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>>
+    /// The mentions of each document. `progress` gets the number of tokens after each batch, and may stop the
+    /// computation ([`Progress`]).
+    pub fn mentions<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<Vec<Mention>>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         let outputs = self.outputs(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
@@ -101,9 +105,10 @@ impl Recognizer {
     }
 
     /// The model's outputs for each document, before decoding.
-    pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
+    pub fn outputs<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         self.tagger.outputs(&self.tokenizer, &references(documents), progress)
     }

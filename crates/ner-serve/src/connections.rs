@@ -1,0 +1,204 @@
+//! Which connections are open, and which one is closed to make room for another.
+//!
+//! A connection *waits* while its client has not sent a whole request, and *works* from then on until the answer is
+//! sent. Only waiting connections are ever closed to make room, so that no accepted request loses its answer.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// Connections above the limit, in which only the probes are answered. Otherwise a server whose connections are all at
+/// work could not say that it lives.
+pub const RESERVE: usize = 128;
+
+/// An open connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Whether it is above the limit, so that only probes are answered.
+    pub is_reserve: bool,
+    state: Mutex<State>,
+    close: Notify,
+    is_closing: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    phase: Phase,
+    /// Whether it got an answer before. Such a client is more likely to send a request than one that never sent any.
+    is_known: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Waiting(Instant),
+    Working,
+    /// The answer goes to the socket.
+    Answering,
+}
+
+impl Connection {
+    fn new(is_reserve: bool) -> Self {
+        let state = State { phase: Phase::Waiting(Instant::now()), is_known: false };
+        Self { is_reserve, state: Mutex::new(state), close: Notify::new(), is_closing: AtomicBool::new(false) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The whole request has arrived.
+    pub fn accepted(&self) {
+        self.state().phase = Phase::Working;
+    }
+
+    /// The answer is about to be written.
+    pub fn answering(&self) {
+        self.state().phase = Phase::Answering;
+    }
+
+    /// Everything written so far has been sent.
+    pub fn flushed(&self) {
+        let mut state = self.state();
+        if let Phase::Answering = state.phase {
+            *state = State { phase: Phase::Waiting(Instant::now()), is_known: true };
+        }
+    }
+
+    /// Returns once the connection should be closed.
+    pub async fn closed(&self) {
+        while !self.is_closing.load(Ordering::Relaxed) {
+            self.close.notified().await;
+        }
+    }
+
+    fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+        self.close.notify_one();
+    }
+
+    /// Order in which waiting connections are closed: those without an answer first, then the longest waiting.
+    fn rank(&self) -> Option<(bool, Instant)> {
+        let state = *self.state();
+        match state.phase {
+            Phase::Waiting(since) => Some((state.is_known, since)),
+            Phase::Working | Phase::Answering => None,
+        }
+    }
+}
+
+/// All open connections of a server.
+#[derive(Debug)]
+pub struct Connections {
+    limit: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Arc<Connection>>,
+}
+
+impl Open {
+    /// Closes the waiting connection that is the first in order.
+    fn make_room(&mut self, is_reserve: bool) -> bool {
+        let waiting = self.connections.iter().filter(|(_, connection)| connection.is_reserve == is_reserve);
+        let ranked = waiting.filter_map(|(&id, connection)| Some((connection.rank()?, id)));
+        let Some((_, id)) = ranked.min() else { return false };
+        if let Some(connection) = self.connections.remove(&id) {
+            connection.close();
+        }
+        true
+    }
+}
+
+/// A place among the open connections, given back on drop.
+#[derive(Debug)]
+pub struct Place {
+    id: u64,
+    all: Arc<Connections>,
+    pub connection: Arc<Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.all.open().connections.remove(&self.id);
+    }
+}
+
+impl Connections {
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, open: Mutex::default() })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a new connection, if necessary that of a waiting one. `None` if there is none, which means that all
+    /// of the reserve is being answered.
+    pub fn admit(self: &Arc<Self>) -> Option<Place> {
+        let mut open = self.open();
+        let ordinary = open.connections.values().filter(|connection| !connection.is_reserve).count();
+        let is_reserve = ordinary >= self.limit && !open.make_room(false);
+        if is_reserve && open.connections.len() - ordinary >= RESERVE && !open.make_room(true) {
+            return None;
+        }
+        let (id, connection) = (open.next, Arc::new(Connection::new(is_reserve)));
+        open.next += 1;
+        open.connections.insert(id, connection.clone());
+        drop(open);
+        Some(Place { id, all: self.clone(), connection })
+    }
+
+    /// Closes the waiting connection that is the first in order. Returns false if none waits.
+    pub fn make_room(&self) -> bool {
+        self.open().make_room(false)
+    }
+
+    /// Closes all waiting connections.
+    pub fn close_waiting(&self) {
+        self.open().connections.values().filter(|connection| connection.rank().is_some()).for_each(|c| c.close());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_closing(place: &Place) -> bool {
+        place.connection.is_closing.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn waiting_connections_make_room_and_working_ones_do_not() {
+        let all = Connections::new(3);
+        let places: Vec<Place> = (0..3).map(|_| all.admit().expect("room")).collect();
+        // The first one got an answer, the second one works.
+        places[0].connection.accepted();
+        places[0].connection.flushed();
+        places[0].connection.answering();
+        assert!(places[0].connection.rank().is_none());
+        places[0].connection.flushed();
+        places[1].connection.accepted();
+        let fourth = all.admit().expect("the place of the third");
+        assert!(is_closing(&places[2]) && !fourth.connection.is_reserve);
+        fourth.connection.accepted();
+        let fifth = all.admit().expect("the place of the first");
+        assert!(is_closing(&places[0]) && !fifth.connection.is_reserve);
+        fifth.connection.accepted();
+
+        let reserve: Vec<Place> = (0..RESERVE).map(|_| all.admit().expect("a reserve")).collect();
+        assert!(reserve.iter().all(|place| place.connection.is_reserve && !is_closing(place)));
+        let last = all.admit().expect("the place of the first of the reserve");
+        assert!(is_closing(&reserve[0]) && last.connection.is_reserve && !is_closing(&reserve[1]));
+        for place in reserve.iter().chain([&last]) {
+            place.connection.accepted();
+        }
+        assert!(all.admit().is_none() && !all.make_room());
+        drop(fifth);
+        assert!(!all.admit().expect("room").connection.is_reserve);
+    }
+}
