@@ -34,6 +34,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -63,10 +64,13 @@ class Clients:
     def __init__(self, address, bodies, wanted, large, given_up):
         (self.host, port), self.bodies, self.wanted = address.split(":"), bodies, wanted
         self.port, self.large, self.given_up = int(port), large, asyncio.Semaphore(given_up)
+        self.writers = weakref.WeakSet()
         self.counts, self.seconds, self.ended = Counter(), [], float("inf")
 
     async def open(self):
-        return await asyncio.open_connection(self.host, self.port)
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        self.writers.add(writer)
+        return reader, writer
 
     async def honest(self, number):
         reader = writer = None
@@ -170,6 +174,8 @@ class Clients:
             await asyncio.wait(honest, timeout=300)
         for task in honest + hostile:
             task.cancel()
+        for writer in self.writers:
+            writer.transport.abort()
         done = await asyncio.gather(*honest, *hostile, return_exceptions=True)
         for fault in done:
             if isinstance(fault, Exception) and not isinstance(fault, asyncio.CancelledError):

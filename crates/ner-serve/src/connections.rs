@@ -1,17 +1,22 @@
 //! Which connections are open, and which one is closed to make room for another.
 //!
 //! A connection *waits* while its client has not sent a whole request, and *works* from then on until the answer is
-//! sent. Only waiting connections are ever closed to make room, so that no accepted request loses its answer.
+//! sent. Only waiting connections are ever closed to make room, so that no accepted request loses its answer, and only
+//! those that had time to send one: if each new connection closed the one before, a crowd would get no answers at all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Connections above the limit, in which only the probes are answered. Otherwise a server whose connections are all at
 /// work could not say that it lives.
 pub const RESERVE: usize = 128;
+
+/// Time to send a request before the connection may be closed, for a client that got no answer yet and for one that did,
+/// which is more likely to send one.
+pub const TIMES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// An open connection.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug)]
 struct State {
     phase: Phase,
-    /// Whether it got an answer before. Such a client is more likely to send a request than one that never sent any.
+    /// Whether it got an answer before.
     is_known: bool,
 }
 
@@ -78,11 +83,11 @@ impl Connection {
         self.close.notify_one();
     }
 
-    /// Order in which waiting connections are closed: those without an answer first, then the longest waiting.
-    fn rank(&self) -> Option<(bool, Instant)> {
+    /// When its time ends, if it waits.
+    fn until(&self, times: [Duration; 2]) -> Option<Instant> {
         let state = *self.state();
         match state.phase {
-            Phase::Waiting(since) => Some((state.is_known, since)),
+            Phase::Waiting(since) => Some(since + times[usize::from(state.is_known)]),
             Phase::Working | Phase::Answering => None,
         }
     }
@@ -92,6 +97,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct Connections {
     limit: usize,
+    times: [Duration; 2],
     open: Mutex<Open>,
 }
 
@@ -102,11 +108,13 @@ struct Open {
 }
 
 impl Open {
-    /// Closes the waiting connection that is the first in order.
-    fn make_room(&mut self, is_reserve: bool) -> bool {
+    /// Closes the waiting connection whose time ended first, or would end first in the reserve.
+    fn make_room(&mut self, is_reserve: bool, times: [Duration; 2]) -> bool {
         let waiting = self.connections.iter().filter(|(_, connection)| connection.is_reserve == is_reserve);
-        let ranked = waiting.filter_map(|(&id, connection)| Some((connection.rank()?, id)));
-        let Some((_, id)) = ranked.min() else { return false };
+        let ending = waiting.filter_map(|(&id, connection)| Some((connection.until(times)?, id)));
+        let Some((_, id)) = ending.min().filter(|&(until, _)| is_reserve || until <= Instant::now()) else {
+            return false;
+        };
         if let Some(connection) = self.connections.remove(&id) {
             connection.close();
         }
@@ -129,21 +137,21 @@ impl Drop for Place {
 }
 
 impl Connections {
-    pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, open: Mutex::default() })
+    pub fn new(limit: usize, times: [Duration; 2]) -> Arc<Self> {
+        Arc::new(Self { limit, times, open: Mutex::default() })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, if necessary that of a waiting one. `None` if there is none, which means that all
-    /// of the reserve is being answered.
+    /// A place for a new connection, if necessary that of a waiting one, else in the reserve. `None` if there is none,
+    /// which means that all of the reserve is being answered.
     pub fn admit(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.open();
         let ordinary = open.connections.values().filter(|connection| !connection.is_reserve).count();
-        let is_reserve = ordinary >= self.limit && !open.make_room(false);
-        if is_reserve && open.connections.len() - ordinary >= RESERVE && !open.make_room(true) {
+        let is_reserve = ordinary >= self.limit && !open.make_room(false, self.times);
+        if is_reserve && open.connections.len() - ordinary >= RESERVE && !open.make_room(true, self.times) {
             return None;
         }
         let (id, connection) = (open.next, Arc::new(Connection::new(is_reserve)));
@@ -153,14 +161,18 @@ impl Connections {
         Some(Place { id, all: self.clone(), connection })
     }
 
-    /// Closes the waiting connection that is the first in order. Returns false if none waits.
+    /// Closes the waiting connection whose time ended first. Returns false if none's has.
     pub fn make_room(&self) -> bool {
-        self.open().make_room(false)
+        self.open().make_room(false, self.times)
     }
 
     /// Closes all waiting connections.
     pub fn close_waiting(&self) {
-        self.open().connections.values().filter(|connection| connection.rank().is_some()).for_each(|c| c.close());
+        self.open()
+            .connections
+            .values()
+            .filter(|connection| connection.until(self.times).is_some())
+            .for_each(|c| c.close());
     }
 }
 
@@ -174,18 +186,19 @@ mod tests {
 
     #[test]
     fn waiting_connections_make_room_and_working_ones_do_not() {
-        let all = Connections::new(3);
+        let all = Connections::new(3, [Duration::ZERO, Duration::from_millis(1)]);
         let places: Vec<Place> = (0..3).map(|_| all.admit().expect("room")).collect();
         // The first one got an answer, the second one works.
         places[0].connection.accepted();
         places[0].connection.flushed();
         places[0].connection.answering();
-        assert!(places[0].connection.rank().is_none());
+        assert!(places[0].connection.until(all.times).is_none());
         places[0].connection.flushed();
         places[1].connection.accepted();
         let fourth = all.admit().expect("the place of the third");
         assert!(is_closing(&places[2]) && !fourth.connection.is_reserve);
         fourth.connection.accepted();
+        std::thread::sleep(Duration::from_millis(2));
         let fifth = all.admit().expect("the place of the first");
         assert!(is_closing(&places[0]) && !fifth.connection.is_reserve);
         fifth.connection.accepted();
@@ -200,5 +213,10 @@ mod tests {
         assert!(all.admit().is_none() && !all.make_room());
         drop(fifth);
         assert!(!all.admit().expect("room").connection.is_reserve);
+
+        // Whoever had no time to send a request keeps the place.
+        let all = Connections::new(1, TIMES);
+        let places = [all.admit().expect("room"), all.admit().expect("a reserve")];
+        assert!(places[1].connection.is_reserve && !places.iter().any(is_closing));
     }
 }

@@ -283,7 +283,7 @@ mod tests {
         check(format!(r#"{{"text": "naloxone", "categories": {}"#, "[".repeat(100_000)).as_bytes(), Kind::Invalid, 422);
         check("[".repeat(100_000).as_bytes(), Kind::Invalid, 422);
         let deep = format!(r#"{{"min_confidence": {}"#, r#"{"naloxone":"#.repeat(100_000));
-        check(deep.as_bytes(), Kind::Malformed, 400);
+        check(deep.as_bytes(), Kind::Invalid, 422);
         for malformed in ["", "naloxone", "{\"text\": naloxone}", "{\"text\": \"naloxone"] {
             check(malformed.as_bytes(), Kind::Malformed, 400);
         }

@@ -1,7 +1,7 @@
 //! Connections: access, time limits, and shutdown.
 
 use crate::budget::Budget;
-use crate::connections::{Connections, Place, RESERVE};
+use crate::connections::{Connections, Place, RESERVE, TIMES};
 use crate::metrics::Metrics;
 use crate::options::{Limits, ServeError, ServerOptions};
 use crate::problem::{Kind, Problem};
@@ -188,7 +188,7 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_header_size(HEAD).max_buf_size(BUFFER);
-    let (graceful, connections) = (GracefulShutdown::new(), Connections::new(possible(limits.connections)));
+    let (graceful, connections) = (GracefulShutdown::new(), Connections::new(possible(limits.connections), TIMES));
     let accept = || async {
         match listener.accept().await {
             Ok((stream, _)) => {
