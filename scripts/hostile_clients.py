@@ -174,8 +174,9 @@ class Clients:
             await asyncio.wait(honest, timeout=300)
         for task in honest + hostile:
             task.cancel()
-        for writer in self.writers:
+        for writer in list(self.writers):
             writer.transport.abort()
+        await asyncio.sleep(1)
         done = await asyncio.gather(*honest, *hostile, return_exceptions=True)
         for fault in done:
             if isinstance(fault, Exception) and not isinstance(fault, asyncio.CancelledError):

@@ -12,11 +12,24 @@ use tokio::sync::Notify;
 
 /// Connections above the limit, in which only the probes are answered. Otherwise a server whose connections are all at
 /// work could not say that it lives.
-pub const RESERVE: usize = 128;
+pub const RESERVE: usize = 256;
 
-/// Time to send a request before the connection may be closed, for a client that got no answer yet and for one that did,
-/// which is more likely to send one.
-pub const TIMES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// Time to send a request before the connection may be closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For a client that got no answer yet.
+    pub new: Duration,
+    /// For a client that got one, and is more likely to send a request.
+    pub known: Duration,
+    /// In the reserve. Short, because new connections may wait for it.
+    pub reserve: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { new: Duration::from_secs(1), known: Duration::from_secs(5), reserve: Duration::from_millis(100) }
+    }
+}
 
 /// An open connection.
 #[derive(Debug)]
@@ -84,10 +97,11 @@ impl Connection {
     }
 
     /// When its time ends, if it waits.
-    fn until(&self, times: [Duration; 2]) -> Option<Instant> {
+    fn until(&self, times: Times) -> Option<Instant> {
         let state = *self.state();
         match state.phase {
-            Phase::Waiting(since) => Some(since + times[usize::from(state.is_known)]),
+            Phase::Waiting(since) if self.is_reserve => Some(since + times.reserve),
+            Phase::Waiting(since) => Some(since + if state.is_known { times.known } else { times.new }),
             Phase::Working | Phase::Answering => None,
         }
     }
@@ -97,7 +111,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct Connections {
     limit: usize,
-    times: [Duration; 2],
+    times: Times,
     open: Mutex<Open>,
 }
 
@@ -108,11 +122,11 @@ struct Open {
 }
 
 impl Open {
-    /// Closes the waiting connection whose time ended first, or would end first in the reserve.
-    fn make_room(&mut self, is_reserve: bool, times: [Duration; 2]) -> bool {
+    /// Closes the waiting connection whose time ended first.
+    fn make_room(&mut self, is_reserve: bool, times: Times) -> bool {
         let waiting = self.connections.iter().filter(|(_, connection)| connection.is_reserve == is_reserve);
         let ending = waiting.filter_map(|(&id, connection)| Some((connection.until(times)?, id)));
-        let Some((_, id)) = ending.min().filter(|&(until, _)| is_reserve || until <= Instant::now()) else {
+        let Some((_, id)) = ending.min().filter(|&(until, _)| until <= Instant::now()) else {
             return false;
         };
         if let Some(connection) = self.connections.remove(&id) {
@@ -137,7 +151,7 @@ impl Drop for Place {
 }
 
 impl Connections {
-    pub fn new(limit: usize, times: [Duration; 2]) -> Arc<Self> {
+    pub fn new(limit: usize, times: Times) -> Arc<Self> {
         Arc::new(Self { limit, times, open: Mutex::default() })
     }
 
@@ -145,8 +159,8 @@ impl Connections {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a new connection, if necessary that of a waiting one, else in the reserve. `None` if there is none,
-    /// which means that all of the reserve is being answered.
+    /// A place for a new connection, if necessary that of a waiting one, else in the reserve. `None` if there is none at
+    /// the moment: there will be one soon, since no connection stays in the reserve for long.
     pub fn admit(self: &Arc<Self>) -> Option<Place> {
         let mut open = self.open();
         let ordinary = open.connections.values().filter(|connection| !connection.is_reserve).count();
@@ -186,7 +200,10 @@ mod tests {
 
     #[test]
     fn waiting_connections_make_room_and_working_ones_do_not() {
-        let all = Connections::new(3, [Duration::ZERO, Duration::from_millis(1)]);
+        let all = Connections::new(
+            3,
+            Times { known: Duration::from_millis(1), new: Duration::ZERO, reserve: Duration::ZERO },
+        );
         let places: Vec<Place> = (0..3).map(|_| all.admit().expect("room")).collect();
         // The first one got an answer, the second one works.
         places[0].connection.accepted();
@@ -215,8 +232,8 @@ mod tests {
         assert!(!all.admit().expect("room").connection.is_reserve);
 
         // Whoever had no time to send a request keeps the place.
-        let all = Connections::new(1, TIMES);
-        let places = [all.admit().expect("room"), all.admit().expect("a reserve")];
-        assert!(places[1].connection.is_reserve && !places.iter().any(is_closing));
+        let all = Connections::new(1, Times { reserve: Duration::from_secs(1), ..Times::default() });
+        let places: Vec<Place> = (0..=RESERVE).map(|_| all.admit().expect("room")).collect();
+        assert!(all.admit().is_none() && places[1].connection.is_reserve && !places.iter().any(is_closing));
     }
 }

@@ -1,7 +1,7 @@
 //! Connections: access, time limits, and shutdown.
 
 use crate::budget::Budget;
-use crate::connections::{Connections, Place, RESERVE, TIMES};
+use crate::connections::{Connections, Place, RESERVE, Times};
 use crate::metrics::Metrics;
 use crate::options::{Limits, ServeError, ServerOptions};
 use crate::problem::{Kind, Problem};
@@ -76,6 +76,9 @@ const LAST_BODIES: Duration = Duration::from_secs(2);
 
 /// Pause after a failed `accept` (no file descriptors left), in which a connection may close.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// Pause before another try to find a place for a connection.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// Connections that may wait for `accept`; the system may allow fewer. With the 128 of the standard library, a burst
 /// makes clients try again after a second.
@@ -188,11 +191,17 @@ async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_header_size(HEAD).max_buf_size(BUFFER);
-    let (graceful, connections) = (GracefulShutdown::new(), Connections::new(possible(limits.connections), TIMES));
+    let (graceful, connections) =
+        (GracefulShutdown::new(), Connections::new(possible(limits.connections), Times::default()));
     let accept = || async {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let Some(place) = connections.admit() else { return };
+                let place = loop {
+                    match connections.admit() {
+                        Some(place) => break place,
+                        None => tokio::time::sleep(MOMENT).await,
+                    }
+                };
                 let _ = stream.set_nodelay(true);
                 let connection = place.connection.clone();
                 let stream = TokioIo::new(Impatient::new(stream, limits.answer_time, connection.clone()));

@@ -93,12 +93,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connections::{Connections, TIMES};
+    use crate::connections::{Connections, Times};
     use std::collections::VecDeque;
     use std::future::poll_fn;
 
     fn connection() -> Arc<Connection> {
-        Connections::new(1, TIMES).admit().expect("room").connection.clone()
+        Connections::new(1, Times::default()).admit().expect("room").connection.clone()
     }
 
     /// Accepts this many bytes per write; with 0, none.
