@@ -47,6 +47,7 @@ const STEPS: [Step; 7] = [
     Step::Tests,
     // No check of CI asserts a speed.
     Step::Check(Subject::Load, &["--requests", "500", "--connections", "16", "--times", "0"]),
+    Step::Check(Subject::Hostile, &["--connections", "60", "--seconds", "5", "--body-mb", "1", "--given-up", "5"]),
     Step::Check(Subject::Pages, &[]),
 ];
 

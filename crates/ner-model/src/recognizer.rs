@@ -1,5 +1,5 @@
 use crate::pretrained::load_for_prediction;
-use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device};
+use crate::{InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device};
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
 use std::borrow::Borrow;
@@ -97,10 +97,12 @@ impl Recognizer {
         Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
     }
 
-    /// The mentions of each document. `progress` gets the number of tokens after each batch.
-    pub fn mentions<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>>
+    /// The mentions of each document. `progress` gets the number of tokens after each batch, and may stop the
+    /// computation ([`Progress`]).
+    pub fn mentions<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<Vec<Mention>>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         let outputs = self.outputs(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
@@ -111,9 +113,10 @@ impl Recognizer {
     }
 
     /// The model's outputs for each document, before decoding. Panics if it computes a number that is not finite.
-    pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
+    pub fn outputs<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         let outputs = self.tagger.outputs(&self.tokenizer, &references(documents), progress);
         assert!(outputs.iter().all(ModelOutput::is_finite), "{NOT_FINITE}");
