@@ -23,6 +23,8 @@ pub enum DiagnosticKind {
     InvalidUtf8,
     /// A tag that cannot follow the one before it (`I-X` after `O`); read as the first of a mention.
     InvalidTagSequence,
+    /// A tag of no known form; no mention of its sentence is read.
+    UnknownTag,
     /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
@@ -43,6 +45,7 @@ impl DiagnosticKind {
             Self::UnknownDocument => "unknown document",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
+            Self::UnknownTag => "unknown tag",
             Self::NotRead => "not supported, left out",
         }
     }

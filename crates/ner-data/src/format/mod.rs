@@ -8,7 +8,7 @@
 //! Where things are:
 //!
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
-//!   `bioc.rs` is shared by the last two.
+//!   `bioc.rs` is shared by the last two. `columns.rs` tells how the columns of a CoNLL file are written.
 //! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats; `utf8.rs`, `fragments.rs` and `faults.rs`
 //!   by several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
@@ -18,6 +18,7 @@ mod bioc;
 pub mod bioc_json;
 pub mod bioc_xml;
 pub mod brat;
+mod columns;
 pub mod conll;
 mod expressed;
 mod faults;
@@ -542,7 +543,7 @@ mod tests {
         check("a first line that says what this is\n7|t|a\n", pubtator);
         check("7|t|vitamin B-12\n", pubtator);
         check("-DOCSTART- -X- O\n\na O\n", conll);
-        check("\na NN B-X\r\n", conll);
+        check("\na NN B-X\r\nb NN I-X\r\n", conll);
         check("{\"text\": \"a|t|b\"}\n", jsonl);
         check("[\"a\", {}]\n", jsonl);
         check("{\"text\": \"a text that is longer than what is", jsonl);
