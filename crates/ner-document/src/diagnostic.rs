@@ -27,6 +27,8 @@ pub enum DiagnosticKind {
     UnknownAnnotation,
     /// A mention that begins or ends in white space or inside a word; read as it is. Its offsets may be wrong.
     OddBoundary,
+    /// A tag of no known form; no mention of its sentence is read.
+    UnknownTag,
     /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
@@ -49,6 +51,7 @@ impl DiagnosticKind {
             Self::InvalidTagSequence => "invalid tag sequence",
             Self::UnknownAnnotation => "annotation in an unknown form, left out",
             Self::OddBoundary => "mention with an odd beginning or end",
+            Self::UnknownTag => "unknown tag",
             Self::NotRead => "not supported, left out",
         }
     }

@@ -233,7 +233,7 @@ impl InputOptions {
                 found()
             );
         }
-        let is_default = (self.columns.word_column, self.columns.tag_column) == (0, None);
+        let is_default = (self.columns.word_column, self.columns.tag_column) == (None, None);
         ensure!(
             is_default || has(|kind| kind == Kind::Corpus(Format::Conll)),
             "--word-column and --tag-column have no effect on these inputs ({}): they choose columns of CoNLL",

@@ -8,7 +8,7 @@
 //! Where things are:
 //!
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
-//!   `bioc.rs` is shared by the last two.
+//!   `bioc.rs` is shared by the last two. `columns.rs` tells how the columns of a CoNLL file are written.
 //! - [`detect`] decides what a file is.
 //! - `lines.rs` is shared by line formats, `json.rs` by the JSON formats, `file_names.rs` by folder formats; `packed.rs`
 //!   unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
@@ -20,6 +20,7 @@ mod bioc;
 pub mod bioc_json;
 pub mod bioc_xml;
 pub mod brat;
+mod columns;
 mod concept_ids;
 pub mod conll;
 pub mod detect;
