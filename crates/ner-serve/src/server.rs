@@ -86,7 +86,7 @@ const BACKLOG: i32 = 4096;
 
 /// Maximum bytes of a request's head, and of data that a connection has read and not yet used.
 const HEAD: usize = 16 << 10;
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 32 << 10;
 
 /// File descriptors for everything but connections.
 const OTHER_FILES: u64 = 64;
