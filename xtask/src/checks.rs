@@ -27,7 +27,7 @@ enum Step {
 
 const TESTS: [&str; 3] = ["test", "--release", "--workspace"];
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step::Cargo {
         command: &["fmt", "--all", "--check"],
         variable: None,

@@ -72,7 +72,7 @@ impl Default for Limits {
             bodies: 128 << 20,
             documents: 1000,
             queue: 256,
-            connections: 2048,
+            connections: 4096,
             time: Duration::from_secs(120),
             body_time: Duration::from_secs(30),
             body_step_time: Duration::from_secs(10),

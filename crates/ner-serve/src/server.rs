@@ -86,7 +86,7 @@ const BACKLOG: i32 = 4096;
 
 /// Maximum bytes of a request's head, and of data that a connection has read and not yet used.
 const HEAD: usize = 16 << 10;
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 32 << 10;
 
 /// File descriptors for everything but connections.
 const OTHER_FILES: u64 = 64;
@@ -247,11 +247,11 @@ async fn serve(
     let longest = LAST_BODIES + limits.time + limits.answer_time;
     let ended = tokio::time::timeout(longest, graceful.shutdown());
     tokio::pin!(ended);
-    let ended = tokio::select! {
-        ended = &mut ended => ended,
-        () = tokio::time::sleep(LAST_BODIES) => {
-            connections.close_waiting();
-            ended.await
+    let ended = loop {
+        tokio::select! {
+            ended = &mut ended => break ended,
+            // Again and again: connections that are at work now may wait for another request later.
+            () = tokio::time::sleep(LAST_BODIES) => connections.close_waiting(),
         }
     };
     if ended.is_err() {
