@@ -5,16 +5,16 @@
 //! BIOES (and BILOU) tags without configuration. Writing produces two columns, which the default columns read. Source:
 //! Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
 
+use super::encoding::Decoded;
 use super::lines::Lines;
-use super::{Expressed, Output};
+use super::{Expressed, Output, open_file};
 use crate::{
     DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, TagScheme, TaggedEntity,
     align,
 };
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 use unicode_normalization::char::is_combining_mark;
 
@@ -98,7 +98,7 @@ pub struct TaggedSentence {
 /// # Errors
 /// Only if the file cannot be read.
 pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<TaggedSentence>, Diagnostics)> {
-    let mut parts = Parts::new(BufReader::new(fs::File::open(path)?), path, options);
+    let mut parts = Parts::new(Decoded::or_refused(open_file(path)?)?, path, options);
     let mut sentences = Vec::new();
     while let Some(part) = parts.next()? {
         if let Part::Sentence(sentence) = part {
