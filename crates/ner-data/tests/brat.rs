@@ -1,7 +1,7 @@
 //! Reads the real AnatEM, whose counts are known, as brat standoff. Needs `MEDNER_CORPORA`, the folder that contains
 //! `anatem`; otherwise the test reports that it was skipped.
 
-use ner_data::{Document, Format, FormatOptions};
+use ner_data::{DiagnosticKind, Document, Format, FormatOptions};
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
@@ -25,7 +25,8 @@ fn anatem_is_read_and_written() {
     let standoff = folder.join("standoff");
     assert_eq!(Format::detect(&standoff).expect("readable"), Some(Format::Brat));
     let (documents, diagnostics) = Format::Brat.read(&standoff, &options).expect("readable");
-    assert_eq!(diagnostics.0, []);
+    // Mentions of parts of words.
+    assert!(diagnostics.0.iter().all(|fault| fault.kind == DiagnosticKind::OddBoundary), "{diagnostics:?}");
     assert_eq!(documents.len(), 1212);
     let by_id: HashMap<&str, &Document> = documents.iter().map(|document| (document.id.as_str(), document)).collect();
     for (split, count, mentions) in [("train", 606, 6946), ("devel", 202, 2139), ("test", 404, 4616)] {
@@ -37,8 +38,8 @@ fn anatem_is_read_and_written() {
 
     let folder = tempfile::tempdir().expect("a folder");
     assert!(Format::Brat.write(folder.path(), &documents, &options).expect("written").is_lossless());
-    let (back, diagnostics) = Format::Brat.read(folder.path(), &options).expect("readable");
-    assert_eq!(diagnostics.0, []);
+    let (back, again) = Format::Brat.read(folder.path(), &options).expect("readable");
+    assert_eq!(again.counts(), diagnostics.counts());
     assert!(back == documents, "the documents differ");
     for document in &documents {
         let ann = |folder: &std::path::Path| std::fs::read_to_string(folder.join(format!("{}.ann", document.id)));

@@ -5,7 +5,7 @@ use indicatif::ProgressBar;
 use ner_annotate::Event;
 use ner_data::format::conll::ConllOptions;
 use ner_data::format::jsonl::JsonKeys;
-use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, without_packing};
+use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, refused_encoding, without_packing};
 use ner_data::frames::Texts;
 use ner_data::table::TableTexts;
 use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions};
@@ -704,6 +704,11 @@ impl Source {
         let mut bytes = Vec::new();
         // One byte more than is admitted.
         self.open(input)?.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut bytes)?;
+        // Otherwise NUL characters between letters would be text.
+        if let Some(why) = refused_encoding(&bytes) {
+            push(Event::Mark(Mark::Bad(format!("{}: {why}", input.path.display()))));
+            return Ok(());
+        }
         push(match String::from_utf8(bytes) {
             Ok(text) => Event::Document(Document::new(input.name.clone(), text)),
             Err(error) => {

@@ -19,8 +19,9 @@ use super::columns::{
     DOCUMENT_START, Shape, TAG_SEPARATORS, document_of_comment, document_start, has_several_tags, id_of_start,
     is_blank, is_heading, quoted, style_of,
 };
+use super::encoding::Decoded;
 use super::lines::Lines;
-use super::{Expressed, Output};
+use super::{Expressed, Output, open_file};
 use crate::{
     DiagnosticKind, Diagnostics, Document, LabelSet, Mention, MisfitReason, Position, Span, TagScheme, TaggedEntity,
     align,
@@ -107,7 +108,7 @@ pub struct TaggedSentence {
 /// # Errors
 /// Only if the file cannot be read.
 pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<TaggedSentence>, Diagnostics)> {
-    let mut parts = Parts::new(super::open_file(path)?, path, options);
+    let mut parts = Parts::new(Decoded::or_refused(open_file(path)?)?, path, options);
     let mut sentences = Vec::new();
     while let Some(part) = parts.next()? {
         if let Part::Sentence(sentence, faults) = part {

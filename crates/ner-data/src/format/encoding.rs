@@ -30,28 +30,30 @@ fn by_mark(beginning: &[u8]) -> Found {
     }
 }
 
-/// The name of the UTF-16 in which every letter of English, digit, space or line break has a NUL byte on one side:
-/// NULs are only in every second place, and there are enough of them: in a short text that is half of all, in a longer
-/// one the spaces and line breaks of any language.
+/// The name of the UTF-16 that this is: NULs are only in every second place, beside letters, digits and spaces, and there
+/// are enough of them: beside nearly all characters of a short text, and beside the spaces and digits of any language in
+/// a longer one.
 fn unmarked_utf16(beginning: &[u8]) -> Option<&'static str> {
-    const LONG: usize = 100;
-    let units = beginning.chunks_exact(2);
-    let (count, [first, second]) = (
-        units.len(),
-        units.fold([0, 0], |[first, second], unit| {
-            [first + usize::from(unit[0] == 0), second + usize::from(unit[1] == 0)]
-        }),
-    );
-    let is_enough = |nuls: usize| nuls >= 4 && nuls * if count < LONG { 2 } else { 10 } >= count;
-    let (encoding, name) = match (first, second) {
-        (0, nuls) if is_enough(nuls) => (UTF_16LE, "UTF-16LE"),
-        (nuls, 0) if is_enough(nuls) => (UTF_16BE, "UTF-16BE"),
-        _ => return None,
-    };
-    let whole = &beginning[..count * 2];
-    // The last character may be cut off.
-    let is_valid = |bytes| encoding.decode_without_bom_handling_and_without_replacement(bytes).is_some();
-    (is_valid(whole) || is_valid(&whole[..whole.len() - 2])).then_some(name)
+    const LONG: usize = 200;
+    let units = beginning.len() / 2;
+    let whole = &beginning[..units * 2];
+    let is_text = |byte: u8| byte.is_ascii_alphanumeric() || byte == b' ';
+    [(UTF_16LE, "UTF-16LE", 1), (UTF_16BE, "UTF-16BE", 0)].into_iter().find_map(|(encoding, name, high)| {
+        let (mut nuls, mut letters) = (0, 0);
+        for unit in whole.chunks_exact(2) {
+            let (high, low) = (unit[high], unit[1 - high]);
+            if low == 0 {
+                return None;
+            }
+            nuls += usize::from(high == 0);
+            letters += usize::from(high == 0 && is_text(low));
+        }
+        let least = if units < LONG { units * 9 / 10 } else { units / 10 };
+        let is_enough = nuls >= least.max(4) && letters * 2 > nuls;
+        // The last character may be cut off.
+        let is_valid = |bytes| encoding.decode_without_bom_handling_and_without_replacement(bytes).is_some();
+        (is_enough && (is_valid(whole) || is_valid(&whole[..whole.len() - 2]))).then_some(name)
+    })
 }
 
 /// The encoding that an XML declaration names, unless there is a byte-order mark (XML 1.0, appendix F).
@@ -90,6 +92,11 @@ pub(super) fn advice(bytes: &[u8]) -> String {
     format!("if the file is {name}, {}", convert_from(name))
 }
 
+/// Why a file that begins like this is no text in a known encoding; `None` if it may be one.
+pub fn refused_encoding(beginning: &[u8]) -> Option<String> {
+    by_mark(beginning.get(..BEGINNING).unwrap_or(beginning)).err()
+}
+
 /// Decodes a whole file as [`Decoded`] does.
 ///
 /// # Errors
@@ -116,11 +123,21 @@ pub(super) struct Decoded<R> {
 }
 
 impl<R: BufRead> Decoded<R> {
+    /// Decodes UTF-16 with a byte-order mark; what [`by_mark`] refuses passes unchanged.
+    ///
+    /// # Errors
+    /// If the first bytes cannot be read.
+    pub(super) fn new(input: R) -> io::Result<Self> {
+        let mut decoded = Self { find: Some(|beginning| Ok(by_mark(beginning).unwrap_or(None))), ..Self::xml(input) };
+        decoded.begin()?;
+        Ok(decoded)
+    }
+
     /// Decodes UTF-16 with a byte-order mark.
     ///
     /// # Errors
     /// If the first bytes cannot be read, or the encoding is refused ([`ErrorKind::InvalidData`]).
-    pub(super) fn new(input: R) -> io::Result<Self> {
+    pub(super) fn or_refused(input: R) -> io::Result<Self> {
         let mut decoded = Self { find: Some(by_mark), ..Self::xml(input) };
         decoded.begin()?;
         Ok(decoded)
@@ -223,7 +240,7 @@ mod tests {
 
     fn read(bytes: &[u8], is_xml: bool, capacity: usize) -> Result<Vec<u8>, String> {
         let input = BufReader::with_capacity(capacity, bytes);
-        let decoded = if is_xml { Ok(Decoded::xml(input)) } else { Decoded::new(input) };
+        let decoded = if is_xml { Ok(Decoded::xml(input)) } else { Decoded::or_refused(input) };
         let mut read = Vec::new();
         decoded.and_then(|mut decoded| decoded.read_to_end(&mut read)).map(|_| read).map_err(|error| error.to_string())
     }
@@ -239,6 +256,7 @@ mod tests {
             (vec![], false, Ok(vec![])),
             (b"\xff".into(), false, Ok(b"\xff".into())),
             (b"a\0b\0".into(), false, Ok(b"a\0b\0".into())),
+            ("a\0 |".repeat(20).into(), false, Ok("a\0 |".repeat(20).into())),
             (text.into(), false, Ok(text.into())),
             (marked(true), false, Ok(text.into())),
             (marked(false), true, Ok(text.into())),
@@ -249,7 +267,7 @@ mod tests {
                 false,
                 Err("without a byte-order mark; convert it, for example with `iconv -f UTF-16LE"),
             ),
-            (utf16(&"Слова и числа: 1, 2, 3. ".repeat(9), false), false, Err("iconv -f UTF-16BE -t UTF-8`")),
+            (utf16(&"Слова и числа: 1, 2, 3. ".repeat(12), false), false, Err("iconv -f UTF-16BE -t UTF-8`")),
             ("a\0\0b\0c\0".repeat(9).into(), false, Ok("a\0\0b\0c\0".repeat(9).into())),
             (b"\xff\xfe\0\0a\0\0\0".into(), false, Err("UTF-32")),
             (latin(&declared("ISO-8859-1")), true, Ok(kept(&declared("ISO-8859-1")))),

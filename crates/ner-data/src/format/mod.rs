@@ -40,11 +40,13 @@ mod round_trip;
 mod utf8;
 
 pub use detect::Look;
+pub use encoding::refused_encoding;
 pub use expressed::Expressed;
 pub use offsets::OffsetUnit;
 pub use packed::{MAX_RATIO, buffered};
 
 use crate::{ConversionChange, ConversionReport, Diagnostic, DiagnosticKind, Diagnostics, Document};
+use encoding::Decoded;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use fs_err as fs;
@@ -200,6 +202,16 @@ impl Format {
         options: &FormatOptions,
     ) -> io::Result<Documents<'r>> {
         self.check_unit(options)?;
+        let mut refused = None;
+        let input: Box<dyn BufRead + 'r> = match Decoded::or_refused(input) {
+            Ok(decoded) => Box::new(decoded),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let (kind, message) = (DiagnosticKind::InvalidUtf8, format!("{error}; nothing was read"));
+                refused = Some(Diagnostic { kind, file: file.into(), line: 1, document: None, message });
+                Box::new(io::empty())
+            }
+            Err(error) => return Err(error),
+        };
         let reader: Box<dyn Reader + 'r> = match self {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file, options.offsets)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
@@ -209,7 +221,8 @@ impl Format {
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Documents::new(reader, self.has_offsets()))
+        let others = refused.into_iter().collect();
+        Ok(Documents { others, ..Documents::new(reader, self.has_offsets()) })
     }
 
     /// Reads a whole file or folder.

@@ -20,8 +20,7 @@ const SMALL: u64 = 64 << 20;
 /// says that it is UTF-16. Reading fails if it unpacks to more than [`MAX_RATIO`] times its size.
 ///
 /// # Errors
-/// If the first bytes cannot be read. [`io::ErrorKind::InvalidData`] if they are UTF-32, or look like UTF-16 without a
-/// mark.
+/// If the first bytes cannot be read.
 pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
     let mut file = BufReader::new(file);
     // A pipe may give its first bytes one by one.
