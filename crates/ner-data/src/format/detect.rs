@@ -1,6 +1,7 @@
 //! What a file is: its ending decides first, the content of its beginning second. Prose needs evidence, too: a file
 //! with structure is never taken for a text.
 
+use super::encoding::refused_encoding;
 use super::{Format, bioc_json, bioc_xml, conll, jsonl, pubtator};
 use crate::table;
 use std::path::Path;
@@ -135,6 +136,9 @@ fn structured(text: &str) -> Option<Look> {
 
 /// Why these bytes are no text in UTF-8.
 fn unreadable(bytes: &[u8]) -> Option<String> {
+    if let Some(what) = refused_encoding(bytes) {
+        return Some(format!("cannot be read: {what}"));
+    }
     let is_odd = |byte: u8| byte == 0 || (byte < b' ' && !byte.is_ascii_whitespace() && !(0x1b..=0x1f).contains(&byte));
     let odd = bytes.iter().filter(|&&byte| is_odd(byte)).count();
     let broken: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
