@@ -75,6 +75,15 @@ pub struct Row {
 }
 
 impl Value {
+    /// A link, if the address is one of the web: another scheme (`javascript:`) could run code.
+    pub fn address(address: &str) -> Self {
+        let scheme = address.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("http" | "https") => Self::Link(address.to_owned()),
+            _ => Self::Text(address.to_owned()),
+        }
+    }
+
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         let (Self::Text(text) | Self::Link(text)) = self;
