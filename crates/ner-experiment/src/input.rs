@@ -319,9 +319,9 @@ fn kind_of(path: &Path, from: Option<Kind>, packing: &Packing) -> Result<Kind> {
     if ending.as_deref() == Some("parquet") {
         return Ok(Kind::Parquet);
     }
+    // A file that cannot be read is reported when its documents are read, and the other inputs are annotated.
     let format = match packing {
-        Packing::Plain => Format::detect(path)?,
-        // A file that cannot be decompressed is reported when it is read, and the other inputs are annotated.
+        Packing::Plain => Format::detect(path).ok().flatten(),
         packed => beginning(path, packed).ok().and_then(|bytes| Format::detect_beginning(&bytes)),
     };
     let is_text = ending.as_deref() == Some("txt") && format == Some(Format::Conll);

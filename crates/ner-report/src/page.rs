@@ -112,3 +112,23 @@ impl Page {
         include_str!("../templates/style.css")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_web_become_links() {
+        for (address, is_link) in [
+            ("https://example.org/?a=1", true),
+            ("HTTP://example.org", true),
+            ("javascript:alert(1)", false),
+            ("javascript://example.org/%0aalert(1)", false),
+            ("data:text/html,x", false),
+            (" https://example.org", false),
+            ("see the paper", false),
+        ] {
+            assert_eq!(matches!(Value::address(address), Value::Link(_)), is_link, "{address}");
+        }
+    }
+}

@@ -155,8 +155,14 @@ impl Format {
             return Ok(Self::detect_folder(path));
         }
         let mut beginning = Vec::new();
-        open_file(path)?.take(BEGINNING).read_to_end(&mut beginning)?;
-        Ok(Self::detect_beginning(&beginning))
+        let read = open_file(path)?.take(BEGINNING).read_to_end(&mut beginning);
+        // A packed file that ends too early has a beginning nevertheless. Its end is reported when it is read.
+        match read {
+            Err(error) if beginning.is_empty() => {
+                Err(io::Error::new(error.kind(), format!("{} cannot be read: {error}", path.display())))
+            }
+            _ => Ok(Self::detect_beginning(&beginning)),
+        }
     }
 
     /// Like [`Format::detect`], given the beginning of a file.

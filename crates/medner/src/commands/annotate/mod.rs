@@ -155,7 +155,12 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(kept) = kept {
         kept.end(&outcome);
     }
-    let (summary, tally) = outcome?;
+    let (summary, tally) = match outcome {
+        Err(error) if layout.can_resume() => {
+            return Err(error.context("the output is not complete; solve the problem and continue with --resume"));
+        }
+        outcome => outcome?,
+    };
     if summary.stopped {
         let hint = if layout.can_resume() { "; continue with --resume" } else { "; no output was written" };
         bail!("stopped after {} documents{hint}", summary.documents);
@@ -407,7 +412,10 @@ impl Layout {
                 format!(": repair or omit them. {part} has what could be read, and {path} is not written")
             }
             Self::Lines { part, .. } => {
-                format!(": repair or omit them, {resume}. Until then {} has what could be read", part.display())
+                let part = part.display();
+                format!(
+                    ": repair or omit them, {resume}, which appends the rest. Until then {part} has what could be read"
+                )
             }
             Self::PerInput(_) => format!(" and have no output: repair or omit them, {resume}"),
             Self::PerDocument(_) => format!(": repair or omit them, {resume}"),
