@@ -9,8 +9,9 @@
 //! #1 ⇥ AnnotatorNotes T1 ⇥ see the guideline
 //! ```
 //!
-//! Subfolders are read as well: the id of a document is the path of its files, without the extension. Files whose names
-//! begin with a dot are ignored. A text without annotation is a document without mentions.
+//! Subfolders are read as well: the id of a document is the path of its files, without the extension. Ids that are too
+//! long for file names are shortened. Files whose names begin with a dot are ignored. A text without annotation is a
+//! document without mentions.
 //!
 //! Offsets count Unicode scalar values of the unchanged text of the file: CRLF is two characters, and a byte-order mark
 //! is part of the text, as in brat. Format: <https://brat.nlplab.org/standoff.html>, and `server/src/annotation.py` for
