@@ -178,7 +178,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Time for the current batch after Ctrl-C or SIGTERM. A batch may hold a document of any size, and what it would have
 /// written is written again by `--resume`.
-const GRACE: Duration = Duration::from_secs(10);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The parts of a running annotation.
 struct Annotating<'a> {
