@@ -14,9 +14,12 @@ mod terminal;
 use crate::commands::{active, annotate, convert, data, doctor, eval, reference, runs, score, serve, sweep, train};
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
+use ner_data::shown_lines;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 
 #[derive(Parser)]
 #[command(version, about = "Fine-tunes BERT to find medical entities", long_about = None, arg_required_else_help = true)]
@@ -143,7 +146,13 @@ fn start_log(verbose: u8, quiet: bool) {
     };
     let default = OURS.iter().fold("warn".to_owned(), |filter, name| format!("{filter},{name}={ours}"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    // Messages name foreign files, ids and types.
+    let fields = format::debug_fn(|out, field, value| {
+        let value = shown_lines(&format!("{value:?}"));
+        if field.name() == "message" { write!(out, "{value}") } else { write!(out, "{}={value}", field.name()) }
+    });
     tracing_subscriber::fmt()
+        .fmt_fields(fields.delimited(" "))
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -156,11 +165,11 @@ fn start_log(verbose: u8, quiet: bool) {
 fn report(error: &anyhow::Error) -> io::Result<()> {
     let mut err = io::stderr().lock();
     let mut previous = error.to_string();
-    writeln!(err, "error: {previous}")?;
+    writeln!(err, "error: {}", shown_lines(&previous))?;
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         if !previous.contains(&cause) {
-            writeln!(err, "  caused by: {cause}")?;
+            writeln!(err, "  caused by: {}", shown_lines(&cause))?;
         }
         previous = cause;
     }

@@ -387,6 +387,91 @@ fn a_folder_of_texts_becomes_a_folder_and_is_gone_on_with() {
     }
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn an_input_that_ends_too_early_is_never_taken_for_complete() {
+    let bench = Bench::new();
+    let whole = gzip(many().as_bytes());
+    let cut = &whole[..whole.len() / 2];
+    let zst = zstd::encode_all(many().as_bytes(), 1).unwrap();
+    bench.write("in/a.jsonl.gz", cut);
+    bench.write("in/b.jsonl.zst", &zst[..zst.len() / 2]);
+    bench.write("in/c.txt", "abc de");
+    bench.write("in/d.parquet", "PAR1");
+    let outs: [(&[&str], &[&str], &str); 4] = [
+        (&["--out", "folder/"], &["folder/c.jsonl"], "3 inputs could not be read to the end and have no output"),
+        (&["--out", "one.jsonl"], &["one.jsonl.part"], "continue with --resume"),
+        (&["--out", "one.csv", "--to", "csv"], &["one.part.csv"], "one.csv is not written"),
+        (&["--out", "brat", "--to", "brat"], &["brat/c.ann"], "continue with --resume"),
+    ];
+    for (arguments, files, message) in outs {
+        let output = bench.run(&[&["in"], arguments].concat());
+        let said = stderr(&output);
+        assert!(output.status.code() == Some(1) && said.contains(message), "{said}");
+        assert_eq!(said.matches("it cannot be read to the end").count(), 3, "{said}");
+        assert!(files.iter().all(|file| bench.path(file).is_file()), "{files:?}");
+    }
+    assert_eq!(tree_len(&bench.path("folder")), 1);
+    assert!(!bench.path("one.jsonl").exists() && !bench.path("one.csv").exists());
+    // Repaired or omitted, they are done.
+    bench.write("in/a.jsonl.gz", &whole);
+    fs::remove_file(bench.path("in/b.jsonl.zst")).unwrap();
+    fs::remove_file(bench.path("in/d.parquet")).unwrap();
+    for (out, documents) in [("folder/", 2), ("one.jsonl", 3001)] {
+        let output = bench.run(&["in", "--out", out, "--resume"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let count = if out == "folder/" {
+            tree_len(&bench.path(out))
+        } else {
+            fs::read_to_string(bench.path(out)).unwrap().lines().count()
+        };
+        // The second file has the ids of the first, with its own name before them.
+        assert!(count >= documents, "{out}: {count}");
+    }
+}
+
+#[test]
+fn an_output_has_one_writer_and_its_record_names_no_file() {
+    let bench = Bench::new();
+    let input = many();
+    bench.write("Jane-Doe.jsonl", &input);
+    for (to, out, started) in
+        [("jsonl", "o.jsonl", "o.jsonl.part.json"), ("brat", "o.brat", "o.brat/.medner-annotate.json")]
+    {
+        let arguments = ["-", "--from", "jsonl", "--to", to, "--out", out];
+        let mut child = bench.command(&arguments).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(&mut child, || bench.path(started).exists());
+        for more in [&[][..], &["--resume"]] {
+            let output = bench.run(&[&["Jane-Doe.jsonl", "--to", to, "--out", out], more].concat());
+            let said = stderr(&output);
+            assert!(!output.status.success() && said.contains("is being written by another process"), "{said}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // The lock ends with its process; damaged settings of an empty output are written anew.
+        bench.write(started, "");
+        let output = bench.run(&["Jane-Doe.jsonl", "--to", to, "--out", out, "--resume"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(!bench.path("o.brat/.medner-annotate.lock").exists());
+    }
+    bench.write("o.brat/.medner-annotate.json", "");
+    let said = stderr(&bench.run(&["Jane-Doe.jsonl", "--to", "brat", "--out", "o.brat", "--resume"]));
+    assert!(said.contains(".medner-annotate.json, the settings with which o.brat was begun, is damaged"), "{said}");
+
+    fs::remove_dir_all(bench.path("runs")).unwrap();
+    let said = stderr(&bench.run(&["Jane-Doe.jsonl", "--out", "/dev/full"]));
+    assert!(said.contains("No space left on device"), "{said}");
+    let records: Vec<Vec<u8>> = tree(&bench.path("runs/annotate")).into_values().collect();
+    let record = String::from_utf8(records.concat()).unwrap();
+    assert!(record.contains("\"error\": \"a file cannot be read or written: No space left on device"), "{record}");
+    assert!(!record.contains("Doe"), "{record}");
+}
+
 #[test]
 fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
     let bench = Bench::new();

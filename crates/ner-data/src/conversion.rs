@@ -1,5 +1,5 @@
 use crate::format::Expressed;
-use crate::{Argument, Document, Mention, Relation, Span, Target};
+use crate::{Argument, Document, Mention, Relation, Span, Target, shown};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -97,7 +97,7 @@ pub struct ConversionChange {
 impl fmt::Display for ConversionChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fate = if self.fate == Fate::Moved { "moved" } else { "lost" };
-        write!(f, "document {}: {fate}: {}", self.document, self.which)
+        write!(f, "document {}: {fate}: {}", shown(&self.document), shown(&self.which))
     }
 }
 

@@ -287,7 +287,7 @@ impl FoundWriter {
     /// # Errors
     /// If it cannot be created.
     pub fn create(path: &Path) -> Result<Self, FrameError> {
-        let file = NewFile::create(path)?;
+        let file = NewFile::create_alone(path)?;
         let fault = |source| FrameError::Parquet { path: path.into(), source };
         let schema = found(&[]).map_err(fault)?.schema().as_ref().clone();
         let writer = ParquetWriter::new(file.reopen()?).batched(&schema).map_err(fault)?;
@@ -318,7 +318,7 @@ impl FoundWriter {
             self.flush()?;
         }
         self.writer.finish().map_err(|source| FrameError::Parquet { path: self.path.clone(), source })?;
-        Ok(self.file.finish()?)
+        Ok(self.file.finish_on_disk()?)
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::shown;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -80,11 +81,11 @@ impl fmt::Display for DiagnosticKind {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.file.display(), self.line)?;
+        write!(f, "{}:{}: ", shown(&self.file.to_string_lossy()), self.line)?;
         if let Some(document) = &self.document {
-            write!(f, "document {document}: ")?;
+            write!(f, "document {}: ", shown(document))?;
         }
-        write!(f, "{}: {}", self.kind, self.message)
+        write!(f, "{}: {}", self.kind, shown(&self.message))
     }
 }
 

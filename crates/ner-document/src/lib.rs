@@ -14,6 +14,7 @@
 //! - `fold.rs`: texts folded for comparison.
 //! - `suggest.rs`: the nearest name to a misspelt one.
 //! - `seed.rs`: seeds derived from a seed.
+//! - `shown.rs`: foreign strings without characters that steer a terminal.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +24,7 @@ mod document;
 pub mod fold;
 mod label_map;
 mod seed;
+mod shown;
 mod span;
 mod suggest;
 mod tags;
@@ -32,6 +34,7 @@ pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 pub use document::{Argument, Confidence, Document, Mention, Passage, Relation, Target};
 pub use label_map::LabelMap;
 pub use seed::derive_seed;
+pub use shown::{is_steering, shown, shown_lines};
 pub use span::{CharIndex, Span};
 pub use suggest::{nearest, nearest_key};
 pub use tags::{ForeignLabels, LabelSet, Position, Tag, TagScheme, TaggedEntity};

@@ -586,6 +586,8 @@ pub enum Mark {
     End(usize),
     /// A document that cannot be annotated; the message quotes nothing of it.
     Bad(String),
+    /// The input cannot be read to its end, so its documents are not all there; the message says why.
+    Cut(String),
 }
 
 /// Documents that are finished already.
@@ -657,7 +659,7 @@ impl Source {
             }
             if let Err(error) = read {
                 let message = format!("{}: it cannot be read to the end: {error:#}", input.path.display());
-                is_wanted = push(Event::Mark(Mark::Bad(message)));
+                is_wanted = push(Event::Mark(Mark::Cut(message)));
             }
             if !is_wanted || !push(Event::Mark(Mark::End(number))) {
                 return;

@@ -7,9 +7,10 @@ use ner_data::dataset::Dropped;
 use ner_data::{LabelSet, Split, Splits, WindowSize};
 use ner_hub::EncoderFiles;
 use ner_runs::RunFolder;
-use ner_train::Recipe;
+use ner_train::{Recipe, TrainError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -287,6 +288,27 @@ impl ThresholdsFrom {
     }
 }
 
+/// The error for a record, without names: a message on stderr may name files and documents, and a file's name can be a
+/// patient's name.
+pub fn without_names(error: &anyhow::Error) -> String {
+    for cause in error.chain() {
+        if let Some(TrainError::NotFinite { what, value, step, .. }) = cause.downcast_ref::<TrainError>() {
+            return format!("the {what} is {value} at step {step}");
+        }
+        if let Some(error) = cause.downcast_ref::<tch::TchError>() {
+            // The further lines are a trace of libtorch's own code.
+            return format!("libtorch: {}", error.to_string().lines().next().unwrap_or_default());
+        }
+    }
+    // Errors of libraries contain the system's error as text only.
+    let message = format!("{error:#}");
+    let code = message.rsplit_once("(os error ").and_then(|(_, rest)| rest.split(')').next()?.parse().ok());
+    match code.map(io::Error::from_raw_os_error) {
+        Some(error) => format!("a file cannot be read or written: {error}"),
+        None => "an error whose message is not recorded, because it may name files or documents".into(),
+    }
+}
+
 /// Folder of runs: `--runs`, or `experiments/runs` of the checkout that contains the current folder, or of the current
 /// folder.
 ///
@@ -300,4 +322,32 @@ pub fn runs_folder(wanted: Option<&Path>) -> Result<PathBuf> {
     let root =
         here.ancestors().find(|folder| folder.join("experiments").is_dir() && folder.join("Cargo.toml").is_file());
     Ok(root.unwrap_or(&here).join("experiments").join("runs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_in_a_record_names_no_file_and_no_document() {
+        let full = || io::Error::from_raw_os_error(28);
+        let named = io::Error::new(full().kind(), format!("JohnDoe.jsonl cannot be written: {}", full()));
+        let documents = vec!["JohnDoe".to_owned()];
+        let table = [
+            (anyhow::Error::from(named), "a file cannot be read or written: No space left on device (os error 28)"),
+            (
+                TrainError::from(full()).into(),
+                "a file cannot be read or written: No space left on device (os error 28)",
+            ),
+            (
+                TrainError::NotFinite { what: "loss", value: f64::NAN, step: 7, documents }.into(),
+                "the loss is NaN at step 7",
+            ),
+            (anyhow::anyhow!("JohnDoe.txt is odd"), "an error whose message is not recorded"),
+        ];
+        for (error, expected) in table {
+            let error = error.context("document JohnDoe");
+            assert!(without_names(&error).starts_with(expected), "{}", without_names(&error));
+        }
+    }
 }

@@ -4,12 +4,15 @@ use crate::corpus::{self, Corpus};
 use crate::plan::{Plan, TrainOn};
 use crate::predict::{EncodedSplit, TextForm, keep_predictions, model_outputs, predict};
 use crate::prepare::Prepared;
-use crate::record::{CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunRecord, TRAINING, now};
+use crate::record::{
+    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunRecord, TRAINING, now, without_names,
+};
 use crate::tracking::Tracking;
 use crate::{progress, threshold};
 use anyhow::{Context, Result, bail, ensure};
 use ner_data::{DocumentTokenizer, LabelSet, Split, Splits};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
+use ner_files::write_bytes;
 use ner_model::{
     BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name, precision_name,
     save_classifier,
@@ -198,7 +201,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         Ok(outcome) => outcome,
         Err(error) => {
             if !error.is::<Stopped>() {
-                record.error = Some(format!("{error:#}"));
+                record.error = Some(without_names(&error));
                 if let Err(second) = folder.write_run(&record) {
                     warn!("cannot record the failure of the run: {second}");
                 }
@@ -459,7 +462,7 @@ fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) ->
     tokenizer.save(&model.join("tokenizer.json"))?;
     for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"] {
         if source.join(name).is_file() {
-            fs_err::copy(source.join(name), model.join(name))?;
+            write_bytes(&model.join(name), &fs_err::read(source.join(name))?)?;
         }
     }
     Ok(())

@@ -241,7 +241,7 @@ impl CorpusPage<'_> {
         provenance.push(("Encoder", Value::Text(self.encoder.unwrap_or("none available").to_owned())));
         if self.synthetic.is_none() {
             provenance.push(("Licence", Value::Text(self.licence.to_owned())));
-            provenance.push(("Homepage", Value::Link(self.homepage.to_owned())));
+            provenance.push(("Homepage", Value::address(self.homepage)));
         }
         // A user's own description may omit fields.
         provenance.retain(|(_, value)| !value.is_empty());

@@ -75,6 +75,15 @@ pub struct Row {
 }
 
 impl Value {
+    /// A link, if the address is one of the web: another scheme (`javascript:`) could run code.
+    pub fn address(address: &str) -> Self {
+        let scheme = address.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("http" | "https") => Self::Link(address.to_owned()),
+            _ => Self::Text(address.to_owned()),
+        }
+    }
+
     /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         let (Self::Text(text) | Self::Link(text)) = self;
@@ -101,5 +110,25 @@ impl Page {
     /// The style of all pages.
     fn style(&self) -> &'static str {
         include_str!("../templates/style.css")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_of_the_web_become_links() {
+        for (address, is_link) in [
+            ("https://example.org/?a=1", true),
+            ("HTTP://example.org", true),
+            ("javascript:alert(1)", false),
+            ("javascript://example.org/%0aalert(1)", false),
+            ("data:text/html,x", false),
+            (" https://example.org", false),
+            ("see the paper", false),
+        ] {
+            assert_eq!(matches!(Value::address(address), Value::Link(_)), is_link, "{address}");
+        }
     }
 }

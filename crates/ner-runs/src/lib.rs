@@ -1,7 +1,7 @@
 //! The store of runs: one folder per run, which is complete in itself and survives a crash at any moment.
 //!
 //! Where things are:
-//! - `run_folder.rs`: [`RunFolder`], which a run writes to. `lock.rs`: [`Lock`], held while the run's process lives.
+//! - `run_folder.rs`: [`RunFolder`], which a run writes to. [`Lock`] is held while the run's process lives.
 //! - `run.rs`: [`Run`], which everyone reads: `run.json` and `scores.json` as plain JSON with a status, so that runs of
 //!   every kind and version can be listed. `earlier.rs` converts records of earlier versions.
 //! - `store.rs`: [`Store`] finds, tags and removes runs.
@@ -15,7 +15,6 @@
 mod compare;
 mod earlier;
 mod error;
-mod lock;
 mod predictions;
 mod prune;
 mod query;
@@ -26,7 +25,7 @@ mod store;
 pub use compare::{Difference, differences};
 pub use earlier::modern_name;
 pub use error::RunsError;
-pub use lock::Lock;
+pub use ner_files::Lock;
 pub use predictions::{PredictedDocument, SpanRecord, read_predictions, write_predictions};
 pub use query::{Condition, Query, Sort, export_parquet, frame_of_all, rows, write_csv};
 pub use run::{Run, Status, flatten};

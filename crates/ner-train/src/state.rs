@@ -1,6 +1,7 @@
 //! The state from which a run resumes after its process died: weights, optimiser, average and progress.
 
 use crate::{GradScaler, TrainError, Trainer};
+use ner_files::write_bytes;
 use ner_model::{Parameters, load_parameters, save_parameters};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ pub fn save_state(folder: &Path, trainer: &Trainer<'_>, best: Option<(usize, f64
     let draft = tempfile::Builder::new().prefix(".draft-").tempdir_in(folder)?;
     save_parameters(&draft.path().join(TENSORS), &Parameters::new(tensors))?;
     let text = serde_json::to_string_pretty(&progress).map_err(std::io::Error::other)?;
-    fs_err::write(draft.path().join(PROGRESS), text)?;
+    write_bytes(&draft.path().join(PROGRESS), text.as_bytes())?;
     let place = folder.join(format!("{EPOCH}{}", progress.epoch));
     if place.exists() {
         fs_err::remove_dir_all(&place)?;

@@ -2,7 +2,7 @@
 
 use crate::OutputFormat;
 use crate::args::{self, Columns, FaultArgs, InputOffsets, SchemeName, TextColumns, format_name};
-use crate::terminal::{score_table, stdout};
+use crate::terminal::{interrupt, score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use ner_data::format::{Output, buffered, conll, without_packing};
@@ -10,11 +10,11 @@ use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Documents, Fo
 use ner_experiment::corpus::FaultCount;
 use ner_experiment::input::{Kind, is_stream, open_stream};
 use ner_experiment::progress;
+use ner_files::NewFolder;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 use tracing::warn;
 
 /// Convert documents from one format to another, and report what was kept, moved and lost.
@@ -119,6 +119,7 @@ struct Report<'a> {
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: Args) -> Result<()> {
     let mut plan = Plan::new(&args)?;
+    interrupt::end_cleanly()?;
     let options = args.format_options(plan.from)?;
     let mut out: Box<dyn Write> =
         if args.output == Path::new("-") { Box::new(io::stderr()) } else { Box::new(stdout::stdout()) };
@@ -137,7 +138,7 @@ pub fn run(args: Args) -> Result<()> {
     };
 
     let staging = match &plan.output {
-        Target::Folder(folder) => Some(new_folder_beside(folder)?),
+        Target::Folder(folder) => Some(NewFolder::create(folder)?),
         Target::Stdout | Target::File(_) => None,
     };
     let bar = plan.bar()?;
@@ -150,7 +151,7 @@ pub fn run(args: Args) -> Result<()> {
         let mut writer = match (&plan.output, &staging) {
             (Target::Stdout, _) => args.to.create_output(Output::Open(Box::new(stdout::stdout())), &options)?,
             (Target::File(path), _) => args.to.create(path, &options)?,
-            (Target::Folder(_), Some(staging)) => args.to.create(&staging.path().join(&step.output), &options)?,
+            (Target::Folder(_), Some(staging)) => args.to.create(&staging.draft().join(&step.output), &options)?,
             (Target::Folder(_), None) => continue,
         };
         let unreadable = || format!("cannot read {}", step.input.display());
@@ -179,8 +180,8 @@ pub fn run(args: Args) -> Result<()> {
         if let Some(writer) = unfinished {
             writer.finish()?;
         }
-        if let (Some(staging), Target::Folder(folder)) = (staging, &plan.output) {
-            put_in_place(staging, folder)?;
+        if let Some(staging) = staging {
+            staging.finish()?;
         }
     }
     let report = Report {
@@ -345,34 +346,6 @@ fn new_name(path: &Path, from: Format, to: Format) -> PathBuf {
         _ => Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
     if to.is_folder() { stem.into() } else { format!("{stem}.{}", to.extension()).into() }
-}
-
-/// Creates a temporary folder beside `target`, which must be absent or empty.
-fn new_folder_beside(target: &Path) -> Result<TempDir> {
-    let there = target.exists();
-    let is_empty = || -> io::Result<bool> { Ok(fs_err::read_dir(target)?.next().is_none()) };
-    ensure!(!there || is_empty()?, "{} already exists and is not empty; name another folder", target.display());
-    let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs_err::create_dir_all(parent)?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".medner-");
-    // Temporary folders are private by default. The process's umask still applies.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
-    }
-    builder.tempdir_in(parent).with_context(|| format!("cannot write {}", target.display()))
-}
-
-fn put_in_place(staging: TempDir, target: &Path) -> io::Result<()> {
-    if target.exists() {
-        fs_err::remove_dir(target)?;
-    }
-    fs_err::rename(staging.path(), target)?;
-    // Keep the renamed folder.
-    let _ = staging.keep();
-    Ok(())
 }
 
 fn print(report: &Report, format: OutputFormat, out: &mut impl Write) -> io::Result<()> {

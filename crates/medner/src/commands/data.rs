@@ -7,7 +7,9 @@ use crate::terminal::{score_table, stdout};
 use anyhow::{Context, Result};
 use ner_data::dataset::Dropped;
 use ner_data::statistics::{CorpusStatistics, Examples};
-use ner_data::{Diagnostic, DocumentTokenizer, LabelSet, MisfitReason, Span, Split, TagScheme, WindowSize, frames};
+use ner_data::{
+    Diagnostic, DocumentTokenizer, LabelSet, MisfitReason, Span, Split, TagScheme, WindowSize, frames, shown,
+};
 use ner_experiment::corpus::{self, Corpus, Origin};
 use ner_files::write_bytes;
 use ner_report::corpus::{CorpusFile, CorpusPage, summary};
@@ -237,7 +239,7 @@ fn misfit_rows<'c>(corpus: &'c Corpus, statistics: &CorpusStatistics) -> Vec<Mis
 
 fn print_table(report: &Report) -> Result<()> {
     let mut out = stdout::stdout();
-    writeln!(out, "{}{}", report.title, if report.synthetic { " — SYNTHETIC SAMPLE" } else { "" })?;
+    writeln!(out, "{}{}", shown(report.title), if report.synthetic { " — SYNTHETIC SAMPLE" } else { "" })?;
     let header: Vec<&str> = std::iter::once("").chain(Split::ALL.map(Split::name)).collect();
     let mut table = score_table::table(&header);
     for row in summary(report.statistics, report.encoder.as_ref().map(|encoder| encoder.name.as_str())) {
@@ -253,7 +255,7 @@ fn print_table(report: &Report) -> Result<()> {
         writeln!(out, "and {more} more faults (--diagnostics N lists more)")?;
     }
     for MisfitRow { split, document, span, entity_type, reason } in report.misfits.iter().flatten() {
-        writeln!(out, "{split} {document} {span} {entity_type}: {reason}")?;
+        writeln!(out, "{split} {} {span} {}: {reason}", shown(document), shown(entity_type))?;
     }
     for path in report.frames.iter().flatten().map(PathBuf::as_path).chain(report.html) {
         writeln!(out, "written: {}", path.display())?;

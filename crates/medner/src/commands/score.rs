@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use ner_data::format::brat;
 use ner_data::format::conll::{ConllOptions, TaggedSentence, read_sentences};
 use ner_data::format::i2b2::{self, Concept, TokenPosition};
-use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span};
+use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span, shown_lines};
 use ner_eval::{
     DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments, PairedTest, Resampling, Score, ScoreError,
     Scores, SeqevalScheme, Side, TagScores, bootstrap_intervals, entities, macro_f1, micro_f1, paired_test, score_tags,
@@ -246,7 +246,7 @@ fn print(report: &Report<'_>) -> Result<()> {
         detail.print(&mut out)?;
     }
     if let Some(comparison) = &report.comparison {
-        writeln!(out, "\n{}", comparison.words)?;
+        writeln!(out, "\n{}", shown_lines(&comparison.words))?;
     }
     Ok(out.flush()?)
 }

@@ -3,7 +3,7 @@
 use crate::terminal::score_table::{add_row, percent, table};
 use anyhow::Result;
 use ner_data::statistics::words_of;
-use ner_data::{CharIndex, Document, EncodedDocument, Mention};
+use ner_data::{CharIndex, Document, EncodedDocument, Mention, shown};
 use ner_eval::{
     DocumentCounts, DocumentScore, Errors, FrequentErrors, FrequentString, GroupScore, NestedScores, PairedDocuments,
     Ranges, SeenScores, SemevalScores, TrainingMentions, count_errors, frequent_errors, score_semeval,
@@ -219,7 +219,7 @@ fn print_groups(name: &str, groups: Option<&[GroupScore]>, out: &mut impl Write)
 fn print_strings(title: &str, strings: &[FrequentString], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n{title}\n")?;
     for FrequentString { text, entity_type, count } in strings {
-        writeln!(out, "{count:>6}  {entity_type}  {text}")?;
+        writeln!(out, "{count:>6}  {}  {}", shown(entity_type), shown(text))?;
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Tables of scores.
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
+use ner_data::shown;
 use ner_eval::{Interval, Intervals, Score, ScoreIntervals, Scores};
+use std::fmt;
 use std::io::{self, Write};
 
 /// Printed for an undefined score: nothing was predicted, or there is nothing to find.
@@ -53,19 +55,37 @@ fn range(interval: Option<Interval>) -> String {
     interval.map_or_else(|| UNDEFINED.to_owned(), range)
 }
 
-/// An empty table in Markdown style, wrapped to the width of a terminal and not wrapped elsewhere.
+/// A table in Markdown style, wrapped to the width of a terminal and not wrapped elsewhere. Its cells stay on their line
+/// and cannot steer the terminal: types, ids and names of models come from foreign files.
+pub struct Table(comfy_table::Table);
+
+/// An empty table.
 pub fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
-    table
+    let mut table = comfy_table::Table::new();
+    table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.iter().map(|name| shown(name)));
+    Table(table)
+}
+
+impl Table {
+    /// Adds a row of texts.
+    pub fn add_row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.add_row(cells.into_iter().map(|cell| shown(&cell).into_owned()));
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// Adds a row: the first cell is a name, the others are numbers.
 pub fn add_row(table: &mut Table, row: Vec<String>) {
     let align = |(at, text): (usize, String)| {
-        Cell::new(text).set_alignment(if at == 0 { CellAlignment::Left } else { CellAlignment::Right })
+        Cell::new(shown(&text)).set_alignment(if at == 0 { CellAlignment::Left } else { CellAlignment::Right })
     };
-    table.add_row(row.into_iter().enumerate().map(align));
+    table.0.add_row(row.into_iter().enumerate().map(align));
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Subfolders are read as well: the id of a document is the path of its files, without the extension, which may be in
-//! capitals. Files whose names begin with a dot are ignored; links are followed. As in brat, a document without a .ann
+//! capitals. Ids that are too long for file names are shortened. Files whose names begin with a dot are ignored; links are followed. As in brat, a document without a .ann
 //! file has its annotation in .a1, .a2, .co and .rel (BioNLP shared tasks). A text without annotation is a document
 //! without mentions, and noted.
 //!
@@ -24,7 +24,7 @@
 //! events (`E`), equivalences (`*`) and their attributes, as well as those of relations, are noted as not read.
 
 use super::faults::Faults;
-use super::file_names::{id_of_stem, stem_of_id};
+use super::file_names::{id_of_stem, short_id, stem_of_id};
 use super::lines::Lines;
 use super::offsets::{Fault, Locator, OffsetUnit};
 use super::{Documents, Expressed, encoding, offsets};
@@ -281,9 +281,20 @@ fn path_of_id(id: &str) -> PathBuf {
     if id.split('/').any(str::is_empty) { stem_of_id(id).into() } else { id.split('/').map(stem_of_id).collect() }
 }
 
+/// The id that a document has in a folder of this format: each part of it fits into a file name, and the path is not too
+/// long for Linux.
+fn expressed_id(id: &str) -> String {
+    const LONGEST_PATH: usize = 1000;
+    if id.is_empty() {
+        return NO_ID.into();
+    }
+    let id = if id.split('/').any(str::is_empty) { short_id(id) } else { id.split('/').map(short_id).join("/") };
+    if path_of_id(&id).as_os_str().len() <= LONGEST_PATH { id } else { short_id(&id) }
+}
+
 /// Whether a folder contains both files of a document; the annotation is written last.
 pub(super) fn is_written(folder: &Path, id: &str) -> bool {
-    let mut path = folder.join(path_of_id(id)).into_os_string();
+    let mut path = folder.join(path_of_id(&expressed_id(id))).into_os_string();
     path.push(format!(".{ANNOTATION}"));
     Path::new(&path).is_file()
 }
@@ -511,7 +522,7 @@ pub fn express(document: &Document) -> Expressed {
         Some(Relation { kind: token(&relation.kind), arguments })
     });
     expressed.document = Document {
-        id: if document.id.is_empty() { NO_ID.into() } else { document.id.clone() },
+        id: expressed_id(&document.id),
         text: document.text.clone(),
         mentions: expressed.document.mentions,
         relations: expressed.document.relations,

@@ -15,7 +15,7 @@
 //! Format: Uzuner, South, Shen, DuVall (2011), "2010 i2b2/VA challenge on concepts, assertions, and relations in
 //! clinical text", and its annotation file formatting guide.
 
-use super::file_names::{id_of_stem, stem_of_id};
+use super::file_names::{id_of_stem, short_id, stem_of_id};
 use super::lines::Lines;
 use super::{Documents, Expressed, encoding};
 use crate::{CharIndex, Diagnostic, DiagnosticKind, Diagnostics, Document, Mention, Span};
@@ -553,7 +553,8 @@ pub fn express(document: &Document) -> Expressed {
     });
     expressed.change_relations(|_| None);
     let Document { id, text, mentions, .. } = expressed.document;
-    expressed.document = Document { id, text, mentions, sentences: grid.sentences(), words, ..Document::default() };
+    expressed.document =
+        Document { id: short_id(&id), text, mentions, sentences: grid.sentences(), words, ..Document::default() };
     expressed
 }
 
@@ -564,7 +565,7 @@ fn quotable(value: &str) -> String {
 
 /// Whether a folder contains all files of a document; the concepts are written last.
 pub(super) fn is_written(folder: &Path, id: &str) -> bool {
-    folder.join("concept").join(format!("{}.con", stem_of_id(id))).is_file()
+    folder.join("concept").join(format!("{}.con", stem_of_id(&short_id(id)))).is_file()
 }
 
 /// Writes a folder with `txt/`, `concept/` and, for documents with assertions, `ast/`.

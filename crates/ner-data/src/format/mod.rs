@@ -57,6 +57,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
+use unicode_normalization::UnicodeNormalization;
 
 /// A format of corpus files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -267,13 +268,8 @@ impl Format {
             Self::Brat => Box::new(brat::Sink::create(path)?),
             Self::I2b2 => Box::new(i2b2::Sink::create(path)?),
         };
-        Ok(Writer {
-            format: self,
-            options: options.clone(),
-            sink,
-            report: ConversionReport::default(),
-            ids: HashSet::new(),
-        })
+        let names = Some(FileNames { folder: path.into(), exact: HashSet::new(), folded: HashSet::new() });
+        Ok(Writer { format: self, options: options.clone(), sink, report: ConversionReport::default(), names })
     }
 
     /// Writes to any output.
@@ -290,13 +286,7 @@ impl Format {
             Self::Brat => return Err(only_as_folder(self)),
             Self::I2b2 => return Err(only_as_folder(self)),
         };
-        Ok(Writer {
-            format: self,
-            options: options.clone(),
-            sink,
-            report: ConversionReport::default(),
-            ids: HashSet::new(),
-        })
+        Ok(Writer { format: self, options: options.clone(), sink, report: ConversionReport::default(), names: None })
     }
 
     /// Writes all documents into a new file or folder; reports what was kept, moved and lost.
@@ -332,8 +322,13 @@ pub fn look(path: &Path) -> io::Result<Look> {
 /// If it cannot be read.
 pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)> {
     let mut beginning = Vec::new();
-    input.take(detect::BEGINNING as u64).read_to_end(&mut beginning)?;
-    Ok((detect::look(name, &beginning, beginning.len() < detect::BEGINNING), beginning))
+    // A packed file that ends too early has a beginning nevertheless. Its end is reported when it is read.
+    let is_whole = match input.take(detect::BEGINNING as u64).read_to_end(&mut beginning) {
+        Ok(read) => read < detect::BEGINNING,
+        Err(error) if beginning.is_empty() => return Err(error),
+        Err(_) => false,
+    };
+    Ok((detect::look(name, &beginning, is_whole), beginning))
 }
 
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
@@ -420,10 +415,11 @@ pub enum Output<'w> {
 }
 
 impl Output<'static> {
-    /// A new file, or the existing target if it is not a regular file (a pipe, a device).
+    /// A new file that no other process may write meanwhile, or the existing target if it is not a regular file (a pipe,
+    /// a device).
     ///
     /// # Errors
-    /// If it cannot be created or opened.
+    /// If it cannot be created or opened, or another process writes it.
     pub fn create(path: &Path) -> io::Result<Self> {
         match fs::metadata(path) {
             Ok(there) if !there.is_file() && !there.is_dir() => {
@@ -431,10 +427,10 @@ impl Output<'static> {
                 Ok(Self::Open(Box::new(io::BufWriter::new(file))))
             }
             _ if is_gz(path) => {
-                let packed = GzEncoder::new(NewFile::create(path)?, Compression::default());
+                let packed = GzEncoder::new(NewFile::create_alone(path)?, Compression::default());
                 Ok(Self::NewGz(Box::new(packed)))
             }
-            _ => Ok(Self::New(NewFile::create(path)?)),
+            _ => Ok(Self::New(NewFile::create_alone(path)?)),
         }
     }
 }
@@ -446,8 +442,8 @@ impl Output<'_> {
     /// If it cannot be written.
     pub fn finish(self) -> io::Result<()> {
         match self {
-            Self::New(file) => file.finish(),
-            Self::NewGz(file) => file.finish()?.finish(),
+            Self::New(file) => file.finish_on_disk(),
+            Self::NewGz(file) => file.finish()?.finish_on_disk(),
             Self::Open(mut out) => out.flush(),
         }
     }
@@ -542,21 +538,48 @@ pub struct Writer<'w> {
     options: FormatOptions,
     sink: Box<dyn Sink + 'w>,
     report: ConversionReport,
-    /// Ids so far, for formats with one file per document: a second document would replace the first.
-    ids: HashSet<String>,
+    /// For formats with files per document.
+    names: Option<FileNames>,
+}
+
+/// The documents that have their files in a folder.
+struct FileNames {
+    folder: PathBuf,
+    exact: HashSet<String>,
+    /// In the form in which a file system without upper and lower case, or without forms of Unicode, compares names.
+    folded: HashSet<String>,
+}
+
+impl FileNames {
+    /// Refuses an id whose files would replace those of another document.
+    fn add(&mut self, format: Format, id: &str) -> io::Result<()> {
+        let folded: String = id.nfkd().flat_map(char::to_lowercase).collect();
+        let is_new = self.exact.insert(id.to_owned());
+        let is_alike = !self.folded.insert(folded);
+        // Two names that only look alike are two files, except where the file system takes one for the other.
+        if is_new && !(is_alike && format.is_written(&self.folder, id)) {
+            return Ok(());
+        }
+        let message = if is_new {
+            format!("document {id}: this file system takes its name for that of another document; change the id")
+        } else {
+            format!("a second document {id}: writing it would replace the files of the first")
+        };
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
+    }
 }
 
 impl Writer<'_> {
     /// Writes one document; returns the changes made to it.
     ///
     /// # Errors
-    /// If the output cannot be written, or if each document has its own file and this id was written before.
+    /// If the output cannot be written, or ([`io::ErrorKind::AlreadyExists`]) if each document has its own files and
+    /// those of another document have these names.
     pub fn write(&mut self, document: &Document) -> io::Result<Vec<ConversionChange>> {
-        if self.format.is_folder() && !self.ids.insert(document.id.clone()) {
-            let message = format!("a second document {}: writing it would replace the file of the first", document.id);
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
-        }
         let expressed = self.format.express(document, &self.options);
+        if let Some(names) = &mut self.names {
+            names.add(self.format, &expressed.document.id)?;
+        }
         self.sink.write(&expressed.document)?;
         Ok(self.report.add(document, &expressed))
     }

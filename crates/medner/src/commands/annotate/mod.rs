@@ -10,18 +10,19 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use ner_annotate::{Annotator, BatchSize, MergedMention, Model, Offsets, Outcome, Summary, Thresholds, stream};
+use ner_data::format::file_names::short_id;
 use ner_data::{ConversionReport, Document};
 use ner_experiment::input::{self, Done, Ids, Input, InputOptions, Inputs, Kind, Mark, Source};
 use ner_experiment::progress;
-use ner_files::write_bytes;
+use ner_files::{Lock, in_use, is_draft, remove_left_drafts, write_bytes};
 use output::{OutputPlace, Sink, To};
 use record::Kept;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
+use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// Find mentions in texts: files, folders or stdin, in any format
@@ -98,6 +99,9 @@ pub struct Args {
     /// Tag scheme of the output (CoNLL) [default: iob2]
     #[arg(long, value_enum)]
     scheme: Option<SchemeName>,
+    /// Put ' before cells that a spreadsheet would run as formulas, or that begin with ' (CSV)
+    #[arg(long)]
+    escape_formulas: bool,
 }
 
 fn kind_name() -> impl TypedValueParser<Value = Kind> {
@@ -123,13 +127,22 @@ pub fn run(args: Args) -> Result<()> {
         [] => vec![PathBuf::from("-")],
         inputs => inputs.to_vec(),
     };
-    let options =
-        output::OutputOptions { to: args.to, offsets: args.offsets, scheme: args.scheme.unwrap_or_default().scheme() };
-    ensure!(
-        args.scheme.is_none() || args.to == To::Conll,
-        "--scheme has no effect on {} output: it is for CoNLL",
-        name_of(args.to)
-    );
+    let options = output::OutputOptions {
+        to: args.to,
+        offsets: args.offsets,
+        scheme: args.scheme.unwrap_or_default().scheme(),
+        escape_formulas: args.escape_formulas,
+    };
+    for (is_given, needs, option) in
+        [(args.scheme.is_some(), To::Conll, "--scheme"), (args.escape_formulas, To::Csv, "--escape-formulas")]
+    {
+        ensure!(
+            !is_given || args.to == needs,
+            "{option} has no effect on {} output: it is for {}",
+            name_of(args.to),
+            name_of(needs)
+        );
+    }
     output::check(&options)?;
     let input_options = args.text_columns.options(args.columns);
     let Inputs { inputs, is_tree, bad } = input::find(&wanted, args.from, &input_options)?;
@@ -158,16 +171,30 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(kept) = kept {
         kept.end(&outcome);
     }
-    let (summary, tally) = outcome?;
+    let (summary, tally) = match outcome {
+        Err(error) if layout.can_resume() => {
+            return Err(error.context("the output is not complete; solve the problem and continue with --resume"));
+        }
+        outcome => outcome?,
+    };
     if summary.stopped {
         let hint = if layout.can_resume() { "; continue with --resume" } else { "; no output was written" };
         bail!("stopped after {} documents{hint}", summary.documents);
     }
-    match tally.bad {
-        0 => Ok(()),
-        bad => bail!("{bad} documents or parts of the input could not be annotated; see the warnings above"),
+    let mut faults = Vec::new();
+    if tally.cut > 0 {
+        faults.push(format!("{} inputs could not be read to the end{}", tally.cut, layout.after_cut()));
     }
+    if tally.bad > 0 {
+        faults.push(format!("{} documents or parts of the input could not be annotated", tally.bad));
+    }
+    ensure!(faults.is_empty(), "{}; see the warnings above", faults.join("; "));
+    Ok(())
 }
+
+/// Time for the current batch after Ctrl-C or SIGTERM. A batch may hold a document of any size, and what it would have
+/// written is written again by `--resume`.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// The parts of a running annotation.
 struct Annotating<'a> {
@@ -186,18 +213,19 @@ struct Annotating<'a> {
 impl Annotating<'_> {
     fn run(self, begun: Begun, thresholds: Thresholds) -> Result<(Summary, Tally)> {
         let Self { args, annotator, layout, inputs, input_options, bad, options, bytes } = self;
-        let stop = interrupt::stop_flag("stopping after this batch")?;
+        let stop = interrupt::stop_flag_within("stopping after this batch", GRACE)?;
         let bar = match bytes {
             Some(bytes) => progress::bytes("annotating", bytes),
             None => progress::documents("annotating"),
         };
-        let is_done = begun.inputs.iter().map(|(_, is_done)| *is_done).collect();
+        let Begun { inputs: left, done, lock: _lock } = begun;
+        let is_done = left.iter().map(|(_, is_done)| *is_done).collect();
         let source = Source {
-            inputs: begun.inputs,
+            inputs: left,
             options: input_options,
             bad,
             stop: Arc::clone(&stop),
-            done: begun.done,
+            done,
             together: !matches!(layout, Layout::PerInput(_)),
             bar: bytes.is_some().then(|| bar.clone()),
         };
@@ -216,7 +244,7 @@ impl Annotating<'_> {
             bar: &bar,
             counts_documents: bytes.is_none(),
             input: None,
-            bad_in_input: 0,
+            faults: Faults::default(),
         };
         writing.begin()?;
         let start = Instant::now();
@@ -227,7 +255,6 @@ impl Annotating<'_> {
         let summary = stream(annotator, BatchSize::default(), &stop, read, |outcome| writing.take(outcome))?;
         bar.finish_and_clear();
         writing.finish(&summary)?;
-        layout.end(&summary)?;
         writing.report(&summary, start.elapsed().as_secs_f64());
         Ok((summary, writing.tally))
     }
@@ -270,6 +297,9 @@ impl Args {
         if self.ensemble {
             settings["ensemble"] = true.into();
         }
+        if self.escape_formulas {
+            settings["escape_formulas"] = true.into();
+        }
         settings
     }
 }
@@ -304,8 +334,12 @@ fn modernised(mut settings: Value) -> Value {
 /// Which outputs to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Layout {
-    /// One output for everything.
-    One(OutputPlace),
+    /// stdout, a pipe or a device.
+    Stream(OutputPlace),
+    /// One file for everything, called `part` until every input was read to its end.
+    File { part: PathBuf, path: PathBuf },
+    /// Likewise, but of lines, which `--resume` can continue.
+    Lines { part: PathBuf, path: PathBuf },
     /// One file per input, in a folder.
     PerInput(PathBuf),
     /// Files per document, in a folder.
@@ -317,16 +351,50 @@ struct Begun {
     /// The inputs, and whether each is done. Finished inputs are read again, see `Event::Known`.
     inputs: Vec<(Input, bool)>,
     done: Done,
+    lock: Option<OutputLock>,
 }
 
 /// Holds the settings of an output folder, so that `--resume` can refuse different ones.
 const SETTINGS: &str = ".medner-annotate.json";
 
+/// Held while an output folder is written.
+const LOCK: &str = ".medner-annotate.lock";
+
+/// The lock of an output, so that two processes never write the same one.
+struct OutputLock {
+    _lock: Lock,
+    /// A file that exists only for the lock.
+    file: Option<PathBuf>,
+}
+
+impl OutputLock {
+    /// `None` on a file system without locks.
+    fn take(file: &Path, out: &Path, is_only_lock: bool) -> Result<Option<Self>> {
+        match Lock::on(file) {
+            Ok(Some(lock)) => Ok(Some(Self { _lock: lock, file: is_only_lock.then(|| file.to_owned()) })),
+            Ok(None) => Err(in_use(out).into()),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                warn!("the file system of {} has no locks: start no second process for this output", out.display());
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for OutputLock {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
 impl Layout {
     fn new(args: &Args, is_tree: bool) -> Result<Self> {
         let Some(out) = args.out.as_ref().filter(|out| *out != Path::new("-")) else {
             ensure!(!args.to.is_folder(), "{:?} output is a folder of files; add --out FOLDER", args.to);
-            return Ok(Self::One(OutputPlace::Stdout));
+            return Ok(Self::Stream(OutputPlace::Stdout));
         };
         if args.to.is_folder() {
             return Ok(Self::PerDocument(out.clone()));
@@ -335,63 +403,102 @@ impl Layout {
         if says_folder || out.is_dir() || (is_tree && out.extension().is_none()) {
             return Ok(Self::PerInput(out.clone()));
         }
-        let is_special = std::fs::metadata(out).is_ok_and(|facts| !facts.is_file());
-        let is_packed = out.extension().is_some_and(|ending| ending == "gz");
-        if args.to == To::Jsonl && !is_special && !is_packed {
-            return Ok(Self::One(OutputPlace::Lines { part: with_suffix(out, ".part"), path: out.clone() }));
+        if std::fs::metadata(out).is_ok_and(|facts| !facts.is_file()) {
+            return Ok(Self::Stream(OutputPlace::Path(out.clone())));
         }
-        Ok(Self::One(OutputPlace::Path(out.clone())))
+        let ending = out.extension().map(|ending| ending.to_string_lossy().into_owned());
+        if args.to == To::Jsonl && ending.as_deref() != Some("gz") {
+            return Ok(Self::Lines { part: with_suffix(out, ".part"), path: out.clone() });
+        }
+        // The ending stays, because `.gz` is compressed.
+        let part = ending.map_or_else(|| "part".into(), |ending| format!("part.{ending}"));
+        Ok(Self::File { part: out.with_extension(part), path: out.clone() })
     }
 
     const fn can_resume(&self) -> bool {
-        matches!(self, Self::PerInput(_) | Self::PerDocument(_) | Self::One(OutputPlace::Lines { .. }))
+        matches!(self, Self::PerInput(_) | Self::PerDocument(_) | Self::Lines { .. })
+    }
+
+    /// What an input that ended too early means for the output, as the end of a message.
+    fn after_cut(&self) -> String {
+        let resume = "then continue with --resume";
+        match self {
+            Self::Stream(_) => String::new(),
+            Self::File { part, path } => {
+                let (part, path) = (part.display(), path.display());
+                format!(": repair or omit them. {part} has what could be read, and {path} is not written")
+            }
+            Self::Lines { part, .. } => {
+                let part = part.display();
+                format!(
+                    ": repair or omit them, {resume}, which appends the rest. Until then {part} has what could be read"
+                )
+            }
+            Self::PerInput(_) => format!(" and have no output: repair or omit them, {resume}"),
+            Self::PerDocument(_) => format!(": repair or omit them, {resume}"),
+        }
     }
 
     /// Path of the settings file.
     fn settings(&self) -> Option<PathBuf> {
         match self {
             Self::PerInput(folder) | Self::PerDocument(folder) => Some(folder.join(SETTINGS)),
-            Self::One(OutputPlace::Lines { part, .. }) => Some(with_suffix(part, ".json")),
-            Self::One(_) => None,
+            Self::Lines { part, .. } => Some(with_suffix(part, ".json")),
+            Self::Stream(_) | Self::File { .. } => None,
         }
     }
 
-    /// Compares the existing output with the inputs; `None` if nothing is left to do.
+    /// Locks the output and compares it with the inputs; `None` if nothing is left to do.
     fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
         ensure!(!args.resume || self.can_resume(), "--resume needs --out with a folder or a .jsonl file");
-        let mut begun =
-            Begun { inputs: inputs.iter().cloned().map(|input| (input, false)).collect(), done: Done::Nothing };
-        let is_begun = match self {
-            Self::One(OutputPlace::Lines { part, path }) => {
-                if args.resume && !part.exists() && path.exists() {
-                    return Ok(None);
-                }
-                part.exists()
-            }
-            Self::One(_) => return Ok(Some(begun)),
-            Self::PerInput(folder) | Self::PerDocument(folder) => {
-                fs_err::create_dir_all(folder)?;
-                fs_err::read_dir(folder)?.next().is_some()
-            }
+        let mut begun = Begun {
+            inputs: inputs.iter().cloned().map(|input| (input, false)).collect(),
+            done: Done::Nothing,
+            lock: None,
         };
         let Some(place) = self.settings() else { return Ok(Some(begun)) };
         fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        let is_begun = match self {
+            Self::Lines { part, path } => {
+                let was_there = part.exists();
+                begun.lock = OutputLock::take(part, path, false)?;
+                let is_begun = std::fs::metadata(part).is_ok_and(|facts| facts.len() > 0);
+                // A run that was killed before its first line leaves an empty part and its settings.
+                let is_finished = !is_begun && path.exists() && !(was_there && place.exists());
+                if args.resume && is_finished {
+                    std::fs::remove_file(part).ok();
+                    return Ok(None);
+                }
+                is_begun
+            }
+            _ => {
+                let folder = args.out.as_deref().unwrap_or(Path::new("."));
+                begun.lock = OutputLock::take(&folder.join(LOCK), folder, true)?;
+                has_outputs(folder)?
+            }
+        };
         if is_begun {
             self.check_begun(args, &place, settings)?;
-        } else {
-            write_bytes(&place, settings.to_string().as_bytes())?;
+        } else if let Err(error) = write_bytes(&place, settings.to_string().as_bytes()) {
+            if let Self::Lines { part, .. } = self {
+                std::fs::remove_file(part).ok();
+            }
+            return Err(error.into());
         }
         match self {
-            Self::One(OutputPlace::Lines { part, .. }) if is_begun => {
+            Self::Lines { part, .. } => {
                 let mut ids = Ids::default();
                 let count = output::ids_of_whole_lines(part, |id| {
                     ids.insert(id);
                 })?;
-                info!("skipping {count} finished documents");
+                if count > 0 {
+                    info!("skipping {count} finished documents");
+                }
                 begun.done = Done::Ids(ids);
             }
-            Self::One(_) => {}
+            Self::Stream(_) | Self::File { .. } => {}
             Self::PerInput(folder) => {
+                remove_left_drafts(folder)?;
                 let mut paths = BTreeSet::new();
                 for input in inputs {
                     let path = output_of(folder, input, args.to);
@@ -402,7 +509,7 @@ impl Layout {
                     );
                 }
                 for (input, is_done) in &mut begun.inputs {
-                    *is_done = output_of(folder, input, args.to).exists();
+                    *is_done = output_of(folder, input, args.to).is_file();
                 }
                 let there = begun.inputs.iter().filter(|(_, is_done)| *is_done).count();
                 if there > 0 {
@@ -410,6 +517,7 @@ impl Layout {
                 }
             }
             Self::PerDocument(folder) => {
+                remove_left_drafts(folder)?;
                 if let Some(format) = args.to.format() {
                     begun.done = Done::Folder(folder.clone(), format);
                 }
@@ -421,33 +529,49 @@ impl Layout {
 
     fn check_begun(&self, args: &Args, place: &Path, settings: &Value) -> Result<()> {
         let out = match self {
-            Self::One(OutputPlace::Lines { part, .. }) => part.display(),
+            Self::Lines { part, .. } => part.display(),
             _ => args.out.as_deref().unwrap_or(Path::new("")).display(),
         };
+        let settings_file = place.display();
         ensure!(args.resume, "{out} is not empty; name another --out, or add --resume to continue an interrupted run");
-        let there: Option<Value> =
-            place.is_file().then(|| anyhow::Ok(serde_json::from_str(&fs_err::read_to_string(place)?)?)).transpose()?;
-        ensure!(there.is_some(), "{out} was not written by annotate: {} is missing", place.display());
+        ensure!(place.is_file(), "{out} was not written by annotate: {settings_file} is missing");
+        let there: Value = serde_json::from_slice(&fs_err::read(place)?).with_context(|| {
+            format!("{settings_file}, the settings with which {out} was begun, is damaged; name another --out")
+        })?;
         // Its JSON lines have another form, and one output has one form.
-        let is_earlier = there.as_ref().is_some_and(|there| there["to"] == "Jsonl");
+        let is_earlier = there["to"] == "Jsonl";
         ensure!(!is_earlier, "{out} was begun by an earlier version, whose JSON lines differ; name another --out");
         // Compared as text: a parsed f32 becomes an f64 and would differ.
         ensure!(
-            there.map(modernised).as_ref().map(Value::to_string) == Some(settings.to_string()),
-            "{out} was begun with other models or settings, listed in {}; --resume needs the same ones",
-            place.display()
+            modernised(there).to_string() == settings.to_string(),
+            "{out} was begun with other models or settings, listed in {settings_file}; --resume needs the same ones"
         );
         Ok(())
     }
 
-    /// Removes the settings file of a finished output.
-    fn end(&self, summary: &Summary) -> Result<()> {
-        if let (Self::One(OutputPlace::Lines { .. }), Some(settings), false) = (self, self.settings(), summary.stopped)
-        {
+    /// Gives the output its name.
+    fn complete(&self) -> Result<()> {
+        if let Self::File { part, path } | Self::Lines { part, path } = self {
+            fs_err::File::open(part)?.sync_all()?;
+            fs_err::rename(part, path)?;
+        }
+        if let (Self::Lines { .. }, Some(settings)) = (self, self.settings()) {
             fs_err::remove_file(settings)?;
         }
         Ok(())
     }
+}
+
+/// Whether a folder has any file apart from those that medner needs while it writes.
+fn has_outputs(folder: &Path) -> Result<bool> {
+    for entry in walkdir::WalkDir::new(folder) {
+        let entry = entry?;
+        let is_ours = [SETTINGS, LOCK].iter().any(|name| entry.file_name() == *name) || is_draft(entry.path());
+        if !entry.file_type().is_dir() && !is_ours {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -456,8 +580,22 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.into()
 }
 
+/// The output file of an input. A name that is too long with its new ending is shortened.
 fn output_of(folder: &Path, input: &Input, to: To) -> PathBuf {
-    folder.join(format!("{}.{}", input.name, to.extension()))
+    let (place, name) = input.name.rsplit_once('/').unwrap_or(("", &input.name));
+    folder.join(place).join(format!("{}.{}", short_id(name), to.extension()))
+}
+
+/// Whether an error concerns the name of one output, so that the others can be written.
+fn is_about_name(error: &anyhow::Error) -> bool {
+    const KINDS: [ErrorKind; 5] = [
+        ErrorKind::AlreadyExists,
+        ErrorKind::NotADirectory,
+        ErrorKind::IsADirectory,
+        ErrorKind::DirectoryNotEmpty,
+        ErrorKind::InvalidFilename,
+    ];
+    error.chain().find_map(|cause| cause.downcast_ref::<io::Error>()).is_some_and(|cause| KINDS.contains(&cause.kind()))
 }
 
 /// Counts for the report.
@@ -466,6 +604,15 @@ struct Tally {
     mentions: BTreeMap<String, usize>,
     below: usize,
     bad: usize,
+    /// Inputs that could not be read to the end.
+    cut: usize,
+}
+
+/// What happened in the current input.
+#[derive(Clone, Copy, Default)]
+struct Faults {
+    bad: usize,
+    is_cut: bool,
 }
 
 /// The outputs being written.
@@ -486,14 +633,16 @@ struct Writing<'w> {
     counts_documents: bool,
     /// The input whose documents are being written.
     input: Option<usize>,
-    bad_in_input: usize,
+    faults: Faults,
 }
 
 impl Writing<'_> {
     /// Opens the output that all documents share.
     fn begin(&mut self) -> Result<()> {
         let place = match self.layout {
-            Layout::One(place) => place.clone(),
+            Layout::Stream(place) => place.clone(),
+            Layout::File { part, .. } => OutputPlace::Path(part.clone()),
+            Layout::Lines { part, .. } => OutputPlace::Lines(part.clone()),
             Layout::PerDocument(folder) => OutputPlace::Path(folder.clone()),
             Layout::PerInput(_) => return Ok(()),
         };
@@ -517,8 +666,14 @@ impl Writing<'_> {
                 self.bad(&message);
                 Ok(())
             }
+            Outcome::Mark(Mark::Cut(message)) => {
+                self.tally.cut += 1;
+                self.faults.is_cut = true;
+                self.bar.suspend(|| warn!("{message}"));
+                Ok(())
+            }
             Outcome::Mark(Mark::Begin(input)) => {
-                (self.input, self.bad_in_input) = (Some(input), 0);
+                (self.input, self.faults) = (Some(input), Faults::default());
                 Ok(())
             }
             Outcome::Mark(Mark::End(input)) if self.is_done[input] => Ok(()),
@@ -528,7 +683,7 @@ impl Writing<'_> {
 
     fn bad(&mut self, message: &str) {
         self.tally.bad += 1;
-        self.bad_in_input += 1;
+        self.faults.bad += 1;
         self.bar.suspend(|| warn!("skipped: {message}"));
     }
 
@@ -541,7 +696,14 @@ impl Writing<'_> {
         if self.counts_documents {
             self.bar.inc(1);
         }
-        self.sink()?.write(document, &mentions)
+        match self.sink().and_then(|sink| sink.write(document, &mentions)) {
+            Err(error) if *self.layout != Layout::Stream(OutputPlace::Stdout) && is_about_name(&error) => {
+                let name = document.id.clone();
+                self.bad(&format!("document {name}: {error:#}"));
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// The output of the current document.
@@ -557,14 +719,23 @@ impl Writing<'_> {
     }
 
     fn end_input(&mut self) -> Result<()> {
-        if matches!(self.layout, Layout::PerInput(_)) {
-            // An input without documents gets an empty output, but an unreadable input gets none.
-            if self.bad_in_input == 0 {
-                self.sink()?;
-            }
-            self.close()?;
+        if !matches!(self.layout, Layout::PerInput(_)) {
+            return Ok(());
         }
-        Ok(())
+        if self.faults.is_cut {
+            // A file under its name counts as complete.
+            self.open = None;
+            return Ok(());
+        }
+        // An input without documents gets an empty output, but an unreadable input gets none.
+        let opened = if self.faults.bad == 0 { self.sink().map(|_| ()) } else { Ok(()) };
+        match opened.and_then(|()| self.close()) {
+            Err(error) if is_about_name(&error) => {
+                self.bad(&format!("{error:#}"));
+                Ok(())
+            }
+            closed => closed,
+        }
     }
 
     fn close(&mut self) -> Result<()> {
@@ -574,14 +745,15 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Finishes the shared output. An interrupted one stays unfinished.
+    /// Finishes the shared output. An interrupted one stays unfinished, and so does one that lacks a part of an input.
     fn finish(&mut self, summary: &Summary) -> Result<()> {
-        let to_stdout = *self.layout == Layout::One(OutputPlace::Stdout);
+        let to_stdout = *self.layout == Layout::Stream(OutputPlace::Stdout);
         if summary.stopped && !to_stdout {
             self.open = None;
             return Ok(());
         }
-        self.close()
+        self.close()?;
+        if self.tally.cut == 0 { self.layout.complete() } else { Ok(()) }
     }
 
     fn report(&self, summary: &Summary, seconds: f64) {

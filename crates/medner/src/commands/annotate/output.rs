@@ -6,13 +6,15 @@ use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
 use ner_data::format::{Output, conll};
 use ner_data::frames::{FoundRow, FoundWriter};
-use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer};
+use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer, shown};
 use ner_report::annotated::AnnotatedPage;
 use ner_report::marked::{Highlight, segments};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use tracing::warn;
 
 /// Format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -83,6 +85,8 @@ pub struct OutputOptions {
     pub offsets: Offsets,
     /// Tag scheme (CoNLL).
     pub scheme: conll::Scheme,
+    /// Whether to escape cells that a spreadsheet would run as formulas (CSV).
+    pub escape_formulas: bool,
 }
 
 /// Where to write the output.
@@ -90,15 +94,10 @@ pub struct OutputOptions {
 pub enum OutputPlace {
     /// stdout.
     Stdout,
-    /// A file, or a folder if [`To::is_folder`]. It appears when it is complete.
+    /// A file, or a folder if [`To::is_folder`]. It appears when it is finished.
     Path(PathBuf),
-    /// A file of lines that is called `part` until it is complete, so that `--resume` can continue it.
-    Lines {
-        /// Its name while it is written.
-        part: PathBuf,
-        /// Its name afterwards.
-        path: PathBuf,
-    },
+    /// A file of lines that grows under its name, so that `--resume` can continue it.
+    Lines(PathBuf),
 }
 
 /// Writes annotated documents.
@@ -126,7 +125,7 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
         let options = FormatOptions { conll, ..FormatOptions::default() };
         let writer = match place {
             OutputPlace::Stdout => format.create_output(open(place)?, &options)?,
-            OutputPlace::Path(path) | OutputPlace::Lines { path, .. } => format.create(path, &options)?,
+            OutputPlace::Path(path) | OutputPlace::Lines(path) => format.create(path, &options)?,
         };
         return Ok(Box::new(Corpus { writer }));
     }
@@ -139,7 +138,7 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
     let mut out = open(place)?;
     Ok(match options.to {
         To::Csv => {
-            let mut csv = Csv { out, offsets: options.offsets };
+            let mut csv = Csv { out, offsets: options.offsets, escape_formulas: options.escape_formulas, formulas: 0 };
             csv.row(CSV_HEADER)?;
             Box::new(csv)
         }
@@ -154,13 +153,7 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
                 *place == OutputPlace::Stdout && io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             Box::new(Text { out, in_colours, colours: BTreeMap::new() })
         }
-        _ => {
-            let rename = match place {
-                OutputPlace::Lines { part, path } => Some((part.clone(), path.clone())),
-                OutputPlace::Stdout | OutputPlace::Path(_) => None,
-            };
-            Box::new(Lines { out, offsets: options.offsets, rename })
-        }
+        _ => Box::new(Lines { out, offsets: options.offsets }),
     })
 }
 
@@ -168,11 +161,8 @@ fn open(place: &OutputPlace) -> Result<Output<'static>> {
     Ok(match place {
         OutputPlace::Stdout => Output::Open(Box::new(stdout::stdout())),
         OutputPlace::Path(path) => Output::create(path)?,
-        OutputPlace::Lines { part, .. } => {
-            if let Some(folder) = part.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                fs_err::create_dir_all(folder)?;
-            }
-            let file = fs_err::OpenOptions::new().create(true).append(true).open(part)?;
+        OutputPlace::Lines(path) => {
+            let file = fs_err::OpenOptions::new().create(true).append(true).open(path)?;
             Output::Open(Box::new(BufWriter::new(file)))
         }
     })
@@ -199,7 +189,6 @@ impl Sink for Corpus {
 struct Lines {
     out: Output<'static>,
     offsets: Offsets,
-    rename: Option<(PathBuf, PathBuf)>,
 }
 
 #[derive(Serialize)]
@@ -223,9 +212,6 @@ impl Sink for Lines {
 
     fn finish(self: Box<Self>) -> Result<ConversionReport> {
         self.out.finish()?;
-        if let Some((part, path)) = &self.rename {
-            fs_err::rename(part, path)?;
-        }
         Ok(ConversionReport::default())
     }
 }
@@ -284,12 +270,34 @@ fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Resu
 }
 
 /// Rows in RFC 4180 format, but with `\n` as line end.
+///
+/// Cells hold the exact text by default, because programs read these files and a changed text would no longer fit its
+/// offsets. `--escape-formulas` follows OWASP's advice against CSV injection: it puts an apostrophe before a cell that a
+/// spreadsheet would run as a formula, and before one that begins with an apostrophe, so that removing one apostrophe
+/// from each cell that begins with one restores the text.
 struct Csv {
     out: Output<'static>,
     offsets: Offsets,
+    escape_formulas: bool,
+    /// Number of cells that a spreadsheet would run, if they are not escaped.
+    formulas: usize,
+}
+
+/// Whether a spreadsheet takes a cell with this beginning for a formula. The last four are the full-width forms.
+fn is_formula(cell: &str) -> bool {
+    cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
 }
 
 impl Csv {
+    /// A cell of text.
+    fn cell<'c>(&mut self, cell: &'c str) -> Cow<'c, str> {
+        if self.escape_formulas && (is_formula(cell) || cell.starts_with('\'')) {
+            return Cow::Owned(format!("'{cell}"));
+        }
+        self.formulas += usize::from(is_formula(cell));
+        Cow::Borrowed(cell)
+    }
+
     fn row<'f>(&mut self, fields: impl IntoIterator<Item = &'f str>) -> io::Result<()> {
         let mut writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
         let mut buffer = Vec::new();
@@ -319,13 +327,22 @@ impl Sink for Csv {
             let (confidence, below) = (row.confidence.to_string(), row.below_threshold.to_string());
             let category = row.category.as_deref().unwrap_or_default();
             let FoundRow { document, text, entity_type, models, .. } = &row;
-            self.row([document, &start, &end, text, entity_type, category, &confidence, models, &below])?;
+            let cells = [document.as_str(), text, entity_type, category, models];
+            let [document, text, entity_type, category, models] = cells.map(|cell| self.cell(cell));
+            self.row([&*document, &start, &end, &text, &entity_type, &category, &confidence, &models, &below])?;
         }
         Ok(())
     }
 
     fn finish(self: Box<Self>) -> Result<ConversionReport> {
         self.out.finish()?;
+        if self.formulas > 0 {
+            warn!(
+                "{} cells begin like formulas (=, +, -, @, a tab or a line break): a spreadsheet would run them; import the \
+                 file as text there, or add --escape-formulas",
+                self.formulas
+            );
+        }
         Ok(ConversionReport::default())
     }
 }
@@ -392,7 +409,7 @@ impl Sink for Text {
         let index = document.char_index();
         let spans: Vec<Span> = merged.iter().map(|mention| mention.span).collect();
         let (bold, reset) = if self.in_colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        writeln!(self.out, "{bold}── {}{reset}", visible(&document.id))?;
+        writeln!(self.out, "{bold}── {}{reset}", shown(&document.id))?;
         for (segment, over) in segments(index.len(), &spans) {
             // The innermost mention sets the colour.
             let inner = over.iter().min_by_key(|&&at| spans[at].len());
@@ -405,7 +422,7 @@ impl Sink for Text {
             for at in ending {
                 let MergedMention { entity_type, confidence, below_threshold, .. } = &merged[at];
                 let doubt = if *below_threshold { "?" } else { "" };
-                write!(self.out, "]({} {confidence:.2}{doubt})", visible(entity_type))?;
+                write!(self.out, "]({} {confidence:.2}{doubt})", shown(entity_type))?;
             }
             write!(self.out, "{}", if colour.is_empty() { "" } else { reset })?;
         }
@@ -439,12 +456,14 @@ fn visible(text: &str) -> String {
 /// Rejects options that the format does not support.
 ///
 /// # Errors
-/// If byte offsets are requested for a format that only has character offsets.
+/// If byte offsets are requested for a format that only has character offsets, or escaped formulas for one without
+/// cells.
 pub fn check(options: &OutputOptions) -> Result<()> {
     let has_bytes = matches!(options.to, To::Jsonl | To::Csv | To::Parquet);
     ensure!(
         has_bytes || options.offsets == Offsets::Chars,
         "--offsets bytes works only with jsonl, csv and parquet; the other formats use characters"
     );
+    ensure!(!options.escape_formulas || options.to == To::Csv, "--escape-formulas needs --to csv");
     Ok(())
 }

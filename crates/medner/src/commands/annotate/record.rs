@@ -4,7 +4,7 @@ use super::{Args, Tally};
 use anyhow::Result;
 use ner_annotate::{Model, Summary};
 use ner_experiment::models::Located;
-use ner_experiment::record::{CodeRecord, HardwareRecord, now, runs_folder};
+use ner_experiment::record::{CodeRecord, HardwareRecord, now, runs_folder, without_names};
 use ner_model::Precision;
 use ner_runs::{Lock, RunFolder};
 use serde::Serialize;
@@ -155,9 +155,13 @@ impl Kept {
                     below_thresholds: tally.below,
                     left_out: tally.bad,
                 });
-                self.record.finished_at = (!stopped).then(now);
+                if tally.cut > 0 {
+                    self.record.error = Some(format!("{} inputs could not be read to the end", tally.cut));
+                } else {
+                    self.record.finished_at = (!stopped).then(now);
+                }
             }
-            Err(error) => self.record.error = Some(format!("{error:#}")),
+            Err(error) => self.record.error = Some(without_names(error)),
         }
         match self.folder.write_run(&self.record) {
             Ok(()) => info!("recorded in {}", self.folder.path().display()),

@@ -11,6 +11,7 @@ use crate::OutputFormat;
 use crate::terminal::{score_table, stdout};
 use anyhow::{Result, bail, ensure};
 use clap::{Subcommand, ValueEnum};
+use ner_data::shown_lines;
 use ner_experiment::record::runs_folder;
 use ner_files::{NewFile, write_bytes};
 use ner_runs::{
@@ -283,7 +284,7 @@ fn compare(store: &Store, args: &CompareArgs) -> Result<()> {
     }
     writeln!(out, "Strict scores, in percent\n\n{table}\n")?;
     for Tested { words, .. } in &tested {
-        writeln!(out, "{words}")?;
+        writeln!(out, "{}", shown_lines(words))?;
     }
     Ok(out.flush()?)
 }
@@ -312,7 +313,7 @@ fn tag(store: &Store, name: &str, add: &[String], remove: &[String]) -> Result<(
     let mut out = stdout::stdout();
     for run in store.find(name)? {
         let tags = store.tag(&run, add, remove)?;
-        writeln!(out, "{}: {}", run.id(), tags.join(", "))?;
+        writeln!(out, "{}: {}", run.id(), shown_lines(&tags.join(", ")))?;
     }
     Ok(out.flush()?)
 }
