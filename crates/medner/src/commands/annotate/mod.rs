@@ -152,6 +152,8 @@ pub fn run(args: Args) -> Result<()> {
     let thresholds = args.thresholds(annotator.models())?;
     let settings = args.settings(annotator.models(), &thresholds);
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
+        bad.iter().for_each(|message| warn!("skipped: {message}"));
+        ensure!(bad.is_empty(), "{} files could not be read; see the warnings above", bad.len());
         info!("nothing to do: the output is complete");
         return Ok(());
     };
