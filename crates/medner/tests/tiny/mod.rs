@@ -36,7 +36,7 @@ pub fn finder(folder: &Path) {
 
 fn write(folder: &Path, types: &[&str], weights: impl Fn(&str, &[i64]) -> Tensor) {
     fs::create_dir_all(folder).unwrap();
-    let labels = LabelSet::new(TagScheme::Bio, types);
+    let labels = LabelSet::new(TagScheme::Bio, types.iter().copied());
     let mut vocabulary: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned).into();
     vocabulary.extend("abcdefghijklmnopqrstuvwxyz0123456789.,".chars().flat_map(|c| [c.to_string(), format!("##{c}")]));
     let names: BTreeMap<String, String> =
