@@ -310,7 +310,7 @@ fn what_cannot_be_compared_is_named_by_line() {
     let (code, _, err) = score(&folder, "a O\n\nb O\n", &format!("a O\n\nb {SECRET}\n"), &[]);
     assert_eq!(code, Some(1));
     assert!(err.contains("predicted:3") && !err.contains(SECRET), "{err}");
-    let (code, _, err) = score(&folder, GOOD, "a O\n", &[]);
+    let (code, _, err) = score(&folder, GOOD, "a O\nb O\n", &[]);
     assert_eq!(code, Some(1));
     assert!(err.contains("--from"), "{err}");
 }

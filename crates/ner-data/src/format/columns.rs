@@ -22,7 +22,7 @@ pub(super) struct Shape {
     pub(super) tag_column: usize,
     /// Whether most values of the tag column are tags.
     pub(super) has_tags: bool,
-    /// Another column, if it and not the tag column has tags.
+    /// Another column that has tags.
     pub(super) other_tags: Option<usize>,
     /// `None` until the first tag of an entity.
     pub(super) style: Option<Style>,
@@ -69,10 +69,11 @@ impl Shape {
             let (tags, all) = (tags_in(column).filter(|tag| is_tag(tag)).count(), tags_in(column).count());
             2 * tags > all || all == 0
         };
-        let has_tags = mostly(tag_column);
-        let is_other = |&column: &usize| {
-            column != tag_column && mostly(column) && tags_in(column).any(|tag| is_outside(tag) || typed(tag).is_some())
-        };
+        // A column of zeros or single letters may be anything else.
+        let is_sure = |column: usize| tags_in(column).any(|tag| matches!(tag, "O" | "o") || typed(tag).is_some());
+        let other_tags = (0..columns).rev().find(|&column| column != tag_column && mostly(column) && is_sure(column));
+        let is_only = other_tags.is_none() && tags_in(tag_column).any(|tag| tag != "0");
+        let has_tags = mostly(tag_column) && (is_sure(tag_column) || is_only || tags_in(tag_column).count() == 0);
         let styles = tags_in(tag_column).filter_map(style_of);
         let mut by_style: BTreeMap<Style, usize> = BTreeMap::new();
         for style in styles {
@@ -84,7 +85,7 @@ impl Shape {
             word_column: word_column.unwrap_or(usize::from(numbers)),
             tag_column,
             has_tags,
-            other_tags: if has_tags { None } else { (0..columns).rev().find(is_other) },
+            other_tags,
             style: by_style.into_iter().max_by_key(|(_, count)| *count).map(|(style, _)| style),
         }
     }
@@ -319,7 +320,7 @@ fn holds_tags(rows: &[Vec<&str>], column: usize, shape: &Shape) -> bool {
     let names_type = |tag: &str| typed(tag).is_some_and(|entity_type| entity_type.starts_with(char::is_alphabetic));
     let fits = |row: &&Vec<&str>| {
         let is_tag = |tag: &&str| is_outside(tag) || prefix(tag).is_some_and(|(_, t)| t.is_none()) || names_type(tag);
-        row.len() == shape.columns && row.get(column).is_some_and(is_tag) && !row[0].is_empty()
+        row.len() == shape.columns && row.get(column).is_some_and(is_tag)
     };
     let tags: Vec<&str> = rows.iter().filter(fits).map(|row| row[column]).collect();
     if 4 * (rows.len() - tags.len()) > rows.len() {

@@ -245,7 +245,11 @@ impl<R: BufRead> Parts<R> {
         }
         let (Some(word), Some(tag), true) = (row.get(word_column), row.get(tag_column), word_column != tag_column)
         else {
-            return self.malformed(format!("columns: {columns}; the word and its tag need a column each"));
+            let message = format!(
+                "columns: {columns}; the word is expected in column {word_column} and the tag in column {tag_column}, \
+                 counted from 0"
+            );
+            return self.malformed(message);
         };
         let canonical = self.shape.canonical(tag);
         if word.is_empty() {
@@ -257,6 +261,9 @@ impl<R: BufRead> Parts<R> {
         if is_first && is_heading(&row) {
             return self.note("the names of the columns");
         }
+        if !has_tags && !matches!(*tag, "O" | "o") {
+            self.report_other_column();
+        }
         let tag = match canonical {
             Ok(canonical) => {
                 if self.shape.style.is_none() {
@@ -264,10 +271,7 @@ impl<R: BufRead> Parts<R> {
                 }
                 canonical
             }
-            Err(_) if !has_tags => {
-                self.report_other_column();
-                (*tag).to_owned()
-            }
+            Err(_) if !has_tags => (*tag).to_owned(),
             Err(reason) => {
                 let message = format!("{} {reason}; no mention of its sentence is read", quoted(tag));
                 faults.push((self.number, message));
@@ -771,6 +775,9 @@ mod tests {
         check(columns, &[("a", &[]), ("b c", &[])], &[&fault]);
         let fault = format!("in.tsv:2: {most} 1 {rest}; choose the column of the tags with --tag-column");
         check("a O\nb secret\nc secret\n", &[("a b c", &[])], &[&fault]);
+        // Zeros can be anything.
+        let (documents, faults) = read("a B-X 0\nb O 0\n", &ConllOptions::default());
+        assert_eq!((documents[0].mentions.len(), faults.0.len()), (0, 1));
     }
 
     #[test]
