@@ -3,11 +3,15 @@
 //! The same guarantees as in `crates/ner-data/tests/bad_input.rs`, which changes the seeds at random in every test run;
 //! here the coverage of the code decides which changes are worth keeping.
 
-use ner_data::format::Output;
-use ner_data::{DiagnosticKind, Diagnostics, Document, Format, FormatOptions, Span, Target};
+use ner_data::format::{Look, Output, buffered, look_at};
+use ner_data::frames::Texts;
+use ner_data::table::TableTexts;
+use ner_data::{
+    DiagnosticKind, Diagnostics, Document, Documents, Format, FormatOptions, Span, Target,
+};
 use std::collections::HashSet;
 use std::fs;
-use std::io::{BufReader, ErrorKind, Write};
+use std::io::{BufReader, Cursor, ErrorKind, Read, Write};
 use std::path::Path;
 
 /// Separates the files of a document in one input. It never occurs in UTF-8, so every valid text remains reachable.
@@ -50,6 +54,50 @@ pub fn check_folder(format: Format, extensions: &[&str], bytes: &[u8]) {
     };
     check(&documents, &diagnostics);
     check_round_trip(format, &documents);
+}
+
+/// Names whose endings decide, and one that has none.
+const NAMES: &[&str] = &["a", "a.txt", "a.json", "a.csv", "a.tsv", "a.xml", "a.PubTator", "a.parquet"];
+
+/// Checks what a file is taken for, and the reader that this chooses. The first byte chooses the name.
+pub fn check_any(bytes: &[u8]) {
+    let Some((first, bytes)) = bytes.split_first() else { return };
+    let name = Path::new(NAMES[usize::from(*first) % NAMES.len()]);
+    // A file may be refused, and so may what follows its first bytes.
+    let Ok(mut input) = buffered(bytes) else { return };
+    let Ok((look, beginning)) = look_at(name, &mut input) else { return };
+    let whole = Cursor::new(beginning).chain(input);
+    match look {
+        Look::Corpus(format) if !format.is_folder() => {
+            let documents = format.open_input(Box::new(whole), name, &FormatOptions::default());
+            if let Ok((documents, diagnostics)) = documents.and_then(Documents::read_all) {
+                check(&documents, &diagnostics);
+            }
+        }
+        Look::Table(separator) => {
+            let Ok(mut texts) = TableTexts::new(whole, separator, "text", None) else { return };
+            while let Ok(Some((line, _))) = texts.next_row() {
+                assert!(line > 0);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Checks the reader of Parquet tables.
+pub fn check_parquet(bytes: &[u8]) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(bytes).expect("written");
+    let Ok(mut texts) = Texts::open(file.path(), "text", Some("id")) else { return };
+    while let Ok(Some(_)) = texts.next_rows() {}
+}
+
+/// Checks the reader of a model's `config.json`. (The library that reads its tokenizer may panic, which medner catches
+/// and a fuzzer does not.)
+pub fn check_config(bytes: &[u8]) {
+    let Ok(json) = std::str::from_utf8(bytes) else { return };
+    // Any config is read or refused.
+    let _ = ner_model::BertConfig::from_json(json, Path::new("config.json"));
 }
 
 fn read(format: Format, bytes: &[u8]) -> (Vec<Document>, Diagnostics) {

@@ -21,14 +21,16 @@ pub enum Subject {
     Transformers,
     Trackers,
     Load,
+    Hostile,
 }
 
-const SUBJECTS: [(&str, Subject); 5] = [
+const SUBJECTS: [(&str, Subject); 6] = [
     ("pages", Subject::Pages),
     ("pipeline", Subject::Pipeline),
     ("transformers", Subject::Transformers),
     ("trackers", Subject::Trackers),
     ("load", Subject::Load),
+    ("hostile", Subject::Hostile),
 ];
 
 impl Subject {
@@ -76,7 +78,8 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Pipeline => work.pipeline(check),
         Subject::Transformers => work.transformers(check),
         Subject::Trackers => work.trackers(check),
-        Subject::Load => work.load(check),
+        Subject::Load => work.load(check, "load_server.py"),
+        Subject::Hostile => work.load(check, "hostile_clients.py"),
     }?;
     eprintln!("check {}: passed in {:.0} s", check.subject.name(), begin.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
@@ -195,9 +198,9 @@ impl Work<'_> {
         step("MLflow and TensorBoard", &mut command)
     }
 
-    /// Compares the server's answers under load with those of `medner annotate`.
-    fn load(&self, check: &Check) -> Result<()> {
-        if let Some(obstacle) = obstacle(Subject::Load) {
+    /// Compares the server's answers under load, or under attack, with those of `medner annotate`.
+    fn load(&self, check: &Check, script: &str) -> Result<()> {
+        if let Some(obstacle) = obstacle(check.subject) {
             bail!(obstacle);
         }
         let model = self.model(check, "span")?;
@@ -205,7 +208,7 @@ impl Work<'_> {
         let mut convert = self.medner();
         convert.args(["convert", "--quiet", "--to", "jsonl"]).arg(self.sample()).arg(&documents);
         step("documents", &mut convert)?;
-        let mut command = self.script(Path::new(python::interpreter()), "load_server.py");
+        let mut command = self.script(Path::new(python::interpreter()), script);
         command.arg(self.repo.medner()).arg(model).arg(documents).args(&check.arguments);
         step("`medner serve` under load", &mut command)
     }
@@ -337,7 +340,7 @@ mod tests {
             assert_eq!(Subject::named(name), Some(subject));
             assert_eq!(subject.name(), name);
         }
-        assert_eq!(Subject::names(), "pages, pipeline, transformers, trackers, or load");
+        assert_eq!(Subject::names(), "pages, pipeline, transformers, trackers, load, or hostile");
     }
 
     #[test]

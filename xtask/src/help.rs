@@ -67,7 +67,8 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   4. cargo doc --release --workspace --no-deps, with warnings as errors
   5. cargo test --release --workspace [ARGUMENTS]
   6. cargo xtask check load, with 500 requests
-  7. cargo xtask check pages, if Node.js and Chromium are installed
+  7. cargo xtask check hostile, with 60 connections for 5 seconds
+  8. cargo xtask check pages, if Node.js and Chromium are installed
 
 The first step that fails ends the run. A check that cannot run on this machine is skipped,
 and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on
@@ -98,7 +99,7 @@ Each fault is printed as FILE:LINE, with what to do. The exit code is 1 if there
 pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
-Usage: cargo xtask check pages|pipeline|transformers|trackers|load [--model RUN_OR_FOLDER]
+Usage: cargo xtask check pages|pipeline|transformers|trackers|load|hostile [--model RUN_OR_FOLDER]
                          [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
@@ -112,6 +113,9 @@ trackers      Sends runs to MLflow and TensorBoard, kills servers and trainings 
               and reads everything back. Arguments: --encoder E
 load          Puts load on `medner serve` and compares its answers with those of `medner
               annotate`. Arguments: --requests N, --connections N, --times X
+hostile       The same among clients that are slow, give up or never read. Arguments:
+              --connections N, --seconds N, --body-mb X, --most-mb N, --healthz-seconds X,
+              --end-seconds N
 
 Options:
   --model RUN_OR_FOLDER    The id of a run, its folder, or the folder of a model. Without it,

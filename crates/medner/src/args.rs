@@ -124,7 +124,7 @@ pub fn format_name() -> impl TypedValueParser<Value = Format> {
 /// Which columns of a CoNLL file to read.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct Columns {
-    /// Column of the words, from 0 (CoNLL) [default: 0]
+    /// Column of the words, from 0 (CoNLL) [default: 0, or 1 if column 0 numbers the words]
     #[arg(long, value_name = "N")]
     word_column: Option<usize>,
     /// Column of the tags, from 0 (CoNLL) [default: the last one]
@@ -133,10 +133,34 @@ pub struct Columns {
 }
 
 impl Columns {
+    /// Whether a column was chosen.
+    pub const fn are_given(self) -> bool {
+        self.word_column.is_some() || self.tag_column.is_some()
+    }
+
     /// The reader's options.
     pub fn options(self) -> conll::ConllOptions {
-        let word_column = self.word_column.unwrap_or(0);
-        conll::ConllOptions { word_column, tag_column: self.tag_column, ..conll::ConllOptions::default() }
+        let Self { word_column, tag_column } = self;
+        conll::ConllOptions { word_column, tag_column, ..conll::ConllOptions::default() }
+    }
+}
+
+/// Where the texts are in tables and JSON.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct TextColumns {
+    /// Column or key of the texts (CSV, TSV, Parquet, JSON) [default: text]
+    #[arg(long, value_name = "NAME")]
+    text_column: Option<String>,
+    /// Column or key of their ids (CSV, TSV, Parquet, JSON) [default: the row number in tables, `id` in JSON]
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+}
+
+impl TextColumns {
+    /// The options of a reader of inputs.
+    pub fn options(&self, columns: Columns) -> InputOptions {
+        let Self { text_column, id_column } = self.clone();
+        InputOptions { columns: columns.options(), text_column, id_column }
     }
 }
 
@@ -173,25 +197,6 @@ impl InputOffsets {
 /// Parses the unit of input offsets.
 fn offset_unit() -> impl TypedValueParser<Value = OffsetUnit> {
     named(OffsetUnit::ALL.map(OffsetUnit::name))
-}
-
-/// Where the texts are in tables and JSON.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct TextColumns {
-    /// Column or key of the texts (CSV, TSV, Parquet, JSON) [default: text]
-    #[arg(long, value_name = "NAME")]
-    text_column: Option<String>,
-    /// Column or key of their ids (CSV, TSV, Parquet, JSON) [default: the row number in tables, `id` in JSON]
-    #[arg(long, value_name = "NAME")]
-    id_column: Option<String>,
-}
-
-impl TextColumns {
-    /// The options of a reader of inputs.
-    pub fn options(&self, columns: Columns) -> InputOptions {
-        let Self { text_column, id_column } = self.clone();
-        InputOptions { columns: columns.options(), text_column, id_column }
-    }
 }
 
 /// The format of a file or folder: the given one, or the detected one.

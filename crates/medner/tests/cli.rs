@@ -114,7 +114,7 @@ fn scores_of_spans_and_tags() {
     check("a B-X\nb I-X\n", "a I-X\nb I-X\n", &[], [one.clone(), one.clone(), one]);
     let strict = ["--mode", "strict", "--scheme", "iob2"];
     check("a B-X\nb I-X\n", "a I-X\nb I-X\n", &strict, [null, zero.clone(), zero]);
-    check("a B-X\n\nb B-X\n", "a B-X\n\nb B-Y\n", &[], [half.clone(), half.clone(), half]);
+    check("a\tB-X\n\nb\tB-X\n", "a\tB-X\n\nb\tB-Y\n", &[], [half.clone(), half.clone(), half]);
 
     let (code, out, err) = score(&folder, GOOD, GOOD, &[]);
     assert_eq!(code, Some(0), "{err}");

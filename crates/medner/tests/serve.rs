@@ -24,7 +24,7 @@ fn medner(folder: &Path, arguments: &[&str]) -> Command {
 /// Sends a request on its own connection; returns status and body.
 fn ask(address: &str, head: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    write!(stream, "{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -87,12 +87,32 @@ fn it_does_not_start_open_to_others_or_without_its_model() {
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], None, "MEDNER_TOKEN or --token, or --no-token");
     check(&["--model", "first", "--host", "0.0.0.0", "--port", "0"], Some(""), "the token is empty");
     check(&["--model", "second", "--port", "0"], None, "no model second");
+    let named = ["--model", "first", "--port", "0", "--host-name"];
+    check(&[&named[..], &["ward"]].concat(), Some("secret"), "--host-name has no effect with a token");
+    check(
+        &[&named[..], &["http://ward:80"]].concat(),
+        None,
+        "http://ward:80 is not a host name; give it without scheme",
+    );
     check(&["--model", "first", "--host", "192.0.2.1", "--port", "0"], Some("secret"), "cannot listen on");
 
     let mut command = medner(folder.path(), &["serve", "--model", "first", "--host", "0.0.0.0", "--port", "0"]);
     let (mut child, address) = started(command.env("MEDNER_TOKEN", "secret").spawn().unwrap());
     let address = address.replace("0.0.0.0", "127.0.0.1");
     assert_eq!(ask(&address, "GET /v1/models", "").0, 401);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // The name in --host is one that the server answers to.
+    let named = ["serve", "--model", "first", "--host", "localhost", "--port", "0", "--host-name", "ward.example"];
+    let (mut child, address) = started(medner(folder.path(), &named).spawn().unwrap());
+    for (host, status) in [("ward.example", 200), ("LOCALHOST:80", 200), ("evil.example", 421)] {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /v1/models HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {text}");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -1,6 +1,7 @@
 use crate::Model;
 use crate::{Combination, MergedMention, merge};
 use ner_document::Document;
+use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
     mean_output, vote,
@@ -107,8 +108,12 @@ impl Annotator {
 
     /// The mentions in each document, merged as in [`merge`]; or those of the ensemble, with the names of the models
     /// that found each. Documents may come from several calls of [`Tokenizers::prepare_for`] for different models.
-    /// `progress` gets the number of tokens after each batch of a model.
-    pub fn find(&self, documents: &[Prepared], mut progress: impl FnMut(usize) + Send) -> Vec<Vec<MergedMention>> {
+    /// `progress` gets the number of tokens after each batch of a model, and may stop the computation ([`Progress`]).
+    pub fn find<P: Progress>(
+        &self,
+        documents: &[Prepared],
+        mut progress: impl FnMut(usize) -> P + Send,
+    ) -> Vec<Vec<MergedMention>> {
         if let Some(combination) = self.combination {
             return self.find_together(documents, combination, progress);
         }
@@ -140,11 +145,11 @@ impl Annotator {
         documents.iter().map(alone).collect()
     }
 
-    fn find_together(
+    fn find_together<P: Progress>(
         &self,
         documents: &[Prepared],
         combination: Combination,
-        mut progress: impl FnMut(usize) + Send,
+        mut progress: impl FnMut(usize) -> P + Send,
     ) -> Vec<Vec<MergedMention>> {
         // [model][document]
         let encoded: Vec<Vec<&EncodedDocument>> = (0..self.models.len())

@@ -4,7 +4,9 @@ use crate::{Annotator, MergedMention, Prepared, Tokenizers};
 use ner_document::Document;
 use ner_text::TokenizeError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread::Builder;
 
 /// An input of the stream.
 #[derive(Debug)]
@@ -72,8 +74,8 @@ enum Item<E> {
 }
 
 /// Annotates the events of `source`. Reading and tokenizing run on a separate thread while the models compute the batch
-/// before on the calling thread; `sink` gets the outcomes on the calling thread, in order. A document
-/// that cannot be annotated is an outcome of its own and changes nothing for the others.
+/// before on the calling thread; `sink` gets the outcomes on the calling thread, in order. A document that cannot
+/// be annotated is an outcome of its own and changes nothing for the others.
 ///
 /// `source` pushes events and should end if a push returns false. Once `stop` is set, the current batch is finished and
 /// no other one starts.
@@ -88,36 +90,53 @@ pub fn stream<E: Send, X: Send>(
     sink: impl FnMut(Outcome<E>) -> Result<(), X>,
 ) -> Result<Summary, X> {
     let tokenizers = annotator.tokenizers();
+    let mut computing = Computing { annotator, stop, sink, summary: Summary::default() };
+    let source = Mutex::new(Some(source));
+    let read = |send: &mut dyn FnMut(Batch<E>) -> bool| {
+        let Some(source) = source.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let mut feed = Feed { tokenizers: tokenizers.clone(), size, send, waiting: Vec::new(), bytes: 0 };
+        let read = source(&mut |event| !stop.load(Ordering::Relaxed) && feed.push(event));
+        feed.flush();
+        read
+    };
     let (sender, receiver) = sync_channel::<Batch<E>>(AHEAD);
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            let mut feed = Feed { tokenizers, size, sender, waiting: Vec::new(), bytes: 0 };
-            let read = source(&mut |event| !stop.load(Ordering::Relaxed) && feed.push(event));
-            feed.flush();
-            read
+    let computed = std::thread::scope(|scope| {
+        let (read, sender) = (&read, sender);
+        let reading = Builder::new().spawn_scoped(scope, move || read(&mut |batch| sender.send(batch).is_ok()));
+        let Ok(reading) = reading else { return None };
+        // Consuming the receiver drops it, so a source that waits to push ends as well.
+        let computed = receiver.into_iter().try_for_each(|batch| computing.take(batch));
+        let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Some(computed.and(read))
+    });
+    computed.unwrap_or_else(|| {
+        // At the limit of threads, this one does everything in turn.
+        let mut computed = Ok(());
+        let read = read(&mut |batch| {
+            computed = computing.take(batch);
+            computed.is_ok()
         });
-        // This drops the receiver, so a source that waits to push ends as well.
-        let computed = compute(annotator, receiver, stop, sink);
-        let read = match reading.join() {
-            Ok(read) => read,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        let summary = computed?;
-        read?;
-        Ok(summary)
-    })
+        computed.and(read)
+    })?;
+    computing.summary.stopped = stop.load(Ordering::Relaxed);
+    Ok(computing.summary)
 }
 
-fn compute<E, X>(
-    annotator: &Annotator,
-    batches: Receiver<Batch<E>>,
-    stop: &AtomicBool,
-    mut sink: impl FnMut(Outcome<E>) -> Result<(), X>,
-) -> Result<Summary, X> {
-    let mut summary = Summary::default();
-    for batch in batches {
-        if stop.load(Ordering::Relaxed) {
-            break;
+/// The models' side of a stream.
+struct Computing<'a, S> {
+    annotator: &'a Annotator,
+    stop: &'a AtomicBool,
+    sink: S,
+    summary: Summary,
+}
+
+impl<S> Computing<'_, S> {
+    fn take<E, X>(&mut self, batch: Batch<E>) -> Result<(), X>
+    where
+        S: FnMut(Outcome<E>) -> Result<(), X>,
+    {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(());
         }
         let (mut ready, mut order) = (Vec::new(), Vec::with_capacity(batch.len()));
         for item in batch {
@@ -134,16 +153,16 @@ fn compute<E, X>(
                 Item::Mark(mark) => Slot::Is(Outcome::Mark(mark)),
             });
         }
-        let found = annotator.find_each(&ready);
+        let found = self.annotator.find_each(&ready);
         let mut annotated = ready.into_iter().zip(found);
         for slot in order {
             let outcome = match slot {
                 Slot::Is(outcome) => Some(outcome),
                 Slot::Next => annotated.next().map(|(prepared, found)| match found {
                     Ok(found) => {
-                        summary.documents += 1;
-                        summary.tokens += prepared.tokens();
-                        summary.windows += prepared.windows();
+                        self.summary.documents += 1;
+                        self.summary.tokens += prepared.tokens();
+                        self.summary.windows += prepared.windows();
                         Outcome::Annotated(prepared.document, found)
                     }
                     Err(message) => Outcome::Failed(prepared.document.id, message),
@@ -151,12 +170,11 @@ fn compute<E, X>(
                 Slot::Pass => annotated.next().and(None),
             };
             if let Some(outcome) = outcome {
-                sink(outcome)?;
+                (self.sink)(outcome)?;
             }
         }
+        Ok(())
     }
-    summary.stopped = stop.load(Ordering::Relaxed);
-    Ok(summary)
 }
 
 /// The outcome of one event of a batch.
@@ -170,15 +188,16 @@ enum Slot<E> {
 }
 
 /// Collects events into batches and tokenizes them.
-struct Feed<E> {
+struct Feed<'a, E> {
     tokenizers: Tokenizers,
     size: BatchSize,
-    sender: SyncSender<Batch<E>>,
+    /// Returns whether to go on.
+    send: &'a mut dyn FnMut(Batch<E>) -> bool,
     waiting: Vec<Event<E>>,
     bytes: usize,
 }
 
-impl<E> Feed<E> {
+impl<E> Feed<'_, E> {
     fn push(&mut self, event: Event<E>) -> bool {
         if let Event::Document(document) | Event::Known(document) = &event {
             self.bytes += document.text.len();
@@ -190,14 +209,15 @@ impl<E> Feed<E> {
         self.flush()
     }
 
-    /// Sends the waiting events. Returns false if the receiver is gone.
+    /// Sends the waiting events. Returns false if nobody takes them any more.
     fn flush(&mut self) -> bool {
         self.bytes = 0;
         let waiting = std::mem::take(&mut self.waiting);
         if waiting.is_empty() {
             return true;
         }
-        self.sender.send(self.encode(waiting)).is_ok()
+        let batch = self.encode(waiting);
+        (self.send)(batch)
     }
 
     fn encode(&self, events: Vec<Event<E>>) -> Batch<E> {

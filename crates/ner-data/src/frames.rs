@@ -3,6 +3,7 @@
 //! The frames contain the text of the corpus; store them beside it and under the same terms. Offsets count Unicode
 //! characters and are half-open.
 
+use crate::table::list_columns;
 use crate::{Document, dataset::Split};
 use fs_err as fs;
 use ner_files::NewFile;
@@ -22,6 +23,14 @@ pub enum FrameError {
         path: PathBuf,
         /// The error of polars.
         source: PolarsError,
+    },
+    /// A table lacks a column, or the column has another type.
+    #[error("{}: {message}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; it names the columns and the option that names one.
+        message: String,
     },
     /// A file cannot be read or written.
     #[error(transparent)]
@@ -144,12 +153,42 @@ impl Texts {
     /// column.
     ///
     /// # Errors
-    /// If the file cannot be read or lacks such a column.
+    /// If the file cannot be read, lacks such a column, or a column has another type.
     pub fn open(path: &Path, text: &str, id: Option<&str>) -> Result<Self, FrameError> {
         let mut texts = Self { path: path.into(), text: text.into(), id: id.map(str::to_owned), row: 0, rows: 0 };
         texts.rows = texts.reader()?.num_rows().map_err(|source| texts.fault(source))?;
-        texts.chunk(0)?;
+        texts.check_columns()?;
         Ok(texts)
+    }
+
+    fn check_columns(&self) -> Result<(), FrameError> {
+        let fault = |message| FrameError::Column { path: self.path.clone(), message };
+        let schema = self.reader()?.schema().map_err(|source| self.fault(source))?;
+        for (name, option) in
+            [(&self.text, "--text-column")].into_iter().chain(self.id.iter().map(|id| (id, "--id-column")))
+        {
+            if !schema.contains(name) {
+                let columns = list_columns(schema.iter_names().map(|name| name.as_str()));
+                return Err(fault(format!("no column {name:?}; the table has {columns}; name one with {option}")));
+            }
+        }
+        let frame = self.chunk(0)?;
+        let dtype =
+            |name: &str| frame.column(name).map(|column| column.dtype().clone()).map_err(|source| self.fault(source));
+        let text = dtype(&self.text)?;
+        if !is_string(&text) {
+            return Err(fault(format!(
+                "the column {:?} holds {text}, not texts; name another with --text-column",
+                self.text
+            )));
+        }
+        if let Some(id) = &self.id {
+            let dtype = dtype(id)?;
+            if !is_string(&dtype) && !dtype.is_primitive_numeric() {
+                return Err(fault(format!("the column {id:?} holds {dtype}, not ids; name another with --id-column")));
+            }
+        }
+        Ok(())
     }
 
     /// Number of rows.
@@ -175,7 +214,13 @@ impl Texts {
         let first = self.row;
         self.row += ROWS;
         let strings = |name: &str| -> Result<Vec<Option<String>>, PolarsError> {
-            let column = frame.column(name)?.cast(&DataType::String)?;
+            let mut column = frame.column(name)?.clone();
+            // pandas writes whole numbers with gaps as floats.
+            if column.dtype().is_float() && column.cast(&DataType::Int64)?.cast(column.dtype())?.equals_missing(&column)
+            {
+                column = column.cast(&DataType::Int64)?;
+            }
+            let column = column.cast(&DataType::String)?;
             Ok(column.str()?.into_iter().map(|value| value.map(str::to_owned)).collect())
         };
         let texts = strings(&self.text).map_err(|source| self.fault(source))?;
@@ -275,6 +320,10 @@ impl FoundWriter {
         self.writer.finish().map_err(|source| FrameError::Parquet { path: self.path.clone(), source })?;
         Ok(self.file.finish()?)
     }
+}
+
+fn is_string(dtype: &DataType) -> bool {
+    matches!(dtype, DataType::String | DataType::Null) || dtype.is_categorical() || dtype.is_enum()
 }
 
 fn found(rows: &[FoundRow]) -> Result<DataFrame, PolarsError> {

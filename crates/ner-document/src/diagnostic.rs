@@ -23,10 +23,12 @@ pub enum DiagnosticKind {
     InvalidUtf8,
     /// A tag that cannot follow the one before it (`I-X` after `O`); read as the first of a mention.
     InvalidTagSequence,
-    /// A mention that begins or ends in white space or inside a word; read as it is. Its offsets may be wrong.
-    OddBoundary,
     /// Annotation of mentions in a form that the reader does not know; left out.
     UnknownAnnotation,
+    /// A mention that begins or ends in white space or inside a word; read as it is. Its offsets may be wrong.
+    OddBoundary,
+    /// A tag of no known form; no mention of its sentence is read.
+    UnknownTag,
     /// A valid part that [`Document`](crate::Document) cannot hold (an event, the text of a normalisation); left out.
     NotRead,
 }
@@ -47,8 +49,9 @@ impl DiagnosticKind {
             Self::UnknownDocument => "unknown document",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::InvalidTagSequence => "invalid tag sequence",
-            Self::OddBoundary => "mention with an odd beginning or end",
             Self::UnknownAnnotation => "annotation in an unknown form, left out",
+            Self::OddBoundary => "mention with an odd beginning or end",
+            Self::UnknownTag => "unknown tag",
             Self::NotRead => "not supported, left out",
         }
     }

@@ -233,7 +233,7 @@ impl InputOptions {
                 found()
             );
         }
-        let is_default = (self.columns.word_column, self.columns.tag_column) == (0, None);
+        let is_default = (self.columns.word_column, self.columns.tag_column) == (None, None);
         ensure!(
             is_default || has(|kind| kind == Kind::Corpus(Format::Conll)),
             "--word-column and --tag-column have no effect on these inputs ({}): they choose columns of CoNLL",
@@ -276,15 +276,16 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
                     None => "stdin".into(),
                     Some(_) => without_ending(Path::new(path.file_name().unwrap_or_default())),
                 };
+                let unreadable = || format!("cannot read {}", path.display());
                 let (bytes, kind) = if is_stream(path) {
-                    let (stream, look, beginning) = open_stream(path)?;
+                    let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
                     let kind = match from {
                         Some(kind) => Ok(given_kind(path, kind)?),
                         None => kind_of(path, look, &beginning, options),
                     };
                     (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
                 } else {
-                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options)?)
+                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options).with_context(unreadable)?)
                 };
                 match kind {
                     Ok(kind) => found.inputs.push(Input { path: path.clone(), name, kind, bytes }),

@@ -40,7 +40,7 @@ pub use pretrained::{
     save_classifier, save_parameters,
 };
 pub use recognizer::Recognizer;
-pub use tagger::Tagger;
+pub use tagger::{Progress, Tagger};
 
 /// The libtorch release that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";

@@ -1,5 +1,5 @@
 use crate::pretrained::load_for_prediction;
-use crate::{InferenceConfig, ModelError, Precision, Pretrained, Tagger, TrainingPass, find_device};
+use crate::{InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device};
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
 use std::borrow::Borrow;
@@ -21,8 +21,10 @@ use tch::{Device, Kind};
 /// A model trained by medner is applied as it was selected on dev: with the windows of its recipe, and all pieces of a
 /// word, or each span, deciding. A model from elsewhere is applied as in transformers' pipeline with the aggregation
 /// strategy `first`, with these differences: long texts are read in overlapping windows and never truncated; `E-X` and
-/// `L-X` end a mention instead of being one of their own; a type without a position may contain a hyphen; and a word is
-/// a pre-token of the tokenizer, where the pipeline treats every piece that differs from its text in length as a
+/// `L-X` end a mention instead of being one of their own; a type without a position may contain a hyphen; tags of
+/// other shapes (`b-x`, `B_X`, `X-B`, `B`) are tags, and labels of special tokens are outside, both with a warning
+/// ([`ForeignLabels`](ner_document::ForeignLabels)); no mention goes over a form feed or the like; and a word is a
+/// pre-token of the tokenizer, where the pipeline treats every piece that differs from its text in length as a
 /// continuation (e.g. pieces whose accent was a separate character).
 #[derive(Debug)]
 pub struct Recognizer {
@@ -95,10 +97,12 @@ impl Recognizer {
         Ok(self.mentions(&encoded, |_| {}).into_iter().next().unwrap_or_default())
     }
 
-    /// The mentions of each document. `progress` gets the number of tokens after each batch.
-    pub fn mentions<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<Vec<Mention>>
+    /// The mentions of each document. `progress` gets the number of tokens after each batch, and may stop the
+    /// computation ([`Progress`]).
+    pub fn mentions<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<Vec<Mention>>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         let outputs = self.outputs(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
@@ -109,9 +113,10 @@ impl Recognizer {
     }
 
     /// The model's outputs for each document, before decoding. Panics if it computes a number that is not finite.
-    pub fn outputs<D>(&self, documents: &[D], progress: impl FnMut(usize) + Send) -> Vec<ModelOutput>
+    pub fn outputs<D, P>(&self, documents: &[D], progress: impl FnMut(usize) -> P + Send) -> Vec<ModelOutput>
     where
         D: Borrow<EncodedDocument>,
+        P: Progress,
     {
         let outputs = self.tagger.outputs(&self.tokenizer, &references(documents), progress);
         assert!(outputs.iter().all(ModelOutput::is_finite), "{NOT_FINITE}");

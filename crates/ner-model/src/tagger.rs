@@ -6,6 +6,7 @@ use ner_text::{
     DocumentTokenizer, EncodedDocument, ModelOutput, ScoredEntity, Transitions, Window, Word, WordScores,
     batches_by_length,
 };
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, no_grad};
@@ -94,23 +95,24 @@ impl Tagger {
     /// The outputs for each document.
     ///
     /// Every token is labelled once, by the window whose core holds it. A word or span is scored once, by the window
-    /// whose core holds its first token. `progress` gets the number of tokens after each batch.
-    pub fn outputs(
+    /// whose core holds its first token. `progress` gets the number of tokens after each batch, and may stop the
+    /// computation ([`Progress`]).
+    pub fn outputs<P: Progress>(
         &self,
         tokenizer: &DocumentTokenizer,
         documents: &[&EncodedDocument],
-        progress: impl FnMut(usize) + Send,
+        progress: impl FnMut(usize) -> P + Send,
     ) -> Vec<ModelOutput> {
         self.outputs_under(tokenizer, documents, None, progress)
     }
 
     /// Same as `outputs` with dropout, as a random sample. `dropout` gets the number of each batch.
-    pub fn outputs_under(
+    pub fn outputs_under<P: Progress>(
         &self,
         tokenizer: &DocumentTokenizer,
         documents: &[&EncodedDocument],
         dropout: Option<&(dyn Fn(u64) -> TrainingPass + Sync)>,
-        progress: impl FnMut(usize) + Send,
+        progress: impl FnMut(usize) -> P + Send,
     ) -> Vec<ModelOutput> {
         let classes = self.labels.len();
         let none = |document: &&EncodedDocument| match self.head {
@@ -189,7 +191,10 @@ impl Tagger {
                         }
                     }
                 }
-                progress(batch.tokens());
+                if progress(batch.tokens()).stops() {
+                    next.store(batches.len(), Ordering::Relaxed);
+                    break;
+                }
             }
         });
         let (mut outputs, _) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -249,6 +254,27 @@ fn outside_together(row: &[f32], classes: usize) -> impl Iterator<Item = f32> {
 }
 
 /// Ignores poisoning: a panic in a worker ends its call, but the locked data stay valid.
+/// What a callback for progress returns.
+///
+/// `()` always goes on. A [`ControlFlow`] can stop: batches that have not begun are then not computed, and the outputs
+/// are incomplete, so the caller must discard them.
+pub trait Progress {
+    /// Whether to stop.
+    fn stops(&self) -> bool;
+}
+
+impl Progress for () {
+    fn stops(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for ControlFlow<()> {
+    fn stops(&self) -> bool {
+        self.is_break()
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -167,7 +167,7 @@ fn damaged_files_say_what_is_wrong() {
         ("half a legacy file", legacy[..legacy.len() - 1].to_vec(), "download it again"),
         ("half a zip", zip[..zip.len() / 2].to_vec(), "truncated: a zip whose directory"),
         ("a pointer", b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "run `git lfs pull`"),
-        ("a web page", b"<!DOCTYPE html><html>".to_vec(), "neither a safetensors file nor a file of torch.save"),
+        ("a web page", b"<!DOCTYPE html><html>".to_vec(), "a web page, not the weights"),
         ("another pickle", b"\x80\x02}q\0.".repeat(3), "the magic number is missing"),
     ];
     for (what, bytes, reason) in cases {

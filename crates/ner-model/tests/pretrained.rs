@@ -188,7 +188,7 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
         ("hidden_act", "silu".into(), "silu"),
         ("num_attention_heads", 5.into(), "hidden_size 32 is not a multiple of num_attention_heads 5"),
         ("num_attention_heads", 0.into(), "num_attention_heads is 0; it must be at least 1"),
-        ("hidden_size", Value::Null, "invalid type: null"),
+        ("hidden_size", Value::Null, "hidden_size is missing or null"),
         ("num_hidden_layers", (-1).into(), "num_hidden_layers is -1"),
     ];
     for (key, value, expected) in cases {
@@ -201,7 +201,7 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
     let folder = copied();
     let path = folder.path().join("config.json");
     for (labels, expected) in [
-        (r#"{"0": "O", "1": "E-X", "2": "L-X"}"#, "two of the labels O, E-X, L-X mean the same"),
+        (r#"{"0": "O", "1": "E-X", "2": "L-X"}"#, "the labels E-X and L-X mean the same tag"),
         (r#"{"0": "O", "2": "I-X"}"#, "does not number its labels from 0"),
         ("null", "the key id2label is missing"),
     ] {

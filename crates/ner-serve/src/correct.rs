@@ -11,26 +11,27 @@
 //! that the client has seen from its annotator: if another window was faster, the response is 409 and nothing changes.
 //! The server responds after saving an action, and reverts it if saving fails.
 
+use crate::budget::Budget;
+use crate::hosts;
 use crate::options::{ServeError, ServerOptions};
 use crate::page::{self, CORRECT_FILES};
 use crate::problem::{Kind, Problem};
-use crate::routes::{finish, is_allowed, is_json, json_response, method_name, off_the_network, read_body};
+use crate::routes::{finish, is_allowed, json_response, method_name, off_the_network, read_json, sent};
 use crate::server::{Door, Stopper};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, Response, header};
+use axum::http::Response;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::routing::{get, post};
 use ner_active::correct::{ADJUDICATED, Action, Record, Work, agreement, check_name, merged};
 use ner_data::Document;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::sync::Semaphore;
 use tracing::{error, info};
 
 /// Form of every path, and whether it requires the token, if one is set.
@@ -74,7 +75,7 @@ pub struct CorrectionServer {
 
 struct Shared {
     options: ServerOptions,
-    bytes: Arc<Semaphore>,
+    bytes: Arc<Budget>,
     is_ending: AtomicBool,
     saved: AtomicU64,
     documents: Vec<Document>,
@@ -117,7 +118,7 @@ impl CorrectionServer {
     pub fn run(self) -> Result<u64, ServeError> {
         let Self { door, desk } = self;
         let shared = Arc::new(Shared {
-            bytes: Arc::new(Semaphore::new(door.options.limits.bodies.min(Semaphore::MAX_PERMITS))),
+            bytes: Budget::new(door.options.limits.bodies),
             options: door.options.clone(),
             is_ending: AtomicBool::new(false),
             saved: AtomicU64::new(0),
@@ -157,9 +158,8 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let is_guarded = ROUTES.iter().any(|&(path, is_guarded)| path == form && is_guarded);
     let mut response = if is_guarded && !is_allowed(&shared.options, request.headers()) {
         Problem::new(Kind::Unauthorized, "send it as `Authorization: Bearer TOKEN`").response()
-    } else if is_for_this_machine(&shared.options) && !is_own_name(request.headers()) {
-        let detail = "without a token, the host must be an IP address or localhost";
-        Problem::new(Kind::WrongHost, detail).response()
+    } else if let Err(problem) = hosts::check(&shared.options, request.uri(), request.headers()) {
+        problem.response()
     } else {
         next.run(request).await
     };
@@ -177,22 +177,6 @@ fn form_of(path: &str) -> &'static str {
     ROUTES.iter().map(|&(form, _)| form).find(|form| fits(form)).unwrap_or("other")
 }
 
-fn is_for_this_machine(options: &ServerOptions) -> bool {
-    options.token.is_none() && !options.open_without_token
-}
-
-/// Whether the request's host is an IP address or localhost. Otherwise a foreign page could point its own host name
-/// here and read the texts of a server without a token (DNS rebinding).
-fn is_own_name(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return false };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
-}
-
 impl Shared {
     fn table(&self) -> Result<MutexGuard<'_, Table>, Problem> {
         // After a panic during an action, the journal is more reliable than this state.
@@ -200,8 +184,25 @@ impl Shared {
     }
 }
 
-fn answer(value: Result<Value, Problem>) -> Response<Body> {
-    value.map_or_else(|problem| problem.response(), json_response)
+/// Answers with the JSON that `work` makes off the network. A batch may be large, so its bytes count until they are
+/// sent.
+async fn answer(
+    shared: Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<Value, Problem> + Send + 'static,
+) -> Response<Body> {
+    let written = off_the_network(move || {
+        if shared.bytes.is_full() {
+            return Err(Problem::new(Kind::Overloaded, "other requests use all the memory"));
+        }
+        let body = work(&shared)?.to_string().into_bytes();
+        let mut share = shared.bytes.share();
+        share.hold(body.len());
+        Ok((body, share))
+    });
+    match written.await {
+        Ok((body, share)) => json_response(sent(body, share)),
+        Err(problem) => problem.response(),
+    }
 }
 
 fn named(name: &str) -> Result<(), Problem> {
@@ -210,37 +211,35 @@ fn named(name: &str) -> Result<(), Problem> {
 }
 
 async fn batch(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    answer(
-        off_the_network(move || {
-            let table = shared.table()?;
-            let item = |(document, reason): (&Document, &Value)| {
-                let mut item = json!({ "id": document.id, "text": document.text });
-                if let (Some(item), Some(reason)) = (item.as_object_mut(), reason.as_object()) {
-                    item.extend(reason.clone());
-                }
-                item
-            };
-            let annotator = |(name, work): (&String, &Work)| {
-                let done = work.items().iter().filter(|item| item.done).count();
-                json!({ "name": name, "done": done, "actions": work.last() })
-            };
-            let mut types = shared.types.clone();
-            for entry in table.works.values().flat_map(|work| work.items()).flat_map(|item| &item.entries) {
-                if !types.contains(&entry.place.label) {
-                    types.push(entry.place.label.clone());
-                }
+    answer(shared, |shared| {
+        let table = shared.table()?;
+        let item = |(document, reason): (&Document, &Value)| {
+            let mut item = json!({ "id": document.id, "text": document.text });
+            if let (Some(item), Some(reason)) = (item.as_object_mut(), reason.as_object()) {
+                item.extend(reason.clone());
             }
-            Ok(json!({
-                "version": env!("CARGO_PKG_VERSION"),
-                "title": shared.title,
-                "adjudicated": ADJUDICATED,
-                "types": types,
-                "annotators": table.works.iter().map(annotator).collect::<Vec<_>>(),
-                "items": shared.documents.iter().zip(&shared.reasons).map(item).collect::<Vec<_>>(),
-            }))
-        })
-        .await,
-    )
+            item
+        };
+        let annotator = |(name, work): (&String, &Work)| {
+            let done = work.items().iter().filter(|item| item.done).count();
+            json!({ "name": name, "done": done, "actions": work.last() })
+        };
+        let mut types = shared.types.clone();
+        for entry in table.works.values().flat_map(|work| work.items()).flat_map(|item| &item.entries) {
+            if !types.contains(&entry.place.label) {
+                types.push(entry.place.label.clone());
+            }
+        }
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "title": shared.title,
+            "adjudicated": ADJUDICATED,
+            "types": types,
+            "annotators": table.works.iter().map(annotator).collect::<Vec<_>>(),
+            "items": shared.documents.iter().zip(&shared.reasons).map(item).collect::<Vec<_>>(),
+        }))
+    })
+    .await
 }
 
 /// An item's state for an annotator. Adjudication that has not begun: its initial state, or null if nobody finished the
@@ -253,32 +252,25 @@ fn shown(works: &BTreeMap<String, Work>, work: &Work, name: &str, item: usize) -
 }
 
 async fn annotator(State(shared): State<Arc<Shared>>, Path(name): Path<String>) -> Response<Body> {
-    answer(
-        off_the_network(move || {
-            named(&name)?;
-            let table = shared.table()?;
-            let new = Work::new(&shared.documents, &name);
-            let work = table.works.get(&name).unwrap_or(&new);
-            let items: Vec<Value> =
-                (0..shared.documents.len()).map(|item| shown(&table.works, work, &name, item)).collect();
-            Ok(json!({ "name": name, "last": work.last(), "undo": work.undoable().map(|(item, _)| item), "items": items }))
-        })
-        .await,
-    )
+    answer(shared, move |shared| {
+        named(&name)?;
+        let table = shared.table()?;
+        let new = Work::new(&shared.documents, &name);
+        let work = table.works.get(&name).unwrap_or(&new);
+        let items: Vec<Value> =
+            (0..shared.documents.len()).map(|item| shown(&table.works, work, &name, item)).collect();
+        Ok(json!({ "name": name, "last": work.last(), "undo": work.undoable().map(|(item, _)| item), "items": items }))
+    })
+    .await
 }
 
 async fn act(State(shared): State<Arc<Shared>>, Path(name): Path<String>, request: Request) -> Response<Body> {
-    answer(take(shared, name, request).await)
-}
-
-async fn take(shared: Arc<Shared>, name: String, request: Request) -> Result<Value, Problem> {
-    let is_json = is_json(request.headers());
-    let (body, _places) = read_body(&shared.options.limits, &shared.bytes, request.into_body()).await?;
-    // A foreign page can make a browser send plain text without a preflight request, but not JSON.
-    if !is_json {
-        return Err(Problem::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`"));
-    }
-    off_the_network(move || {
+    let (body, bytes) = match read_json(&shared.options.limits, &shared.bytes, request).await {
+        Ok(read) => read,
+        Err(problem) => return problem.response(),
+    };
+    answer(shared, move |shared| {
+        let _bytes = bytes;
         named(&name)?;
         let mut asked: Value = serde_json::from_slice(&body)
             .map_err(|error| Problem::new(Kind::Malformed, format!("invalid JSON at column {}", error.column())))?;
@@ -333,21 +325,18 @@ async fn take(shared: Arc<Shared>, name: String, request: Request) -> Result<Val
 }
 
 async fn agree(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    answer(
-        off_the_network(move || {
-            let table = shared.table()?;
-            let pairs = agreement::pairs(&shared.documents, &table.works);
-            let differences = agreement::differences(&shared.documents, &table.works);
-            Ok(json!({ "pairs": pairs, "items": differences }))
-        })
-        .await,
-    )
+    answer(shared, |shared| {
+        let table = shared.table()?;
+        let pairs = agreement::pairs(&shared.documents, &table.works);
+        let differences = agreement::differences(&shared.documents, &table.works);
+        Ok(json!({ "pairs": pairs, "items": differences }))
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn logs_know_the_form_of_a_path_and_not_the_path() {
@@ -361,22 +350,6 @@ mod tests {
         ] {
             assert_eq!(form_of(path), form, "{path}");
         }
-    }
-
-    #[test]
-    fn without_a_token_it_answers_to_no_name_that_others_can_make() {
-        let check = |host: &str, expected: bool| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_str(host).expect("a value"));
-            assert_eq!(is_own_name(&headers), expected, "{host}");
-        };
-        for host in ["127.0.0.1:8642", "localhost:1", "LOCALHOST", "[::1]:8642", "[::1]", "10.0.0.1"] {
-            check(host, true);
-        }
-        for host in ["evil.example:8642", "localhost.evil.example", "127.0.0.1.evil.example:80", ""] {
-            check(host, false);
-        }
-        assert!(!is_own_name(&HeaderMap::new()));
     }
 
     #[test]

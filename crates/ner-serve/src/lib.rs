@@ -4,8 +4,11 @@
 //! [`CorrectionServer`] is a second server, without models: a batch of active learning and the page to correct it.
 //!
 //! Where things are:
-//! - `server.rs`: connections and shutdown. It accepts connections on one thread with hyper directly, because axum's own
-//!   loop has no time limit for slow clients. `stream.rs`: disconnects clients that stop reading.
+//! - `server.rs`: listening and shutdown. It accepts connections on one thread with hyper directly, because axum's own
+//!   loop has no time limit for slow clients. `connections.rs`: which connection is closed to make room for another.
+//!   `stream.rs`: disconnects clients that stop reading.
+//! - `budget.rs`: bytes of bodies and answers. `turns.rs`: bytes of the bodies whose tokens are in memory.
+//!   `hosts.rs`: the host names that the server answers to.
 //! - `routes.rs`: wraps each request with token, limits, log and metrics. `request.rs`, `answer.rs`: bodies, read and
 //!   written on a small thread pool. `problem.rs`: all errors that clients can see. `metrics.rs`: Prometheus.
 //! - `worker.rs`: the thread that owns the models and batches several requests, one document of each in turn.
@@ -20,7 +23,10 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod budget;
+mod connections;
 mod correct;
+mod hosts;
 mod metrics;
 mod options;
 mod page;
@@ -29,6 +35,7 @@ mod request;
 mod routes;
 mod server;
 mod stream;
+mod turns;
 mod worker;
 
 pub use correct::{CorrectionServer, Desk, Save};

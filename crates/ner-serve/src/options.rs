@@ -1,5 +1,6 @@
 //! Settings of a server, and why it does not start.
 
+use crate::hosts;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +12,8 @@ pub struct ServerOptions {
     pub token: Option<String>,
     /// Whether other machines may connect without a token.
     pub open_without_token: bool,
+    /// Host names that requests without a token may name, besides localhost and IP addresses.
+    pub host_names: Vec<String>,
     /// Limits of requests.
     pub limits: Limits,
 }
@@ -19,14 +22,17 @@ impl ServerOptions {
     /// Checks whether a server with these settings may listen on an address.
     ///
     /// # Errors
-    /// If other machines could connect without a token, or the token is invalid.
+    /// If other machines could connect without a token, or the token or a host name is invalid.
     pub fn check(&self, address: SocketAddr) -> Result<(), ServeError> {
         match &self.token {
             Some(token) if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Err(ServeError::BadToken)
             }
             None if !address.ip().is_loopback() && !self.open_without_token => Err(ServeError::TokenNeeded(address)),
-            _ => Ok(()),
+            _ => match self.host_names.iter().find(|name| !hosts::is_name(name)) {
+                Some(name) => Err(ServeError::BadHostName(name.escape_debug().to_string())),
+                None => Ok(()),
+            },
         }
     }
 }
@@ -36,18 +42,21 @@ impl ServerOptions {
 pub struct Limits {
     /// Maximum bytes of a body.
     pub body: usize,
-    /// Maximum bytes of all bodies in progress.
+    /// Maximum bytes of all bodies in progress, and of answers that are being sent.
     pub bodies: usize,
     /// Maximum documents per request.
     pub documents: usize,
     /// Maximum requests in progress.
     pub queue: usize,
-    /// Maximum connections; further ones wait to be accepted.
+    /// Maximum connections. A further one takes the place of one without a whole request; if there is none, only probes
+    /// are answered.
     pub connections: usize,
     /// Time from the end of a request's body to its response.
     pub time: Duration,
     /// Time to receive the body.
     pub body_time: Duration,
+    /// Time to receive the next 64 KiB of the body, or the rest.
+    pub body_step_time: Duration,
     /// Time for a client to receive the next 64 KiB of its response, or the rest.
     pub answer_time: Duration,
     /// Time to receive the head, after the connection is opened or the previous response is sent.
@@ -63,9 +72,10 @@ impl Default for Limits {
             bodies: 128 << 20,
             documents: 1000,
             queue: 256,
-            connections: 1024,
+            connections: 4096,
             time: Duration::from_secs(120),
             body_time: Duration::from_secs(30),
+            body_step_time: Duration::from_secs(10),
             answer_time: Duration::from_secs(30),
             head_time: Duration::from_secs(30),
             patience: Duration::from_millis(3),
@@ -84,6 +94,9 @@ pub enum ServeError {
     /// An invalid token.
     #[error("the token is empty, or has characters other than visible ASCII, which a header cannot carry")]
     BadToken,
+    /// An invalid host name.
+    #[error("{0} is not a host name; give it without scheme, port and path")]
+    BadHostName(String),
     /// The server cannot listen on the address.
     #[error("cannot listen on {address}")]
     Listen {

@@ -3,9 +3,11 @@
 use crate::problem::{Kind, Problem};
 use ner_annotate::{MergedMention, Model, Offsets, Thresholds};
 use ner_data::{Document, Format};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 
 /// Public data of a model.
 #[derive(Clone, Debug, Serialize)]
@@ -50,11 +52,46 @@ struct WrittenDocument {
     text: String,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum MinConfidence {
     OfAll(f32),
     ByType(BTreeMap<String, f32>),
+}
+
+/// Reads a number or an object. A derived reader would take the last of two equal keys.
+impl<'de> Deserialize<'de> for MinConfidence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+        impl<'de> Visitor<'de> for Form {
+            type Value = MinConfidence;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number, or an object of numbers by type")
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<MinConfidence, E> {
+                Ok(MinConfidence::OfAll(value as f32))
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<MinConfidence, E> {
+                self.visit_f64(value as f64)
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<MinConfidence, E> {
+                self.visit_f64(value as f64)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<MinConfidence, A::Error> {
+                let mut by_type = BTreeMap::new();
+                while let Some((name, least)) = entries.next_entry()? {
+                    if by_type.insert(name, least).is_some() {
+                        return Err(A::Error::duplicate_field("min_confidence"));
+                    }
+                }
+                Ok(MinConfidence::ByType(by_type))
+            }
+        }
+        deserializer.deserialize_any(Form)
+    }
 }
 
 /// A parsed request.
@@ -91,6 +128,8 @@ impl Asked {
         let text = std::str::from_utf8(body).map_err(|error| {
             Problem::new(Kind::Malformed, format!("byte {} of the body is not UTF-8", error.valid_up_to()))
         })?;
+        // Some programs on Windows begin every text with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let written: Written = serde_json::from_str(text).map_err(|error| json_problem(&error))?;
         let documents = match (written.text, written.documents) {
             (Some(text), None) => vec![WrittenDocument { id: None, text }],
@@ -187,6 +226,10 @@ fn places(models: &[ModelFacts], wanted: Option<&[String]>) -> Result<Vec<usize>
 fn json_problem(error: &serde_json::Error) -> Problem {
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {
+        // A message of this kind quotes only names of our own fields.
+        Category::Data if error.to_string().starts_with("duplicate field ") => {
+            Problem::new(Kind::Invalid, format!("{place}: an object has the same key twice"))
+        }
         Category::Data => Problem::new(
             Kind::Invalid,
             format!("{place}: a field is missing, unknown or of the wrong type; see /openapi.json"),
@@ -224,6 +267,7 @@ mod tests {
         );
         assert_eq!((more.documents[1].id.as_str(), more.wishes.models.as_slice()), ("2", [0, 2].as_slice()));
         assert_eq!((more.wishes.thresholds.general, more.wishes.thresholds.of("Disease")), (0.5, 0.25));
+        assert_eq!(asked("\u{feff}{\"text\": \"a\", \"min_confidence\": 1}").wishes.thresholds.general, 1.0);
         assert_eq!(asked(r#"{"text": "", "min_confidence": 0.75}"#).wishes.thresholds.of("Disease"), 0.75);
     }
 
@@ -239,7 +283,7 @@ mod tests {
         check(format!(r#"{{"text": "naloxone", "categories": {}"#, "[".repeat(100_000)).as_bytes(), Kind::Invalid, 422);
         check("[".repeat(100_000).as_bytes(), Kind::Invalid, 422);
         let deep = format!(r#"{{"min_confidence": {}"#, r#"{"naloxone":"#.repeat(100_000));
-        check(deep.as_bytes(), Kind::Malformed, 400);
+        check(deep.as_bytes(), Kind::Invalid, 422);
         for malformed in ["", "naloxone", "{\"text\": naloxone}", "{\"text\": \"naloxone"] {
             check(malformed.as_bytes(), Kind::Malformed, 400);
         }
@@ -249,6 +293,12 @@ mod tests {
             r#"{"text": "a", "documents": []}"#,
             r#"{"text": "a", "naloxone": 1}"#,
             r#"{"text": 1}"#,
+            r#"{"text": "a", "text": "naloxone"}"#,
+            r#"{"text": "a", "min_confidence": {"problem": 0.5, "problem": 0.25}}"#,
+            r#"{"text": "a", "min_confidence": "0.5"}"#,
+            r#"{"text": "a", "min_confidence": {"problem": null}}"#,
+            r#"{"text": null, "documents": null}"#,
+            r#"{"documents": [{"id": 7, "text": "a"}]}"#,
             r#"{"documents": [{"id": "naloxone", "text": "a"}, {"id": "naloxone", "text": "a"}]}"#,
             r#"{"documents": [{"id": "naloxone"}]}"#,
             r#"{"text": "a", "min_confidence": 1.5}"#,

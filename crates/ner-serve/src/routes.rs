@@ -1,14 +1,18 @@
 //! Routes of the annotation server.
 
 use crate::answer::Answer;
+use crate::budget::{Budget, Share};
+use crate::connections::Connection;
+use crate::hosts;
 use crate::metrics::{self, Metrics};
 use crate::options::{Limits, ServerOptions};
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::problem::{Kind, Problem};
 use crate::request::{Asked, ModelFacts};
-use crate::worker::{Arriving, Job};
+use crate::turns::Turns;
+use crate::worker::{Arriving, Computed, Held, Job};
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -22,7 +26,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::AbortHandle;
 use tokio::time::timeout_at;
 use tracing::info;
 
@@ -54,8 +59,10 @@ pub struct Shared {
     pub arriving: Arc<Arriving>,
     /// One permit per request in progress.
     pub queue: Arc<Semaphore>,
-    /// One permit per byte of all request bodies together.
-    pub bytes: Arc<Semaphore>,
+    /// Bytes of all request bodies and answers together.
+    pub bytes: Arc<Budget>,
+    /// Bytes of the bodies whose tokens are in memory.
+    pub turns: Turns,
     pub metrics: Arc<Metrics>,
     /// Whether the server is shutting down, so that clients should disconnect.
     pub is_ending: AtomicBool,
@@ -76,7 +83,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(numbers))
-        .route("/openapi.json", get(|| async { json_response(openapi()) }));
+        .route("/openapi.json", get(|| async { json_response(openapi().to_string()) }));
     for (path, media_type, contents) in page::FILES {
         router = router.route(path, get(move || async move { page::file(media_type, contents) }));
     }
@@ -84,6 +91,11 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .fallback(|| async { Problem::new(Kind::NotFound, "see GET /openapi.json for the paths").response() })
         .layer(from_fn_with_state(shared.clone(), watch))
         .with_state(shared)
+}
+
+/// Whether a path is answered when all connections are in use.
+pub fn is_probe(path: &str) -> bool {
+    ["/healthz", "/readyz"].contains(&path)
 }
 
 /// Name of a request's method in logs: a made-up method could contain anything.
@@ -104,6 +116,8 @@ async fn watch(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
     let mut watched = Watched { shared: &shared, is_answered: false };
     let mut response = if GUARDED.contains(&path) && !is_allowed(&shared.options, request.headers()) {
         Problem::new(Kind::Unauthorized, "send it as `Authorization: Bearer TOKEN`").response()
+    } else if let Err(problem) = hosts::check(&shared.options, request.uri(), request.headers()) {
+        problem.response()
     } else {
         next.run(request).await
     };
@@ -170,8 +184,8 @@ pub fn is_allowed(options: &ServerOptions, headers: &HeaderMap) -> bool {
 async fn annotate(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let mut documents = 0;
     let mut response = match answer(&shared, request, &mut documents).await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(answer.body));
+        Ok((answer, bytes)) => {
+            let mut response = Response::new(sent(answer.body, bytes));
             let headers = response.headers_mut();
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
             if answer.lost_or_moved > 0 {
@@ -185,109 +199,199 @@ async fn annotate(State(shared): State<Arc<Shared>>, request: Request) -> Respon
     response
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -> Result<Answer, Problem> {
+/// A body whose bytes are counted until they are sent.
+pub fn sent(body: Vec<u8>, mut bytes: Share) -> Body {
+    struct Sent(Vec<u8>, #[allow(dead_code, reason = "counts the bytes until it is dropped")] Share);
+    impl AsRef<[u8]> for Sent {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    bytes.hold(body.capacity());
+    Body::from(Bytes::from_owner(Sent(body, bytes)))
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request, documents: &mut usize) -> Result<(Answer, Share), Problem> {
     let arriving = shared.arriving.begin();
     let limits = &shared.options.limits;
-    let is_json = is_json(request.headers());
-    let (body, bytes) = read_body(limits, &shared.bytes, request.into_body()).await?;
-    // A foreign page can make a browser send plain text without a preflight request, but not JSON.
-    if !is_json {
-        return Err(Problem::new(Kind::UnsupportedMediaType, "send `Content-Type: application/json`"));
-    }
+    let (body, bytes) = read_json(limits, &shared.bytes, request).await?;
     let place = shared.queue.clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{} requests are already in progress", limits.queue);
         Problem::new(Kind::Overloaded, detail)
     })?;
     let until = tokio::time::Instant::now() + limits.time;
     let too_long = |_| Problem::new(Kind::TimedOut, format!("longer than {} s", limits.time.as_secs_f64()));
+    let is_gone = || Problem::new(Kind::Internal, "the work on the request failed");
 
-    let reading = shared.clone();
-    let read = off_the_network(move || {
-        let Asked { documents, wishes } = Asked::read(&body, &reading.models, reading.options.limits.documents)?;
-        let prepared = reading.encoders.prepare_for(documents, |at| wishes.models.contains(&at));
-        let prepared = prepared.map_err(|_| Problem::new(Kind::Internal, "a tokenizer failed"))?;
-        Ok((VecDeque::from(prepared), wishes))
+    let turn = timeout_at(until, shared.turns.of(body.len())).await.map_err(too_long)?.map_err(|_| is_gone())?;
+    let (reply, computed) = oneshot::channel();
+    let (reading, held) = (shared.clone(), Held { _permits: [place, turn], bytes });
+    // The work owns the permits and ends by itself once `computed` is dropped, which is when the client disconnects or
+    // its time is over.
+    tokio::task::spawn_blocking(move || {
+        prepare(&reading, body, held, reply);
+        drop(arriving);
     });
-    let (waiting, wishes) = timeout_at(until, read).await.map_err(too_long)??;
-    *documents = waiting.len();
-    let (reply, found) = oneshot::channel();
-    let job = Job { found: Vec::with_capacity(waiting.len()), waiting, reply, _places: [place, bytes] };
-    let is_gone = |_| Problem::new(Kind::Internal, "the models are no longer running");
-    shared.jobs.send(job).map_err(|_| is_gone(()))?;
-    drop(arriving);
-    let found = timeout_at(until, found).await.map_err(too_long)?.map_err(|_| is_gone(()))?;
-    let found = found.map_err(|_| Problem::new(Kind::Internal, "the models failed on the batch with this request"))?;
+    let computed = timeout_at(until, computed).await.map_err(too_long)?.map_err(|_| is_gone())?;
+    let Computed { found, wishes, held } = computed?;
+    *documents = found.len();
     shared.documents.fetch_add(*documents as u64, Ordering::Relaxed);
     let writing = shared.clone();
-    off_the_network(move || Answer::write(&wishes, &writing.models, found)).await
+    off_the_network(move || {
+        // All of it: the request keeps its place and its turn while the answer is written.
+        let held = held;
+        let answer = Answer::write(&wishes, &writing.models, found)?;
+        Ok((answer, held.bytes))
+    })
+    .await
 }
 
-/// Runs work that grows with the text on another thread, so that the connection thread never waits for it.
-pub async fn off_the_network<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-) -> Result<T, Problem> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err(Problem::new(Kind::Internal, "internal work failed")),
+/// Bytes of text that are tokenized together. In between, others get the processors and a request without a client ends.
+const TOKENIZED_TOGETHER: usize = 256 << 10;
+
+/// Reads and tokenizes a request and gives it to the models.
+fn prepare(shared: &Shared, body: Vec<u8>, held: Held, reply: oneshot::Sender<Result<Computed, Problem>>) {
+    let prepared = || {
+        if reply.is_closed() {
+            return Ok(None);
+        }
+        let Asked { documents, wishes } = Asked::read(&body, &shared.models, shared.options.limits.documents)?;
+        drop(body);
+        let mut waiting = VecDeque::with_capacity(documents.len());
+        let mut documents = documents.into_iter().peekable();
+        while documents.peek().is_some() {
+            if reply.is_closed() {
+                return Ok(None);
+            }
+            let (mut together, mut bytes) = (Vec::new(), 0);
+            while bytes < TOKENIZED_TOGETHER
+                && let Some(document) = documents.next()
+            {
+                bytes += document.text.len();
+                together.push(document);
+            }
+            let prepared = shared.encoders.prepare_for(together, |at| wishes.models.contains(&at));
+            waiting.extend(prepared.map_err(|_| Problem::new(Kind::Internal, "a tokenizer failed"))?);
+        }
+        Ok(Some((waiting, wishes)))
+    };
+    match prepared() {
+        // If the models are gone, the dropped reply says so.
+        Ok(Some((waiting, wishes))) => {
+            let found = Vec::with_capacity(waiting.len());
+            let _ = shared.jobs.send(Job { waiting, found, wishes, reply, held });
+        }
+        Ok(None) => {}
+        Err(problem) => {
+            let _ = reply.send(Err(problem));
+        }
     }
 }
 
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = named.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
+/// Runs work that grows with the text on another thread, so that the connection thread never waits for it. Work that
+/// has not begun when its client disconnects never begins.
+pub async fn off_the_network<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    struct Abort(AbortHandle);
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let task = tokio::task::spawn_blocking(work);
+    let _abort = Abort(task.abort_handle());
+    task.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "internal work failed")))
+}
+
+/// Checks that a body is JSON in UTF-8, and not compressed.
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let of = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = of(header::CONTENT_TYPE).split(';').map(str::trim);
+    let refused = |detail| Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    if !parts.next().unwrap_or_default().eq_ignore_ascii_case("application/json") {
+        return refused("send `Content-Type: application/json`");
+    }
+    let charset =
+        parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    if charset.is_some_and(|(_, value)| !value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")) {
+        return refused("JSON is always UTF-8; send the body in UTF-8, without another `charset`");
+    }
+    if headers.contains_key(header::CONTENT_ENCODING) && !of(header::CONTENT_ENCODING).eq_ignore_ascii_case("identity")
+    {
+        return refused("compressed bodies are not read; send the body without `Content-Encoding`");
+    }
+    Ok(())
 }
 
 /// Bytes above the limit that are read and discarded, as a multiple of the limit: some clients read the response only
 /// after sending the whole body.
 const LINGER: usize = 8;
 
-/// Reads a body, and takes a permit of `all` for each of its bytes.
-pub async fn read_body(
-    limits: &Limits,
-    all: &Arc<Semaphore>,
-    mut body: Body,
-) -> Result<(Vec<u8>, OwnedSemaphorePermit), Problem> {
-    let until = tokio::time::Instant::now() + limits.body_time;
-    let (mut bytes, mut places, mut problem, mut over) = (Vec::new(), None::<OwnedSemaphorePermit>, None, 0);
+/// Bytes of a body that a client must send in a given time.
+const STEP: usize = 64 << 10;
+
+/// Reads a request's JSON, and counts its bytes. From then on the request is accepted.
+///
+/// # Errors
+/// If the body is too large, too slow or not JSON.
+pub async fn read_json(limits: &Limits, all: &Arc<Budget>, request: Request) -> Result<(Vec<u8>, Share), Problem> {
+    let (head, body) = request.into_parts();
+    let read = read_body(limits, all, body).await;
+    if let Some(connection) = head.extensions.get::<Arc<Connection>>() {
+        connection.accepted();
+    }
+    let read = read?;
+    // A foreign page can make a browser send plain text without a preflight request, but not JSON.
+    check_media_type(&head.headers)?;
+    Ok(read)
+}
+
+async fn read_body(limits: &Limits, all: &Arc<Budget>, mut body: Body) -> Result<(Vec<u8>, Share), Problem> {
+    let begin = tokio::time::Instant::now();
+    let (mut step, mut in_step) = (begin, 0);
+    let (mut bytes, mut share, mut problem, mut over) = (Vec::new(), all.share(), None, 0);
     loop {
-        let slow = |_| Problem::new(Kind::SlowBody, format!("longer than {} s", limits.body_time.as_secs_f64()));
+        let until = (begin + limits.body_time).min(step + limits.body_step_time);
+        let slow = |_| {
+            let (all, step) = (limits.body_time.as_secs_f64(), limits.body_step_time.as_secs_f64());
+            Problem::new(Kind::SlowBody, format!("longer than {all} s, or than {step} s for {} KiB", STEP >> 10))
+        };
         let Some(frame) = timeout_at(until, body.frame()).await.map_err(slow)? else { break };
         let broken =
             |_| Problem::new(Kind::Malformed, "the connection was lost, or the HTTP framing of the body is invalid");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        in_step += data.len();
+        if in_step >= STEP {
+            (step, in_step) = (tokio::time::Instant::now(), 0);
+        }
         if problem.is_none() && bytes.len() + data.len() > limits.body {
             problem = Some(Problem::new(Kind::TooLarge, format!("the body has more than {} bytes", limits.body)));
         }
         if problem.is_none() {
-            match all.clone().try_acquire_many_owned(data.len() as u32) {
-                Ok(more) => {
-                    bytes.extend_from_slice(&data);
-                    match &mut places {
-                        Some(places) => places.merge(more),
-                        None => places = Some(more),
-                    }
-                }
-                Err(_) => problem = Some(Problem::new(Kind::Overloaded, "bodies of other requests use all the memory")),
+            if share.try_add(data.len()) {
+                bytes.extend_from_slice(&data);
+            } else {
+                problem = Some(Problem::new(Kind::Overloaded, "other requests use all the memory"));
             }
         }
         if problem.is_some() {
-            (bytes, places, over) = (Vec::new(), None, over + data.len());
+            (bytes, share, over) = (Vec::new(), all.share(), over + data.len());
             if over > LINGER * limits.body {
                 break;
             }
         }
     }
-    match (problem, places) {
-        (Some(problem), _) => Err(problem),
-        (None, Some(places)) => Ok((bytes, places)),
-        (None, None) => Err(Problem::new(Kind::Malformed, "the body is empty")),
+    match problem {
+        Some(problem) => Err(problem),
+        None if bytes.is_empty() => Err(Problem::new(Kind::Malformed, "the body is empty")),
+        None => Ok((bytes, share)),
     }
 }
 
 async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let limits = &shared.options.limits;
-    json_response(json!({
+    let facts = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "models": shared.models,
         "limits": {
@@ -296,7 +400,8 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
             "queue_requests": limits.queue,
             "seconds": limits.time.as_secs_f64(),
         },
-    }))
+    });
+    json_response(facts.to_string())
 }
 
 /// Readiness: whether to send requests here. The models are loaded before the first connection.
@@ -314,8 +419,8 @@ async fn numbers(State(shared): State<Arc<Shared>>) -> Response<Body> {
     response
 }
 
-pub fn json_response(value: serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(value.to_string()));
+pub fn json_response(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

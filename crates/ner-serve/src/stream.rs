@@ -1,7 +1,9 @@
 //! Connections with a time limit for clients that do not read.
 
+use crate::connections::Connection;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -12,6 +14,8 @@ use tokio::time::{Sleep, sleep};
 pub struct Impatient<S> {
     stream: S,
     time: Duration,
+    /// Hears when an answer is sent.
+    connection: Arc<Connection>,
     /// Runs while data waits to be written.
     until: Option<Pin<Box<Sleep>>>,
     /// Bytes written since it started.
@@ -23,8 +27,8 @@ pub struct Impatient<S> {
 const STEP: usize = 64 << 10;
 
 impl<S> Impatient<S> {
-    pub const fn new(stream: S, time: Duration) -> Self {
-        Self { stream, time, until: None, taken: 0 }
+    pub const fn new(stream: S, time: Duration, connection: Arc<Connection>) -> Self {
+        Self { stream, time, connection, until: None, taken: 0 }
     }
 
     fn check(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -66,7 +70,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     /// Called once everything is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.until = None;
-        Pin::new(&mut self.stream).poll_flush(context)
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.connection.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -87,8 +93,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::{Connections, Times};
     use std::collections::VecDeque;
     use std::future::poll_fn;
+
+    fn connection() -> Arc<Connection> {
+        Connections::new(1, Times::default()).admit().expect("room").connection.clone()
+    }
 
     /// Accepts this many bytes per write; with 0, none.
     struct Client(VecDeque<usize>);
@@ -124,12 +135,12 @@ mod tests {
                 }
             }))
         };
-        let mut stuck = Impatient::new(Client([5, 0].into()), time);
+        let mut stuck = Impatient::new(Client([5, 0].into()), time, connection());
         assert_eq!(write(&mut stuck).expect("taken"), 5);
         assert_eq!(write(&mut stuck).expect_err("cut off").kind(), io::ErrorKind::TimedOut);
 
         // The time limit restarts with each step, and with each response.
-        let mut slow = Impatient::new(Client([0, STEP, 0, 1].into()), time);
+        let mut slow = Impatient::new(Client([0, STEP, 0, 1].into()), time, connection());
         for expected in [0, STEP, 0, 1] {
             std::thread::sleep(time * 2 / 3);
             assert_eq!(write(&mut slow).expect("taken"), expected);

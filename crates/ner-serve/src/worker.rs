@@ -1,9 +1,13 @@
 //! The thread that owns the models.
 
+use crate::budget::Share;
 use crate::metrics::Metrics;
+use crate::problem::{Kind, Problem};
+use crate::request::Wishes;
 use ner_annotate::{Annotator, MergedMention, Prepared};
 use ner_data::Document;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,9 +19,22 @@ use tracing::error;
 /// Documents with their mentions, before thresholds.
 pub type Found = Vec<(Document, Vec<MergedMention>)>;
 
-/// The models failed; the log has the cause.
-#[derive(Clone, Copy, Debug)]
-pub struct Failed;
+/// What a request holds. The work on a request owns it, since the work may outlast the client.
+#[derive(Debug)]
+pub struct Held {
+    /// Its place in the queue, and its turn to have tokens in memory.
+    pub _permits: [OwnedSemaphorePermit; 2],
+    /// The bytes of its body.
+    pub bytes: Share,
+}
+
+/// A computed request.
+#[derive(Debug)]
+pub struct Computed {
+    pub found: Found,
+    pub wishes: Wishes,
+    pub held: Held,
+}
 
 /// A request, prepared for the models.
 #[derive(Debug)]
@@ -26,10 +43,11 @@ pub struct Job {
     pub waiting: VecDeque<Prepared>,
     /// Computed documents.
     pub found: Found,
-    /// Receives the response; closed once nobody waits for it.
-    pub reply: oneshot::Sender<Result<Found, Failed>>,
-    /// Its queue permits, released on drop.
-    pub _places: [OwnedSemaphorePermit; 2],
+    /// Form of the response.
+    pub wishes: Wishes,
+    /// Receives the result; closed once nobody waits for it.
+    pub reply: oneshot::Sender<Result<Computed, Problem>>,
+    pub held: Held,
 }
 
 /// Number of requests on their way to the queue, which are worth waiting for.
@@ -80,9 +98,9 @@ pub fn work(annotator: &Annotator, jobs: &Receiver<Job>, arriving: &Arriving, pa
         let (places, batch) = next_batch(&mut at_work);
         compute(annotator, &mut at_work, &places, batch, metrics);
         let (done, rest): (Vec<Job>, Vec<Job>) = at_work.into_iter().partition(|job| job.waiting.is_empty());
-        for Job { reply, found, .. } in done {
+        for Job { reply, found, wishes, held, .. } in done {
             // The client may have disconnected meanwhile.
-            let _ = reply.send(Ok(found));
+            let _ = reply.send(Ok(Computed { found, wishes, held }));
         }
         at_work = rest;
         // Rotates, so that no job is always first.
@@ -90,6 +108,10 @@ pub fn work(annotator: &Annotator, jobs: &Receiver<Job>, arriving: &Arriving, pa
             at_work.rotate_left(1);
         }
     }
+}
+
+fn failure() -> Problem {
+    Problem::new(Kind::Internal, "the models failed on the batch with this request")
 }
 
 fn gather(at_work: &mut Vec<Job>, jobs: &Receiver<Job>, patience: Duration, more_come: impl Fn() -> bool) {
@@ -107,8 +129,8 @@ fn gather(at_work: &mut Vec<Job>, jobs: &Receiver<Job>, patience: Duration, more
     }
 }
 
-/// Takes one document of each job in turn, so that a short request does not wait for a long one. Also returns the jobs'
-/// indices.
+/// Takes one document of each job in turn, so that a short request does not wait for a long one. A document that does
+/// not fit the batch begins the next one, for the same reason. Also returns the jobs' indices.
 fn next_batch(at_work: &mut [Job]) -> (Vec<usize>, Vec<Prepared>) {
     let (mut places, mut batch, mut tokens) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -116,6 +138,10 @@ fn next_batch(at_work: &mut [Job]) -> (Vec<usize>, Vec<Prepared>) {
         for (place, job) in at_work.iter_mut().enumerate() {
             if tokens >= BATCH_TOKENS {
                 return (places, batch);
+            }
+            let fits = |document: &Prepared| batch.is_empty() || tokens + document.tokens() <= 2 * BATCH_TOKENS;
+            if !job.waiting.front().is_some_and(fits) {
+                continue;
             }
             if let Some(document) = job.waiting.pop_front() {
                 tokens += document.tokens();
@@ -134,14 +160,23 @@ fn compute(annotator: &Annotator, at_work: &mut Vec<Job>, places: &[usize], batc
         return;
     }
     let start = Instant::now();
+    // Stops once no client waits for any of it.
+    let jobs = &*at_work;
+    let is_given_up = || places.iter().all(|&place| jobs[place].reply.is_closed());
+    let progress = |_| if is_given_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     // libtorch's errors (such as out of memory) are panics. They do not change the models, which remain usable.
-    let Ok(found) = catch_unwind(AssertUnwindSafe(|| annotator.find(&batch, |_| {}))) else {
+    let computed = catch_unwind(AssertUnwindSafe(|| annotator.find(&batch, progress)));
+    // Jobs without a client are dropped before the next batch, whatever was found for them.
+    if is_given_up() {
+        return;
+    }
+    let Ok(found) = computed else {
         error!("the models failed on a batch of {} documents; its requests are answered with 500", batch.len());
         let mut failed = places.to_vec();
         failed.sort_unstable();
         failed.dedup();
         for place in failed.into_iter().rev() {
-            let _ = at_work.remove(place).reply.send(Err(Failed));
+            let _ = at_work.remove(place).reply.send(Err(failure()));
         }
         return;
     };

@@ -295,7 +295,7 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     server.post("").problem(400, "malformed");
     let detail = server.post([secret.as_bytes(), b"\xff\"}"].concat()).problem(400, "malformed");
     assert_eq!(detail, format!("byte {} of the body is not UTF-8", secret.len()));
-    server.post(format!("{{\"min_confidence\": {}", "{\"a\":".repeat(1000))).problem(400, "malformed");
+    server.post(format!("{{\"min_confidence\": {}", "{\"a\":".repeat(1000))).problem(422, "invalid");
     server.post(format!("[\"{SECRET}\"]")).problem(422, "invalid");
     let detail = server.post(format!("{{\"text\": \"a\", \"models\": [\"{SECRET}\"]}}")).problem(422, "unknown-model");
     assert_eq!(detail, "`models[0]` is unknown; there are first, second");
@@ -310,7 +310,18 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     assert_eq!(wrong.headers["allow"], "POST");
     server.get(&format!("/{SECRET}")).problem(404, "not-found");
 
-    let head = "POST /v1/annotate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let other = |name: &str, value: &str| {
+        let request = agent().post(server.url("/v1/annotate")).header("content-type", "application/json");
+        Reply::of(request.header(name, value).send(r#"{"text": "a"}"#).unwrap())
+    };
+    assert!(other("content-encoding", "gzip").problem(415, "unsupported-media-type").contains("Content-Encoding"));
+    assert_eq!(other("content-encoding", "identity").status, 200);
+    let latin = agent().post(server.url("/v1/annotate")).content_type("application/json; charset=latin1");
+    Reply::of(latin.send(r#"{"text": "a"}"#).unwrap()).problem(415, "unsupported-media-type");
+    let detail = server.post(format!("{{\"text\": \"a\", \"text\": \"{SECRET}\"}}")).problem(422, "invalid");
+    assert!(detail.contains("same key twice"), "{detail}");
+
+    let head = "POST /v1/annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
     // A body that stops, a wrongly framed body, a head that stops, and bytes that are not HTTP.
     assert!(server.raw(format!("{head}Content-Length: 100\r\n\r\n{{\"text\"").as_bytes()).starts_with("HTTP/1.1 408"));
     assert!(
@@ -321,6 +332,8 @@ fn each_fault_has_its_answer_and_the_server_stays_up() {
     assert!(begin.elapsed() > Duration::from_millis(200));
     server.raw(&[0xff; 100]);
     server.raw(format!("GET /{SECRET}{} HTTP/1.1\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
+    let large_head = format!("{head}Cookie: {}\r\n\r\n", "a".repeat(17 << 10));
+    assert!(server.raw(large_head.as_bytes()).starts_with("HTTP/1.1 431"));
     // Clients that disconnect.
     for _ in 0..20 {
         let mut stream = TcpStream::connect(server.address).unwrap();
@@ -433,4 +446,121 @@ fn who_is_let_in() {
     assert_eq!(models["models"][1]["categories"], json!({ "Disease": "problem" }));
     assert_eq!(server.get("/openapi.json").json()["openapi"], "3.1.0");
     assert!(server.get("/").body.contains("not a medical"));
+}
+
+/// The server's value of a metric without labels.
+fn metric(server: &Running, name: &str) -> usize {
+    let numbers = server.get("/metrics").body;
+    numbers.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap().parse().unwrap()
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if condition() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it did not happen within a minute");
+}
+
+/// Sends a whole request and returns its connection.
+fn sent(server: &Running, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = "POST /v1/annotate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn requests_that_are_given_up_are_not_computed_and_hold_nothing() {
+    const GIVEN_UP: usize = 30;
+    // Long enough for minutes of computing; only one of them fits into memory with its tokens.
+    let body = long(100_000);
+    let limits = Limits { bodies: 3 * body.len(), body: body.len(), queue: 4, ..Limits::default() };
+    let server = Running::with(limits);
+    let first = sent(&server, &body);
+    wait_for(|| metric(&server, "medner_queue_requests") == 1);
+    drop(first);
+    for _ in 0..GIVEN_UP {
+        drop(sent(&server, &body));
+    }
+    wait_for(|| metric(&server, "medner_queue_requests") == 0);
+    // All bytes are free, so that as many fit as at first.
+    let all: Vec<TcpStream> = (0..3).map(|_| sent(&server, &body)).collect();
+    wait_for(|| metric(&server, "medner_queue_requests") == 3);
+    drop(all);
+    wait_for(|| metric(&server, "medner_queue_requests") == 0);
+    assert_eq!(server.post(r#"{"text": "a"}"#).status, 200);
+    assert_eq!(metric(&server, "medner_documents_total"), 1);
+    assert_eq!(server.end().documents, 1);
+}
+
+#[test]
+fn slow_connections_keep_nobody_out() {
+    let slow = |server: &Running, number: usize| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = ["GET /", "POST /v1/annotate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"];
+        stream.write_all(head[number % 2].as_bytes()).unwrap();
+        stream
+    };
+    let server = Running::with(Limits { connections: 4, ..Limits::default() });
+    let _slow: Vec<TcpStream> = (0..40).map(|number| slow(&server, number)).collect();
+    assert_eq!(server.get("/healthz").status, 200);
+    // At first, the slow clients have time to send their requests.
+    wait_for(|| server.post(r#"{"text": "a"}"#).status == 200);
+
+    // While requests use all connections, only probes are answered.
+    let server = Running::with(Limits { connections: 1, ..Limits::default() });
+    let mut accepted = sent(&server, &long(20_000));
+    let refused = server.get("/v1/models");
+    refused.problem(503, "overloaded");
+    assert_eq!((refused.headers["retry-after"].as_str(), refused.headers["connection"].as_str()), ("1", "close"));
+    assert_eq!((server.get("/healthz").status, server.get("/readyz").status), (200, 200));
+    let mut status = [0; 12];
+    accepted.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    drop(accepted);
+    wait_for(|| server.get("/v1/models").status == 200);
+
+    // An end waits for what was accepted, and not for slow clients.
+    let server = Running::start(ServerOptions::default());
+    let _slow: Vec<TcpStream> = (0..40).map(|number| slow(&server, number)).collect();
+    let mut accepted = sent(&server, &long(10_000));
+    wait_for(|| metric(&server, "medner_queue_requests") == 1);
+    let reading = thread::spawn(move || {
+        let mut answer = Vec::new();
+        accepted.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    let begin = Instant::now();
+    server.end();
+    assert!(begin.elapsed() < Limits::default().head_time);
+    let answer = reading.join().unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"}]}"));
+}
+
+#[test]
+fn foreign_host_names_are_refused() {
+    let ask = |server: &Running, target: &str, host: &str| {
+        server.raw(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
+    };
+    let server = Running::start(ServerOptions { host_names: vec!["ward.example".into()], ..ServerOptions::default() });
+    for (_, path) in ROUTES {
+        let answer = ask(&server, path, "evil.example");
+        assert!(answer.starts_with("HTTP/1.1 421") && answer.contains("--host-name"), "{path}: {answer}");
+    }
+    for host in [server.address.to_string(), "localhost".into(), "ward.example:80".into()] {
+        assert!(ask(&server, "/v1/models", &host).starts_with("HTTP/1.1 200"), "{host}");
+    }
+    assert!(ask(&server, "http://evil.example/v1/models", "localhost").starts_with("HTTP/1.1 421"));
+    assert!(server.raw(b"GET /v1/models HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 421"));
+    let bad = ServerOptions { host_names: vec!["http://ward".into()], ..ServerOptions::default() };
+    let bad = Server::bind(annotator(), "127.0.0.1:0".parse().unwrap(), bad).err();
+    assert!(matches!(bad, Some(ServeError::BadHostName(_))));
+
+    // A page does not know the token.
+    let server = Running::start(ServerOptions { token: Some("secret".into()), ..ServerOptions::default() });
+    assert!(ask(&server, "/v1/models", "evil.example").starts_with("HTTP/1.1 401"));
+    assert!(ask(&server, "/healthz", "evil.example").starts_with("HTTP/1.1 200"));
 }

@@ -47,9 +47,9 @@ pub struct Args {
     #[command(flatten)]
     columns: Columns,
     #[command(flatten)]
-    offsets: InputOffsets,
-    #[command(flatten)]
     text_columns: TextColumns,
+    #[command(flatten)]
+    offsets: InputOffsets,
     /// Tag scheme of the output (CoNLL) [default: iob2]
     #[arg(long, value_enum)]
     scheme: Option<SchemeName>,
@@ -217,8 +217,8 @@ impl Args {
             json: input.json_keys(),
             offsets: self.offsets.of(from),
         };
-        self.offsets.check(&[from])?;
         input.check([Kind::Corpus(from)])?;
+        self.offsets.check(&[from])?;
         let is_for_output = self.scheme.is_some() || self.no_docstart;
         ensure!(
             !is_for_output || self.to == Format::Conll,

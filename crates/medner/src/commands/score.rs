@@ -8,7 +8,7 @@ use crate::terminal::stdout;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use ner_data::format::brat;
-use ner_data::format::conll::{TaggedSentence, read_sentences};
+use ner_data::format::conll::{ConllOptions, TaggedSentence, read_sentences};
 use ner_data::format::i2b2::{self, Concept, TokenPosition};
 use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span};
 use ner_eval::{
@@ -24,7 +24,8 @@ use tracing::warn;
 /// Compare predicted mentions with gold ones.
 ///
 /// A mention is correct only if both its span and its type match. Documents, in any format, are paired by id and
-/// compared by character offsets. Two CoNLL files are paired by sentence and compared by the entities in their tags.
+/// compared by character offsets. Two CoNLL files are paired by sentence and compared by the entities in their tags; one
+/// file can hold both in two columns.
 /// Folders of i2b2 concepts without texts are compared by line and token.
 ///
 /// F1 has a bootstrap interval over documents (over sentences for tags). Tags are scored in both of seqeval's modes,
@@ -35,6 +36,7 @@ Examples:
   medner score --gold CDR_TestSet.PubTator.txt --predicted mine.txt
   medner score --gold test.jsonl --predicted mine.PubTator.txt
   medner score --gold test.tsv --predicted tagged.tsv --mode strict --scheme iob2
+  medner score --gold both.tsv --predicted both.tsv --gold-column 1 --predicted-column 2
   medner score --gold a --predicted b --detail      partial matches, error classes
   medner score --gold a --predicted b --compare c   is b better than c?
   medner score --gold a --predicted b --format json | jq .overall.f1
@@ -60,6 +62,15 @@ pub struct Args {
     columns: Columns,
     #[command(flatten)]
     offsets: InputOffsets,
+    /// Column of the gold tags, from 0 (CoNLL) [default: the last one]
+    #[arg(long, value_name = "N", conflicts_with = "tag_column")]
+    gold_column: Option<usize>,
+    /// Column of the predicted tags, from 0 (CoNLL) [default: the last one]
+    #[arg(long, value_name = "N", conflicts_with = "tag_column")]
+    predicted_column: Option<usize>,
+    /// Column of the other system's tags, from 0 (CoNLL) [default: --predicted-column]
+    #[arg(long, value_name = "N", conflicts_with = "tag_column", requires = "compare")]
+    compare_column: Option<usize>,
     /// How to read tags (CoNLL)
     #[arg(long, value_enum, default_value_t)]
     mode: ModeName,
@@ -174,7 +185,7 @@ struct Comparison<'a> {
 /// Runs the command.
 ///
 /// # Errors
-/// If a file cannot be read or is faulty, or the files do not match.
+/// If a file cannot be read or is faulty, gold has no mentions, or the files do not match.
 pub fn run(args: Args) -> Result<()> {
     let formats = formats_of(&args)?;
     args.offsets.check(&formats)?;
@@ -189,6 +200,24 @@ pub fn run(args: Args) -> Result<()> {
             )
         }
     };
+    if report.scores.overall.support == 0 {
+        let (gold, mode) = (args.gold.display(), report.mode);
+        match report.scheme.and_then(|scheme| scheme.to_possible_value()) {
+            Some(scheme) => bail!(
+                "{gold} has no gold mention that --mode strict --scheme {} reads, so nothing can be scored; choose \
+                 another --scheme, or --mode default",
+                scheme.get_name()
+            ),
+            None if mode == "spans" => bail!(
+                "{gold} has no mentions, so nothing can be scored; check that it is the gold file and that --from, if \
+                 given, is its format"
+            ),
+            None => bail!(
+                "{gold} has no gold mention, so nothing can be scored; check that it is the gold file, and choose the \
+                 column of its tags with --gold-column"
+            ),
+        }
+    }
     match args.format {
         OutputFormat::Json => stdout::print_json(&report),
         OutputFormat::Table => print(&report),
@@ -227,9 +256,20 @@ fn paths(args: &Args) -> Vec<&Path> {
     [&args.gold, &args.predicted].into_iter().chain(&args.compare).map(PathBuf::as_path).collect()
 }
 
+/// Whether two paths lead to one file or folder.
+fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
 fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     if args.mode == ModeName::Strict || args.scheme.is_some() {
         bail!("--mode strict and --scheme apply only to tags; these files are compared by character offsets");
+    }
+    if args.columns.are_given() || [args.gold_column, args.predicted_column, args.compare_column] != [None; 3] {
+        bail!("options for columns apply only to tags; these files are compared by character offsets");
+    }
+    for path in paths(args).into_iter().skip(1).filter(|path| is_same(&args.gold, path)) {
+        warn!("{} is scored against itself, so its scores say nothing", path.display());
     }
     let mut texts = None;
     for (path, _) in paths(args).into_iter().zip(formats).filter(|(_, format)| **format == Format::I2b2) {
@@ -369,14 +409,26 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
             (Mode::Strict(scheme.scheme()), "strict", Some(scheme))
         }
     };
-    let options = args.columns.options();
-    let sides: Vec<(Vec<TaggedSentence>, Diagnostics)> = paths(args)
-        .into_iter()
-        .map(|path| read_sentences(path, &options).with_context(|| format!("cannot read {}", path.display())))
-        .collect::<Result<_>>()?;
+    let columns = [args.gold_column, args.predicted_column, args.compare_column.or(args.predicted_column)];
+    let read = |(path, column): (&Path, Option<usize>)| {
+        let options = args.columns.options();
+        let options = ConllOptions { tag_column: column.or(options.tag_column), ..options };
+        read_sentences(path, &options).with_context(|| format!("cannot read {}", path.display()))
+    };
+    let sides: Vec<(Vec<TaggedSentence>, Diagnostics)> =
+        paths(args).into_iter().zip(columns).map(read).collect::<Result<_>>()?;
     check_faults(sides.iter().map(|(_, faults)| faults), args.faults.lenient)?;
     let tags: Vec<Vec<Vec<String>>> =
         sides.iter().map(|(sentences, _)| sentences.iter().map(|s| s.tags.clone()).collect()).collect();
+    for (path, side) in paths(args).into_iter().zip(&tags).skip(1) {
+        if *side == tags[0] && is_same(&args.gold, path) {
+            warn!(
+                "{} is scored against itself: the gold and predicted tags are the same; if the file has both, choose \
+                 them with --gold-column and --predicted-column",
+                path.display()
+            );
+        }
+    }
     let score = |at: usize| -> Result<TagScores> {
         let path = paths(args)[at];
         score_tags(&tags[0], &tags[at], mode)

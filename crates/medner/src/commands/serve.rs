@@ -3,11 +3,11 @@
 use crate::args::ModelArgs;
 use crate::terminal::interrupt;
 use crate::terminal::stdout::stdout;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ner_serve::{Limits, ServeError, Server, ServerOptions};
 use std::env::VarError;
 use std::io::Write;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -31,8 +31,9 @@ Examples:
       \"min_confidence\": {\"Disease\": 0.8}, \"offsets\": \"bytes\"}'
 
 Paths: POST /v1/annotate, GET /v1/models, /healthz, /readyz, /metrics (Prometheus), /openapi.json (describes them all),
-and the page at /. Errors are application/problem+json: 400 or 422 for an invalid body, 401, 408, 413, 415, 503 with
-Retry-After if the server is at its limit of requests, 504 for a request that takes too long.")]
+and the page at /. Errors are application/problem+json: 400 or 422 for an invalid body, 401, 408, 413, 415, 421 for a
+foreign host name, 503 with Retry-After if the server is at its limit of requests, 504 for a request that takes too
+long.")]
 pub struct Args {
     #[command(flatten)]
     models: ModelArgs,
@@ -67,6 +68,11 @@ pub struct ListenArgs {
     /// Listen on other addresses without a token: anyone who reaches the port can use the server
     #[arg(long)]
     no_token: bool,
+    /// Host name that clients use for this server, besides localhost, IP addresses and --host; repeatable. Without a
+    /// token, requests that name another host are refused, so that a foreign web page cannot use the server through its
+    /// visitors' browsers
+    #[arg(long = "host-name", value_name = "NAME")]
+    host_names: Vec<String>,
 }
 
 impl ListenArgs {
@@ -80,10 +86,10 @@ impl ListenArgs {
         found.next().with_context(|| format!("--host {host} has no address"))
     }
 
-    /// The token, and the default limits.
+    /// The token, the host names, and the default limits.
     ///
     /// # Errors
-    /// If `MEDNER_TOKEN` is not valid Unicode.
+    /// If `MEDNER_TOKEN` is not valid Unicode, or host names would have no effect.
     pub fn options(&self) -> Result<ServerOptions> {
         let token = match (&self.token, self.no_token) {
             (_, true) => None,
@@ -94,7 +100,15 @@ impl ListenArgs {
                 read => Some(read.context("MEDNER_TOKEN")?),
             },
         };
-        Ok(ServerOptions { token, open_without_token: self.no_token, limits: Limits::default() })
+        if token.is_some() && !self.host_names.is_empty() {
+            bail!(
+                "--host-name has no effect with a token, which lets in requests to any host name; leave one of them out"
+            );
+        }
+        let mut host_names = self.host_names.clone();
+        let is_name = self.host.parse::<IpAddr>().is_err() && !self.host.starts_with('[');
+        host_names.extend(is_name.then(|| self.host.clone()));
+        Ok(ServerOptions { token, open_without_token: self.no_token, host_names, limits: Limits::default() })
     }
 }
 

@@ -15,9 +15,9 @@
 
 use super::bioc::{self, Element, Part, Shape};
 use super::faults::Faults;
-use super::json_values::Scanner;
+use super::json::{self, Scanner};
 use super::offsets::OffsetUnit;
-use super::{Expressed, Output, json_values};
+use super::{Expressed, Output};
 use crate::{DiagnosticKind, Diagnostics, Document};
 use serde_json::{Map, Value};
 use std::io::{self, BufRead, Write};
@@ -194,7 +194,7 @@ impl<R: BufRead> Reader<R> {
             self.give_up(UNENDED);
             return Ok(());
         };
-        let value = json_values::parse(&value);
+        let value = json::parse(&value);
         let Some(Level::Object { fields, is_broken, .. }) = self.open.last_mut() else { return Ok(()) };
         match value {
             Ok((value, repeated)) => {

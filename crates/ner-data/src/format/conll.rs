@@ -1,10 +1,24 @@
 //! CoNLL columns: one word with its tag per line, a blank line between sentences.
 //!
-//! `-DOCSTART-` lines begin documents; in a file without them each sentence is a document. The format has no
-//! identifiers: documents are numbered from 1, and [`express`] leaves the id empty. Reading accepts IOB1, IOB2, IO and
-//! BIOES (and BILOU) tags without configuration. Writing produces two columns, which the default columns read. Source:
-//! Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
+//! Reading decides from the beginning of a file how its columns are written:
+//!
+//! - Tabs separate columns if most rows have one; words may then contain blanks. Otherwise blanks and tabs separate them.
+//! - The most frequent number of columns is that of the file. A row with another number is a fault. If the first of
+//!   three or more columns numbers the words, the second has the words.
+//! - Tags are prefixes with a type (`B-Disease`, `B_Disease`, `b-disease`), suffixes (`Disease-B`), or have no type (`B`),
+//!   which is then `_`. The letters are those of IOB1, IOB2, IOE1, IOE2, IO, BIOES, BILOU and BMES (with `W`).
+//!   `o` and `0` stand for `O`. Every other tag is a fault: no mention of its sentence is read.
+//!
+//! A line that begins with `#` and has no tag in its column is a comment. `-DOCSTART-` lines and comments such as
+//! `###MEDLINE:95369245` or `# newdoc id = 7` begin documents; in a file without them each sentence is a document.
+//! Documents without an id are numbered from 1, and [`express`] leaves the id empty. Writing produces two columns, which
+//! the default columns read. Source: Tjong Kim Sang and De Meulder (2003), CoNLL-2003 shared task.
 
+pub(super) use super::columns::begins;
+use super::columns::{
+    DOCUMENT_START, Shape, TAG_SEPARATORS, document_of_comment, document_start, has_several_tags, id_of_start,
+    is_blank, is_heading, quoted, style_of,
+};
 use super::encoding::Decoded;
 use super::lines::Lines;
 use super::{Expressed, Output, open_file};
@@ -13,7 +27,7 @@ use crate::{
     align,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use unicode_normalization::char::is_combining_mark;
@@ -22,9 +36,9 @@ use unicode_normalization::char::is_combining_mark;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConllOptions {
-    /// Column of the words to read, from 0.
-    pub word_column: usize,
-    /// Column of the tags to read, from 0; `None` for the last column of each line.
+    /// Column of the words to read, from 0; `None` for the first that does not number the words.
+    pub word_column: Option<usize>,
+    /// Column of the tags to read, from 0; `None` for the last column of the file.
     pub tag_column: Option<usize>,
     /// Scheme of the tags to write.
     pub scheme: Scheme,
@@ -34,7 +48,7 @@ pub struct ConllOptions {
 
 impl Default for ConllOptions {
     fn default() -> Self {
-        Self { word_column: 0, tag_column: None, scheme: Scheme::default(), documents: true }
+        Self { word_column: None, tag_column: None, scheme: Scheme::default(), documents: true }
     }
 }
 
@@ -69,31 +83,27 @@ impl Scheme {
     }
 }
 
-const DOCUMENT_START: &str = "-DOCSTART-";
+/// Type of tags that name none, as in seqeval.
+const UNTYPED: &str = "_";
 
 /// Number of mentions beginning with `I`, and none with `B`, after which a file is assumed never to use `B`.
 const PATIENCE: usize = 1000;
 
-/// Whether `text` is the beginning of a file in this format: its first line has columns, and the last is a tag.
-pub(super) fn begins(text: &str) -> bool {
-    let mut columns = text.lines().next().unwrap_or_default().split_ascii_whitespace();
-    let (first, last) = (columns.next(), columns.next_back());
-    let is_tag = |tag: &str| tag == "O" || split(tag).is_some();
-    first == Some(DOCUMENT_START) || last.is_some_and(is_tag)
-}
+/// Number of lines, and of bytes, from which the [`Shape`] of a file is told.
+const BEGINNING: (usize, usize) = (1000, 1 << 16);
 
-/// A sentence as written in the file.
+/// A sentence of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaggedSentence {
     /// Line of each word, from 1. (Not a single number: words may be separated by a malformed line that was left out.)
     pub lines: Vec<usize>,
     /// The words.
     pub words: Vec<String>,
-    /// Their tags.
+    /// Their tags in one spelling: `O`, `B` without a type, `B-Disease`. What is not a tag is unchanged.
     pub tags: Vec<String>,
 }
 
-/// Reads the sentences of a file unchanged.
+/// Reads the sentences of a file.
 ///
 /// # Errors
 /// Only if the file cannot be read.
@@ -101,8 +111,11 @@ pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<Ta
     let mut parts = Parts::new(Decoded::or_refused(open_file(path)?)?, path, options);
     let mut sentences = Vec::new();
     while let Some(part) = parts.next()? {
-        if let Part::Sentence(sentence) = part {
+        if let Part::Sentence(sentence, faults) = part {
             sentences.push(sentence);
+            for (line, message) in faults {
+                parts.lines.report_at(line, DiagnosticKind::UnknownTag, None, message);
+            }
         }
     }
     Ok((sentences, parts.lines.take_diagnostics()))
@@ -110,62 +123,184 @@ pub fn read_sentences(path: &Path, options: &ConllOptions) -> io::Result<(Vec<Ta
 
 /// A part of a file.
 enum Part {
-    /// The start of a document, on this line.
-    Document(usize),
-    /// A non-empty sentence.
-    Sentence(TaggedSentence),
+    /// The start of a document on this line, and its id if it has one.
+    Document(usize, Option<String>),
+    /// A non-empty sentence, and the lines of its unknown tags with what is wrong.
+    Sentence(TaggedSentence, Vec<(usize, String)>),
 }
 
 /// The parts of a file, one at a time.
 struct Parts<R> {
     lines: Lines<R>,
     options: ConllOptions,
-    /// Line of a document that begins after the last returned sentence.
-    pending: Option<usize>,
+    shape: Shape,
+    /// Lines that were read to tell the shape, with their numbers.
+    ahead: VecDeque<(usize, String)>,
+    /// Number of the current line.
+    number: usize,
+    /// Whether a row was read.
+    has_rows: bool,
+    /// Whether a missing column of tags was reported.
+    has_reported: bool,
+    /// Id that a comment gave to the current document.
+    id: Option<String>,
+    /// A document that begins after the last returned sentence.
+    pending: Option<(usize, Option<String>)>,
 }
 
 impl<R: BufRead> Parts<R> {
     fn new(input: R, file: &Path, options: &ConllOptions) -> Self {
-        Self { lines: Lines::new(input, file), options: options.clone(), pending: None }
+        Self {
+            lines: Lines::new(input, file),
+            options: options.clone(),
+            shape: Shape::of(&[], None, None),
+            ahead: VecDeque::new(),
+            number: 0,
+            has_rows: false,
+            has_reported: false,
+            id: None,
+            pending: None,
+        }
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<String>> {
+        if self.lines.number() == 0 {
+            let mut bytes = 0;
+            while self.ahead.len() < BEGINNING.0 && bytes < BEGINNING.1 {
+                let Some(line) = self.lines.next_line()? else { break };
+                bytes += line.len();
+                self.ahead.push_back((self.lines.number(), line));
+            }
+            let lines: Vec<&str> = self.ahead.iter().map(|(_, line)| line.as_str()).collect();
+            self.shape = Shape::of(&lines, self.options.word_column, self.options.tag_column);
+        }
+        if let Some((number, line)) = self.ahead.pop_front() {
+            self.number = number;
+            return Ok(Some(line));
+        }
+        let line = self.lines.next_line()?;
+        self.number = self.lines.number();
+        Ok(line)
     }
 
     fn next(&mut self) -> io::Result<Option<Part>> {
-        if let Some(line) = self.pending.take() {
-            return Ok(Some(Part::Document(line)));
+        if let Some((line, id)) = self.pending.take() {
+            return Ok(Some(Part::Document(line, id)));
         }
-        let mut sentence = TaggedSentence::default();
-        while let Some(line) = self.lines.next_line()? {
-            // Only ASCII spaces and tabs separate columns: a thin space or a no-break space can be a word.
-            let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-            if columns.first() == Some(&DOCUMENT_START) {
-                if sentence.words.is_empty() {
-                    return Ok(Some(Part::Document(self.lines.number())));
-                }
-                self.pending = Some(self.lines.number());
-                break;
-            }
-            if columns.is_empty() {
+        let (mut sentence, mut faults) = (TaggedSentence::default(), Vec::new());
+        while let Some(line) = self.next_line()? {
+            if is_blank(&line) {
                 if sentence.words.is_empty() {
                     continue;
                 }
                 break;
             }
-            let word_column = self.options.word_column;
-            let tag_column = self.options.tag_column.unwrap_or(columns.len() - 1);
-            match (columns.get(word_column), columns.get(tag_column)) {
-                (Some(word), Some(tag)) if word_column != tag_column => {
-                    sentence.lines.push(self.lines.number());
-                    sentence.words.push((*word).to_owned());
-                    sentence.tags.push((*tag).to_owned());
+            match self.document_on(&line) {
+                Some(Some(id)) if sentence.words.is_empty() => return Ok(Some(Part::Document(self.number, id))),
+                Some(Some(id)) => {
+                    self.pending = Some((self.number, id));
+                    break;
                 }
-                _ => {
-                    let count = columns.len();
-                    let message = format!("{count} columns; the word and its tag need a column each");
-                    self.lines.report(DiagnosticKind::MalformedLine, None, message);
-                }
+                Some(None) => {}
+                None => self.read_row(&line, &mut sentence, &mut faults),
             }
         }
-        Ok((!sentence.words.is_empty()).then_some(Part::Sentence(sentence)))
+        Ok((!sentence.words.is_empty()).then_some(Part::Sentence(sentence, faults)))
+    }
+
+    /// `None` for a row, `Some(None)` for a comment, and else the id of the document that the line begins.
+    fn document_on(&mut self, line: &str) -> Option<Option<Option<String>>> {
+        if let Some(text) = document_start(line) {
+            let id = id_of_start(text).unwrap_or_else(|()| {
+                self.note("the text of this line is not a plain id; the document is numbered");
+                None
+            });
+            self.id = None;
+            return Some(Some(id.map(str::to_owned)));
+        }
+        if !line.starts_with('#') || self.shape.is_row(&self.shape.row(line)) {
+            return None;
+        }
+        match document_of_comment(line) {
+            // The next sentence of the same document.
+            Some(id) if id.is_some() && id == self.id.as_deref() => Some(None),
+            Some(id) => {
+                self.id = id.map(str::to_owned);
+                Some(Some(self.id.clone()))
+            }
+            None => {
+                self.note("a comment");
+                Some(None)
+            }
+        }
+    }
+
+    fn read_row(&mut self, line: &str, sentence: &mut TaggedSentence, faults: &mut Vec<(usize, String)>) {
+        let Shape { tabs, columns, word_column, tag_column, has_tags, .. } = self.shape;
+        let row = self.shape.row(line);
+        let is_first = !std::mem::replace(&mut self.has_rows, true);
+        if row.len() != columns {
+            let by = if tabs { "; tabs separate the columns of this file" } else { "" };
+            return self.malformed(format!("columns: {} here, {columns} in the file{by}", row.len()));
+        }
+        let (Some(word), Some(tag), true) = (row.get(word_column), row.get(tag_column), word_column != tag_column)
+        else {
+            return self.malformed(format!("columns: {columns}; the word and its tag need a column each"));
+        };
+        let canonical = self.shape.canonical(tag);
+        if word.is_empty() {
+            return match canonical.as_deref() {
+                Ok("O") => self.note("a row without a word"),
+                _ => self.malformed("the word is empty".to_owned()),
+            };
+        }
+        if is_first && is_heading(&row) {
+            return self.note("the names of the columns");
+        }
+        let tag = match canonical {
+            Ok(canonical) => {
+                if self.shape.style.is_none() {
+                    self.shape.style = style_of(tag);
+                }
+                canonical
+            }
+            Err(_) if !has_tags => {
+                self.report_other_column();
+                (*tag).to_owned()
+            }
+            Err(reason) => {
+                let message = format!("{} {reason}; no mention of its sentence is read", quoted(tag));
+                faults.push((self.number, message));
+                (*tag).to_owned()
+            }
+        };
+        sentence.lines.push(self.number);
+        sentence.words.push((*word).to_owned());
+        sentence.tags.push(tag);
+    }
+
+    /// Reports once that the tag column has other values than tags, which may be text.
+    fn report_other_column(&mut self) {
+        if std::mem::replace(&mut self.has_reported, true) {
+            return;
+        }
+        let column = self.shape.tag_column;
+        let other = match self.shape.other_tags {
+            Some(other) => format!("column {other} has tags (--tag-column {other})"),
+            None => "choose the column of the tags with --tag-column".to_owned(),
+        };
+        let message =
+            format!("most values of column {column} (counted from 0) are not tags, so no mention is read; {other}");
+        self.lines.report_at(self.number, DiagnosticKind::UnknownTag, None, message);
+    }
+
+    fn malformed(&mut self, message: String) {
+        self.lines.report_at(self.number, DiagnosticKind::MalformedLine, None, message);
+    }
+
+    /// Notes a line that is passed over.
+    fn note(&mut self, message: &str) {
+        self.lines.report_at(self.number, DiagnosticKind::NotRead, None, message.to_owned());
     }
 }
 
@@ -183,11 +318,11 @@ pub struct Reader<R> {
 
 /// How mentions begin, as far as the file has shown.
 enum Beginnings {
-    /// With `I` on these lines of these documents, and never with `B`.
+    /// With `I` or `E` on these lines of these documents, and never with `B`.
     Unknown(Vec<(usize, String)>),
     /// With `B`, so that an `I` is a fault.
     WithB,
-    /// With `I`: IOB1 or IO.
+    /// With `I` or `E`: IOB1, IO or IOE.
     WithI,
 }
 
@@ -203,16 +338,19 @@ impl<R: BufRead> super::Reader for Reader<R> {
         self.count += 1;
         let mut document = Document::new(self.count.to_string(), "");
         match first {
-            Part::Document(line) => self.first_line = line,
-            Part::Sentence(sentence) => {
+            Part::Document(line, id) => {
+                self.first_line = line;
+                document.id = id.unwrap_or(document.id);
+            }
+            Part::Sentence(sentence, faults) => {
                 self.first_line = sentence.lines[0];
-                self.read_sentence(&mut document, &sentence);
+                self.read_sentence(&mut document, &sentence, faults);
                 return Ok(Some(document));
             }
         }
         loop {
             match self.parts.next()? {
-                Some(Part::Sentence(sentence)) => self.read_sentence(&mut document, &sentence),
+                Some(Part::Sentence(sentence, faults)) => self.read_sentence(&mut document, &sentence, faults),
                 other => {
                     self.pending = other;
                     return Ok(Some(document));
@@ -239,17 +377,20 @@ impl<R: BufRead> Reader<R> {
 
     /// A mention begins at `B` and `S`, and at an `I` or `E` that does not continue one of its type. It ends after `E`
     /// and `S`, and before a word that does not continue it. [`LabelSet::decode`] reads tags the same way.
-    fn read_sentence(&mut self, document: &mut Document, sentence: &TaggedSentence) {
+    fn read_sentence(&mut self, document: &mut Document, sentence: &TaggedSentence, faults: Vec<(usize, String)>) {
         let words = append_sentence(document, &sentence.words);
+        let is_readable = faults.is_empty() && self.parts.shape.has_tags;
+        for (line, message) in faults {
+            self.parts.lines.report_at(line, DiagnosticKind::UnknownTag, Some(&document.id), message);
+        }
+        if !is_readable {
+            document.words.extend(words);
+            return;
+        }
         // Type of the mention that the next tag may continue.
         let mut open: Option<&str> = None;
         for ((tag, &line), word) in sentence.tags.iter().zip(&sentence.lines).zip(&words) {
             let Some((position, entity_type)) = split(tag) else {
-                if tag != "O" {
-                    // The message does not quote the tag: in a file with other columns it may be text.
-                    let message = "not a tag; read as O".to_owned();
-                    self.parts.lines.report_at(line, DiagnosticKind::MalformedLine, Some(&document.id), message);
-                }
                 open = None;
                 continue;
             };
@@ -265,14 +406,14 @@ impl<R: BufRead> Reader<R> {
         document.words.extend(words);
     }
 
-    /// Notes a tag that should continue a mention but follows none. `I` may begin one, unless the file has shown that
-    /// its mentions begin with `B`; earlier faults are then noted as well.
+    /// Notes a tag that should continue a mention but follows none. `I` and `E` may begin one, unless the file has shown
+    /// that its mentions begin with `B`; earlier faults are then noted as well.
     fn check_beginning(&mut self, position: Position, follows: bool, line: usize, document: &str) {
         match (position, &mut self.beginnings) {
             // Also in IOB1, `B` begins a mention directly after another of its type.
             _ if follows => {}
-            (Position::End, _) | (Position::Inside, Beginnings::WithB) => self.broken(line, document),
-            (Position::Inside, Beginnings::Unknown(lines)) => {
+            (Position::End | Position::Inside, Beginnings::WithB) => self.broken(line, document),
+            (Position::End | Position::Inside, Beginnings::Unknown(lines)) => {
                 lines.push((line, document.to_owned()));
                 if lines.len() == PATIENCE {
                     self.beginnings = Beginnings::WithI;
@@ -318,17 +459,17 @@ fn append_sentence(document: &mut Document, words: &[String]) -> Vec<Span> {
     spans
 }
 
-/// Splits `B-Disease` into position and type.
+/// Splits a tag in the spelling of [`TaggedSentence`] into position and type; `None` for `O`.
 fn split(tag: &str) -> Option<(Position, &str)> {
-    let (letter, entity_type) = tag.split_once('-')?;
-    let position = match letter {
-        "B" => Position::Begin,
-        "I" => Position::Inside,
-        "E" | "L" => Position::End,
-        "S" | "U" => Position::Single,
+    let mut rest = tag.chars();
+    let position = match rest.next()? {
+        'B' => Position::Begin,
+        'I' => Position::Inside,
+        'E' | 'L' => Position::End,
+        'S' | 'U' => Position::Single,
         _ => return None,
     };
-    (!entity_type.is_empty()).then_some((position, entity_type))
+    Some((position, rest.as_str().strip_prefix('-').unwrap_or(UNTYPED)))
 }
 
 /// Converts a document to what this format can represent.
@@ -342,7 +483,7 @@ pub fn express(document: &Document, options: &ConllOptions) -> Expressed {
     let mentions: Vec<Mention> = document
         .mentions
         .iter()
-        .map(|mention| Mention { entity_type: mention.entity_type.replace(parts_columns, "_"), ..mention.clone() })
+        .map(|mention| Mention { entity_type: written_type(&mention.entity_type), ..mention.clone() })
         .collect();
     let types: BTreeSet<&str> = mentions.iter().map(|mention| mention.entity_type.as_str()).collect();
     let labels = LabelSet::new(TagScheme::Bio, types.into_iter().filter(|entity_type| !entity_type.is_empty()));
@@ -391,9 +532,15 @@ pub fn express(document: &Document, options: &ConllOptions) -> Expressed {
     Expressed { document: expressed, mentions, relations: vec![None; document.relations.len()] }
 }
 
+/// The type as it can be part of a tag.
+fn written_type(entity_type: &str) -> String {
+    let written = entity_type.replace(parts_columns, "_");
+    if has_several_tags(&written) { written.replace(TAG_SEPARATORS, "_") } else { written }
+}
+
 /// Characters that a column cannot contain.
 fn parts_columns(character: char) -> bool {
-    // At the start of a file U+FEFF is a byte-order mark.
+    // At the start of a line U+FEFF is a byte-order mark.
     character.is_ascii_whitespace() || character == '\u{feff}'
 }
 
@@ -516,6 +663,7 @@ mod tests {
     use super::*;
     use crate::format::round_trip;
     use crate::{Format, FormatOptions};
+    use fs_err as fs;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -558,17 +706,48 @@ mod tests {
     #[test]
     fn sentences_documents_and_schemes() {
         check("", &[], &[]);
-        check("a\tO\nb B-X\nc NN I-X\n\n\nd\tB-X\n", &[("a b c", &["2..5 X"]), ("d", &["0..1 X"])], &[]);
+        check("a\tNN O\nb NN B-X\nc NN\tI-X\n\n\nd  NN B-X\n", &[("a b c", &["2..5 X"]), ("d", &["0..1 X"])], &[]);
         let grouped = "-DOCSTART- -X- O\n\na B-X\n\nä S-X\n\n-DOCSTART-\n\n-DOCSTART- O\nb O\n";
         check(grouped, &[("a\nä", &["0..1 X", "2..3 X"]), ("", &[]), ("b", &[])], &[]);
         check("a B-X\nb I-X\nc E-X\nd S-Y\n", &[("a b c d", &["0..5 X", "6..7 Y"])], &[]);
         check("a B-X\nb L-X\nc U-Y\n", &[("a b c", &["0..3 X", "4..5 Y"])], &[]);
+        check("a I-X\nb E-X\nc E-X\n", &[("a b c", &["0..3 X", "4..5 X"])], &[]);
         // A thin space and a no-break space are words.
         check("\u{2009}\tO\n\u{a0}b\tB-X\r\n", &[("\u{2009} \u{a0}b", &["2..4 X"])], &[]);
     }
 
+    /// Each tag, and the same in the spelling of the scores; tags that are none with the reason.
     #[test]
-    fn every_fault_is_named_with_its_line_and_no_tag_is_quoted() {
+    fn tags_are_read_in_one_spelling_or_refused() {
+        let path = tempfile::NamedTempFile::new().expect("a file");
+        let check = |tags: &str, expected: &str, refused: &[&str]| {
+            let rows: String = tags.split(' ').map(|tag| format!("a\t{tag}\n")).collect();
+            fs::write(path.path(), rows).expect("written");
+            let (sentences, faults) = read_sentences(path.path(), &ConllOptions::default()).expect("read");
+            assert_eq!(sentences[0].tags.join(" "), expected);
+            let messages: Vec<&str> = faults.0.iter().map(|fault| fault.message.as_str()).collect();
+            assert_eq!(messages.len(), refused.len(), "{messages:?}");
+            assert!(messages.iter().zip(refused).all(|(message, part)| message.starts_with(part)), "{messages:?}");
+        };
+        check("B I O B I-", "B I O B I", &[]);
+        check("b-disease i-disease o O 0", "B-disease I-disease O O O", &[]);
+        check("B-X M-X E-X S-X W-X L-X U-X", "B-X I-X E-X S-X S-X L-X U-X", &[]);
+        check("B_Side-effect I_Side-effect O", "B-Side-effect I-Side-effect O", &[]);
+        check("B\u{2013}X I\u{2011}X O", "B-X I-X O", &[]);
+        check("T-cell-B B-cell-B Virus_I O", "B-T-cell B-B-cell I-Virus O", &[]);
+        check("B-X I-B O", "B-X I-B O", &[]);
+        check("B-X B-O| B-X|Y O", "B-X B-O| B-X|Y O", &[]);
+        check("B-X O- B O", "B-X O- B O", &["`O-` is neither O nor", "`B` names no type"]);
+        check("B I-X B O", "B I-X B O", &["`I-X` names a type"]);
+        check("X-B X-I Y-B B-X O", "B-X I-X B-Y B-X O", &["`B-X` has a prefix"]);
+        check("B-X I-X|B-Y O O", "B-X I-X|B-Y O O", &["`I-X|B-Y` names several tags"]);
+        let long = format!("Q\u{202e}-{}", "x".repeat(99));
+        let shown = format!("`Q\\u{{202e}}-{}…` is neither", "x".repeat(37));
+        check(&format!("B-X {long} O O"), &format!("B-X {long} O O"), &[&shown]);
+    }
+
+    #[test]
+    fn every_fault_is_named_with_its_line() {
         let broken = "document 1: invalid tag sequence: the tag continues no entity of its type; read as a beginning";
         let at = |line: usize| format!("in.tsv:{line}: {broken}");
         let mentions = &["2..3 X", "4..5 Y", "6..7 X"];
@@ -576,20 +755,117 @@ mod tests {
         // While no mention begins with B, or only where it must, this is IOB1.
         check("a O\nb I-X\nc I-Y\nd B-Y\n", &[("a b c d", &["2..3 X", "4..5 Y", "6..7 Y"])], &[]);
         check("a S-X\nb I-X\nc E-X\nd E-X\n", &[("a b c d", &["0..1 X", "2..5 X", "6..7 X"])], &[&at(2), &at(4)]);
-        let word = "in.tsv:2: malformed line: 1 columns; the word and its tag need a column each";
-        let tag = |line: usize| format!("in.tsv:{line}: document 1: malformed line: not a tag; read as O");
-        check("a O\nsecret\nb secret\nc B-\nd B-X\n", &[("a b c d", &["6..7 X"])], &[word, &tag(3), &tag(4)]);
+        let word = "in.tsv:2: malformed line: columns: 1 here, 2 in the file";
+        let tag = "in.tsv:4: document 1: unknown tag: `Q-X` is neither O nor one of the letters B, I, E, S, L, U, M, W with \
+                   a type (B-TYPE); no mention of its sentence is read";
+        check("a O\nsecret\nb B-X\nc Q-X\nd I-X\n\nd B-X\n", &[("a b c d", &[]), ("d", &["0..1 X"])], &[word, tag]);
+    }
+
+    /// Where most values of the column are no tags, they are text.
+    #[test]
+    fn another_column_is_suggested_and_nothing_quoted() {
+        let most = "unknown tag: most values of column";
+        let rest = "(counted from 0) are not tags, so no mention is read";
+        let columns = "a B-X secret\n\nb O secrets\nc I-X O\n";
+        let fault = format!("in.tsv:1: {most} 2 {rest}; column 1 has tags (--tag-column 1)");
+        check(columns, &[("a", &[]), ("b c", &[])], &[&fault]);
+        let fault = format!("in.tsv:2: {most} 1 {rest}; choose the column of the tags with --tag-column");
+        check("a O\nb secret\nc secret\n", &[("a b c", &[])], &[&fault]);
+    }
+
+    #[test]
+    fn separators_columns_and_lines_that_are_no_rows() {
+        let fault = |line: usize, message: &str| format!("in.tsv:{line}: malformed line: {message}");
+        let note = |line: usize, message: &str| format!("in.tsv:{line}: not supported, left out: {message}");
+        // Tabs alone separate columns where most rows have them; at the end of all rows they separate nothing.
+        let row = fault(3, "columns: 1 here, 2 in the file; tabs separate the columns of this file");
+        let long = fault(4, "columns: 3 here, 2 in the file; tabs separate the columns of this file");
+        check("IL 2\tB-X\n type 2\tI-X\nb O\nc\td\tO\n", &[("IL 2 type 2", &["0..11 X"])], &[&row, &long]);
+        let row = fault(3, "columns: 2 here, 3 in the file");
+        check("a x O\nb x B-X\n x O\n", &[("a b", &["2..3 X"])], &[&row]);
+        let (empty, skipped) = (fault(3, "the word is empty"), note(2, "a row without a word"));
+        check("a\tO\n \tO\n\tB-X\n", &[("a", &[])], &[&skipped, &empty]);
+        // Rows that begin with # are words, other lines are comments.
+        let comments = [1, 4, 5].map(|line| note(line, "a comment"));
+        let text = "# id 7 domain=en\n#1 _ _ O\n# _ _ B-X\n#Text=a b\n# c\n#b _ _ O\n";
+        check(text, &[("#1 # #b", &["3..4 X"])], &comments.each_ref().map(String::as_str));
+        check("Token\tTag\na\tO\n", &[("a", &[])], &[&note(1, "the names of the columns")]);
+        check("1 a O\n2 b B-X\n\n1 c O\n", &[("a b", &["2..3 X"]), ("c", &[])], &[]);
+        // Classic Mac, and files appended to each other.
+        check("a\tO\rb\tB-X\r\rc\tO\r", &[("a b", &["2..3 X"]), ("c", &[])], &[]);
+        let appended = "\u{feff}-DOCSTART- O\n\na O\n\n\u{feff}-DOCSTART- O\n\nb B-X\n";
+        check(appended, &[("a", &[]), ("b", &["0..1 X"])], &[]);
+    }
+
+    #[test]
+    fn documents_have_the_ids_of_their_lines() {
+        let check = |lines: [&str; 2], expected: [&str; 2], faults: usize| {
+            let input = format!("{}\na\tB-X\n\nb\tO\n\n{}\nc\tO\n", lines[0], lines[1]);
+            let (documents, diagnostics) = read(&input, &ConllOptions::default());
+            let ids: Vec<&str> = documents.iter().map(|document| document.id.as_str()).collect();
+            assert_eq!((ids.as_slice(), diagnostics.0.len()), (expected.as_slice(), faults), "{lines:?}");
+        };
+        check(["###MEDLINE:95369245", "###MEDLINE:95333264"], ["95369245", "95333264"], 0);
+        check(["# newdoc id = a-1", "# newdoc"], ["a-1", "2"], 0);
+        check(["# hipe2022:document_id = x_7", "# document_id = x_8"], ["x_7", "x_8"], 0);
+        check(
+            ["#begin document (x/7); part 0", "#begin document (x/7); part 1"],
+            ["(x/7); part 0", "(x/7); part 1"],
+            0,
+        );
+        check(["-DOCSTART- (947 testa)", "-DOCSTART-\t-X-\t12345\tO"], ["947 testa", "12345"], 0);
+        check(["-DOCSTART- (a)\t-X-\tO", "-DOCSTART- -X- -X- O"], ["a", "2"], 0);
+        check(["-DOCSTART- NN O", "-DOCSTART- a new document 7"], ["1", "2"], 2);
+        // The sentences of one document.
+        let sentences = "# doc_id = 7\na O\n\n# doc_id = 7\nb B-X\n\n# doc_id = 8\nc O\n";
+        let (documents, diagnostics) = read(sentences, &ConllOptions::default());
+        assert_eq!((documents.len(), documents[0].sentences.len(), diagnostics.0.len()), (2, 2, 0));
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_tells_it_from_notes() {
+        for text in [
+            "a NN B-X\nb NN I-X\n",
+            "a\tB-X\n",
+            "a\tO\nb\tO",
+            "a\tB\nb\tI\nc\tO\n",
+            "a\tb-disease\rb\to\r",
+            "a B-X O\nb O O\nc O O",
+            "# id = 7\na O\n#b O\n",
+            "###MEDLINE:7\n\na\tB-X\n",
+            "a O _\nb B-X 7:8\n",
+            "-DOCSTART- -X- O\n",
+            "a O\nb B-X\nc O\nd",
+        ] {
+            assert!(begins(text), "{text:?}");
+        }
+        for text in [
+            "",
+            "Started vitamin B-12",
+            "Started vitamin B-12\nStopped vitamin B-6\n",
+            "hepatitis B\nvitamin E\ngrade I\n",
+            "Hepatitis\tB\nVitamin\tE\n",
+            "Potassium\t0\nSodium\t0\n",
+            "Blood group O\n",
+            "Positive for B-cell\nNegative for B-cell\n",
+            "# Plan\n\nGave O\n",
+            "7|t|vitamin B-12\n",
+            "1-1\t0-4\tFever\t*\n1-2\t5-8\tand\t_\n",
+        ] {
+            assert!(!begins(text), "{text:?}");
+        }
     }
 
     #[test]
     fn columns_can_be_chosen() {
         let chosen = |word_column, tag_column| ConllOptions { word_column, tag_column, ..ConllOptions::default() };
         let input = "-DOCSTART- -X- O O\n\n1 B-X a NN\n2 O b NN\n3 O\n";
-        let (documents, diagnostics) = read(input, &chosen(2, Some(1)));
+        let (documents, diagnostics) = read(input, &chosen(Some(2), Some(1)));
         assert_eq!((documents[0].text.as_str(), documents[0].mentions[0].span()), ("a b", Span::new(0, 1)));
         assert_eq!(diagnostics.0.iter().map(|fault| fault.line).collect::<Vec<_>>(), [5]);
+        assert_eq!(read("1 a O\n2 b O\n", &chosen(Some(0), None)).0[0].text, "1 2");
         // The last column cannot be the word and its tag.
-        assert_eq!(read("a O\n", &chosen(1, None)).1.0.len(), 1);
+        assert_eq!(read("a O\n", &chosen(Some(1), None)).1.0.len(), 1);
     }
 
     #[test]
@@ -597,10 +873,10 @@ mod tests {
         let mention = |start, end, entity_type: &str| Mention::new(Span::new(start, end), entity_type);
         // The second ends inside a word, the third overlaps the first, the fourth continues in the next line.
         let mentions =
-            vec![mention(1, 5, "X"), mention(9, 10, "Y"), mention(4, 7, "Y"), mention(14, 19, "Side effect")];
+            vec![mention(1, 5, "X"), mention(9, 10, "Y"), mention(4, 7, "Y"), mention(14, 19, "Side effect|B-x")];
         let document = Document { mentions, ..Document::new("7", "[5-HT]6 ée\u{301}a. b c\nd\n\nf") };
         let expected = "[\tO\n5\tB-X\n-\tI-X\nHT\tI-X\n]\tO\n6\tO\née\u{301}a\tB-Y\n.\tO\n\
-            b\tB-Side_effect\nc\tI-Side_effect\nd\tI-Side_effect\n\nf\tO\n\n";
+            b\tB-Side_effect_B-x\nc\tI-Side_effect_B-x\nd\tI-Side_effect_B-x\n\nf\tO\n\n";
         // The id, the text, and of the four mentions three moved and one lost, with a fragment each.
         assert_eq!(written(&document, Scheme::Iob2, false), (expected.to_owned(), 10));
     }

@@ -1,6 +1,7 @@
 //! What a file is: its ending decides first, the content of its beginning second. Prose needs evidence, too: a file
 //! with structure is never taken for a text.
 
+use super::encoding::refused_encoding;
 use super::{Format, bioc_json, bioc_xml, conll, jsonl, pubtator};
 use crate::table;
 use std::path::Path;
@@ -135,14 +136,8 @@ fn structured(text: &str) -> Option<Look> {
 
 /// Why these bytes are no text in UTF-8.
 fn unreadable(bytes: &[u8]) -> Option<String> {
-    let nuls = |first: usize| bytes.iter().skip(first).step_by(2).filter(|&&byte| byte == 0).count();
-    let half = bytes.len() / 2;
-    for (first, encoding) in [(1, "UTF-16LE"), (0, "UTF-16BE")] {
-        if half > 1 && nuls(first) * 2 > half && nuls(1 - first) * 10 < half {
-            return Some(format!(
-                "looks like {encoding} without a byte-order mark; convert it first: iconv -f {encoding} -t UTF-8"
-            ));
-        }
+    if let Some(what) = refused_encoding(bytes) {
+        return Some(format!("cannot be read: {what}"));
     }
     let is_odd = |byte: u8| byte == 0 || (byte < b' ' && !byte.is_ascii_whitespace() && !(0x1b..=0x1f).contains(&byte));
     let odd = bytes.iter().filter(|&&byte| is_odd(byte)).count();
@@ -227,8 +222,7 @@ mod tests {
             ("a.json", "Fever", "does not begin as JSON"),
             ("", "ROW_ID,TEXT\n1,Fever\n2,Rash\n", "ROW_ID, TEXT"),
             ("", "#FORMAT=WebAnno TSV 3.3\n", "WebAnno"),
-            ("a", "F\0e\0v\0e\0r\0", "UTF-16LE"),
-            ("a", "\0F\0e\0v\0e\0r", "UTF-16BE"),
+            ("a", "F\0\0\u{1}v\0e\0r\0", "is not a text"),
         ] {
             let found = look_of(name, text);
             assert!(found.contains(part), "{name}: {found}");

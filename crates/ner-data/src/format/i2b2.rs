@@ -127,12 +127,14 @@ struct Grid {
 }
 
 impl Grid {
-    /// Lines end with `\n` or `\r\n`; every other character belongs to a line.
+    /// Lines end with `\n` or `\r\n`, or with `\r` if the text has no `\n` (classic Mac); every other character belongs to
+    /// a line.
     fn new(text: &str) -> Self {
         let (mut lines, mut tokens) = (Vec::new(), Vec::new());
         let mut at = 0;
-        for whole in text.split_inclusive('\n') {
-            let line = whole.strip_suffix("\r\n").or_else(|| whole.strip_suffix('\n')).unwrap_or(whole);
+        let end = if text.contains('\n') { '\n' } else { '\r' };
+        for whole in text.split_inclusive(end) {
+            let line = whole.strip_suffix("\r\n").or_else(|| whole.strip_suffix(end)).unwrap_or(whole);
             let start = at;
             let mut of_line = Vec::new();
             for token in line.split(' ') {
@@ -557,7 +559,7 @@ pub fn express(document: &Document) -> Expressed {
 
 /// Types and assertions are quoted on one line.
 fn quotable(value: &str) -> String {
-    value.replace(['"', '\n'], "_")
+    value.replace(['"', '\n', '\r'], "_")
 }
 
 /// Whether a folder contains all files of a document; the concepts are written last.

@@ -8,10 +8,10 @@
 //! Where things are:
 //!
 //! - One module per format: [`brat`], [`conll`], [`i2b2`], [`jsonl`], [`pubtator`], [`bioc_xml`] and [`bioc_json`];
-//!   `bioc.rs` is shared by the last two.
+//!   `bioc.rs` is shared by the last two. `columns.rs` tells how the columns of a CoNLL file are written.
 //! - [`detect`] decides what a file is.
-//! - `lines.rs` is shared by line formats, `file_names.rs` by folder formats, `json_values.rs` by JSON formats;
-//!   `packed.rs` unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` by
+//! - `lines.rs` is shared by line formats, `json.rs` by the JSON formats, `file_names.rs` by folder formats; `packed.rs`
+//!   unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
 //!   several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
@@ -20,6 +20,7 @@ mod bioc;
 pub mod bioc_json;
 pub mod bioc_xml;
 pub mod brat;
+mod columns;
 mod concept_ids;
 pub mod conll;
 pub mod detect;
@@ -28,7 +29,7 @@ mod expressed;
 mod faults;
 pub mod file_names;
 pub mod i2b2;
-mod json_values;
+mod json;
 pub mod jsonl;
 mod lines;
 mod offsets;
@@ -214,7 +215,7 @@ impl Format {
         let reader: Box<dyn Reader + 'r> = match self {
             Self::Pubtator => Box::new(pubtator::Reader::new(input, file, options.offsets)),
             Self::Conll => Box::new(conll::Reader::new(input, file, &options.conll)),
-            Self::Jsonl => Box::new(jsonl::Reader::new(input, file, options)?),
+            Self::Jsonl => Box::new(jsonl::Reader::new(input, file, &options.json, options.offsets)?),
             Self::BiocXml => Box::new(bioc_xml::Reader::new(input, file, options.offsets)),
             Self::BiocJson => Box::new(bioc_json::Reader::new(input, file, options.offsets)),
             Self::Brat => return Err(only_as_folder(self)),
@@ -321,7 +322,8 @@ impl Format {
 /// # Errors
 /// If it cannot be read.
 pub fn look(path: &Path) -> io::Result<Look> {
-    Ok(look_at(&without_packing(path), &mut open_file(path)?)?.0)
+    let input = fs::File::open(path)?;
+    Ok(look_at(&without_packing(path), &mut buffered(input)?)?.0)
 }
 
 /// What an input with this name is, and the bytes that were read to decide.
@@ -336,7 +338,8 @@ pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)>
 
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    Ok(buffered(fs::File::open(path)?).map_err(named)?)
+    let input = buffered(fs::File::open(path)?).map_err(named)?;
+    Ok(input)
 }
 
 /// The last extension in lower case.
@@ -370,10 +373,10 @@ impl fmt::Display for Format {
 pub struct FormatOptions {
     /// Options of CoNLL files.
     pub conll: conll::ConllOptions,
-    /// What the offsets of the files count that are read; files are always written in characters.
-    pub offsets: OffsetUnit,
     /// Keys of JSON documents.
     pub json: jsonl::JsonKeys,
+    /// What the offsets of the files count that are read; files are always written in characters.
+    pub offsets: OffsetUnit,
 }
 
 /// Reads documents one at a time, in constant memory.

@@ -16,7 +16,7 @@
 //! | `relations` | `{"kind": "CID", "arguments": [{"role": "Arg1", "target": {"mention": 0}}, …]}`; a `mention` is an index into `spans`, a `concept` an identifier |
 //! | `attributes` | names and values |
 //!
-//! Positions count Unicode characters, half-open; other units are an option. If a mention has a `text`, the document must have that text at its
+//! Positions count Unicode characters, half-open. If a mention has a `text`, the document must have that text at its
 //! position. [`JsonKeys`] names other keys for text and id.
 //!
 //! A file is read in one of three layouts, which its beginning decides: one value per line; one list, whose items are
@@ -43,11 +43,13 @@
 mod shapes;
 
 use super::faults::Faults;
-use super::json_values::Scanner;
+use super::json::{self, Scanner};
 use super::lines::Lines;
-use super::offsets::{Fault, Locator, OffsetUnit};
-use super::{Expressed, FormatOptions, Output, offsets};
-use crate::{Argument, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target};
+use super::offsets::{self, Locator, OffsetUnit};
+use super::{Expressed, Output};
+use crate::{
+    Argument, CharIndex, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shapes::MENTIONS;
@@ -257,6 +259,9 @@ impl<R: BufRead> super::Reader for Reader<R> {
     }
 }
 
+/// A fault in a part of a document. It never quotes text of a document.
+type Fault = (DiagnosticKind, String);
+
 fn malformed(message: impl Into<String>) -> Fault {
     (DiagnosticKind::MalformedLine, message.into())
 }
@@ -270,15 +275,14 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// If the first lines cannot be read.
-    pub fn new(input: R, file: &Path, options: &FormatOptions) -> io::Result<Self> {
+    pub fn new(input: R, file: &Path, keys: &JsonKeys, unit: OffsetUnit) -> io::Result<Self> {
         let (is_line, input) = look(input)?;
         let layout = if is_line {
             Layout::Lines(Lines::new(input, file))
         } else {
             Layout::Values { json: Scanner::new(input), faults: Faults::new(file), in_list: false }
         };
-        let (keys, unit) = (options.json.clone(), options.offsets);
-        Ok(Self { layout, keys, unit, pending: Vec::new().into_iter(), count: 0, line: 0 })
+        Ok(Self { layout, keys: keys.clone(), unit, pending: Vec::new().into_iter(), count: 0, line: 0 })
     }
 
     /// The next value, `Some(None)` if it is broken, or `None` at the end of the file.
@@ -292,12 +296,15 @@ impl<R: BufRead> Reader<R> {
                     }
                 };
                 self.line = lines.number();
-                let value = serde_json::from_str(&line);
-                if let Err(error) = &value {
-                    let message = format!("invalid JSON from column {}", error.column());
+                let value = json::parse(line.as_bytes());
+                let message = match &value {
+                    Err(error) => Some(format!("invalid JSON from column {}", error.column())),
+                    Ok((_, repeated)) => repeats(*repeated),
+                };
+                if let Some(message) = message {
                     lines.report(DiagnosticKind::MalformedLine, None, message);
                 }
-                return Ok(Some(value.ok()));
+                return Ok(Some(value.ok().map(|(value, _)| value)));
             }
             Layout::Values { json, faults, in_list } => (json, faults, in_list),
         };
@@ -330,11 +337,15 @@ impl<R: BufRead> Reader<R> {
                         malformed("an unterminated string or value; left out");
                         return Ok(Some(None));
                     };
-                    let value = serde_json::from_slice(&bytes);
-                    if value.is_err() {
-                        malformed("invalid JSON; left out");
+                    let value = json::parse(&bytes);
+                    let message = match &value {
+                        Err(_) => Some("invalid JSON; left out".to_owned()),
+                        Ok((_, repeated)) => repeats(*repeated),
+                    };
+                    if let Some(message) = message {
+                        malformed(&message);
                     }
-                    return Ok(Some(value.ok()));
+                    return Ok(Some(value.ok().map(|(value, _)| value)));
                 }
             }
         }
@@ -352,6 +363,11 @@ impl<R: BufRead> Reader<R> {
         }
         document
     }
+}
+
+/// The message for keys that an object has twice.
+fn repeats(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("{count} keys are repeated; only the first value of each is read"))
 }
 
 /// Whether a value is a document with a text.
@@ -416,7 +432,6 @@ fn read_value(
         return (Some(id), None);
     };
     let mut document = Document::new(id.clone(), text);
-    // `annotate --offsets bytes` states the unit itself.
     let unit = match object.get("offsets").and_then(Value::as_str) {
         None => unit,
         Some("chars" | "characters") => OffsetUnit::Characters,
@@ -428,15 +443,16 @@ fn read_value(
     };
     let locator = Locator::new(&document.text, unit);
     read_mentions_and_relations(&object, &mut document, &locator, faults);
+    let index = locator.index();
     let items = object.get("passages").and_then(Value::as_array).into_iter().flatten();
     for (number, passage) in items.enumerate() {
-        match read_passage(passage, &locator) {
+        match read_passage(passage, index) {
             Some(passage) => document.passages.push(passage),
             None => faults.push(malformed(format!("passage {number} lacks a kind, or a span inside the text"))),
         }
     }
     for (key, spans) in [("sentences", &mut document.sentences), ("words", &mut document.words)] {
-        match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, &locator)) {
+        match object.get(key).filter(|value| !value.is_null()).map(|value| read_spans(value, index)) {
             Some(Some(read)) if key == "sentences" || read.iter().all(|word| !word.is_empty()) => *spans = read,
             Some(_) => faults.push(malformed(format!("{key} must be ascending spans inside the text"))),
             None => {}
@@ -612,12 +628,12 @@ fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fa
     }
     let stated = match item.get("fragments").or_else(|| item.get("span").filter(|span| span.is_array())) {
         None => vec![read_span(start, end).ok_or_else(|| malformed("start and end must be whole numbers"))?],
-        Some(fragments) => read_pairs(fragments)
-            .filter(|fragments| !fragments.is_empty())
-            .ok_or_else(|| malformed("fragments must be a list of pairs of whole numbers"))?,
+        Some(fragments) => {
+            let fragments = read_pairs(fragments).filter(|fragments| !fragments.is_empty());
+            fragments.ok_or_else(|| malformed("fragments must be a list of starts and ends"))?
+        }
     };
-    let given = item.get("text").and_then(Value::as_str);
-    let fragments = locator.fragments(text, &stated, given)?;
+    let fragments = locator.fragments(text, &stated, item.get("text").and_then(Value::as_str))?;
     let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), label) };
     let concept_ids = ["concept_ids", "id"].into_iter().find_map(|key| item.get(key)?.as_array());
     // spaCy: the concept follows the label.
@@ -654,20 +670,26 @@ fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>)
     }
 }
 
-fn read_passage(value: &Value, locator: &Locator) -> Option<Passage> {
-    let span = locator.span(read_span(value.get("start"), value.get("end"))?)?;
+fn read_passage(value: &Value, index: &CharIndex) -> Option<Passage> {
+    let span = read_span(value.get("start"), value.get("end"))?;
+    index.bytes(span)?;
     Some(Passage { kind: value.get("kind")?.as_str()?.to_owned(), span })
 }
 
-/// Reads `[[0, 7], [8, 11]]`, which must be ascending and inside the text.
-fn read_spans(value: &Value, locator: &Locator) -> Option<Vec<Span>> {
-    let spans: Vec<Span> = read_pairs(value)?.into_iter().map(|span| locator.span(span)).collect::<Option<_>>()?;
-    spans.windows(2).all(|pair| pair[0].end <= pair[1].start).then_some(spans)
+/// Reads `[[0, 7], [8, 11]]`.
+fn read_pairs(value: &Value) -> Option<Vec<Span>> {
+    let pair = |pair: &Value| match pair {
+        Value::Object(span) => read_span(span.get("begin").or_else(|| span.get("start")), span.get("end")),
+        pair => read_span(pair.get(0), pair.get(1)),
+    };
+    value.as_array()?.iter().map(pair).collect()
 }
 
-/// Reads a list of pairs of whole numbers.
-fn read_pairs(value: &Value) -> Option<Vec<Span>> {
-    value.as_array()?.iter().map(|pair| read_span(pair.get(0), pair.get(1))).collect()
+/// Reads spans that must be ascending and inside the text.
+fn read_spans(value: &Value, index: &CharIndex) -> Option<Vec<Span>> {
+    let spans = read_pairs(value)?;
+    let ascend = spans.windows(2).all(|pair| pair[0].end <= pair[1].start);
+    (ascend && spans.iter().all(|&span| index.bytes(span).is_some())).then_some(spans)
 }
 
 fn read_span(start: Option<&Value>, end: Option<&Value>) -> Option<Span> {
@@ -704,7 +726,7 @@ fn scalar(value: &Value) -> Option<String> {
 }
 
 /// Converts a document to what this format can represent: only mentions without a type and duplicate mentions are left
-/// out, and overlapping fragments are merged.
+/// out; overlapping fragments are joined.
 pub fn express(document: &Document) -> Expressed {
     let mut seen = HashSet::new();
     Expressed::new(document, |mention| {
@@ -843,7 +865,8 @@ mod tests {
         let now = r#"{"id":"1","text":"a fever","mentions":[{"start":2,"end":7,"text":"fever","type":"Disease","category":"problem","confidence":0.75,"models":["a","b"]}]}"#;
         let read = |line: &str| {
             let mut reader =
-                Reader::new(line.as_bytes(), Path::new("x.jsonl"), &FormatOptions::default()).expect("memory");
+                Reader::new(line.as_bytes(), Path::new("x.jsonl"), &JsonKeys::default(), OffsetUnit::default())
+                    .expect("memory");
             let document = crate::format::Reader::next_document(&mut reader).expect("read").expect("a document");
             assert_eq!(crate::format::Reader::take_diagnostics(&mut reader).0, []);
             document
@@ -1017,12 +1040,11 @@ mod tests {
             (r#"[0,5,"X"]"#, "offset out of range: span 0: 0..5 reaches outside the document of 4 characters"),
             (
                 r#"{"start":0,"end":1,"text":"b","label":"X"}"#,
-                "text does not match the offsets: span 0: its text differs from the document's at 0..1; it would match \
-                 if offsets counted from -1: add 1 to them",
+                "text does not match the offsets: span 0: its text differs from the document's at 0..1",
             ),
             (
-                r#"{"fragments":[[0,2],[1,2]],"label":"X"}"#,
-                "malformed line: span 0: its fragments 0..2 and 1..2 overlap",
+                r#"{"fragments":[[0,2],[1,3]],"label":"X"}"#,
+                "malformed line: span 0: its fragments 0..2 and 1..3 overlap",
             ),
             (r#"[2,4,"Y"],[2,4,"Y"]"#, "duplicate mention: span 1 repeats span 0"),
         ];
@@ -1054,11 +1076,11 @@ mod tests {
 
         #[test]
         fn everything_is_kept(document in round_trip::document()) {
+            let sound = |mention: &Mention| !mention.entity_type.is_empty();
             let mut document = document;
             for mention in &mut document.mentions {
                 mention.fragments = offsets::normal(&mention.fragments);
             }
-            let sound = |mention: &Mention| !mention.entity_type.is_empty();
             let mut mentions: Vec<Mention> = document.mentions.iter().filter(|m| sound(m)).cloned().collect();
             let mut seen = HashSet::new();
             mentions.retain(|mention| seen.insert(mention.clone()));

@@ -23,14 +23,14 @@ impl<R: BufRead> Scanner<R> {
         self.input.line()
     }
 
+    /// What to do about bytes that are not UTF-8.
+    pub(super) fn advice(&self) -> &str {
+        self.input.advice()
+    }
+
     /// The lines with bytes that are not UTF-8 since the last call.
     pub(super) fn take_invalid_lines(&mut self) -> Vec<usize> {
         self.input.take_invalid_lines()
-    }
-
-    /// What to do about those bytes.
-    pub(super) fn advice(&self) -> &str {
-        self.input.advice()
     }
 
     /// The next byte that is not white space.

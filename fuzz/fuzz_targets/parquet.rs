@@ -1,0 +1,4 @@
+//! Parquet tables.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::check_parquet(bytes));
