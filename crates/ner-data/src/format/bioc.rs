@@ -448,7 +448,7 @@ impl<'e> Assembly<'e, '_> {
             let hint = "; it would match if offsets counted from its passage: add the passage's offset to them";
             (kind, if fits { message + hint } else { message })
         })?;
-        let entity_type = annotation.infon(TYPE).filter(|name| !name.is_empty());
+        let entity_type = annotation.infon(TYPE).map(str::trim).filter(|name| !name.is_empty());
         let entity_type = entity_type.ok_or_else(|| malformed("missing type"))?;
         let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), entity_type) };
         let mut repeated = annotation.repeated(TYPE);
@@ -571,7 +571,7 @@ pub(super) fn express(document: &Document, to_valid: fn(&str) -> String) -> Expr
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
         let spans = offsets::normal(&mention.fragments);
-        let entity_type = to_valid(&mention.entity_type);
+        let entity_type = to_valid(&mention.entity_type).trim().to_owned();
         let is_inside = spans.iter().all(|&span| index.bytes(span).is_some());
         let is_sayable = !spans.is_empty() && !entity_type.is_empty() && is_inside;
         if !is_sayable || !seen.insert((spans.clone(), entity_type.clone())) {

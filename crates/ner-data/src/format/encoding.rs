@@ -245,6 +245,9 @@ mod tests {
         decoded.and_then(|mut decoded| decoded.read_to_end(&mut read)).map(|_| read).map_err(|error| error.to_string())
     }
 
+    /// Bytes, whether they are read as XML, and what they are as UTF-8 or why they are refused.
+    type Case<'c> = (Vec<u8>, bool, Result<Vec<u8>, &'c str>);
+
     #[test]
     fn files_are_what_they_say_or_are_refused() {
         let text = "Ménière 𝛼\r\n";
@@ -252,7 +255,7 @@ mod tests {
         let declared = |name: &str| format!("<?xml version='1.0' encoding = \"{name}\"?>");
         let marked = |is_little| utf16(&format!("\u{feff}{text}"), is_little);
         let kept = |declaration: &str| [declaration, "Ménière"].concat().into_bytes();
-        let table: &[(Vec<u8>, bool, Result<Vec<u8>, &str>)] = &[
+        let table: &[Case<'_>] = &[
             (vec![], false, Ok(vec![])),
             (b"\xff".into(), false, Ok(b"\xff".into())),
             (b"a\0b\0".into(), false, Ok(b"a\0b\0".into())),

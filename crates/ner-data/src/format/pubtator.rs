@@ -221,13 +221,14 @@ fn parse_row(row: &str, document: &Document, locator: &Locator) -> Result<(Row, 
         return Err(malformed("4 tab-separated columns; a mention has 5 to 7".to_owned()));
     }
     let span = Span::new(start, end);
-    if columns[4].is_empty() {
+    let entity_type = columns[4].trim();
+    if entity_type.is_empty() {
         return Err(malformed(format!("the mention at {span} has no type")));
     }
     let fragments = locator.fragments(&document.text, &[span], Some(columns[3]))?;
-    let mut mention = Mention { fragments, ..Mention::new(span, columns[4]) };
+    let mut mention = Mention { fragments, ..Mention::new(span, entity_type) };
     if let Some(ids) = columns.get(5) {
-        mention.concept_ids = concept_ids::split(columns[4], ids);
+        mention.concept_ids = concept_ids::split(entity_type, ids);
     }
     if let Some(individual) = columns.get(6) {
         mention.attributes.insert(INDIVIDUAL_MENTIONS.into(), (*individual).to_owned());
@@ -264,12 +265,13 @@ pub fn express(document: &Document) -> Expressed {
     }
     let mut seen = HashSet::new();
     let mut expressed = Expressed::new(document, |mention| {
+        let entity_type = one_line(&mention.entity_type).trim().to_owned();
         let mention = Mention {
-            entity_type: one_line(&mention.entity_type).into_owned(),
             concept_ids: concept_ids::express(
-                &one_line(&mention.entity_type),
+                &entity_type,
                 mention.concept_ids.iter().filter(|id| **id == one_line(id)).cloned(),
             ),
+            entity_type,
             attributes: individual_mentions(mention),
             fragments: offsets::normal(&mention.fragments),
             confidence: None,
