@@ -381,7 +381,7 @@ impl ForeignLabels {
         }
         let special: Vec<&str> = names.iter().copied().filter(|name| is_no_type(name)).collect();
         if !special.is_empty() {
-            notes.push(format!("the labels {} are not types: words with them are outside", special.join(", ")));
+            notes.push(format!("labels that are not types: {}; words with them are outside", special.join(", ")));
         }
         if let Some(name) = names.iter().find(|name| is_default(name)) {
             notes.push(format!(

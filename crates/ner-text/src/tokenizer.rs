@@ -107,8 +107,8 @@ impl DocumentTokenizer {
             tokenizer.get_vocab(true).into_iter().filter(|(piece, id)| *id >= rows && !piece.is_empty()).count();
         if beyond > 0 {
             warn!(
-                "the tokenizer has {beyond} pieces more than the model (vocab_size {rows}); documents with such a piece \
-                 will be errors"
+                "pieces of the tokenizer beyond the model's vocab_size {rows}: {beyond}; documents that need one will be \
+                 errors"
             );
         }
         Ok(Self { embeddings: Some(rows), ..self })
