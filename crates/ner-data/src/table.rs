@@ -102,7 +102,8 @@ pub(crate) fn columns(text: &str) -> Option<String> {
     let separator = separator(text);
     let mut rows = Rows::new(text.as_bytes(), separator);
     let (_, names) = rows.next_row().ok()??;
-    let names: Vec<String> = names.into_iter().map(|name| name.map(|name| cleaned(&name))).collect::<Option<_>>()?;
+    let names: Vec<String> = names.into_iter().collect::<Option<_>>()?;
+    // In prose, a blank follows a comma.
     if names.len() < 2 || !names.iter().all(|name| is_name(name) && !name.contains(' ')) {
         return None;
     }

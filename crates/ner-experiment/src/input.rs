@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::warn;
@@ -470,6 +470,7 @@ impl Inputs {
             // The name becomes the output's name.
             let inside = inside
                 .with_context(|| format!("{}: the name of file {} leads out of the archive", path.display(), at + 1))?;
+            let inside = without_dots(&inside);
             let is_hidden = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with('.') || part == "__MACOSX";
             if inside.iter().any(is_hidden) {
                 continue;
@@ -528,6 +529,19 @@ impl Others {
             warn!("not annotated: {refused}");
         }
     }
+}
+
+/// A path without `.` and `..`.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::Normal(part) => plain.push(part),
+            _ => {}
+        }
+    }
+    plain
 }
 
 fn has_known_ending(path: &Path, from: Option<Kind>) -> bool {

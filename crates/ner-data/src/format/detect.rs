@@ -69,6 +69,10 @@ const OTHERS: &[(&str, &str, &str)] = &[
 /// What a file with this name and beginning is. The name has no ending of a compression; `is_whole` says that the
 /// beginning is the whole file. stdin has an empty name.
 pub fn look(name: &Path, beginning: &[u8], is_whole: bool) -> Look {
+    let ending = name.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if ending == "parquet" || beginning.starts_with(b"PAR1") {
+        return Look::Parquet;
+    }
     if let Some(what) = unreadable(beginning) {
         return Look::Refused(what);
     }
@@ -76,7 +80,9 @@ pub fn look(name: &Path, beginning: &[u8], is_whole: bool) -> Look {
     let text = text.trim_start_matches('\u{feff}').trim_start();
     // The last line may be cut off.
     let lines = if is_whole { text } else { text.rsplit_once('\n').map_or(text, |(lines, _)| lines) };
-    let ending = name.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if let Some((_, what, todo)) = OTHERS.iter().find(|(sign, ..)| text.starts_with(sign)) {
+        return Look::Refused(format!("is {what}, which medner does not read; {todo}"));
+    }
     match ending.as_str() {
         "json" | "jsonl" | "ndjson" if text.is_empty() => Look::Corpus(Format::Jsonl),
         "json" | "jsonl" | "ndjson" => {
@@ -84,7 +90,6 @@ pub fn look(name: &Path, beginning: &[u8], is_whole: bool) -> Look {
         }
         "xml" => structured(text).unwrap_or_else(|| Look::Refused("does not begin as XML".into())),
         "pubtator" => Look::Corpus(Format::Pubtator),
-        "parquet" => Look::Parquet,
         "csv" if !conll::begins(lines) => Look::Table(table::separator(lines)),
         "tsv" | "tab" if !conll::begins(lines) && !pubtator::begins(lines) => Look::Table(b'\t'),
         ending => by_content(text, lines, TEXTS.contains(&ending)),
@@ -94,9 +99,6 @@ pub fn look(name: &Path, beginning: &[u8], is_whole: bool) -> Look {
 fn by_content(text: &str, lines: &str, is_named_text: bool) -> Look {
     if let Some(look) = structured(text) {
         return look;
-    }
-    if let Some((_, what, todo)) = OTHERS.iter().find(|(sign, ..)| text.starts_with(sign)) {
-        return Look::Refused(format!("is {what}, which medner does not read; {todo}"));
     }
     // A note may hold one row such as `Temp|t|36.8`.
     if pubtator::begins(lines) && (!is_named_text || pubtator::has_abstract(lines)) {

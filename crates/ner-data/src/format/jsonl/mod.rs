@@ -182,7 +182,7 @@ fn look<R: BufRead>(mut input: R) -> io::Result<(bool, Looked<R>)> {
         first.starts_with('{') || first.trim_start_matches(['[', ' ']).starts_with('"')
     } else {
         match serde_json::from_str::<Value>(&first) {
-            Ok(Value::Array(_)) => serde_json::from_str(&first).is_ok_and(|value| object_of(value).is_some()),
+            Ok(Value::Array(items)) => !items.first().is_none_or(|item| item.is_object() || item.is_array()),
             Ok(_) => true,
             // An object or list that goes on, unless the next line begins another.
             Err(error) if error.is_eof() && first.starts_with(['{', '[']) => {
