@@ -219,7 +219,7 @@ pub fn ask(path: &Path) -> String {
 /// The error message for an input that is no corpus, as far as its content tells.
 pub fn no_corpus(path: &Path, look: Option<&Look>) -> String {
     let names: Vec<&str> = Format::all().map(Format::name).collect();
-    let path = path.display();
+    let path = if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
     let what = match look {
         Some(Look::Refused(what)) => format!("{path} {what}"),
         Some(Look::Table(_) | Look::Parquet) => format!("{path} is a table of texts, which only annotate reads"),

@@ -163,7 +163,7 @@ fn streams() {
     assert!(out.starts_with(r#"{"id":"1","text":"a","spans":[{"start":0,"end":1,"label":"X"}]"#), "{out}");
     let (code, out, err) = run(convert(folder, "- - --to jsonl").write_stdin(SECRET));
     assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(err.contains("--from (pubtator, ") && !err.contains(SECRET), "{err}");
+    assert!(err.contains("--from names a format (pubtator, ") && !err.contains(SECRET), "{err}");
     let (code, _, err) = run(&mut convert(folder, "a b --to word"));
     assert_eq!(code, Some(2));
     assert!(err.contains("possible values: pubtator, "), "{err}");

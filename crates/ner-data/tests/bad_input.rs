@@ -4,7 +4,7 @@
 //! unchanged, and then with random changes that are the same in every run. A new format only needs its folder.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use ner_data::format::Output;
+use ner_data::format::{Output, refused_encoding};
 use ner_data::{DiagnosticKind, Diagnostics, Document, Format, FormatOptions, Span, Target};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -122,6 +122,10 @@ fn check_written(documents: &[Document], what: &str) {
             let mut writer = format.create_output(Output::Open(out), &options).unwrap();
             writer.write(document).unwrap();
             writer.finish().unwrap();
+            // Text of UTF-16 that was read as UTF-8 is taken for UTF-16 again.
+            if refused_encoding(&bytes).is_some() {
+                continue;
+            }
             let input = format.open_input(Box::new(bytes.as_slice()), Path::new("written"), &options).unwrap();
             let (mut back, mut diagnostics) = input.read_all().unwrap();
             diagnostics.0.retain(|diagnostic| diagnostic.kind != DiagnosticKind::OddBoundary);

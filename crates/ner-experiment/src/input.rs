@@ -116,7 +116,15 @@ pub enum Bytes {
 
 /// A stream that was opened once; its beginning was read to detect the format.
 #[derive(Clone)]
-pub struct Stream(Arc<Mutex<Option<Box<dyn BufRead + Send>>>>);
+pub struct Stream(Arc<Mutex<Option<Opened>>>);
+
+/// A stream that is read later.
+enum Opened {
+    /// Its beginning was read.
+    Begun(Box<dyn BufRead + Send>),
+    /// Nothing was read, so that nothing waits for it.
+    At(PathBuf),
+}
 
 /// A zip archive, opened once and shared by all its files.
 #[derive(Clone)]
@@ -278,10 +286,12 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
                 };
                 let unreadable = || format!("cannot read {}", path.display());
                 let (bytes, kind) = if is_stream(path) {
-                    let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
-                    let kind = match from {
-                        Some(kind) => Ok(given_kind(path, kind)?),
-                        None => kind_of(path, look, &beginning, options),
+                    let (stream, kind) = match from {
+                        Some(kind) => (Opened::At(path.clone()), Ok(given_kind(path, kind)?)),
+                        None => {
+                            let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
+                            (Opened::Begun(stream), kind_of(path, look, &beginning, options))
+                        }
                     };
                     (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
                 } else {
@@ -304,9 +314,17 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
 /// # Errors
 /// If it cannot be read.
 pub fn open_stream(path: &Path) -> Result<(Box<dyn BufRead + Send>, Look, Vec<u8>)> {
-    let mut stream = if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? };
+    let mut stream = open_once(path)?;
     let (look, beginning) = look_at(Path::new(""), &mut stream)?;
     Ok((Box::new(Cursor::new(beginning.clone()).chain(stream)), look, beginning))
+}
+
+/// Opens stdin, a pipe or a device, and waits only for its first bytes.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn open_once(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+    Ok(if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? })
 }
 
 /// Whether a path names something that can be read only once.
@@ -505,7 +523,7 @@ impl Inputs {
                 others.refused.push(format!("{} {}", input.path.display(), refusal.what))
             }
             Ok(Err(refusal)) => self.bad.push(format!("{} {}", input.path.display(), refusal.what)),
-            Err(error) => self.bad.push(format!("{}: it cannot be read: {error:#}", input.path.display())),
+            Err(error) => self.bad.push(format!("{}: it cannot be read to the end: {error:#}", input.path.display())),
         }
     }
 }
@@ -563,7 +581,10 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
         }
         Bytes::Stream(stream) => {
             let stream = stream.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            stream.context("the stream was read before")?
+            match stream.context("the stream was read before")? {
+                Opened::Begun(stream) => stream,
+                Opened::At(path) => open_once(&path)?,
+            }
         }
         Bytes::Zip(archive, at) => {
             // An unnamed temporary file, which disappears with this process in any case.
@@ -652,7 +673,7 @@ impl Source {
     /// Pushes all documents with marks between them. Unreadable parts become marks, never errors.
     pub fn read(self, push: Push<'_>) {
         let mut ids = Ids::default();
-        if !self.bad.iter().all(|bad| push(Event::Mark(Mark::Bad(bad.clone())))) {
+        if !self.bad.iter().all(|bad| push(Event::Mark(Mark::Cut(bad.clone())))) {
             return;
         }
         for (number, (input, is_done)) in self.inputs.iter().enumerate() {

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use ner_data::format::{Output, buffered, conll, without_packing};
 use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Documents, Format, FormatOptions};
 use ner_experiment::corpus::FaultCount;
-use ner_experiment::input::{Kind, is_stream, open_stream};
+use ner_experiment::input::{Kind, is_stream, open_once, open_stream};
 use ner_experiment::progress;
 use ner_files::NewFolder;
 use serde::Serialize;
@@ -236,9 +236,14 @@ impl Plan {
         let whole = || vec![Step { input: input.clone(), output: PathBuf::new() }];
         let mut stream = None;
         let (from, steps) = if is_stream(input) {
-            let (opened, look, _) = open_stream(input)?;
+            let (opened, from) = match args.from {
+                Some(from) => (open_once(input)?, from),
+                None => {
+                    let (opened, look, _) = open_stream(input)?;
+                    (opened, look.format().with_context(|| args::no_corpus(input, Some(&look)))?)
+                }
+            };
             stream = Some(opened);
-            let from = args.from.or(look.format()).with_context(|| args::no_corpus(input, Some(&look)))?;
             (from, whole())
         } else if input.is_dir() && args.from.or(Format::detect(input)?).is_none_or(|from| !from.is_folder()) {
             let (from, files) = files_of(input, args.from)?;

@@ -1025,7 +1025,7 @@ mod tests {
         };
         whole("17", "must be an object, or a list of a text and an object");
         whole(r#"["a", {}, 1]"#, "must be an object, or a list of a text and an object");
-        whole(r#"{"id":[],"text":"a"}"#, "the id must be a string or a number");
+        whole(r#"{"id":[],"text":"a"}"#, "the id `id` must be a string or a number");
         let missing =
             "missing text: no string under `text`; its keys are id, note; name one with --text-column or --id-column";
         check(r#"{"id":"7","note":1}"#, &[], &[&format!("in.jsonl:1: document 7: malformed line: {missing}")]);
