@@ -64,7 +64,7 @@ pub fn check_any(bytes: &[u8]) {
     let Some((first, bytes)) = bytes.split_first() else { return };
     let name = Path::new(NAMES[usize::from(*first) % NAMES.len()]);
     // A file may be refused, and so may what follows its first bytes.
-    let Ok(mut input) = buffered(bytes) else { return };
+    let Ok(mut input) = buffered(bytes, name) else { return };
     let Ok((look, beginning)) = look_at(name, &mut input) else { return };
     let whole = Cursor::new(beginning).chain(input);
     match look {

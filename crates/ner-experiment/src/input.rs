@@ -324,7 +324,7 @@ pub fn open_stream(path: &Path) -> Result<(Box<dyn BufRead + Send>, Look, Vec<u8
 /// # Errors
 /// If it cannot be read.
 pub fn open_once(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    Ok(if is_stdin(path) { buffered(io::stdin())? } else { buffered(fs_err::File::open(path)?)? })
+    Ok(if is_stdin(path) { buffered(io::stdin(), path)? } else { buffered(fs_err::File::open(path)?, path)? })
 }
 
 /// Whether a path names something that can be read only once.
@@ -357,7 +357,7 @@ fn kind_of_file(
     let name = without_packing(path);
     let (look, beginning) = match bytes {
         // Only the beginning is unpacked.
-        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?)?)?,
+        Bytes::Zip(archive, at) => look_at(&name, &mut buffered(archive.files().by_index(*at)?, path)?)?,
         bytes => look_at(&name, &mut open(path, bytes, None)?)?,
     };
     Ok(kind_of(path, look, &beginning, options))
@@ -575,8 +575,8 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
         Bytes::File => {
             let file = fs_err::File::open(path)?;
             match bar {
-                Some(bar) => buffered(bar.wrap_read(file))?,
-                None => buffered(file)?,
+                Some(bar) => buffered(bar.wrap_read(file), path)?,
+                None => buffered(file, path)?,
             }
         }
         Bytes::Stream(stream) => {
@@ -598,7 +598,7 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
                 "it unpacks to more than {MAX_RATIO} times its size, as no text does; unpack it first"
             );
             whole.rewind()?;
-            buffered(whole)?
+            buffered(whole, path)?
         }
     })
 }

@@ -298,7 +298,7 @@ impl Plan {
             return Ok(self.from.open(path, options)?);
         }
         let file = bar.wrap_read(fs_err::File::open(path)?);
-        let unpacked = buffered(file).with_context(|| format!("cannot read {}", path.display()))?;
+        let unpacked = buffered(file, path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(self.from.open_input(unpacked, path, options)?)
     }
 }

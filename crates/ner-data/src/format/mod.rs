@@ -313,7 +313,7 @@ impl Format {
 /// If it cannot be read.
 pub fn look(path: &Path) -> io::Result<Look> {
     let input = fs::File::open(path)?;
-    Ok(look_at(&without_packing(path), &mut buffered(input)?)?.0)
+    Ok(look_at(&without_packing(path), &mut buffered(input, path)?)?.0)
 }
 
 /// What an input with this name is, and the bytes that were read to decide.
@@ -333,7 +333,7 @@ pub fn look_at(name: &Path, input: &mut dyn Read) -> io::Result<(Look, Vec<u8>)>
 
 fn open_file(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let input = buffered(fs::File::open(path)?).map_err(named)?;
+    let input = buffered(fs::File::open(path)?, path).map_err(named)?;
     Ok(input)
 }
 

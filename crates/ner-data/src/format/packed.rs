@@ -1,8 +1,10 @@
 //! Compressed inputs.
 
 use super::encoding::Decoded;
+use super::extension_of;
 use flate2::read::MultiGzDecoder;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,13 +22,19 @@ const SMALL: u64 = 64 << 20;
 /// says that it is UTF-16. Reading fails if it unpacks to more than [`MAX_RATIO`] times its size.
 ///
 /// # Errors
-/// If the first bytes cannot be read.
-pub fn buffered<'r>(file: impl Read + Send + 'r) -> io::Result<Box<dyn BufRead + Send + 'r>> {
+/// If the first bytes cannot be read, or are not those of the compression that the ending of `name` promises.
+pub fn buffered<'r>(file: impl Read + Send + 'r, name: &Path) -> io::Result<Box<dyn BufRead + Send + 'r>> {
     let mut file = BufReader::new(file);
     // A pipe may give its first bytes one by one.
     let mut first = Vec::new();
     file.by_ref().take(ZSTANDARD.len() as u64).read_to_end(&mut first)?;
     let (is_gzip, is_zstandard) = (first.starts_with(GZIP), first == ZSTANDARD);
+    for (ending, is_there) in [("gz", is_gzip), ("zst", is_zstandard)] {
+        if extension_of(name) == ending && !is_there {
+            let message = format!("its name ends in .{ending}, but its contents are not packed like that");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+    }
     let whole = Cursor::new(first).chain(file);
     if !is_gzip && !is_zstandard {
         return Ok(Box::new(Decoded::new(whole)?));
@@ -88,7 +96,7 @@ mod tests {
         for bytes in [b"text".to_vec(), gzip, zstandard] {
             let mut text = String::new();
             let input = BufReader::with_capacity(1, bytes.as_slice());
-            buffered(input).expect("read").read_to_string(&mut text).expect("text");
+            buffered(input, Path::new("")).expect("read").read_to_string(&mut text).expect("text");
             assert_eq!(text, "text");
         }
     }
@@ -100,7 +108,7 @@ mod tests {
             packed.write_all(&vec![0; 1 << 20]).expect("memory");
         }
         let bytes = packed.finish().expect("memory");
-        let read = io::copy(&mut buffered(bytes.as_slice()).expect("read"), &mut io::sink());
+        let read = io::copy(&mut buffered(bytes.as_slice(), Path::new("")).expect("read"), &mut io::sink());
         assert_eq!(read.expect_err("too large").kind(), io::ErrorKind::InvalidData);
     }
 }

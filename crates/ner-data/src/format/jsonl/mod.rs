@@ -1040,7 +1040,8 @@ mod tests {
             (r#"[0,5,"X"]"#, "offset out of range: span 0: 0..5 reaches outside the document of 4 characters"),
             (
                 r#"{"start":0,"end":1,"text":"b","label":"X"}"#,
-                "text does not match the offsets: span 0: its text differs from the document's at 0..1",
+                "text does not match the offsets: span 0: its text differs from the document's at 0..1; it would match if \
+                 offsets counted from -1: add 1 to them",
             ),
             (
                 r#"{"fragments":[[0,2],[1,3]],"label":"X"}"#,
