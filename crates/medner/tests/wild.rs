@@ -8,6 +8,7 @@
 //! kind = "columns"                   # what kind of fault it stands for
 //! before = "wrong, silent"           # what medner did when it was first tried
 //! now = "right"                      # or "refused": an error that names file, place, reason and way on
+//! links = { "b.tsv" = "a.tsv" }      # symbolic links to make
 //!
 //! [[run]]
 //! command = "convert a.tsv - --to jsonl"   # run in a copy of the folder; MODEL is a tiny model
@@ -28,6 +29,7 @@ mod tiny;
 
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,6 +42,8 @@ struct Case {
     kind: String,
     before: String,
     now: Now,
+    #[serde(default)]
+    links: BTreeMap<PathBuf, PathBuf>,
     run: Vec<Run>,
 }
 
@@ -80,6 +84,10 @@ fn inputs_from_the_wild_are_read_right_or_refused_by_name() {
         let parsed: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
         let copy = tempfile::tempdir().unwrap();
         copy_into(case, copy.path());
+        for (link, target) in &parsed.links {
+            fs::create_dir_all(copy.path().join(link).parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, copy.path().join(link)).unwrap();
+        }
         for run in &parsed.run {
             if let Err(fault) = check(run, copy.path(), model.path()) {
                 failures.push(format!("{}: `{}`: {fault}", case.display(), run.command));
@@ -89,7 +97,7 @@ fn inputs_from_the_wild_are_read_right_or_refused_by_name() {
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), names.len(), failures.join("\n"));
 }
 
-/// Copies a folder; links stay links.
+/// Copies a folder.
 fn copy_into(from: &Path, to: &Path) {
     let status = Command::new("cp").arg("-R").arg(from.join(".")).arg(to).status().unwrap();
     assert!(status.success());

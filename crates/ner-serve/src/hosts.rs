@@ -43,13 +43,6 @@ fn is_own(options: &ServerOptions, host: &str) -> bool {
     bare.parse::<IpAddr>().is_ok() || names.into_iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
-/// Whether a name can be a `Host` without a port: letters, digits, `-`, `_` and dots.
-pub fn is_name(name: &str) -> bool {
-    let is_part =
-        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    name.split('.').all(is_part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

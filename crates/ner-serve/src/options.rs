@@ -1,6 +1,5 @@
 //! Settings of a server, and why it does not start.
 
-use crate::hosts;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,12 +28,19 @@ impl ServerOptions {
                 Err(ServeError::BadToken)
             }
             None if !address.ip().is_loopback() && !self.open_without_token => Err(ServeError::TokenNeeded(address)),
-            _ => match self.host_names.iter().find(|name| !hosts::is_name(name)) {
+            _ => match self.host_names.iter().find(|name| !is_host_name(name)) {
                 Some(name) => Err(ServeError::BadHostName(name.escape_debug().to_string())),
                 None => Ok(()),
             },
         }
     }
+}
+
+/// Whether a name can be a `Host` without a port: letters, digits, `-`, `_` and dots.
+fn is_host_name(name: &str) -> bool {
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    name.split('.').all(is_part)
 }
 
 /// Limits of requests.

@@ -283,7 +283,9 @@ mod tests {
         for (unit, spans) in table {
             let locator = Locator::new(TEXT, unit);
             for ((start, end), given) in spans.into_iter().zip(["ab", "cd", "ef"]) {
-                let found = locator.fragments(TEXT, &[Span::new(start, end)], Some(given)).expect(unit.name());
+                let found = locator
+                    .fragments(TEXT, &[Span::new(start, end)], Some(given))
+                    .unwrap_or_else(|fault| panic!("{}: {fault:?}", unit.name()));
                 assert_eq!(locator.index().slice(TEXT, found[0]), Some(given));
             }
             // In any other unit the message names this one.

@@ -544,8 +544,9 @@ impl Layout {
         let is_earlier = there["to"] == "Jsonl";
         ensure!(!is_earlier, "{out} was begun by an earlier version, whose JSON lines differ; name another --out");
         // Compared as text: a parsed f32 becomes an f64 and would differ.
+        let (there, wanted) = (modernised(there).to_string(), settings.to_string());
         ensure!(
-            modernised(there).to_string() == settings.to_string(),
+            there == wanted,
             "{out} was begun with other models or settings, listed in {settings_file}; --resume needs the same ones"
         );
         Ok(())
