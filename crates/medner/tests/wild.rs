@@ -5,7 +5,7 @@
 //!
 //! ```toml
 //! seen = "dmis-lab/biobert#35"       # where people met it
-//! kind = "columns"                   # what kind of fault it stands for
+//! kind = "columns"                   # what kind of fault it stands for: see `Kind`
 //! before = "wrong, silent"           # what medner did when it was first tried
 //! now = "right"                      # or "refused": an error that names file, place, reason and way on
 //! links = { "b.tsv" = "a.tsv" }      # symbolic links to make
@@ -21,7 +21,8 @@
 //! ```
 //!
 //! Each of `documents` is a line of stdout, in order; keys that it does not name are not compared. MODEL finds one
-//! mention of type X in each sentence: all its words.
+//! mention of type X in each sentence: all its words. `wild/README.md` lists the cases; `MEDNER_WRITE_LOG=1` makes the
+//! test write it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
@@ -36,15 +37,44 @@ use std::process::{Command, Stdio};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the first four are for people")]
 struct Case {
     seen: String,
-    kind: String,
+    kind: Kind,
     before: String,
     now: Now,
     #[serde(default)]
     links: BTreeMap<PathBuf, PathBuf>,
     run: Vec<Run>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Guessing,
+    Options,
+    SilentLoss,
+    Columns,
+    Offsets,
+    RoundTrip,
+    Characters,
+    Misread,
+    Outputs,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Guessing => "a format is guessed wrong",
+            Self::Options => "an option has no effect",
+            Self::SilentLoss => "something is lost in silence",
+            Self::Columns => "columns",
+            Self::Offsets => "units of offsets",
+            Self::RoundTrip => "what is written is not read back",
+            Self::Characters => "characters and encodings",
+            Self::Misread => "a part is misread",
+            Self::Outputs => "outputs",
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -78,8 +108,29 @@ fn inputs_from_the_wild_are_read_right_or_refused_by_name() {
     let mut names: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.retain(|path| path.is_dir());
     names.sort();
-    let mut failures = Vec::new();
-    for case in &names {
+    // The commands spend most of their time in loading libtorch.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (mut failures, mut rows) = (Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        let part = |cases| {
+            let model = model.path();
+            scope.spawn(move || run_cases(cases, model))
+        };
+        let parts: Vec<_> = names.chunks(names.len().div_ceil(threads)).map(part).collect();
+        for part in parts {
+            let (failed, listed) = part.join().unwrap();
+            failures.extend(failed);
+            rows.extend(listed);
+        }
+    });
+    check_log(&folder.join("README.md"), rows);
+    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), names.len(), failures.join("\n"));
+}
+
+/// Runs cases; returns what failed, and the rows of the log.
+fn run_cases(cases: &[PathBuf], model: &Path) -> (Vec<String>, Vec<(Kind, String)>) {
+    let (mut failures, mut rows) = (Vec::new(), Vec::new());
+    for case in cases {
         let text = fs::read_to_string(case.join("case.toml")).unwrap();
         let parsed: Case = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
         let copy = tempfile::tempdir().unwrap();
@@ -88,13 +139,42 @@ fn inputs_from_the_wild_are_read_right_or_refused_by_name() {
             fs::create_dir_all(copy.path().join(link).parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(target, copy.path().join(link)).unwrap();
         }
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        let now = if matches!(parsed.now, Now::Right) { "right" } else { "refused by name" };
+        let cell = |text: &str| text.replace('|', "\\|");
+        let row = format!("| {name} | {} | {} | {now} |", cell(&parsed.seen), cell(&parsed.before));
+        rows.push((parsed.kind, row));
         for run in &parsed.run {
-            if let Err(fault) = check(run, copy.path(), model.path()) {
+            if let Err(fault) = check(run, copy.path(), model) {
                 failures.push(format!("{}: `{}`: {fault}", case.display(), run.command));
             }
         }
     }
-    assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), names.len(), failures.join("\n"));
+    (failures, rows)
+}
+
+/// The list of cases by kind is as generated.
+fn check_log(path: &Path, mut rows: Vec<(Kind, String)>) {
+    rows.sort();
+    let mut log = format!(
+        "# Inputs from the wild\n\n{} situations that people reported of this or other systems, or that stand in files \
+         that they have. Written by `MEDNER_WRITE_LOG=1 cargo test --release --test wild`. Model folders are in \
+         `crates/ner-model/tests/foreign.rs`.\n",
+        rows.len()
+    );
+    let mut last = None;
+    for (kind, row) in rows {
+        if last.replace(kind) != Some(kind) {
+            let head = "| case | where people met it | medner before | now |\n|---|---|---|---|\n";
+            log.push_str(&format!("\n## Kind: {}\n\n{head}", kind.name()));
+        }
+        log.push_str(&row);
+        log.push('\n');
+    }
+    if std::env::var_os("MEDNER_WRITE_LOG").is_some() {
+        fs::write(path, &log).unwrap();
+    }
+    assert!(fs::read_to_string(path).is_ok_and(|found| found == log), "{} is out of date; see above", path.display());
 }
 
 /// Copies a folder.

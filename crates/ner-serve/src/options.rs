@@ -115,3 +115,18 @@ pub enum ServeError {
     #[error("the server cannot run")]
     Run(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_no_scheme_port_or_path() {
+        for name in ["ward", "ward-3.example", "a_b"] {
+            assert!(is_host_name(name), "{name}");
+        }
+        for name in ["", "http://ward", "ward:8642", "ward/", "*.example", "a b", ".", "ward."] {
+            assert!(!is_host_name(name), "{name}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use crate::problem::{Kind, Problem};
 use crate::request::Wishes;
 use ner_annotate::{Annotator, MergedMention, Prepared};
 use ner_data::Document;
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,7 +112,7 @@ pub fn work(annotator: &Annotator, jobs: &Receiver<Job>, arriving: &Arriving, pa
 }
 
 fn failure() -> Problem {
-    Problem::new(Kind::Internal, "the models failed on the batch with this request")
+    Problem::new(Kind::Internal, "the models failed on a document of this request")
 }
 
 fn gather(at_work: &mut Vec<Job>, jobs: &Receiver<Job>, patience: Duration, more_come: impl Fn() -> bool) {
@@ -170,20 +171,25 @@ fn compute(annotator: &Annotator, at_work: &mut Vec<Job>, places: &[usize], batc
     if is_given_up() {
         return;
     }
-    let Ok(found) = computed else {
-        error!("the models failed on a batch of {} documents; its requests are answered with 500", batch.len());
-        let mut failed = places.to_vec();
-        failed.sort_unstable();
-        failed.dedup();
-        for place in failed.into_iter().rev() {
-            let _ = at_work.remove(place).reply.send(Err(failure()));
-        }
-        return;
+    // One document that fails spoils no other: each is computed alone.
+    let found: Vec<Result<_, _>> = match computed {
+        Ok(found) => found.into_iter().map(Ok).collect(),
+        Err(_) => annotator.find_each(&batch),
     };
-    let (documents, mentions) = (batch.len(), found.iter().map(Vec::len).sum());
+    let (documents, mentions) = (batch.len(), found.iter().flatten().map(Vec::len).sum());
     let tokens = batch.iter().map(Prepared::tokens).sum();
     metrics.computed(documents, tokens, mentions, start.elapsed());
+    let mut failed = BTreeSet::new();
     for ((&place, prepared), mentions) in places.iter().zip(batch).zip(found) {
-        at_work[place].found.push((prepared.document, mentions));
+        match mentions {
+            Ok(mentions) => at_work[place].found.push((prepared.document, mentions)),
+            Err(message) => {
+                error!("the models failed on a document, and its request is answered with 500: {message}");
+                failed.insert(place);
+            }
+        }
+    }
+    for place in failed.into_iter().rev() {
+        let _ = at_work.remove(place).reply.send(Err(failure()));
     }
 }

@@ -407,7 +407,7 @@ fn read_value(
     let id = match keys.id.as_deref().map_or_else(|| IDS.iter().find_map(|key| object.get(*key)), |key| object.get(key))
     {
         Some(Value::String(id)) => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
+        Some(id @ Value::Number(number)) => position(id).map_or_else(|| number.to_string(), |id| id.to_string()),
         None | Some(Value::Null) if keys.id.is_none() => default_id,
         id => {
             let key = shown(keys.id.as_deref().unwrap_or("id"));
