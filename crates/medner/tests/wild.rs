@@ -159,7 +159,7 @@ fn check_log(path: &Path, mut rows: Vec<(Kind, String)>) {
     let mut log = format!(
         "# Inputs from the wild\n\n{} situations that people reported of this or other systems, or that stand in files \
          that they have. Written by `MEDNER_WRITE_LOG=1 cargo test --release --test wild`. Model folders are in \
-         `crates/ner-model/tests/foreign.rs`.\n",
+         `crates/ner-model/tests/foreign.md`.\n",
         rows.len()
     );
     let mut last = None;

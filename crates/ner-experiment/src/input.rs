@@ -406,9 +406,11 @@ fn missing_text(kind: Kind, beginning: &[u8], path: &Path, options: &InputOption
                 return None;
             }
             let faults = documents.take_diagnostics().0;
-            // A first value that is longer than the beginning is broken here.
-            let fault = faults.first().filter(|_| beginning.len() < detect::BEGINNING)?;
-            let is_single = faults.len() == 1 && beginning.trim_ascii_start().starts_with(b"{");
+            // The end of the beginning may break a value.
+            let is_whole = beginning.len() < detect::BEGINNING;
+            let is_broken = |message: &str| message.starts_with("invalid JSON") || message.contains("unterminated");
+            let fault = faults.first().filter(|fault| is_whole || !is_broken(&fault.message))?;
+            let is_single = is_whole && faults.len() == 1 && beginning.trim_ascii_start().starts_with(b"{");
             Some(Refusal { what: format!("has no text that medner can read: {}", fault.message), is_single })
         }
         _ => None,
