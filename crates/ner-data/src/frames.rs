@@ -8,7 +8,8 @@ use crate::{Document, dataset::Split};
 use fs_err as fs;
 use ner_files::NewFile;
 use polars::prelude::{
-    BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError, SerReader, Series,
+    ArrowDataType, BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError,
+    SerReader, Series,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -172,20 +173,22 @@ impl Texts {
                 return Err(fault(format!("no column {name:?}; the table has {columns}; name one with {option}")));
             }
         }
-        let frame = self.chunk(0)?;
-        let dtype =
-            |name: &str| frame.column(name).map(|column| column.dtype().clone()).map_err(|source| self.fault(source));
-        let text = dtype(&self.text)?;
-        if !is_string(&text) {
-            return Err(fault(format!(
-                "the column {:?} holds {text}, not texts; name another with --text-column",
-                self.text
-            )));
+        // From the file's own types: polars is built without some, and panics at them.
+        let dtype = |name: &str| schema.get(name).map_or(&ArrowDataType::Null, |field| &field.dtype);
+        let text = dtype(&self.text);
+        if !is_string(text) {
+            let message =
+                format!("the column {:?} holds {text:?}, not texts; name another with --text-column", self.text);
+            return Err(fault(message));
         }
         if let Some(id) = &self.id {
-            let dtype = dtype(id)?;
-            if !is_string(&dtype) && !dtype.is_primitive_numeric() {
-                return Err(fault(format!("the column {id:?} holds {dtype}, not ids; name another with --id-column")));
+            use ArrowDataType::{Float32, Float64, Int32, Int64, UInt32, UInt64};
+            let dtype = dtype(id);
+            if !is_string(dtype) && !matches!(dtype, Int32 | Int64 | UInt32 | UInt64 | Float32 | Float64) {
+                let message = format!(
+                    "the column {id:?} holds {dtype:?}, not texts or numbers of 32 or 64 bits; name another with --id-column"
+                );
+                return Err(fault(message));
             }
         }
         Ok(())
@@ -322,8 +325,12 @@ impl FoundWriter {
     }
 }
 
-fn is_string(dtype: &DataType) -> bool {
-    matches!(dtype, DataType::String | DataType::Null) || dtype.is_categorical() || dtype.is_enum()
+fn is_string(dtype: &ArrowDataType) -> bool {
+    match dtype {
+        ArrowDataType::Utf8 | ArrowDataType::LargeUtf8 | ArrowDataType::Utf8View | ArrowDataType::Null => true,
+        ArrowDataType::Dictionary(_, values, _) => is_string(values),
+        _ => false,
+    }
 }
 
 fn found(rows: &[FoundRow]) -> Result<DataFrame, PolarsError> {

@@ -2,8 +2,15 @@
 
 use std::io::{self, BufRead};
 
-/// The line of a row (from 1) and its fields; `None` for a field that is not UTF-8.
-pub type Row = (usize, Vec<Option<String>>);
+/// A row of a table.
+pub struct Row {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its fields; `None` for one that is not UTF-8.
+    pub fields: Vec<Option<String>>,
+    /// What is wrong with its quotes.
+    pub fault: Option<&'static str>,
+}
 
 /// Rows of a table: fields in quotes may hold separators and line breaks (RFC 4180).
 pub struct Rows<R> {
@@ -11,13 +18,63 @@ pub struct Rows<R> {
     parser: csv_core::Reader,
     /// Line of the next row.
     line: usize,
+    quotes: Quotes,
+}
+
+/// Where in a field the last byte stands. The parser of the library accepts every use of quotes, so that one that is not
+/// closed takes in all further rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    Plain,
+    Quoted,
+    /// After a quote in a quoted field: its end, or half of a quote in it.
+    Closed,
+}
+
+/// Follows the quotes of a table.
+struct Quotes {
+    separator: u8,
+    place: Place,
+    /// Whether something stood between a closing quote and the next separator.
+    is_broken: bool,
+}
+
+impl Quotes {
+    fn follow(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.place = match (self.place, byte) {
+                (Place::Start | Place::Closed, b'"') => Place::Quoted,
+                (Place::Quoted, b'"') => Place::Closed,
+                (Place::Quoted, _) => Place::Quoted,
+                (_, b'\n' | b'\r') => Place::Start,
+                (_, byte) if byte == self.separator => Place::Start,
+                (Place::Closed, _) => {
+                    self.is_broken = true;
+                    Place::Plain
+                }
+                _ => Place::Plain,
+            };
+        }
+    }
+
+    /// What is wrong with the row that ends here.
+    fn fault(&mut self, is_end: bool) -> Option<&'static str> {
+        let is_open = is_end && self.place == Place::Quoted;
+        match (is_open, std::mem::take(&mut self.is_broken)) {
+            (true, _) => Some("a quote of this row is not closed, so that it takes in all that follows"),
+            (false, true) => Some("characters after a closing quote; write a quote inside a field twice"),
+            (false, false) => None,
+        }
+    }
 }
 
 impl<R: BufRead> Rows<R> {
     /// The rows of `input`, which has this separator.
     pub fn new(input: R, separator: u8) -> Self {
         let parser = csv_core::ReaderBuilder::new().delimiter(separator).build();
-        Self { input, parser, line: 1 }
+        let quotes = Quotes { separator, place: Place::Start, is_broken: false };
+        Self { input, parser, line: 1, quotes }
     }
 
     /// Skips the line break of the last row, and empty lines.
@@ -44,6 +101,8 @@ impl<R: BufRead> Rows<R> {
             let (result, read, wrote, found) =
                 self.parser.read_record(bytes, &mut fields[written..], &mut ends[ended..]);
             self.line += bytes[..read].iter().filter(|&&byte| byte == b'\n').count();
+            self.quotes.follow(&bytes[..read]);
+            let is_end = bytes.is_empty();
             self.input.consume(read);
             (written, ended) = (written + wrote, ended + found);
             match result {
@@ -54,7 +113,8 @@ impl<R: BufRead> Rows<R> {
                 csv_core::ReadRecordResult::Record => {
                     let starts = std::iter::once(0).chain(ends[..ended].iter().copied());
                     let field = |(start, end): (usize, &usize)| String::from_utf8(fields[start..*end].to_vec()).ok();
-                    return Ok(Some((first_line, starts.zip(&ends[..ended]).map(field).collect())));
+                    let fields = starts.zip(&ends[..ended]).map(field).collect();
+                    return Ok(Some(Row { line: first_line, fields, fault: self.quotes.fault(is_end) }));
                 }
             }
         }
@@ -101,15 +161,14 @@ pub(crate) fn separator(text: &str) -> u8 {
 pub(crate) fn columns(text: &str) -> Option<String> {
     let separator = separator(text);
     let mut rows = Rows::new(text.as_bytes(), separator);
-    let (_, names) = rows.next_row().ok()??;
-    let names: Vec<String> = names.into_iter().collect::<Option<_>>()?;
+    let names: Vec<String> = rows.next_row().ok()??.fields.into_iter().collect::<Option<_>>()?;
     // In prose, a blank follows a comma.
     if names.len() < 2 || !names.iter().all(|name| is_name(name) && !name.contains(' ')) {
         return None;
     }
     let mut others = Vec::new();
-    while let Some((_, row)) = rows.next_row().ok()? {
-        others.push(row.len() == names.len());
+    while let Some(row) = rows.next_row().ok()? {
+        others.push(row.fields.len() == names.len());
     }
     // The last row may be cut off.
     let whole = &others[..others.len().saturating_sub(1).max(1).min(others.len())];
@@ -137,12 +196,16 @@ impl<R: BufRead> TableTexts<R> {
     pub fn new(input: R, separator: u8, text: &str, id: Option<&str>) -> io::Result<Self> {
         let mut rows = Rows::new(input, separator);
         let names: Vec<String> = match rows.next_row()? {
-            Some((_, names)) => names.into_iter().map(|name| cleaned(&name.unwrap_or_default())).collect(),
+            Some(row) => row.fields.into_iter().map(|name| cleaned(&name.unwrap_or_default())).collect(),
             None => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the table is empty: it has no row of names"));
             }
         };
         let find = |wanted: &str, option: &str| {
+            if names.iter().filter(|name| *name == wanted).count() > 1 {
+                let message = format!("two columns are named {wanted:?}; rename one");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
             let found = names.iter().position(|name| name == wanted);
             found.ok_or_else(|| {
                 let listed = list_columns(names.iter().map(String::as_str));
@@ -161,8 +224,11 @@ impl<R: BufRead> TableTexts<R> {
     /// # Errors
     /// If the table cannot be read.
     pub fn next_row(&mut self) -> io::Result<Option<TextRow>> {
-        let Some((line, mut row)) = self.rows.next_row()? else { return Ok(None) };
+        let Some(Row { line, fields: mut row, fault }) = self.rows.next_row()? else { return Ok(None) };
         self.row += 1;
+        if let Some(fault) = fault {
+            return Ok(Some((line, Err(fault.into()))));
+        }
         if row.len() != self.columns {
             let fault = format!("the row has {} fields, but the first row names {} columns", row.len(), self.columns);
             return Ok(Some((line, Err(fault))));

@@ -268,40 +268,15 @@ pub struct Inputs {
 /// If an input is missing, its format is not one that medner reads, or an option has no effect on any input.
 pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> Result<Inputs> {
     let mut found = Inputs::default();
+    ensure!(wanted.iter().filter(|path| is_stdin(path)).count() < 2, "stdin (-) can be read only once");
     for path in wanted {
-        let facts = match is_stdin(path) {
-            true => None,
-            false => Some(fs_err::metadata(path).with_context(|| format!("cannot open {}", path.display()))?),
-        };
-        match facts {
-            Some(facts) if facts.is_dir() => found.add_folder(path, from, options)?,
-            Some(_) if extension_of(path) == "zip" => {
-                found.is_tree = true;
-                found.add_zip(path, from, options)?;
-            }
-            facts => {
-                let name = match facts {
-                    None => "stdin".into(),
-                    Some(_) => without_ending(Path::new(path.file_name().unwrap_or_default())),
-                };
-                let unreadable = || format!("cannot read {}", path.display());
-                let (bytes, kind) = if is_stream(path) {
-                    let (stream, kind) = match from {
-                        Some(kind) => (Opened::At(path.clone()), Ok(given_kind(path, kind)?)),
-                        None => {
-                            let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
-                            (Opened::Begun(stream), kind_of(path, look, &beginning, options))
-                        }
-                    };
-                    (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
-                } else {
-                    (Bytes::File, kind_of_file(path, &Bytes::File, from, options).with_context(unreadable)?)
-                };
-                match kind {
-                    Ok(kind) => found.inputs.push(Input { path: path.clone(), name, kind, bytes }),
-                    Err(refusal) => bail!("{} {}", path.display(), refusal.what),
-                }
-            }
+        if !is_stdin(path) {
+            fs_err::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+        }
+        match found.add(path, from, options) {
+            // One that cannot be read does not stop the others.
+            Err(error) if wanted.len() > 1 => found.bad.push(format!("{error:#}")),
+            added => added?,
         }
     }
     options.check(found.inputs.iter().map(|input| input.kind))?;
@@ -409,7 +384,10 @@ fn missing_text(kind: Kind, beginning: &[u8], path: &Path, options: &InputOption
             // The end of the beginning may break a value.
             let is_whole = beginning.len() < detect::BEGINNING;
             let is_broken = |message: &str| message.starts_with("invalid JSON") || message.contains("unterminated");
-            let fault = faults.first().filter(|fault| is_whole || !is_broken(&fault.message))?;
+            let fault = faults.first().filter(|fault| fault.kind != DiagnosticKind::NotRead)?;
+            if !is_whole && is_broken(&fault.message) {
+                return None;
+            }
             let is_single = is_whole && faults.len() == 1 && beginning.trim_ascii_start().starts_with(b"{");
             Some(Refusal { what: format!("has no text that medner can read: {}", fault.message), is_single })
         }
@@ -418,6 +396,39 @@ fn missing_text(kind: Kind, beginning: &[u8], path: &Path, options: &InputOption
 }
 
 impl Inputs {
+    /// Adds an input named on the command line.
+    fn add(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
+        if !is_stdin(path) && path.is_dir() {
+            return self.add_folder(path, from, options);
+        }
+        if !is_stdin(path) && extension_of(path) == "zip" {
+            self.is_tree = true;
+            return self.add_zip(path, from, options);
+        }
+        let name = match is_stdin(path) {
+            true => "stdin".into(),
+            false => without_ending(Path::new(path.file_name().unwrap_or_default())),
+        };
+        let unreadable = || format!("{}: it cannot be read to the end", path.display());
+        let (bytes, kind) = if is_stream(path) {
+            let (stream, kind) = match from {
+                Some(kind) => (Opened::At(path.into()), Ok(given_kind(path, kind)?)),
+                None => {
+                    let (stream, look, beginning) = open_stream(path).with_context(unreadable)?;
+                    (Opened::Begun(stream), kind_of(path, look, &beginning, options))
+                }
+            };
+            (Bytes::Stream(Stream(Arc::new(Mutex::new(Some(stream))))), kind)
+        } else {
+            (Bytes::File, kind_of_file(path, &Bytes::File, from, options).with_context(unreadable)?)
+        };
+        match kind {
+            Ok(kind) => self.inputs.push(Input { path: path.into(), name, kind, bytes }),
+            Err(refusal) => bail!("{} {}", path.display(), refusal.what),
+        }
+        Ok(())
+    }
+
     fn add_folder(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
         let as_whole = match from {
             Some(kind) => kind.is_folder_format().then_some(kind),
@@ -449,6 +460,9 @@ impl Inputs {
             };
             // A pipe or a socket among the files would wait for its other end.
             if !entry.file_type().is_file() {
+                if !entry.file_type().is_dir() {
+                    warn!("{} is not a file and was not annotated", entry.path().display());
+                }
                 continue;
             }
             let file = entry.into_path();
@@ -674,7 +688,7 @@ type Push<'p> = &'p mut dyn FnMut(Event<Mark>) -> bool;
 impl Source {
     /// Pushes all documents with marks between them. Unreadable parts become marks, never errors.
     pub fn read(self, push: Push<'_>) {
-        let mut ids = Ids::default();
+        let mut ids = SeenIds::default();
         if !self.bad.iter().all(|bad| push(Event::Mark(Mark::Cut(bad.clone())))) {
             return;
         }
@@ -682,6 +696,7 @@ impl Source {
             if !push(Event::Mark(Mark::Begin(number))) {
                 return;
             }
+            ids.here = Ids::default();
             let mut is_wanted = true;
             let read = self.read_input(input, &mut |event| {
                 let event = match event {
@@ -705,19 +720,21 @@ impl Source {
     }
 
     /// Prepares a document for annotation, or rejects it.
-    fn admit(&self, mut document: Document, input: &Input, is_done: bool, ids: &mut Ids) -> Event<Mark> {
+    fn admit(&self, mut document: Document, input: &Input, is_done: bool, ids: &mut SeenIds) -> Event<Mark> {
         if document.text.len() > MAX_DOCUMENT {
             let (path, id) = (input.path.display(), &document.id);
             let limit = MAX_DOCUMENT >> 20;
             return Event::Mark(Mark::Bad(format!("{path}: document {id} has more than {limit} MiB; divide it")));
         }
-        if self.together && !ids.insert(&document.id) {
+        let mut is_new = ids.here.insert(&document.id);
+        if is_new && self.together && !ids.all.insert(&document.id) {
             document.id = format!("{}/{}", input.name, document.id);
-            if !ids.insert(&document.id) {
-                let id = &document.id;
-                let message = format!("{}: document {id}: an earlier document has the same id", input.path.display());
-                return Event::Mark(Mark::Bad(message));
-            }
+            is_new = ids.all.insert(&document.id);
+        }
+        if !is_new {
+            let id = &document.id;
+            let message = format!("{}: document {id}: an earlier document has the same id", input.path.display());
+            return Event::Mark(Mark::Bad(message));
         }
         // Drop existing mentions: these models did not find them.
         document.mentions.clear();
@@ -783,8 +800,7 @@ impl Source {
             input.bytes == Bytes::File,
             "a Parquet table cannot be read from a stream or an archive; save it as a file"
         );
-        let mut texts = Texts::open(&input.path, self.options.text_column(), self.options.id_column.as_deref())
-            .context("see --text-column and --id-column")?;
+        let mut texts = Texts::open(&input.path, self.options.text_column(), self.options.id_column.as_deref())?;
         let mut row = 0;
         while let Some(rows) = texts.next_rows()? {
             for (id, text) in rows {
@@ -848,7 +864,22 @@ impl<R: Read> Read for Stoppable<R> {
 /// Whether a fault may have lost a document or text. Faults in existing annotations are harmless, because annotations
 /// are not read.
 const fn loses_text(kind: DiagnosticKind) -> bool {
-    matches!(kind, DiagnosticKind::MalformedLine | DiagnosticKind::DuplicateDocument | DiagnosticKind::InvalidUtf8)
+    matches!(
+        kind,
+        DiagnosticKind::MalformedLine
+            | DiagnosticKind::DuplicateDocument
+            | DiagnosticKind::UnknownDocument
+            | DiagnosticKind::InvalidUtf8
+    )
+}
+
+/// The ids so far.
+#[derive(Default)]
+struct SeenIds {
+    /// Of all inputs.
+    all: Ids,
+    /// Of this one.
+    here: Ids,
 }
 
 /// Hashes of the ids so far: eight bytes each, so that large collections stream.

@@ -16,6 +16,7 @@ use ner_eval::{
     Scores, SeqevalScheme, Side, TagScores, bootstrap_intervals, entities, macro_f1, micro_f1, paired_test, score_tags,
 };
 use ner_experiment::corpus::check_faults;
+use ner_experiment::input::is_stream;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -557,6 +558,9 @@ fn place_of(error: &ScoreError, paths: [&Path; 2], sentences: [&[TaggedSentence]
 fn formats_of(args: &Args) -> Result<Vec<Format>> {
     let mut found = Vec::new();
     for path in paths(args) {
+        if is_stream(path) {
+            bail!("{} can be read only once, and score reads a file more than once; save it as a file", path.display());
+        }
         found.push(if args.from.is_some() { args.from } else { Format::detect(path)? });
     }
     let first = found.iter().flatten().next().copied().with_context(|| args::ask(&args.gold))?;

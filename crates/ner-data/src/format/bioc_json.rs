@@ -43,7 +43,9 @@ const UNENDED: &str = "an unterminated string or value";
 pub(super) fn begins(text: &str) -> bool {
     let has = |key: &str| text.contains(&format!("\"{key}\""));
     // Our own JSON lines have passages too, but without offsets.
-    text.starts_with(['{', '[']) && (DOCUMENTS.iter().any(|key| has(key)) || has("passages") && has("offset"))
+    let has_documents = DOCUMENTS.iter().any(|key| has(key));
+    let is_bioc = if has("passages") { has("offset") || has_documents } else { has_documents && !has("text") };
+    text.starts_with(['{', '[']) && is_bioc
 }
 
 /// Reads documents one at a time, in constant memory.

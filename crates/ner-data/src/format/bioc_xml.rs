@@ -40,6 +40,8 @@ pub struct Reader<R> {
     first_line: usize,
     /// Whether any BioC element was found.
     is_bioc: bool,
+    /// Whether the collection has begun and not ended.
+    is_open: bool,
     is_done: bool,
 }
 
@@ -89,7 +91,7 @@ impl<R: BufRead> Reader<R> {
     pub fn new(input: R, file: &Path, unit: OffsetUnit) -> Self {
         let mut xml = quick_xml::Reader::from_reader(Utf8::new(Decoded::xml(input)));
         xml.config_mut().expand_empty_elements = true;
-        Self { xml, faults: Faults::new(file), unit, first_line: 0, is_bioc: false, is_done: false }
+        Self { xml, faults: Faults::new(file), unit, first_line: 0, is_bioc: false, is_open: false, is_done: false }
     }
 
     /// The next document element.
@@ -118,10 +120,16 @@ impl<R: BufRead> Reader<R> {
                         true
                     }
                     name => {
-                        self.is_bioc |= name == b"collection";
+                        let is_collection = name == b"collection";
+                        self.is_bioc |= is_collection;
+                        self.is_open |= is_collection;
                         true
                     }
                 },
+                Ok(Event::End(tag)) if open.elements.is_empty() => {
+                    self.is_open &= tag.local_name().as_ref() != b"collection";
+                    true
+                }
                 Ok(Event::Start(tag)) => open.start(&tag, line).is_some(),
                 Ok(Event::End(_)) => {
                     if let Some(document) = open.end() {
@@ -182,6 +190,7 @@ impl<R: BufRead> Reader<R> {
                 format!("the file ends inside the document of line {}, which was left out", document.line)
             }
             None if !self.is_bioc && self.xml.buffer_position() > 0 => "not BioC XML: no collection".into(),
+            None if self.is_open => "the file ends before the end of its collection; it may be cut off".into(),
             None => return,
         };
         let line = if self.is_bioc { line } else { 1 };
@@ -241,7 +250,8 @@ impl Open {
     }
 
     fn text(&mut self, text: &str) {
-        if self.unknown > 0 {
+        // Text inside markup belongs to the text around it.
+        if self.unknown > 0 && self.leaf.is_none() {
             return;
         }
         match (&mut self.leaf, self.elements.last_mut()) {

@@ -161,14 +161,22 @@ pub(super) fn is_heading(row: &[&str]) -> bool {
 
 /// Whether the first column numbers the words of each sentence, with few exceptions.
 fn numbers_words(rows: &[Vec<&str>]) -> bool {
+    let rows: Vec<&Vec<&str>> =
+        rows.iter().filter(|row| !row.first().is_some_and(|field| is_extra_number(field))).collect();
     let mut last = 0;
-    let follows = |row: &&Vec<&str>| {
+    let follows = |row: &&&Vec<&str>| {
         let Some(number) = row.first().and_then(|field| field.parse::<usize>().ok()) else { return false };
         let follows = number == last + 1 || number == 1;
         last = number;
         follows
     };
     rows.len() >= 2 && 10 * rows.iter().filter(follows).count() >= 9 * rows.len()
+}
+
+/// Whether a field numbers no word of its own: a token of several words (`1-2`) or an empty word (`1.1`) of CoNLL-U.
+pub(super) fn is_extra_number(field: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    field.split_once(['-', '.']).is_some_and(|(first, last)| is_number(first) && is_number(last))
 }
 
 /// The text after `-DOCSTART-`, if the line begins with this word.

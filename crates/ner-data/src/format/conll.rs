@@ -17,7 +17,7 @@
 pub(super) use super::columns::begins;
 use super::columns::{
     DOCUMENT_START, Shape, TAG_SEPARATORS, document_of_comment, document_start, has_several_tags, id_of_start,
-    is_blank, is_heading, quoted, style_of,
+    is_blank, is_extra_number, is_heading, quoted, style_of,
 };
 use super::encoding::Decoded;
 use super::lines::Lines;
@@ -251,6 +251,9 @@ impl<R: BufRead> Parts<R> {
             );
             return self.malformed(message);
         };
+        if word_column == 1 && row.first().is_some_and(|number| is_extra_number(number)) {
+            return self.note("a token of several words, or an empty word");
+        }
         let canonical = self.shape.canonical(tag);
         if word.is_empty() {
             return match canonical.as_deref() {

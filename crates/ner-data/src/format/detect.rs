@@ -86,10 +86,13 @@ pub fn look(name: &Path, beginning: &[u8], is_whole: bool) -> Look {
     match ending.as_str() {
         "json" | "jsonl" | "ndjson" if text.is_empty() => Look::Corpus(Format::Jsonl),
         "json" | "jsonl" | "ndjson" => {
-            structured(text).unwrap_or_else(|| Look::Refused("does not begin as JSON".into()))
+            let is_json = text.starts_with(['[', '{', '"']);
+            let what = if is_json { "holds no objects with a text" } else { "does not begin as JSON" };
+            structured(text).unwrap_or_else(|| Look::Refused(what.into()))
         }
         "xml" => structured(text).unwrap_or_else(|| Look::Refused("does not begin as XML".into())),
         "pubtator" => Look::Corpus(Format::Pubtator),
+        "conll" | "conllu" | "bio" | "iob" | "iob2" | "bioes" => Look::Corpus(Format::Conll),
         "csv" if !conll::begins(lines) => Look::Table(table::separator(lines)),
         "tsv" | "tab" if !conll::begins(lines) && !pubtator::begins(lines) => Look::Table(b'\t'),
         ending => by_content(text, lines, TEXTS.contains(&ending)),
@@ -101,7 +104,7 @@ fn by_content(text: &str, lines: &str, is_named_text: bool) -> Look {
         return look;
     }
     // A note may hold one row such as `Temp|t|36.8`.
-    if pubtator::begins(lines) && (!is_named_text || pubtator::has_abstract(lines)) {
+    if pubtator::begins(lines) && (!is_named_text || pubtator::has_more(lines)) {
         return Look::Corpus(Format::Pubtator);
     }
     let has_columns = conll::begins(lines);

@@ -53,9 +53,17 @@ pub(super) fn begins(lines: &str) -> bool {
     belonging > 0 && others * 4 <= belonging
 }
 
-/// Whether one of these lines is an abstract.
-pub(super) fn has_abstract(lines: &str) -> bool {
-    lines.lines().any(|line| matches!(text_line(line), Some((_, 'a', _))))
+/// Whether one of these lines is an abstract, or a mention or relation of the document before it.
+pub(super) fn has_more(lines: &str) -> bool {
+    let mut id = "";
+    lines.lines().any(|line| match text_line(line) {
+        Some((title_id, 't', _)) => {
+            id = title_id;
+            false
+        }
+        Some(_) => true,
+        None => !id.is_empty() && line.strip_prefix(id).is_some_and(|row| row.starts_with('\t')),
+    })
 }
 
 /// Reads documents one at a time, in constant memory.

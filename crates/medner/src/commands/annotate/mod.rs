@@ -154,7 +154,7 @@ pub fn run(args: Args) -> Result<()> {
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
         ensure!(bad.is_empty(), "{} files could not be read; see the warnings above", bad.len());
-        info!("nothing to do: the output is complete");
+        warn!("nothing to do: the output was complete already; new and changed inputs need another --out");
         return Ok(());
     };
     let bytes = begun.inputs.iter().map(|(input, _)| input.size()).sum();
@@ -501,14 +501,13 @@ impl Layout {
             Self::Stream(_) | Self::File { .. } => {}
             Self::PerInput(folder) => {
                 remove_left_drafts(folder)?;
-                let mut paths = BTreeSet::new();
+                let mut owners = BTreeMap::new();
                 for input in inputs {
                     let path = output_of(folder, input, args.to);
-                    ensure!(
-                        paths.insert(path.clone()),
-                        "two inputs would be written to the same file {}; rename one",
-                        path.display()
-                    );
+                    if let Some(other) = owners.insert(path.clone(), &input.path) {
+                        let (one, other) = (input.path.display(), other.display());
+                        bail!("{other} and {one} would both be written to {}; rename one", path.display());
+                    }
                 }
                 for (input, is_done) in &mut begun.inputs {
                     *is_done = output_of(folder, input, args.to).is_file();

@@ -475,6 +475,11 @@ fn note_unknown_keys(object: &Map<String, Value>, keys: &JsonKeys, faults: &mut 
     let unknown = object.iter().filter(|(key, value)| !is_known(key) && !value.is_null());
     let (annotation, others): (Vec<_>, Vec<_>) = unknown.partition(|(_, value)| shapes::looks_like_mentions(value));
     let list = |keys: &[(&String, &Value)]| list_keys(keys.iter().map(|(key, _)| key.as_str()));
+    if let Some(key) = shapes::tags_of_words(object) {
+        let message =
+            format!("tags of words under {key}; write a word, a tab and its tag on each line, and pass --from conll");
+        faults.push((DiagnosticKind::UnknownAnnotation, message));
+    }
     if !annotation.is_empty() {
         let message = format!(
             "mentions under {}; medner reads `spans` (see the formats in the documentation)",
@@ -532,9 +537,21 @@ fn read_mentions_and_relations(
     let mut seen: HashMap<Mention, usize> = HashMap::new();
     let mut unknown = HashSet::new();
     for value in MENTIONS.iter().filter_map(|key| object.get(*key)).filter(|value| !value.is_null()) {
-        let Value::Array(items) = value else {
-            faults.push(not_read("a label for the whole text"));
-            continue;
+        // spaCy keeps spans in groups.
+        let is_mention = |item: &Value| item.get("start").is_some() && item.get("end").is_some();
+        let groups = value.as_object().map(|groups| groups.values().map(Value::as_array).collect::<Option<Vec<_>>>());
+        let groups = groups.flatten().filter(|groups| groups.iter().all(|items| items.iter().all(is_mention)));
+        let items: Vec<&Value> = match (value, groups) {
+            (Value::Array(items), _) => items.iter().collect(),
+            (_, Some(groups)) => groups.into_iter().flatten().collect(),
+            (value, _) => {
+                let is_list = value.is_object() || value.as_str().is_some_and(|text| text.contains(['[', '(']));
+                faults.push(match is_list {
+                    true => (DiagnosticKind::UnknownAnnotation, "mentions that are no list".into()),
+                    false => not_read("a label for the whole text"),
+                });
+                continue;
+            }
         };
         for item in items {
             let number = places.len();
@@ -556,7 +573,7 @@ fn read_mentions_and_relations(
                 place_of_id.insert(id, place);
             }
             let keys = item.as_object().into_iter().flat_map(Map::keys);
-            unknown.extend(keys.filter(|key| !MENTION_KEYS.contains(&key.as_str()) && !key.starts_with('_')));
+            unknown.extend(keys.filter(|key| !MENTION_KEYS.contains(&key.as_str())));
         }
     }
     if !unknown.is_empty() {
@@ -606,7 +623,8 @@ fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fa
     let first_of = |keys: &[&str]| keys.iter().find_map(|key| item.pointer(key));
     let (start, end, label) = match item {
         Value::Array(parts) if parts.first().is_some_and(Value::is_string) && parts.len() > 2 => {
-            (parts.get(1), parts.get(2), parts.first())
+            // Argilla, or scispaCy with the text of the mention first.
+            (parts.get(1), parts.get(2), parts.get(3).filter(|label| label.is_string()).or(parts.first()))
         }
         Value::Array(parts) => (parts.first(), parts.get(1), parts.get(2)),
         Value::Object(object) if object.contains_key("entity") && object.contains_key("index") => {
@@ -637,7 +655,7 @@ fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fa
     let mut mention = Mention { fragments, ..Mention::new(Span::new(0, 0), label) };
     let concept_ids = ["concept_ids", "id"].into_iter().find_map(|key| item.get(key)?.as_array());
     // spaCy: the concept follows the label.
-    let concept_id = item.get("kb_id").or_else(|| item.get(3).filter(|id| id.is_string()));
+    let concept_id = item.get("kb_id").or_else(|| item.get(3).filter(|id| id.is_string() && item[0].is_number()));
     for id in concept_ids.into_iter().flatten().chain(concept_id.filter(|id| *id != "")) {
         match scalar(id) {
             Some(id) => mention.concept_ids.push(id),
@@ -708,6 +726,9 @@ fn position(value: &Value) -> Option<usize> {
 
 fn read_attributes(value: &Value, faults: &mut Vec<Fault>) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::new();
+    if !value.is_object() && !value.is_null() {
+        faults.push(not_read("attributes that are no object"));
+    }
     for (key, value) in value.as_object().into_iter().flatten() {
         match scalar(value) {
             Some(value) => drop(attributes.insert(key.clone(), value)),

@@ -11,6 +11,9 @@ pub(super) const MENTIONS: &[&str] =
 /// Keys of objects that hold the text: Label Studio's and Argilla's.
 const TEXT_HOLDERS: &[&str] = &["data", "fields"];
 
+/// Keys of lists of documents.
+const DOCUMENTS: &[&str] = &["data", "documents", "docs", "examples", "items", "notes", "records", "rows", "texts"];
+
 /// Exports that medner does not read: keys that tell them, and what to do.
 const REFUSED: &[(&[&str], &str)] = &[
     (
@@ -37,8 +40,12 @@ pub(super) fn documents_in(value: Value, has_text: impl Fn(&Value) -> bool) -> V
         return vec![value];
     }
     let Value::Object(mut object) = value else { return vec![value] };
-    let is_list = |value: &Value| value.as_array().is_some_and(|items| items.iter().any(&has_text));
-    let mut keys = object.iter().filter(|(_, value)| is_list(value)).map(|(key, _)| key.clone());
+    // Mentions have a text, too, so only known keys have documents. ner-annotator keeps pairs under a key of mentions.
+    let is_list = |key: &str, value: &Value| {
+        let is_document = |item: &Value| has_text(item) && (DOCUMENTS.contains(&key) || item.is_array());
+        value.as_array().is_some_and(|items| items.iter().any(is_document))
+    };
+    let mut keys = object.iter().filter(|(key, value)| is_list(key, value)).map(|(key, _)| key.clone());
     match (keys.next(), keys.next()) {
         (Some(key), None) => match object.remove(&key) {
             // ner-annotator ends its list with null.
@@ -198,6 +205,17 @@ pub(super) fn looks_like_mentions(value: &Value) -> bool {
         }),
         _ => false,
     }
+}
+
+/// The tags of words that stand beside them under another key: as many as there are words.
+pub(super) fn tags_of_words(object: &Map<String, Value>) -> Option<&'static str> {
+    let list = |key: &str| object.get(key).and_then(Value::as_array).filter(|items| !items.is_empty());
+    let words = ["tokens", "words"].into_iter().find_map(list)?;
+    let is_tags = |key: &&str| {
+        list(key)
+            .is_some_and(|tags| tags.len() == words.len() && tags.iter().all(|tag| tag.is_string() || tag.is_number()))
+    };
+    ["tags", "ner_tags", "labels", "label", "ner"].into_iter().find(is_tags)
 }
 
 fn is_pair(parts: &[Value]) -> bool {
