@@ -1,6 +1,6 @@
 //! Inputs to annotate: files, folders and stdin in any format, read document by document.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::ProgressBar;
 use ner_annotate::Event;
 use ner_data::format::conll::ConllOptions;
@@ -8,7 +8,7 @@ use ner_data::format::jsonl::JsonKeys;
 use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, refused_encoding, without_packing};
 use ner_data::frames::Texts;
 use ner_data::table::TableTexts;
-use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions};
+use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions, caught};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -698,14 +698,16 @@ impl Source {
             }
             ids.here = Ids::default();
             let mut is_wanted = true;
-            let read = self.read_input(input, &mut |event| {
+            let mut admit = |event| {
                 let event = match event {
                     Event::Document(document) => self.admit(document, input, *is_done, &mut ids),
                     mark => mark,
                 };
                 is_wanted = push(event);
                 is_wanted
-            });
+            };
+            // polars panics at some damaged tables.
+            let read = caught(|| self.read_input(input, &mut admit)).unwrap_or_else(|message| Err(anyhow!(message)));
             if !is_wanted {
                 return;
             }

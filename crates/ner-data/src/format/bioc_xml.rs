@@ -443,7 +443,7 @@ mod tests {
             (format!("<document><infon key='&x;'/></document>\n{two}"), &["2 b"], &[format!("1: {broken}")]),
             (document("1", "a&nbsp;b"), &["1 a\u{fffd}b"], &[format!("1: {entity}")]),
             (document("1", "&#0;"), &["1 \u{fffd}"], &[format!("1: {entity}")]),
-            (document("1", "<b>a</b>"), &["1 "], &[format!("1: document 1: {unknown}")]),
+            (document("1", "<b>a</b>"), &["1 a"], &[format!("1: document 1: {unknown}")]),
             (format!("<document><id>1</id><x>{two}</x></document>"), &["1 "], &[format!("1: document 1: {unknown}")]),
             ("<document/>".into(), &[], &["1: malformed line: a document without an id; left out".into()]),
             (
