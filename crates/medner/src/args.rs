@@ -222,7 +222,10 @@ pub fn no_corpus(path: &Path, look: Option<&Look>) -> String {
     let path = if path == Path::new("-") { "stdin".into() } else { path.display().to_string() };
     let what = match look {
         Some(Look::Refused(what)) => format!("{path} {what}"),
-        Some(Look::Table(_) | Look::Parquet) => format!("{path} is a table of texts, which only annotate reads"),
+        Some(Look::Table(_)) => {
+            format!("{path} is a table: annotate reads tables of texts, and --from conll reads words with tags")
+        }
+        Some(Look::Parquet) => format!("{path} is a table of texts, which only annotate reads"),
         Some(Look::Text { .. }) => {
             format!("{path} looks like a plain text without annotation, which only annotate reads")
         }

@@ -121,6 +121,9 @@ impl<R: BufRead> Rows<R> {
     }
 }
 
+/// What Excel writes before the names, with the separator behind it.
+const EXCEL: &str = "sep=";
+
 /// Number of columns that a message lists.
 const COLUMNS_LISTED: usize = 12;
 
@@ -151,6 +154,9 @@ pub fn list_columns<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
 /// first row.
 pub(crate) fn separator(text: &str) -> u8 {
     let first = text.lines().next().unwrap_or_default();
+    if let Some(&[separator, ..]) = first.strip_prefix(EXCEL).map(str::as_bytes) {
+        return separator;
+    }
     let count = |separator: u8| first.bytes().filter(|&byte| byte == separator).count();
     // The last of equals, so that comma comes last.
     [b'|', b'\t', b';', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
@@ -195,7 +201,11 @@ impl<R: BufRead> TableTexts<R> {
     /// If the table cannot be read or lacks such a column; the message lists its columns.
     pub fn new(input: R, separator: u8, text: &str, id: Option<&str>) -> io::Result<Self> {
         let mut rows = Rows::new(input, separator);
-        let names: Vec<String> = match rows.next_row()? {
+        let is_excel =
+            |row: &Row| row.fields.first().and_then(Option::as_deref).is_some_and(|name| cleaned(name) == EXCEL);
+        let first = rows.next_row()?;
+        let first = if first.as_ref().is_some_and(is_excel) { rows.next_row()? } else { first };
+        let names: Vec<String> = match first {
             Some(row) => row.fields.into_iter().map(|name| cleaned(&name.unwrap_or_default())).collect(),
             None => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the table is empty: it has no row of names"));

@@ -1,7 +1,7 @@
 //! What a file is: its ending decides first, the content of its beginning second. Prose needs evidence, too: a file
 //! with structure is never taken for a text.
 
-use super::encoding::refused_encoding;
+use super::encoding::{advice, refused_encoding};
 use super::{Format, bioc_json, bioc_xml, conll, jsonl, pubtator};
 use crate::table;
 use std::path::Path;
@@ -153,6 +153,7 @@ fn unreadable(bytes: &[u8]) -> Option<String> {
         Some(found) if is_binary || bytes.starts_with(b"PK\x03\x04") || odd > 0 => {
             Some(format!("is not a text, but {}; extract its text first", found.mime_type()))
         }
+        _ if is_binary && odd * 20 < bytes.len() => Some(format!("is not UTF-8; {}", advice(bytes))),
         _ if is_binary => Some("is not a text: most of its bytes are no characters".into()),
         _ => None,
     }
