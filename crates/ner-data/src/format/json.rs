@@ -1,6 +1,5 @@
 //! JSON values in a stream, whose objects may repeat a key.
 
-use super::lines::MAX_LINE;
 use super::utf8::Utf8;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -106,10 +105,6 @@ impl<R: BufRead> Scanner<R> {
                 }
             }
             let amount = end.unwrap_or(bytes.len());
-            if value.len() + amount > MAX_LINE {
-                let message = format!("line {}: a value of more than {} MiB", self.line(), MAX_LINE >> 20);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
             value.extend_from_slice(&bytes[..amount]);
             self.input.consume(amount);
             if end.is_some() {

@@ -1,6 +1,6 @@
 use super::encoding;
 use crate::{Diagnostic, DiagnosticKind, Diagnostics};
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The lines of a file with their numbers, and the faults noted so far.
@@ -19,9 +19,6 @@ pub(crate) struct Lines<R> {
     blank: usize,
     diagnostics: Diagnostics,
 }
-
-/// Greatest number of bytes of a line. A line without an end would fill the memory.
-pub(crate) const MAX_LINE: usize = 256 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -75,8 +72,8 @@ impl<R: BufRead> Lines<R> {
             return Ok(());
         }
         if self.lone_returns == Some(false) {
-            self.input.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.buffer)?;
-            return self.check_length();
+            self.input.read_until(b'\n', &mut self.buffer)?;
+            return Ok(());
         }
         self.read_to_line_end()?;
         if self.buffer.last() != Some(&b'\r') {
@@ -105,18 +102,9 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
-    fn check_length(&self) -> io::Result<()> {
-        if self.buffer.len() <= MAX_LINE {
-            return Ok(());
-        }
-        let message = format!("line {} has more than {} MiB", self.number + 1, MAX_LINE >> 20);
-        Err(io::Error::new(ErrorKind::InvalidData, message))
-    }
-
     /// Appends to the buffer up to and including the next `\r` or `\n`.
     fn read_to_line_end(&mut self) -> io::Result<()> {
         while self.peek()?.is_some() {
-            self.check_length()?;
             let ready = self.input.fill_buf()?;
             let end = ready.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
             let len = end.map_or(ready.len(), |at| at + 1);

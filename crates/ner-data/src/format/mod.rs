@@ -11,7 +11,7 @@
 //!   `bioc.rs` is shared by the last two. `columns.rs` tells how the columns of a CoNLL file are written.
 //! - [`detect`] decides what a file is.
 //! - `lines.rs` is shared by line formats, `json.rs` by the JSON formats, `file_names.rs` by folder formats; `packed.rs`
-//!   unpacks; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
+//!   unpacks, `per_document.rs` bounds what a document takes; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
 //!   several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
@@ -34,6 +34,7 @@ pub mod jsonl;
 mod lines;
 mod offsets;
 mod packed;
+mod per_document;
 pub mod pubtator;
 #[cfg(test)]
 mod round_trip;
@@ -51,6 +52,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use fs_err as fs;
 use ner_files::NewFile;
+use per_document::{PerDocument, SinceDocument};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::fmt;
@@ -203,6 +205,8 @@ impl Format {
         options: &FormatOptions,
     ) -> io::Result<Documents<'r>> {
         self.check_unit(options)?;
+        let since = SinceDocument::default();
+        let input = PerDocument { input, since: since.clone() };
         let mut refused = None;
         let input: Box<dyn BufRead + 'r> = match Decoded::or_refused(input) {
             Ok(decoded) => Box::new(decoded),
@@ -223,7 +227,7 @@ impl Format {
             Self::I2b2 => return Err(only_as_folder(self)),
         };
         let others = refused.into_iter().collect();
-        Ok(Documents { others, ..Documents::new(reader, self.has_offsets()) })
+        Ok(Documents { others, since, ..Documents::new(reader, self.has_offsets()) })
     }
 
     /// Reads a whole file or folder.
@@ -476,12 +480,14 @@ pub struct Documents<'r> {
     /// Faults beside those of the reader.
     others: Vec<Diagnostic>,
     has_offsets: bool,
+    since: SinceDocument,
 }
 
 impl<'r> Documents<'r> {
     /// `has_offsets` is [`Format::has_offsets`].
     fn new(reader: Box<dyn Reader + 'r>, has_offsets: bool) -> Self {
-        Self { reader, has_offsets, seen: HashSet::new(), hasher: RandomState::new(), others: Vec::new() }
+        let (seen, hasher, others, since) = Default::default();
+        Self { reader, seen, hasher, others, has_offsets, since }
     }
 
     /// The next document, or `None` at the end.
@@ -490,6 +496,7 @@ impl<'r> Documents<'r> {
     /// If the input cannot be read.
     pub fn next_document(&mut self) -> io::Result<Option<Document>> {
         while let Some(document) = self.reader.next_document()? {
+            self.since.reset();
             let is_new = self.seen.insert(self.hasher.hash_one(&document.id));
             let (file, line) = self.reader.place();
             let mut note = |kind, message: String| {
