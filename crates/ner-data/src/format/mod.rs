@@ -11,8 +11,8 @@
 //!   `bioc.rs` is shared by the last two. `columns.rs` tells how the columns of a CoNLL file are written.
 //! - [`detect`] decides what a file is.
 //! - `lines.rs` is shared by line formats, `json.rs` by the JSON formats, `file_names.rs` by folder formats; `packed.rs`
-//!   unpacks, `per_document.rs` bounds what a document takes; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`, `concept_ids.rs` and `faults.rs` are shared by
-//!   several.
+//!   unpacks, `per_document.rs` bounds what a document takes; `encoding.rs`, `utf8.rs`, [`OffsetUnit`]'s `offsets.rs`,
+//!   `concept_ids.rs` and `faults.rs` are shared by several.
 //! - `round_trip.rs` is the test that every format passes: expressed documents are read back equal and without faults,
 //!   and expressing them again changes nothing.
 
