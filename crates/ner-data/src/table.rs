@@ -124,8 +124,8 @@ impl<R: BufRead> Rows<R> {
 /// What Excel writes before the names, with the separator behind it.
 const EXCEL: &str = "sep=";
 
-/// Number of columns that a message lists.
-const COLUMNS_LISTED: usize = 12;
+/// Number of names that a message lists.
+const LISTED: usize = 12;
 
 /// The name of a column without a byte-order mark, and without the quotes that the mark hides from the parser.
 fn cleaned(name: &str) -> String {
@@ -144,10 +144,15 @@ fn is_name(field: &str) -> bool {
 /// The names of columns as a message lists them: only what looks like names, because a table without a header begins
 /// with text.
 pub fn list_columns<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
-    let names: Vec<&str> = names.into_iter().map(|name| if is_name(name) { name } else { "(not a name)" }).collect();
-    let more = names.len().saturating_sub(COLUMNS_LISTED);
+    list_names(names.into_iter().map(|name| if is_name(name) { name } else { "(not a name)" }.to_owned()).collect())
+}
+
+/// The first names, and how many more there are.
+pub(crate) fn list_names(mut names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(LISTED);
+    names.truncate(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names[..names.len().min(COLUMNS_LISTED)].join(", "))
+    format!("{}{more}", names.join(", "))
 }
 
 /// The separator of a table with this beginning: of comma, semicolon, tab and bar the one that occurs most often in the

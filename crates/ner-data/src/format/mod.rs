@@ -54,6 +54,7 @@ use fs_err as fs;
 use ner_files::NewFile;
 use per_document::{PerDocument, SinceDocument};
 use serde::{Deserialize, Serialize};
+use std::cell::LazyCell;
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -504,8 +505,10 @@ impl<'r> Documents<'r> {
                 self.others.push(Diagnostic { kind, file: file.into(), line, document, message });
             };
             if is_new {
-                let index = document.char_index();
-                for mention in document.mentions.iter().filter(|_| self.has_offsets) {
+                let mentions = if self.has_offsets { document.mentions.as_slice() } else { &[] };
+                // A text without mentions needs no index.
+                let index = LazyCell::new(|| document.char_index());
+                for mention in mentions {
                     if let Some(odd) = offsets::odd_ends(&document.text, &index, &mention.fragments) {
                         let message = format!("{} at {} {odd}", mention.entity_type, mention.span());
                         note(DiagnosticKind::OddBoundary, message);

@@ -41,9 +41,7 @@ impl<R: BufRead> BufRead for PerDocument<R> {
 
 impl<R: BufRead> Read for PerDocument<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let ready = self.fill_buf()?;
-        let amount = ready.len().min(buffer.len());
-        buffer[..amount].copy_from_slice(&ready[..amount]);
+        let amount = self.fill_buf()?.read(buffer)?;
         self.consume(amount);
         Ok(amount)
     }

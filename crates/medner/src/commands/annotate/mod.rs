@@ -3,11 +3,10 @@
 mod output;
 mod record;
 
-use crate::args::{Columns, ModelArgs, SchemeName, TextColumns, offsets};
+use crate::args::{Columns, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use indicatif::ProgressBar;
 use ner_annotate::{Annotator, BatchSize, MergedMention, Model, Offsets, Outcome, Summary, Thresholds, stream};
 use ner_data::format::file_names::short_id;
@@ -102,10 +101,6 @@ pub struct Args {
     /// Put ' before cells that a spreadsheet would run as formulas, or that begin with ' (CSV)
     #[arg(long)]
     escape_formulas: bool,
-}
-
-fn kind_name() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(Kind::names()).try_map(|name| Kind::from_name(&name).ok_or("unknown"))
 }
 
 fn threshold(text: &str) -> Result<(Option<String>, f32), String> {

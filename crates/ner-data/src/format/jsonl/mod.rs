@@ -47,6 +47,7 @@ use super::json::{self, Scanner};
 use super::lines::Lines;
 use super::offsets::{self, Locator, OffsetUnit};
 use super::{Expressed, Output};
+use crate::table::list_names;
 use crate::{
     Argument, CharIndex, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target,
 };
@@ -118,8 +119,7 @@ const MENTION_KEYS: &[&str] = &[
     "flair",
 ];
 
-/// Number of keys that a message lists, and the number of characters of each.
-const KEYS_LISTED: usize = 12;
+/// Number of characters of a key that a message shows.
 const KEY_CHARACTERS: usize = 40;
 
 /// Number of bytes of the first line that decide the layout.
@@ -498,11 +498,8 @@ fn keys_of(object: &Map<String, Value>) -> String {
 }
 
 fn list_keys<'k>(keys: impl Iterator<Item = &'k str>) -> String {
-    let mut listed: Vec<String> = keys.map(shown).collect();
-    let more = listed.len().saturating_sub(KEYS_LISTED);
-    listed.truncate(KEYS_LISTED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    if listed.is_empty() { "none".into() } else { format!("{}{more}", listed.join(", ")) }
+    let keys: Vec<String> = keys.map(shown).collect();
+    if keys.is_empty() { "none".into() } else { list_names(keys) }
 }
 
 /// A key as a message shows it.
