@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use ner_annotate::Offsets;
+use ner_annotate::{Annotator, Offsets};
+use ner_context::ContextRules;
 use ner_data::Format;
 use ner_data::OffsetUnit;
 use ner_data::format::{self, Look, conll};
@@ -12,9 +13,11 @@ use ner_experiment::corpus::CorpusSource;
 use ner_experiment::input::{InputOptions, Kind};
 use ner_experiment::models::ModelSelection;
 use ner_experiment::plan::TrainOn;
+use ner_hub::sha256_file;
 use ner_model::Precision;
 use ner_track::{Extra, TrackerKind, Wanted};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Where the corpus comes from.
@@ -77,6 +80,84 @@ impl ModelArgs {
             precision: self.precision,
             runs: self.runs.clone(),
         }
+    }
+}
+
+/// What the text says of a mention: assertion and section.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ContextArgs {
+    /// Leave out assertions and sections
+    #[arg(long, conflicts_with_all = ["assert_types", "assertion_rules", "section_rules"])]
+    pub no_assertion: bool,
+    /// Type whose mentions get an assertion, besides those of the model's corpus; repeatable
+    #[arg(long = "assert", value_name = "TYPE")]
+    assert_types: Vec<String>,
+    #[command(flatten)]
+    rules: RuleArgs,
+}
+
+/// Files of rules.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct RuleArgs {
+    /// TOML file of cues that extends or replaces the built-in rules of assertion
+    #[arg(long, value_name = "FILE.toml")]
+    assertion_rules: Option<PathBuf>,
+    /// TOML file of headings that extends or replaces the built-in rules of sections
+    #[arg(long, value_name = "FILE.toml")]
+    section_rules: Option<PathBuf>,
+}
+
+impl RuleArgs {
+    /// Reads the rules.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is no file of rules.
+    pub fn read(&self) -> Result<ContextRules> {
+        let text = |path: &Option<PathBuf>| path.as_ref().map(fs_err::read_to_string).transpose();
+        let (assertion, sections) = (text(&self.assertion_rules)?, text(&self.section_rules)?);
+        ContextRules::with(assertion.as_deref(), sections.as_deref()).with_context(|| {
+            let paths = [&self.assertion_rules, &self.section_rules].into_iter().flatten();
+            paths.map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    /// SHA-256 of each file.
+    fn checksums(&self) -> Result<Vec<Option<String>>> {
+        let sum = |path: &Option<PathBuf>| path.as_deref().map(sha256_file).transpose();
+        Ok([sum(&self.assertion_rules)?, sum(&self.section_rules)?].into())
+    }
+}
+
+impl ContextArgs {
+    /// Adds assertions and sections to an annotator, if its models have assertable types.
+    ///
+    /// # Errors
+    /// If a file of rules is invalid, a type is unknown, or options have no effect.
+    pub fn apply(&self, mut annotator: Annotator) -> Result<Annotator> {
+        if self.no_assertion {
+            return Ok(annotator);
+        }
+        for entity_type in &self.assert_types {
+            annotator.make_assertable(entity_type).map_err(anyhow::Error::msg)?;
+        }
+        let annotator = annotator.with_context(self.rules.read()?);
+        let has_files = self.rules.assertion_rules.is_some() || self.rules.section_rules.is_some();
+        ensure!(
+            annotator.has_context() || !has_files,
+            "rules have no effect: no type of these models is assertable; name one with --assert"
+        );
+        Ok(annotator)
+    }
+
+    /// What must be equal to resume an output; `None` without assertions.
+    ///
+    /// # Errors
+    /// If a file of rules cannot be read.
+    pub fn settings(&self, annotator: &Annotator) -> Result<Option<Value>> {
+        if !annotator.has_context() {
+            return Ok(None);
+        }
+        Ok(Some(json!({ "types": annotator.assertable(), "rules": self.rules.checksums()? })))
     }
 }
 

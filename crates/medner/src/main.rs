@@ -11,7 +11,9 @@ mod args;
 mod commands;
 mod terminal;
 
-use crate::commands::{active, annotate, convert, data, doctor, eval, reference, runs, score, serve, sweep, train};
+use crate::commands::{
+    active, annotate, assert, convert, data, doctor, eval, reference, runs, score, serve, sweep, train,
+};
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use ner_data::shown_lines;
@@ -35,6 +37,7 @@ Examples:
   medner annotate notes/ --model i2b2  find mentions in texts, with one model or several
   medner serve --model bc5cdr          the same over HTTP, with a page to try it
   medner convert a b --to jsonl        convert to another format, and report losses
+  medner assert a b --to jsonl         say of each mention whether the patient has it
 
 `medner COMMAND --help` explains each command. Environment variables: MEDNER_CORPORA is a folder of corpora and
 MEDNER_CACHE the folder for downloads. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE work as in huggingface_hub. RUST_LOG filters
@@ -72,6 +75,8 @@ enum Command {
     Serve(serve::Args),
     /// Convert documents from one format to another, and report losses
     Convert(convert::Args),
+    /// Add assertions (absent, possible, somebody else's) and sections to mentions of any origin
+    Assert(assert::Args),
     /// Check what this machine has and what is missing
     Doctor(doctor::Args),
     /// Print a page of the reference
@@ -106,7 +111,8 @@ fn main() -> ExitCode {
         Command::Active(args) => active::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Serve(args) => serve::run(&args),
-        Command::Convert(args) => convert::run(args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Assert(args) => assert::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Reference(args) => reference::run(&args, &Cli::command()),
     };
@@ -121,10 +127,11 @@ fn main() -> ExitCode {
 }
 
 fn start_log(verbose: u8, quiet: bool) {
-    const OURS: [&str; 15] = [
+    const OURS: [&str; 16] = [
         "medner",
         "ner_active",
         "ner_annotate",
+        "ner_context",
         "ner_data",
         "ner_document",
         "ner_eval",

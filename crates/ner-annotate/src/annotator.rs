@@ -1,11 +1,13 @@
 use crate::Model;
 use crate::{Combination, MergedMention, merge};
-use ner_document::Document;
+use ner_context::{ContextRules, SectionKind};
+use ner_document::{Document, Span};
 use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
     mean_output, vote,
 };
+use std::collections::BTreeSet;
 
 /// Models that annotate together.
 ///
@@ -15,6 +17,8 @@ pub struct Annotator {
     models: Vec<Model>,
     /// How to combine the models; only for an ensemble.
     combination: Option<Combination>,
+    /// Rules of assertion and sections, if those are wanted.
+    context: Option<ContextRules>,
 }
 
 /// The tokenizers of an annotator's models.
@@ -78,7 +82,7 @@ impl Tokenizers {
 impl Annotator {
     /// An annotator with these models. Their names must differ.
     pub const fn new(models: Vec<Model>) -> Self {
-        Self { models, combination: None }
+        Self { models, combination: None, context: None }
     }
 
     /// Combines the models into one by averaging or voting ([`Combination::of`]). Every document must be prepared for
@@ -89,6 +93,39 @@ impl Annotator {
     pub fn into_ensemble(self) -> Result<Self, String> {
         let combination = Combination::of(&self.models)?;
         Ok(Self { combination: Some(combination), ..self })
+    }
+
+    /// Adds the section to every mention, and the assertion to those of the models' assertable types.
+    pub fn with_context(self, rules: ContextRules) -> Self {
+        Self { context: Some(rules), ..self }
+    }
+
+    /// Makes a type of one of the models assertable.
+    ///
+    /// # Errors
+    /// If no model has the type; the message lists them.
+    pub fn make_assertable(&mut self, entity_type: &str) -> Result<(), String> {
+        let has_type = |model: &&mut Model| model.recognizer.labels().types.iter().any(|name| name == entity_type);
+        let mut is_known = false;
+        for model in self.models.iter_mut().filter(has_type) {
+            model.assertable.insert(entity_type.to_owned());
+            is_known = true;
+        }
+        let types = || self.models.iter().flat_map(|model| model.recognizer.labels().types.clone());
+        let list = || types().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
+        is_known
+            .then_some(())
+            .ok_or_else(|| format!("no model finds the type {entity_type}; the models find {}", list()))
+    }
+
+    /// The assertable types of all models.
+    pub fn assertable(&self) -> BTreeSet<&str> {
+        self.models.iter().flat_map(|model| model.assertable.iter().map(String::as_str)).collect()
+    }
+
+    /// Whether mentions get assertion and section.
+    pub fn has_context(&self) -> bool {
+        self.context.is_some() && self.models.iter().any(|model| !model.assertable.is_empty())
     }
 
     /// How the models are combined; `None` unless this is an ensemble.
@@ -107,16 +144,43 @@ impl Annotator {
     }
 
     /// The mentions in each document, merged as in [`merge`]; or those of the ensemble, with the names of the models
-    /// that found each. Documents may come from several calls of [`Tokenizers::prepare_for`] for different models.
+    /// that found each. With [`with_context`](Self::with_context) they have assertion and section. Documents may come from several calls of [`Tokenizers::prepare_for`] for different models.
     /// `progress` gets the number of tokens after each batch of a model, and may stop the computation ([`Progress`]).
     pub fn find<P: Progress>(
         &self,
         documents: &[Prepared],
+        progress: impl FnMut(usize) -> P + Send,
+    ) -> Vec<Vec<MergedMention>> {
+        let mut found = match self.combination {
+            Some(combination) => self.find_together(documents, combination, progress),
+            None => self.find_merged(documents, progress),
+        };
+        if let Some(rules) = self.context.as_ref().filter(|_| self.has_context()) {
+            for (prepared, mentions) in documents.iter().zip(&mut found) {
+                self.add_context(rules, &prepared.document, mentions);
+            }
+        }
+        found
+    }
+
+    fn add_context(&self, rules: &ContextRules, document: &Document, mentions: &mut [MergedMention]) {
+        let is_assertable =
+            |mention: &MergedMention| self.models.iter().any(|model| model.assertable.contains(&mention.entity_type));
+        if !mentions.iter().any(is_assertable) {
+            return;
+        }
+        let spans: Vec<Span> = mentions.iter().map(|mention| mention.span).collect();
+        for (mention, context) in mentions.iter_mut().zip(rules.of(document, &spans)) {
+            mention.assertion = is_assertable(mention).then_some(context.assertion);
+            mention.section = context.section.map(SectionKind::name);
+        }
+    }
+
+    fn find_merged<P: Progress>(
+        &self,
+        documents: &[Prepared],
         mut progress: impl FnMut(usize) -> P + Send,
     ) -> Vec<Vec<MergedMention>> {
-        if let Some(combination) = self.combination {
-            return self.find_together(documents, combination, progress);
-        }
         let mut found: Vec<Vec<_>> = documents.iter().map(|_| Vec::new()).collect();
         for (at, model) in self.models.iter().enumerate() {
             let (places, encoded): (Vec<usize>, Vec<&EncodedDocument>) = documents
@@ -193,6 +257,8 @@ impl Annotator {
                 confidence: mention.confidence?,
                 models: voters.iter().map(|&at| self.models[at].name.clone()).collect(),
                 below_threshold: false,
+                assertion: None,
+                section: None,
                 entity_type: mention.entity_type,
             })
         };

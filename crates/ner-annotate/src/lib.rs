@@ -27,4 +27,4 @@ pub use ensemble::Combination;
 pub use merge::{MergedMention, Thresholds, merge};
 pub use model::Model;
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
-pub use wire::{Offsets, WireMention, wire_mentions};
+pub use wire::{Offsets, WireAssertion, WireCue, WireMention, wire_mentions};

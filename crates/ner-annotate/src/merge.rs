@@ -1,5 +1,5 @@
-use ner_document::LabelMap;
-use ner_document::{Confidence, Mention, Span};
+use ner_context::{Assertion, SECTION, SectionName};
+use ner_document::{Confidence, LabelMap, Mention, Span};
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,6 +20,10 @@ pub struct MergedMention {
     pub models: Vec<String>,
     /// Whether its confidence is below the threshold of its type.
     pub below_threshold: bool,
+    /// What the text says of it; `None` if its type is not assertable.
+    pub assertion: Option<Assertion>,
+    /// The section of the note that it stands in; `None` if that is unknown.
+    pub section: Option<SectionName>,
 }
 
 /// Names of the attributes that a merged mention has in a document. Every format with attributes can represent them.
@@ -28,8 +32,8 @@ const MODELS: &str = "models";
 const BELOW_THRESHOLD: &str = "below_threshold";
 
 impl MergedMention {
-    /// Converts it to a mention. Category and models (joined by `|`) become attributes, as does `below_threshold` if it
-    /// is true.
+    /// Converts it to a mention. Category, models (joined by `|`), assertion and section become attributes, as does
+    /// `below_threshold` if it is true.
     pub fn to_mention(&self) -> Mention {
         let mut mention = Mention::new(self.span, self.entity_type.as_str());
         mention.confidence = Some(self.confidence);
@@ -37,6 +41,12 @@ impl MergedMention {
         mention.attributes.insert(MODELS.to_owned(), self.models.join("|"));
         if self.below_threshold {
             mention.attributes.insert(BELOW_THRESHOLD.to_owned(), true.to_string());
+        }
+        if let Some(assertion) = &self.assertion {
+            assertion.set(&mut mention);
+        }
+        if let Some(section) = &self.section {
+            mention.attributes.insert(SECTION.to_owned(), section.name.clone());
         }
         mention
     }
@@ -58,7 +68,16 @@ pub fn merge<'m>(found: impl IntoIterator<Item = (&'m str, Vec<Mention>, &'m Lab
             let key = (span.start, Reverse(span.end), mention.entity_type.clone());
             let entity_type = mention.entity_type;
             let models = vec![model.to_owned()];
-            let new = MergedMention { span, entity_type, category, confidence, models, below_threshold: false };
+            let new = MergedMention {
+                span,
+                entity_type,
+                category,
+                confidence,
+                models,
+                below_threshold: false,
+                assertion: None,
+                section: None,
+            };
             match merged.get_mut(&key) {
                 None => drop(merged.insert(key, new)),
                 Some(known) => {

@@ -1,7 +1,8 @@
 //! The JSON of a mention, the same in the command and the server.
 
 use crate::MergedMention;
-use ner_document::{CharIndex, Document};
+use ner_context::{Assertion, AssertionValue, SectionName};
+use ner_document::{CharIndex, Document, Span};
 use serde::{Deserialize, Serialize};
 
 /// Unit of positions.
@@ -17,11 +18,11 @@ pub enum Offsets {
 }
 
 impl Offsets {
-    /// Positions of a mention in this unit; `None` if it reaches outside the document.
-    pub fn positions(self, mention: &MergedMention, index: &CharIndex) -> Option<(usize, usize)> {
-        let bytes = index.bytes(mention.span)?;
+    /// Positions of a span in this unit; `None` if it reaches outside the document.
+    pub fn positions(self, span: Span, index: &CharIndex) -> Option<(usize, usize)> {
+        let bytes = index.bytes(span)?;
         Some(match self {
-            Self::Chars => (mention.span.start, mention.span.end),
+            Self::Chars => (span.start, span.end),
             Self::Bytes => (bytes.start, bytes.end),
         })
     }
@@ -48,6 +49,36 @@ pub struct WireMention<'a> {
     /// Whether its confidence is below the threshold of its type; omitted if not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub below_threshold: bool,
+    /// What the text says of it; omitted if its type is not assertable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<WireAssertion<'a>>,
+    /// Its section; omitted if unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<&'a SectionName>,
+}
+
+/// An assertion in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WireAssertion<'a> {
+    /// `present`, `absent`, `possible`, `conditional`, `hypothetical` or `associated_with_someone_else`.
+    pub value: AssertionValue,
+    /// Whether it lies in the past.
+    pub historical: bool,
+    /// The words that decided; `null` for a mention that is present because nothing says otherwise.
+    pub cue: Option<WireCue<'a>>,
+    /// Weight of the rule, from 0 to 1.
+    pub confidence: f32,
+}
+
+/// A cue in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WireCue<'a> {
+    /// First position.
+    pub start: usize,
+    /// Position after the last.
+    pub end: usize,
+    /// Its text.
+    pub text: &'a str,
 }
 
 /// The mentions of a document with positions in the unit `offsets`; `None` if one reaches outside the document.
@@ -57,8 +88,16 @@ pub fn wire_mentions<'a>(
     offsets: Offsets,
 ) -> Option<Vec<WireMention<'a>>> {
     let index = document.char_index();
+    let assertion = |assertion: &Assertion| {
+        let cue = |span: Span| {
+            let (start, end) = offsets.positions(span, &index)?;
+            Some(WireCue { start, end, text: index.slice(&document.text, span)? })
+        };
+        let Assertion { value, historical, cue: span, confidence } = *assertion;
+        WireAssertion { value, historical, cue: span.and_then(cue), confidence: confidence.value() }
+    };
     let wire = |mention: &'a MergedMention| {
-        let (start, end) = offsets.positions(mention, &index)?;
+        let (start, end) = offsets.positions(mention.span, &index)?;
         Some(WireMention {
             start,
             end,
@@ -68,6 +107,8 @@ pub fn wire_mentions<'a>(
             confidence: mention.confidence.value(),
             models: &mention.models,
             below_threshold: mention.below_threshold,
+            assertion: mention.assertion.as_ref().map(assertion),
+            section: mention.section.as_ref(),
         })
     };
     mentions.iter().map(wire).collect()

@@ -270,6 +270,14 @@ pub struct FoundRow {
     pub models: String,
     /// Whether the confidence lies below the threshold.
     pub below_threshold: bool,
+    /// What the text says of it (`absent`); `None` if its type is not assertable.
+    pub assertion: Option<String>,
+    /// Whether it lies in the past; `None` likewise.
+    pub historical: Option<bool>,
+    /// Positions of the cue that decided, in the writer's unit.
+    pub cue: Option<(usize, usize)>,
+    /// Name of its section.
+    pub section: Option<String>,
 }
 
 /// Writes predicted mentions as Parquet, one row group at a time, in constant memory. The file appears when it is
@@ -344,6 +352,11 @@ fn found(rows: &[FoundRow]) -> Result<DataFrame, PolarsError> {
         Series::new("confidence".into(), rows.iter().map(|row| row.confidence).collect::<Vec<f32>>()).into(),
         strings("models", rows.iter().map(|row| Some(row.models.as_str()))),
         Series::new("below_threshold".into(), rows.iter().map(|row| row.below_threshold).collect::<Vec<bool>>()).into(),
+        strings("assertion", rows.iter().map(|row| row.assertion.as_deref())),
+        Series::new("historical".into(), rows.iter().map(|row| row.historical).collect::<Vec<_>>()).into(),
+        numbers("cue_start", rows.iter().map(|row| row.cue.map(|(start, _)| start))),
+        numbers("cue_end", rows.iter().map(|row| row.cue.map(|(_, end)| end))),
+        strings("section", rows.iter().map(|row| row.section.as_deref())),
     ])
 }
 
@@ -366,6 +379,10 @@ mod tests {
             confidence: 0.5,
             models: "a|b".into(),
             below_threshold: false,
+            assertion: at.is_multiple_of(2).then(|| "absent".into()),
+            historical: at.is_multiple_of(2).then_some(true),
+            cue: at.is_multiple_of(2).then_some((0, at)),
+            section: None,
         };
         let count = GROUP + 3;
         let mut writer = FoundWriter::create(&path).expect("made");

@@ -244,6 +244,7 @@ fn joint_description(parts: &[DatasetDescription]) -> DatasetDescription {
         line_boundaries: parts.iter().all(|part| part.line_boundaries),
         label_maps: BTreeMap::new(),
         categories: LabelMap::default(),
+        assertable: parts.iter().flat_map(|part| part.assertable.clone()).collect(),
         sample: parts.iter().all(|part| part.sample.is_some()).then(|| parts[0].sample.clone()).flatten(),
         ..parts[0].clone()
     }

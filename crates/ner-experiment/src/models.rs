@@ -4,7 +4,7 @@ use crate::corpus;
 use crate::record::{RunRecord, runs_folder};
 use anyhow::{Context, Result, bail, ensure};
 use ner_annotate::{Annotator, Model};
-use ner_data::LabelMap;
+use ner_data::DatasetDescription;
 use ner_model::{Precision, Recognizer, device_name, find_device, precision_name};
 use ner_runs::RunFolder;
 use serde::Deserialize;
@@ -57,8 +57,11 @@ impl ModelSelection {
             let recognizer = Recognizer::load(&located.folder, device, kind)
                 .with_context(|| format!("cannot load model {}", located.name))?;
             let mut model = Model::new(located.name.clone(), recognizer);
-            if model.categories.0.is_empty() {
-                model.categories = categories_of_corpus(&located);
+            if model.categories.0.is_empty()
+                && let Some(description) = description_of_run(&located)
+            {
+                model.categories = description.categories;
+                model.assertable = description.assertable;
             }
             table.apply(&mut model, &[wanted, &located.name]);
             info!(
@@ -178,11 +181,10 @@ fn datasets(runs: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Categories from the corpus's description, for runs of versions that did not store them with the model.
-fn categories_of_corpus(located: &Located) -> LabelMap {
-    let record = located.run.as_ref().and_then(|run| run.read_run::<RunRecord>().ok());
-    let named = record.and_then(|record| corpus::describe(&record.plan.dataset).ok());
-    named.map(|named| named.description.categories).unwrap_or_default()
+/// The corpus's description, for runs of versions that did not store categories with the model.
+fn description_of_run(located: &Located) -> Option<DatasetDescription> {
+    let record = located.run.as_ref()?.read_run::<RunRecord>().ok()?;
+    Some(corpus::describe(&record.plan.dataset).ok()?.description)
 }
 
 /// A user's categories, for all models and for single ones.

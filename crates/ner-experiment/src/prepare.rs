@@ -63,6 +63,7 @@ impl Prepared {
             overlaps: plan.recipe.overlaps,
             aggregation: plan.recipe.aggregation(),
             categories: corpus.description.categories.clone(),
+            assertable: corpus.description.assertable.clone(),
         };
         let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?
             .with_embeddings(pretrained.config.vocab_size as usize)?;

@@ -9,7 +9,7 @@ use ner_text::{Aggregation, DecodeOptions, DocumentTokenizer, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use tracing::warn;
@@ -277,6 +277,9 @@ pub struct InferenceConfig {
     /// The categories of the model's types: `problem` for `Disease` (`[categories]` of the corpus).
     #[serde(default)]
     pub categories: LabelMap,
+    /// The types whose mentions are assertable (`assertable` of the corpus); empty for models trained elsewhere.
+    #[serde(default)]
+    pub assertable: BTreeSet<String>,
 }
 
 const MEDNER_KEY: &str = "medner";

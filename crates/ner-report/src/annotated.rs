@@ -82,6 +82,7 @@ mod tests {
             category: label.into(),
             details: "\"x\"".into(),
             is_dotted: false,
+            is_struck: true,
         };
         let mut page = AnnotatedPage::new("t", "m", "0").expect("a page");
         let html = page.document("<1>", "a<ä\u{1b}cde", &[highlight(spans[0], "X"), highlight(spans[2], "Y")]);

@@ -15,6 +15,8 @@ pub struct Highlight {
     pub details: String,
     /// Whether to draw a dotted line, for uncertain mentions.
     pub is_dotted: bool,
+    /// Whether to strike it through, for mentions that the text says are absent.
+    pub is_struck: bool,
 }
 
 /// HTML of a text with highlighted mentions; the text itself is escaped.
@@ -36,13 +38,14 @@ pub(crate) fn marked(text: &str, highlights: &[Highlight], mut colour: impl FnMu
     for (segment, mut over) in segments(index.len(), &spans) {
         over.sort_by_key(|&at| std::cmp::Reverse(levels[at]));
         for &at in &over {
-            let Highlight { category, details, is_dotted, .. } = &highlights[at];
+            let Highlight { category, details, is_dotted, is_struck, .. } = &highlights[at];
             let colour = colour(category);
             let dotted = if *is_dotted { " dotted" } else { "" };
+            let struck = if *is_struck { " struck" } else { "" };
             // Writing to a string cannot fail.
             let _ = write!(
                 html,
-                "<mark class=\"series-{colour}{dotted}\" style=\"padding-bottom:{}px\" title=\"{}\">",
+                "<mark class=\"series-{colour}{dotted}{struck}\" style=\"padding-bottom:{}px\" title=\"{}\">",
                 4 * levels[at],
                 escaped(details)
             );

@@ -606,7 +606,7 @@ fn compared(text: &str, document: &PredictedMentions) -> Marked {
             let is_last = at + 1 == mention.fragments.len();
             let label = if is_last { format!("{label}{}{confidence}", mention.entity_type) } else { "…".to_owned() };
             let (category, details, is_dotted) = (category.to_owned(), details.clone(), category == PREDICTED);
-            highlights.push(Highlight { span, label, category, details, is_dotted });
+            highlights.push(Highlight { span, label, category, details, is_dotted, is_struck: false });
         }
     };
     let Pairing { pairs, missed, invented } = pair_mentions(&document.gold, &document.predicted);

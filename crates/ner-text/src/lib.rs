@@ -39,6 +39,6 @@ pub use decode::{
 };
 pub use encoded::{EncodedDocument, Token, Window, Word, piece_labels};
 pub use error::TokenizeError;
-pub use sentences::sentences;
+pub use sentences::{sentences, sentences_of_text};
 pub use tokenizer::DocumentTokenizer;
 pub use windows::WindowSize;

@@ -22,21 +22,25 @@ pub fn sentences(document: &Document) -> Vec<Span> {
         [] => vec![whole],
         passages => passages.iter().map(|passage| passage.span).collect(),
     };
-    let mut sentences: Vec<Span> = Vec::new();
-    for passage in passages {
-        let text = index.slice(&document.text, passage).unwrap_or_default();
-        let text = without_page_breaks(text, "\n");
-        let (mut start, mut end) = (passage.start, passage.start);
-        for part in text.split_sentence_bounds() {
-            end += part.chars().count();
-            if !ends_with_abbreviation(part) {
-                sentences.push(Span::new(start, end));
-                start = end;
-            }
-        }
-        if start < end {
+    passages
+        .into_iter()
+        .flat_map(|passage| sentences_of_text(index.slice(&document.text, passage).unwrap_or_default(), passage.start))
+        .collect()
+}
+
+/// The sentences of a text that begins at position `first` of its document, by the rules of [`sentences`].
+pub fn sentences_of_text(text: &str, first: usize) -> Vec<Span> {
+    let text = without_page_breaks(text, "\n");
+    let (mut sentences, mut start, mut end) = (Vec::new(), first, first);
+    for part in text.split_sentence_bounds() {
+        end += part.chars().count();
+        if !ends_with_abbreviation(part) {
             sentences.push(Span::new(start, end));
+            start = end;
         }
+    }
+    if start < end {
+        sentences.push(Span::new(start, end));
     }
     sentences
 }

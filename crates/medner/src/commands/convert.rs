@@ -6,7 +6,7 @@ use crate::terminal::{interrupt, score_table, stdout};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::ProgressBar;
 use ner_data::format::{Output, buffered, conll, without_packing};
-use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Documents, Format, FormatOptions};
+use ner_data::{ConversionChange, ConversionReport, DiagnosticKind, Document, Documents, Format, FormatOptions};
 use ner_experiment::corpus::FaultCount;
 use ner_experiment::input::{Kind, is_stream, open_once, open_stream};
 use ner_experiment::progress;
@@ -117,8 +117,16 @@ struct Report<'a> {
 ///
 /// # Errors
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
-pub fn run(args: Args) -> Result<()> {
-    let mut plan = Plan::new(&args)?;
+pub fn run(args: &Args) -> Result<()> {
+    run_with(args, &mut |_| {})
+}
+
+/// Likewise, and changes each document on its way.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document)) -> Result<()> {
+    let mut plan = Plan::new(args)?;
     interrupt::end_cleanly()?;
     let options = args.format_options(plan.from)?;
     let mut out: Box<dyn Write> =
@@ -155,7 +163,8 @@ pub fn run(args: Args) -> Result<()> {
             (Target::Folder(_), None) => continue,
         };
         let unreadable = || format!("cannot read {}", step.input.display());
-        while let Some(document) = documents.next_document().with_context(unreadable)? {
+        while let Some(mut document) = documents.next_document().with_context(unreadable)? {
+            change(&mut document);
             faults.add(&documents.take_diagnostics());
             let changes = writer.write(&document)?;
             if args.list_changes {

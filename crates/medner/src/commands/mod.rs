@@ -2,6 +2,7 @@
 
 pub mod active;
 pub mod annotate;
+pub mod assert;
 pub mod convert;
 pub mod data;
 pub mod doctor;

@@ -1,6 +1,6 @@
 //! `medner serve`: serves models over HTTP, with a page to try them.
 
-use crate::args::ModelArgs;
+use crate::args::{ContextArgs, ModelArgs};
 use crate::terminal::interrupt;
 use crate::terminal::stdout::stdout;
 use anyhow::{Context, Result, bail};
@@ -37,6 +37,8 @@ long.")]
 pub struct Args {
     #[command(flatten)]
     models: ModelArgs,
+    #[command(flatten)]
+    context: ContextArgs,
     #[command(flatten)]
     listen: ListenArgs,
     /// Maximum size of a request body in megabytes (2^20 bytes)
@@ -131,7 +133,8 @@ pub fn run(args: &Args) -> Result<()> {
     let options = ServerOptions { limits, ..args.listen.options()? };
     // Checked before loading the models, which takes a while.
     options.check(address).map_err(explained)?;
-    let server = Server::bind(args.models.selection().load()?.0, address, options).map_err(explained)?;
+    let annotator = args.context.apply(args.models.selection().load()?.0)?;
+    let server = Server::bind(annotator, address, options).map_err(explained)?;
     let stopper = server.stopper();
     interrupt::on_stop("finishing the accepted requests", move || stopper.stop())?;
     let mut out = stdout();

@@ -17,7 +17,7 @@ use crate::synthetic::clinical;
 use crate::{Format, FormatOptions, LabelMap};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -151,6 +151,9 @@ pub struct DatasetDescription {
     /// Display names of the model's types (`problem`, `medication`), by type.
     #[serde(default)]
     pub categories: LabelMap,
+    /// Types whose mentions are assertable: a text may say that they are absent, possible, somebody else's.
+    #[serde(default)]
+    pub assertable: BTreeSet<String>,
     /// Hyperparameters that suit this corpus better than the defaults, by the keys of a recipe.
     #[serde(default)]
     pub recipe: toml::Table,
@@ -291,6 +294,12 @@ impl DatasetDescription {
                 "a `dev` share of {} and a `test` share of {} leave no training data",
                 split.dev, split.test
             ));
+        }
+        let labels = || self.label_maps.values().flat_map(|map| map.0.values()).chain(&self.entity_types);
+        if let Some(unknown) = self.assertable.iter().find(|name| !labels().any(|label| label == *name))
+            && !self.entity_types.is_empty()
+        {
+            return Err(format!("`assertable` names {unknown}, which is neither a type nor a label"));
         }
         let safe = |char: char| char.is_alphanumeric() || "-_.".contains(char);
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(safe) {

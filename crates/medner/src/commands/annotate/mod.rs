@@ -3,7 +3,7 @@
 mod output;
 mod record;
 
-use crate::args::{Columns, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
+use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -37,6 +37,9 @@ use tracing::{info, warn};
 /// probabilities are averaged. Otherwise they vote: a mention (span and type) is kept if more than half of the models
 /// find it. Its confidence is the mean over all models, with 0 for those that do not find it.
 ///
+/// Mentions of problems and diseases get an assertion (present, absent, possible, conditional, hypothetical,
+/// associated_with_someone_else; and historical) with the cue that decided it, and the section of the note: docs/assertion.md.
+///
 /// The confidence of a mention, from 0 to 1, is that of the least certain decision behind it (about a word, a boundary
 /// between words, or an end). It refers to the whole span and is not calibrated.
 #[derive(clap::Args)]
@@ -50,6 +53,7 @@ Examples:
   medner annotate notes/ --model bc5cdr/RUN --model bc5cdr/RUN --ensemble --out found/     several runs as one model
   medner annotate notes.parquet --text-column note --id-column id --model i2b2 --to parquet --out found.parquet
   medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
+  medner annotate notes/ --model i2b2 --assert treatment --to csv --out found.csv     assertions of treatments, too
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
 
 For a folder of texts, --out is a folder (OUT/ or an existing one) with one file for each text, or one file (OUT.jsonl)
@@ -64,6 +68,8 @@ pub struct Args {
     inputs: Vec<PathBuf>,
     #[command(flatten)]
     models: ModelArgs,
+    #[command(flatten)]
+    context: ContextArgs,
     /// Use the models as one: average their probabilities, or vote
     #[arg(long)]
     ensemble: bool,
@@ -144,8 +150,9 @@ pub fn run(args: Args) -> Result<()> {
     let layout = Layout::new(&args, is_tree)?;
     let (annotator, located) =
         if args.ensemble { args.models.selection().load_ensemble()? } else { args.models.selection().load()? };
+    let annotator = args.context.apply(annotator)?;
     let thresholds = args.thresholds(annotator.models())?;
-    let settings = args.settings(annotator.models(), &thresholds);
+    let settings = args.settings(&annotator, &thresholds)?;
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
         ensure!(bad.is_empty(), "{} files could not be read; see the warnings above", bad.len());
@@ -279,9 +286,10 @@ impl Args {
     }
 
     /// The settings that must be equal to resume an output.
-    fn settings(&self, models: &[Model], thresholds: &Thresholds) -> Value {
+    fn settings(&self, annotator: &Annotator, thresholds: &Thresholds) -> Result<Value> {
+        let models = annotator.models().iter();
         let models: Vec<Value> =
-            models.iter().map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
+            models.map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
         let mut settings = json!({
             "models": models,
             "threshold": thresholds.general,
@@ -297,7 +305,10 @@ impl Args {
         if self.escape_formulas {
             settings["escape_formulas"] = true.into();
         }
-        settings
+        if let Some(context) = self.context.settings(annotator)? {
+            settings["assertion"] = context;
+        }
+        Ok(settings)
     }
 }
 

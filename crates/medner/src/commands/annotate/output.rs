@@ -4,6 +4,7 @@ use crate::terminal::stdout;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
+use ner_context::AssertionValue;
 use ner_data::format::{Output, conll};
 use ner_data::frames::{FoundRow, FoundWriter};
 use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer, shown};
@@ -243,8 +244,22 @@ pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usi
     Ok(count)
 }
 
-const CSV_HEADER: [&str; 9] =
-    ["document", "start", "end", "text", "entity_type", "category", "confidence", "models", "below_threshold"];
+const CSV_HEADER: [&str; 14] = [
+    "document",
+    "start",
+    "end",
+    "text",
+    "entity_type",
+    "category",
+    "confidence",
+    "models",
+    "below_threshold",
+    "assertion",
+    "historical",
+    "cue_start",
+    "cue_end",
+    "section",
+];
 
 fn outside(document: &Document) -> String {
     format!("document {}: a mention lies outside the text", document.id)
@@ -253,7 +268,7 @@ fn outside(document: &Document) -> String {
 fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Result<Vec<FoundRow>> {
     let index = document.char_index();
     let row = |mention: &MergedMention| -> Result<FoundRow> {
-        let (start, end) = offsets.positions(mention, &index).with_context(|| outside(document))?;
+        let (start, end) = offsets.positions(mention.span, &index).with_context(|| outside(document))?;
         Ok(FoundRow {
             document: document.id.clone(),
             start,
@@ -264,6 +279,10 @@ fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Resu
             confidence: mention.confidence.value(),
             models: mention.models.join("|"),
             below_threshold: mention.below_threshold,
+            assertion: mention.assertion.map(|assertion| assertion.value.to_string()),
+            historical: mention.assertion.map(|assertion| assertion.historical),
+            cue: mention.assertion.and_then(|assertion| offsets.positions(assertion.cue?, &index)),
+            section: mention.section.as_ref().map(|section| section.name.clone()),
         })
     };
     merged.iter().map(row).collect()
@@ -329,7 +348,26 @@ impl Sink for Csv {
             let FoundRow { document, text, entity_type, models, .. } = &row;
             let cells = [document.as_str(), text, entity_type, category, models];
             let [document, text, entity_type, category, models] = cells.map(|cell| self.cell(cell));
-            self.row([&*document, &start, &end, &text, &entity_type, &category, &confidence, &models, &below])?;
+            let historical = row.historical.map(|historical| historical.to_string()).unwrap_or_default();
+            let (cue_start, cue_end) =
+                row.cue.map(|(start, end)| (start.to_string(), end.to_string())).unwrap_or_default();
+            let [assertion, section] = [&row.assertion, &row.section].map(|cell| cell.as_deref().unwrap_or_default());
+            self.row([
+                &*document,
+                &start,
+                &end,
+                &text,
+                &entity_type,
+                &category,
+                &confidence,
+                &models,
+                &below,
+                assertion,
+                &historical,
+                &cue_start,
+                &cue_end,
+                section,
+            ])?;
         }
         Ok(())
     }
@@ -386,11 +424,32 @@ impl Sink for Html {
 }
 
 fn highlight(mention: &MergedMention) -> Highlight {
-    let MergedMention { span, entity_type, category, confidence, models, below_threshold } = mention;
+    let MergedMention { span, entity_type, category, confidence, models, below_threshold, assertion, section } =
+        mention;
     let category = category.clone().unwrap_or_else(|| entity_type.clone());
     let below = if *below_threshold { ", below the threshold" } else { "" };
-    let details = format!("{entity_type} ({category}), {confidence:.2}{below}, {}", models.join(", "));
-    Highlight { span: *span, label: entity_type.clone(), category, details, is_dotted: *below_threshold }
+    let said = said(mention);
+    let mut details = format!("{entity_type} ({category}), {confidence:.2}{below}, {}", models.join(", "));
+    if let Some(said) = &said {
+        details.push_str(&format!("; {said}"));
+    }
+    if let Some(section) = section {
+        details.push_str(&format!("; section {}", section.name));
+    }
+    let label = said.iter().fold(entity_type.clone(), |label, said| format!("{label} · {said}"));
+    let is_struck = assertion.is_some_and(|assertion| assertion.value == AssertionValue::Absent);
+    Highlight { span: *span, label, category, details, is_dotted: *below_threshold, is_struck }
+}
+
+/// What the text says of a mention that is not simply present: `absent`, `historical`.
+fn said(mention: &MergedMention) -> Option<String> {
+    let assertion = mention.assertion?;
+    let value = (assertion.value != AssertionValue::Present).then(|| assertion.value.name().replace('_', " "));
+    let past = assertion.historical.then(|| "historical".to_owned());
+    match (past, value) {
+        (Some(past), Some(value)) => Some(format!("{past}, {value}")),
+        (past, value) => past.or(value),
+    }
 }
 
 /// For reading in a terminal: `[aspirin](Chemical 0.99)`.
@@ -422,7 +481,8 @@ impl Sink for Text {
             for at in ending {
                 let MergedMention { entity_type, confidence, below_threshold, .. } = &merged[at];
                 let doubt = if *below_threshold { "?" } else { "" };
-                write!(self.out, "]({} {confidence:.2}{doubt})", shown(entity_type))?;
+                let said = said(&merged[at]).map(|said| format!(" {said}")).unwrap_or_default();
+                write!(self.out, "]({} {confidence:.2}{doubt}{said})", shown(entity_type))?;
             }
             write!(self.out, "{}", if colour.is_empty() { "" } else { reset })?;
         }

@@ -27,7 +27,7 @@
 //!
 //! | tool | what is read |
 //! |---|---|
-//! | `annotate` of medner, its server | `text` and `mentions`, with `type` for `label`; `category`, `models` and `below_threshold` are attributes |
+//! | `annotate` of medner, its server | `text` and `mentions`, with `type` for `label`; `category`, `models`, `below_threshold`, `assertion` and `section` are attributes |
 //! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
 //! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label`; `relations` |
 //! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both; `ents` of displaCy |
@@ -110,6 +110,9 @@ const MENTION_KEYS: &[&str] = &[
     "category",
     "models",
     "below_threshold",
+    "assertion",
+    "historical",
+    "section",
     "id",
     "token_start",
     "token_end",
@@ -663,6 +666,7 @@ fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fa
         mention.attributes = read_attributes(attributes, faults);
     }
     read_wire_attributes(item, &mut mention.attributes);
+    read_assertion(item, text, locator, &mut mention.attributes, faults);
     let confidence = ["confidence", "score", "prob"].into_iter().find_map(|key| item.get(key));
     if let Some(confidence) = confidence.filter(|value| !value.is_null()) {
         // Parsed from its text: rounding to f64 and then to f32 could change the number.
@@ -680,8 +684,33 @@ fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>)
     let models = item.get("models").and_then(Value::as_array);
     let names = models.map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|"));
     attributes.extend(names.map(|names| ("models".to_owned(), names)));
-    for key in ["category", "below_threshold"] {
+    for key in ["category", "below_threshold", "assertion", "historical", "section"] {
         attributes.extend(item.get(key).and_then(scalar).map(|value| (key.to_owned(), value)));
+    }
+    let section = item.pointer("/section/name").and_then(scalar);
+    attributes.extend(section.map(|name| ("section".to_owned(), name)));
+}
+
+/// Reads the object that `annotate` writes for an assertion.
+fn read_assertion(
+    item: &Value,
+    text: &str,
+    locator: &Locator,
+    attributes: &mut BTreeMap<String, String>,
+    faults: &mut Vec<Fault>,
+) {
+    let Some(assertion) = item.get("assertion").filter(|assertion| assertion.is_object()) else { return };
+    let mut set = |name: &str, value: Option<String>| attributes.extend(value.map(|value| (name.to_owned(), value)));
+    set("assertion", assertion.get("value").and_then(scalar));
+    set("assertion_confidence", assertion.get("confidence").and_then(scalar));
+    set("historical", assertion.get("historical").and_then(scalar).filter(|value| value == "true"));
+    if let Some(cue) = assertion.get("cue").filter(|cue| !cue.is_null()) {
+        let stated = read_span(cue.get("start"), cue.get("end"));
+        let located = stated.and_then(|span| locator.fragments(text, &[span], cue.get("text")?.as_str()).ok());
+        match located.as_deref() {
+            Some([Span { start, end }]) => set("assertion_cue", Some(format!("{start}-{end}"))),
+            _ => faults.push(not_read("a cue that is not at its position")),
+        }
     }
 }
 

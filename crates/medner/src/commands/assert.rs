@@ -1,0 +1,75 @@
+//! `medner assert`: what the text says of mentions, whoever found them.
+
+use super::convert;
+use crate::args::RuleArgs;
+use anyhow::{Result, ensure};
+use ner_context::{ASSERTION, AssertionValue};
+use ner_data::{Document, Span};
+use std::collections::{BTreeMap, BTreeSet};
+use tracing::{info, warn};
+
+/// Add assertions and sections to mentions of any origin
+///
+/// Says of each mention whether the patient has it (present, absent, possible, conditional, hypothetical,
+/// associated_with_someone_else, and historical), which words decided, and in which section it stands. Needs no model.
+/// Mentions come from IN, in any format that `convert` reads; OUT gets them with the attributes `assertion`, `historical`,
+/// `assertion_cue` (characters of the cue), `assertion_confidence` and `section`, as far as its format has attributes.
+/// The report says what it could not represent. An assertion that IN has is replaced, and counted.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner assert found.jsonl asserted.jsonl --from jsonl --to jsonl
+  medner assert notes/ asserted/ --from brat --to brat --type Disease --type Symptom
+  medner assert scispacy.jsonl asserted/ --from jsonl --to i2b2                   .con and .ast files
+  medner assert found.jsonl asserted.jsonl --to jsonl --assertion-rules ours.toml
+  medner score gold.jsonl asserted.jsonl --attribute assertion")]
+pub struct Args {
+    #[command(flatten)]
+    conversion: convert::Args,
+    /// Type whose mentions get an assertion; repeatable [default: all types]
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+    #[command(flatten)]
+    rules: RuleArgs,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the rules are invalid, a type does not occur, or as for `convert`.
+pub fn run(args: &Args) -> Result<()> {
+    let rules = args.rules.read()?;
+    let wanted: BTreeSet<&str> = args.types.iter().map(String::as_str).collect();
+    let (mut seen, mut replaced) = (BTreeSet::new(), 0usize);
+    let mut counts: BTreeMap<AssertionValue, usize> = BTreeMap::new();
+    let mut change = |document: &mut Document| {
+        let spans: Vec<Span> = document.mentions.iter().map(|mention| mention.span()).collect();
+        let contexts = rules.of(document, &spans);
+        let found: Vec<_> = contexts.iter().map(|context| (context.assertion, context.section)).collect();
+        for (mention, (assertion, section)) in document.mentions.iter_mut().zip(found) {
+            if !seen.contains(&mention.entity_type) {
+                seen.insert(mention.entity_type.clone());
+            }
+            section.inspect(|section| section.set(mention));
+            if wanted.is_empty() || wanted.contains(mention.entity_type.as_str()) {
+                replaced += usize::from(mention.attributes.contains_key(ASSERTION));
+                assertion.set(mention);
+                *counts.entry(assertion.value).or_default() += 1;
+            }
+        }
+    };
+    convert::run_with(&args.conversion, &mut change)?;
+    let unseen: Vec<&str> = wanted.into_iter().filter(|&name| !seen.contains(name)).collect();
+    ensure!(
+        unseen.is_empty(),
+        "no mention has the type {}; the types are {}",
+        unseen.join(", "),
+        seen.into_iter().collect::<Vec<_>>().join(", ")
+    );
+    if replaced > 0 {
+        warn!("{replaced} mentions had an assertion, which was replaced");
+    }
+    let counts: Vec<String> = counts.into_iter().map(|(value, count)| format!("{count} {value}")).collect();
+    info!("asserted: {}", if counts.is_empty() { "no mention".to_owned() } else { counts.join(", ") });
+    Ok(())
+}

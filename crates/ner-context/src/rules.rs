@@ -1,0 +1,194 @@
+//! The rules of a text: lexicon and headings, from their files.
+
+use crate::lexicon::{AssertionValue, Lexicon, RuleFile};
+use crate::scope::{Cue, Said, Text, cues, said};
+use crate::sections::{Headings, Section, SectionFile, SectionKind, bullet};
+use crate::sentences::{lines, sentences};
+use crate::words::{Word, words};
+use ner_document::{Confidence, Document, Span};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ops::Range;
+
+/// Why a file of rules cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// The file is no TOML of rules.
+    #[error("the rules cannot be read")]
+    Toml(#[from] Box<toml::de::Error>),
+    /// A rule is wrong.
+    #[error("{0}")]
+    Rule(String),
+}
+
+/// What a note says of a mention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Assertion {
+    /// Whether the patient has it.
+    pub value: AssertionValue,
+    /// Whether it lies in the past.
+    pub historical: bool,
+    /// The words, or the heading, that decided; `None` for a mention that is present because nothing says otherwise.
+    pub cue: Option<Span>,
+    /// Weight of the rule, less for each word between cue and mention. It orders decisions; it is not calibrated.
+    pub confidence: Confidence,
+}
+
+/// What is known of a mention from the text around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MentionContext<'r> {
+    /// What the note says of it.
+    pub assertion: Assertion,
+    /// The section that it stands in, if a rule knows its heading.
+    pub section: Option<&'r SectionKind>,
+}
+
+/// Rules of assertion and sections. Reading them takes milliseconds; applying them, microseconds a document.
+#[derive(Clone, Debug)]
+pub struct ContextRules {
+    lexicon: Lexicon,
+    headings: Headings,
+    /// Confidence of `present` without a cue.
+    without_cue: Confidence,
+}
+
+const ASSERTION_RULES: &str = include_str!("assertion.toml");
+const SECTION_RULES: &str = include_str!("sections.toml");
+const WITHOUT_CUE: f32 = 0.8;
+
+impl ContextRules {
+    /// The built-in rules.
+    pub fn builtin() -> Self {
+        Self::with(None, None).expect("the built-in rules are valid, which a test shows")
+    }
+
+    /// The built-in rules, extended or replaced by the text of a file of cues and of one of sections.
+    ///
+    /// # Errors
+    /// If a text is no valid file of rules.
+    pub fn with(assertion: Option<&str>, sections: Option<&str>) -> Result<Self, RuleError> {
+        let RuleFile { mut words, mut rules, .. } = read(ASSERTION_RULES)?;
+        if let Some(own) = assertion.map(read::<RuleFile>).transpose()? {
+            if own.replace {
+                words.clear();
+                rules.clear();
+            }
+            words.extend(own.words);
+            rules.extend(own.rules);
+        }
+        let mut kinds = read::<SectionFile>(SECTION_RULES)?.sections;
+        if let Some(own) = sections.map(read::<SectionFile>).transpose()? {
+            if own.replace {
+                kinds.clear();
+            }
+            kinds.extend(own.sections);
+        }
+        Ok(Self {
+            lexicon: Lexicon::new(&words, rules).map_err(RuleError::Rule)?,
+            headings: Headings::new(kinds),
+            without_cue: Confidence::new(WITHOUT_CUE).ok_or_else(|| RuleError::Rule(String::new()))?,
+        })
+    }
+
+    /// The sections of a text.
+    pub fn sections(&self, text: &str) -> Vec<Section<'_>> {
+        let words = words(text);
+        self.headings.find(&words, &lines(text, &words))
+    }
+
+    /// What the text of a document says of each of these mentions. Its own mentions are ignored.
+    ///
+    /// Cues are looked for outside all of them, so pass the mentions of every type.
+    pub fn of(&self, document: &Document, mentions: &[Span]) -> Vec<MentionContext<'_>> {
+        let words = words(&document.text);
+        let ids = self.lexicon.ids(&words);
+        let lines = lines(&document.text, &words);
+        let sections = self.headings.find(&words, &lines);
+        let places: Vec<Range<usize>> = mentions.iter().map(|&mention| words_of(&words, mention)).collect();
+        let mut is_mention = vec![false; words.len()];
+        for place in &places {
+            is_mention[place.clone()].fill(true);
+        }
+        let text = Text { words: &words, ids: &ids, is_mention: &is_mention };
+        let sentences = self.with_lists(&text, sentences(document, &words, &lines, &sections));
+        // The cues of the last sentence: mentions come in order.
+        let mut known: Option<(usize, Vec<Cue>)> = None;
+        let mut contexts = Vec::with_capacity(mentions.len());
+        for (&mention, place) in mentions.iter().zip(&places) {
+            let section = sections.iter().rev().find(|section| section.body.start <= mention.start);
+            let kind = section.and_then(|section| section.kind);
+            let at = sentences.partition_point(|sentence| sentence.end <= place.start);
+            let said = match sentences.get(at) {
+                Some(sentence) if !place.is_empty() => {
+                    let cues = match known.take() {
+                        Some((of, cues)) if of == at => cues,
+                        _ => cues(&self.lexicon, &text, sentence.clone()),
+                    };
+                    let said = said(&self.lexicon, &text, &cues, sentence.clone(), place.clone());
+                    known = Some((at, cues));
+                    said
+                }
+                _ => Said::default(),
+            };
+            let heading = section.map(|section| section.heading).zip(kind);
+            contexts.push(MentionContext { assertion: self.conclude(said, heading), section: kind });
+        }
+        contexts
+    }
+
+    /// Sentences, with the items of a list joined to the sentence that introduces it: "No history of:", "Denies:".
+    fn with_lists(&self, text: &Text, sentences: Vec<Range<usize>>) -> Vec<Range<usize>> {
+        let mut joined: Vec<Range<usize>> = Vec::with_capacity(sentences.len());
+        let mut is_list = false;
+        for sentence in sentences {
+            let is_item = bullet(&text.words[sentence.clone()]) > 0;
+            match joined.last_mut() {
+                Some(before) if is_item && is_list => before.end = sentence.end,
+                _ => {
+                    is_list = text.words[sentence.end - 1].text == ":"
+                        && !cues(&self.lexicon, text, sentence.clone()).is_empty();
+                    joined.push(sentence);
+                }
+            }
+        }
+        joined
+    }
+
+    /// The assertion, from what the cues say and from the section.
+    fn conclude(&self, said: Said, heading: Option<(Span, &SectionKind)>) -> Assertion {
+        use AssertionValue::{AssociatedWithSomeoneElse, Present};
+        let of_section = heading.and_then(|(span, kind)| Some((kind.assertion?, span, self.without_cue)));
+        let value = match (said.value, of_section) {
+            (Some(said), Some(section)) if section.0 == AssociatedWithSomeoneElse => {
+                if said.0 == AssociatedWithSomeoneElse { Some(said) } else { Some(section) }
+            }
+            (Some(said), _) => Some(said),
+            (None, section) => section,
+        };
+        let past_section = heading.filter(|(_, kind)| kind.historical && value.is_none());
+        let past = said.historical.or(past_section.map(|(span, _)| (span, self.without_cue)));
+        match (value, past) {
+            (Some((Present, ..)) | None, Some((cue, confidence))) => {
+                Assertion { value: Present, historical: true, cue: Some(cue), confidence }
+            }
+            (Some((Present, _, confidence)), None) => {
+                Assertion { value: Present, historical: false, cue: None, confidence }
+            }
+            (Some((value, cue, confidence)), past) => {
+                Assertion { value, historical: past.is_some(), cue: Some(cue), confidence }
+            }
+            (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: self.without_cue },
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, RuleError> {
+    Ok(toml::from_str(text).map_err(Box::new)?)
+}
+
+/// The words that a mention touches.
+fn words_of(words: &[Word], mention: Span) -> Range<usize> {
+    let first = words.partition_point(|word| word.span.end <= mention.start);
+    let last = words.partition_point(|word| word.span.start < mention.end);
+    first..last.max(first)
+}
