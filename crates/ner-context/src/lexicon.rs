@@ -124,6 +124,15 @@ pub(crate) struct Rule {
     /// Words that end the scope of these cues only.
     #[serde(default)]
     pub ends_at: Vec<String>,
+    /// Words at the beginning of a sentence in which these cues say nothing.
+    #[serde(default)]
+    pub unless: Vec<String>,
+    /// Whether these are cues only at the beginning of a sentence.
+    #[serde(default)]
+    pub first: bool,
+    /// Whether no other cue ends their scope.
+    #[serde(default)]
+    pub far: bool,
     /// Confidence of a decision by an adjacent cue.
     #[serde(default = "usual_confidence")]
     pub confidence: Confidence,
@@ -152,10 +161,11 @@ pub(crate) struct RuleFile {
 }
 
 /// Classes of words in cues that need no list.
-const CLASSES: [&str; 3] = ["<word>", "<number>", "<year>"];
+const CLASSES: [&str; 4] = ["<word>", "<number>", "<year>", "<ing>"];
 const ANY: u32 = 0;
 const NUMBER: u32 = 1;
 const YEAR: u32 = 2;
+const ING: u32 = 3;
 /// Every word that is in no cue.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
@@ -168,8 +178,9 @@ pub(crate) struct Lexicon {
     /// The lists that a word is in, by its id.
     lists: HashMap<u32, Vec<u32>>,
     nodes: Vec<Node>,
-    /// For each rule, the ids of its `ends_at`.
+    /// For each rule, the ids of its `ends_at`, and of its `unless`.
     ends_at: Vec<Vec<u32>>,
+    unless: Vec<Vec<u32>>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -204,8 +215,10 @@ impl Lexicon {
                     lexicon.insert(&phrase, at, &rules).map_err(fault)?;
                 }
             }
-            let ends_at = rule.ends_at.iter().map(|word| lexicon.id_of(&fold(word))).collect();
-            lexicon.ends_at.push(ends_at);
+            for (words, ids) in [(&rule.ends_at, true), (&rule.unless, false)] {
+                let found = words.iter().map(|word| lexicon.id_of(&fold(word))).collect();
+                if ids { &mut lexicon.ends_at } else { &mut lexicon.unless }.push(found);
+            }
         }
         Ok(Self { rules, ..lexicon })
     }
@@ -254,7 +267,8 @@ impl Lexicon {
                 lower.extend(word.text.chars().flat_map(char::to_lowercase).map(|c| if c == '’' { '\'' } else { c }));
                 &lower
             };
-            match self.ids.get(text) {
+            // "Sister's" is the sister.
+            match self.ids.get(text).or_else(|| self.ids.get(text.strip_suffix("'s")?)) {
                 Some(&id) => id,
                 None if is_year(text) => YEAR,
                 None if text.bytes().all(|b| b.is_ascii_digit()) => NUMBER,
@@ -264,25 +278,50 @@ impl Lexicon {
         words.iter().map(&mut id).collect()
     }
 
-    /// The longest phrase that begins with the first of `ids`: its number of words, and its rules.
-    pub fn longest(&self, ids: &[u32], words: &[Word]) -> Option<(usize, &[usize])> {
-        self.longest_from(0, ids, words, 0)
+    /// The longest phrase that begins with the first of `ids` and has a rule that `applies` to it, given its number of
+    /// words: that number, and its rules.
+    pub fn longest(
+        &self,
+        ids: &[u32],
+        words: &[Word],
+        applies: impl Fn(usize, usize) -> bool + Copy,
+    ) -> Option<(usize, Vec<usize>)> {
+        self.longest_from(0, ids, words, 0, applies)
     }
 
-    fn longest_from(&self, node: usize, ids: &[u32], words: &[Word], length: usize) -> Option<(usize, &[usize])> {
+    fn longest_from(
+        &self,
+        node: usize,
+        ids: &[u32],
+        words: &[Word],
+        length: usize,
+        applies: impl Fn(usize, usize) -> bool + Copy,
+    ) -> Option<(usize, Vec<usize>)> {
         let node = &self.nodes[node];
-        let here = (!node.rules.is_empty()).then_some((length, node.rules.as_slice()));
-        let Some((&id, rest)) = ids.split_first() else { return here };
-        let step = |id: u32| {
-            let next = *node.next.get(&id)?;
-            self.longest_from(next, rest, &words[1..], length + 1)
-        };
-        let any = || if words[0].is_word() { step(ANY) } else { None };
-        // A known number is a number, too.
-        let number = || if words[0].text.bytes().all(|b| b.is_ascii_digit()) { step(NUMBER) } else { None };
-        let of_lists = self.lists.get(&id).into_iter().flatten().filter_map(|&list| step(list));
-        let found = [step(id), number(), any()].into_iter().flatten().chain(of_lists);
-        found.max_by_key(|(length, _)| *length).or(here)
+        if let Some((&id, rest)) = ids.split_first() {
+            let step = |id: u32| {
+                let next = *node.next.get(&id)?;
+                self.longest_from(next, rest, &words[1..], length + 1, applies)
+            };
+            let word = words[0];
+            // A word may be several things: any word, a word of lists, itself. Of equally long phrases the last counts.
+            let is_number = word.text.bytes().all(|b| b.is_ascii_digit());
+            let is_ing = word.text.len() > 4 && word.text.ends_with("ing");
+            let classes = [(word.is_word(), ANY), (is_ing, ING), (is_number, NUMBER)];
+            let classes = classes.into_iter().filter(|(is_it, _)| *is_it).map(|(_, id)| id);
+            let of_lists = self.lists.get(&id).into_iter().flatten().copied();
+            let all = classes.chain(of_lists).chain([id]);
+            if let Some(found) = all.filter_map(step).max_by_key(|(length, _)| *length) {
+                return Some(found);
+            }
+        }
+        let rules: Vec<usize> = node.rules.iter().copied().filter(|&rule| applies(rule, length)).collect();
+        (!rules.is_empty()).then_some((length, rules))
+    }
+
+    /// Whether the first words of a sentence take the effect of a rule's cues.
+    pub fn is_off(&self, rule: usize, sentence: &[u32]) -> bool {
+        sentence.first().is_some_and(|id| self.unless[rule].contains(id))
     }
 
     /// Whether the word with this id ends the scope of a rule's cues.
@@ -339,6 +378,9 @@ mod tests {
             cues: cues.iter().map(|&cue| cue.into()).collect(),
             within: None,
             ends_at: vec![],
+            unless: vec![],
+            first: false,
+            far: false,
             confidence: usual_confidence(),
             source: "own".into(),
         }
@@ -357,7 +399,8 @@ mod tests {
         .expect("a lexicon");
         let check = |text: &str, expected: Option<(usize, &[usize])>| {
             let words = words(text);
-            assert_eq!(lexicon.longest(&lexicon.ids(&words), &words), expected, "{text}");
+            let found = lexicon.longest(&lexicon.ids(&words), &words, |_, _| true);
+            assert_eq!(found, expected.map(|(length, rules)| (length, rules.to_vec())), "{text}");
         };
         check("No signs of it", Some((3, &[0])));
         check("no sign", Some((1, &[0, 1])));
@@ -389,7 +432,7 @@ mod tests {
         )
         .expect("a lexicon");
         let words = words("no");
-        assert_eq!(lexicon.longest(&lexicon.ids(&words), &words), Some((1, &[1usize][..])));
+        assert_eq!(lexicon.longest(&lexicon.ids(&words), &words, |_, _| true), Some((1, vec![1])));
         let error = Lexicon::new(&BTreeMap::new(), vec![rule(Says::Absent, Place::Before, &["(a|)"])])
             .expect_err("an empty phrase");
         assert_eq!(error, "the cue `(a|)` has no words");

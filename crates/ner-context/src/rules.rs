@@ -1,7 +1,7 @@
 //! The rules of a text: lexicon and headings, from their files.
 
 use crate::lexicon::{AssertionValue, Lexicon, RuleFile};
-use crate::scope::{Cue, Said, Text, cues, said};
+use crate::scope::{Cues, Said, Text, said};
 use crate::sections::{Headings, Section, SectionFile, SectionKind, bullet};
 use crate::sentences::{lines, sentences};
 use crate::words::{Word, words};
@@ -112,7 +112,7 @@ impl ContextRules {
         let text = Text { words: &words, ids: &ids, is_mention: &is_mention };
         let sentences = self.with_lists(&text, sentences(document, &words, &lines, &sections));
         // The cues of the last sentence: mentions come in order.
-        let mut known: Option<(usize, Vec<Cue>)> = None;
+        let mut known: Option<(usize, Cues)> = None;
         let mut contexts = Vec::with_capacity(mentions.len());
         for (&mention, place) in mentions.iter().zip(&places) {
             let section = sections.iter().rev().find(|section| section.body.start <= mention.start);
@@ -122,7 +122,7 @@ impl ContextRules {
                 Some(sentence) if !place.is_empty() => {
                     let cues = match known.take() {
                         Some((of, cues)) if of == at => cues,
-                        _ => cues(&self.lexicon, &text, sentence.clone()),
+                        _ => Cues::of(&self.lexicon, &text, sentence.clone()),
                     };
                     let said = said(&self.lexicon, &text, &cues, sentence.clone(), place.clone());
                     known = Some((at, cues));
@@ -146,7 +146,7 @@ impl ContextRules {
                 Some(before) if is_item && is_list => before.end = sentence.end,
                 _ => {
                     is_list = text.words[sentence.end - 1].text == ":"
-                        && !cues(&self.lexicon, text, sentence.clone()).is_empty();
+                        && Cues::of(&self.lexicon, text, sentence.clone()).introduce_a_list();
                     joined.push(sentence);
                 }
             }
@@ -171,11 +171,10 @@ impl ContextRules {
             (Some((Present, ..)) | None, Some((cue, confidence))) => {
                 Assertion { value: Present, historical: true, cue: Some(cue), confidence }
             }
-            (Some((Present, _, confidence)), None) => {
-                Assertion { value: Present, historical: false, cue: None, confidence }
-            }
             (Some((value, cue, confidence)), past) => {
-                Assertion { value, historical: past.is_some(), cue: Some(cue), confidence }
+                // The past of somebody else is no past of the patient.
+                let historical = past.is_some() && value != AssociatedWithSomeoneElse;
+                Assertion { value, historical, cue: Some(cue), confidence }
             }
             (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: self.without_cue },
         }

@@ -10,11 +10,22 @@ use std::ops::Range;
 
 /// A phrase of the lexicon in a text.
 #[derive(Clone, Debug)]
-pub(crate) struct Cue<'l> {
+pub(crate) struct Cue {
     /// The words that it covers.
-    pub words: Range<usize>,
-    /// Its rules, for one or several places.
-    rules: &'l [usize],
+    words: Range<usize>,
+    /// Its rules.
+    rules: Vec<usize>,
+}
+
+/// The cues of a sentence, from left to right.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cues {
+    /// Those that say something of mentions behind them, and phrases that say nothing or end a scope.
+    before: Vec<Cue>,
+    /// Those that say something of mentions before them, and likewise.
+    after: Vec<Cue>,
+    /// The words of phrases that say nothing. They end no scope.
+    idle: Vec<Range<usize>>,
 }
 
 /// A cue that says something of a mention.
@@ -25,6 +36,8 @@ struct Candidate {
     confidence: f32,
     /// Words between cue and mention.
     distance: usize,
+    /// Whether its rule is for adjacent cues only.
+    is_adjacent: bool,
 }
 
 /// What the cues around a mention say.
@@ -46,42 +59,64 @@ pub(crate) struct Text<'t> {
 /// Confidence of a cue, for each word that stands between it and the mention.
 const FADING: f32 = 0.98;
 
-/// The cues of a sentence, from left to right: the longest phrase at each place that is in no mention.
-pub(crate) fn cues<'l>(lexicon: &'l Lexicon, text: &Text, sentence: Range<usize>) -> Vec<Cue<'l>> {
-    let mut cues = Vec::new();
-    let mut at = sentence.start;
-    while at < sentence.end {
-        let free = text.is_mention[at..sentence.end].iter().take_while(|&&is_mention| !is_mention).count();
-        match lexicon.longest(&text.ids[at..at + free], &text.words[at..at + free]) {
-            Some((length, rules)) => {
-                cues.push(Cue { words: at..at + length, rules });
-                at += length;
+impl Cues {
+    /// The cues of a sentence: at each word that is in no mention, the longest phrase for each place.
+    pub fn of(lexicon: &Lexicon, text: &Text, sentence: Range<usize>) -> Self {
+        let of_place = |place: Place| {
+            let mut cues = Vec::new();
+            let mut at = sentence.start;
+            while at < sentence.end {
+                let free = text.is_mention[at..sentence.end].iter().take_while(|&&is_mention| !is_mention).count();
+                let applies = |rule: usize, length: usize| {
+                    let row = &lexicon.rules[rule];
+                    let has_place = row.place == place || matches!(row.says, Says::Nothing | Says::End);
+                    // A cue that must be adjacent to its mention is none elsewhere.
+                    let neighbour = match place {
+                        Place::Before => (at + length < sentence.end).then_some(at + length),
+                        _ => (at > sentence.start).then(|| at - 1),
+                    };
+                    let is_adjacent = || neighbour.is_some_and(|at| text.is_mention[at]);
+                    has_place
+                        && (row.within != Some(0) || is_adjacent())
+                        && (!row.first || at == sentence.start)
+                        && !lexicon.is_off(rule, &text.ids[sentence.clone()])
+                };
+                let rest = at..at + free;
+                match lexicon.longest(&text.ids[rest.clone()], &text.words[rest], applies) {
+                    Some((length, rules)) => {
+                        cues.push(Cue { words: at..at + length, rules });
+                        at += length;
+                    }
+                    None => at += 1,
+                }
             }
-            None => at += 1,
-        }
+            cues
+        };
+        let (before, after) = (of_place(Place::Before), of_place(Place::After));
+        let says_nothing = |cue: &&Cue| cue.rules.iter().any(|&rule| lexicon.rules[rule].says == Says::Nothing);
+        let idle = before.iter().chain(&after).filter(says_nothing).map(|cue| cue.words.clone()).collect();
+        Self { before, after, idle }
     }
-    cues
+
+    /// Whether a cue may be about items of a list that follows the sentence.
+    pub fn introduce_a_list(&self) -> bool {
+        !self.before.is_empty()
+    }
 }
 
 /// What the cues of its sentence say of the mention with these words.
-pub(crate) fn said(
-    lexicon: &Lexicon,
-    text: &Text,
-    cues: &[Cue],
-    sentence: Range<usize>,
-    mention: Range<usize>,
-) -> Said {
+pub(crate) fn said(lexicon: &Lexicon, text: &Text, cues: &Cues, sentence: Range<usize>, mention: Range<usize>) -> Said {
     let scope = Scope { lexicon, text, cues, sentence, mention };
     let mut candidates = scope.inside();
-    scope.before(&mut candidates);
-    scope.after(&mut candidates);
+    candidates.extend(scope.before());
+    candidates.extend(scope.after());
     scope.decide(&candidates)
 }
 
 struct Scope<'s> {
     lexicon: &'s Lexicon,
     text: &'s Text<'s>,
-    cues: &'s [Cue<'s>],
+    cues: &'s Cues,
     sentence: Range<usize>,
     mention: Range<usize>,
 }
@@ -93,39 +128,41 @@ impl Scope<'_> {
         let counts = |at: &usize| self.text.words[*at].is_word() && !self.text.is_mention[*at];
         let distance = between.clone().filter(counts).count();
         let reaches = row.within.is_none_or(|most| distance <= most)
-            && !between.clone().any(|at| !self.text.is_mention[at] && self.lexicon.ends(rule, self.text.ids[at]));
+            && !between.clone().any(|at| self.lexicon.ends(rule, self.text.ids[at]) && !self.is_idle(at));
         let confidence = row.confidence.value() * FADING.powi(distance as i32);
-        reaches.then_some(Candidate { says: row.says, words, confidence, distance })
+        let is_adjacent = row.within == Some(0);
+        reaches.then_some(Candidate { says: row.says, words, confidence, distance, is_adjacent })
     }
 
-    fn rules(&self, cue: &Cue, place: Place) -> impl Iterator<Item = (usize, Says)> {
-        let rules = cue.rules.iter().map(|&rule| (rule, &self.lexicon.rules[rule]));
-        rules.filter(move |(_, row)| row.place == place).map(|(rule, row)| (rule, row.says))
+    /// Whether a word ends no scope: it belongs to a mention, or to a phrase that says nothing.
+    fn is_idle(&self, at: usize) -> bool {
+        self.text.is_mention[at] || self.cues.idle.iter().any(|words| words.contains(&at))
     }
 
-    /// Words of the mention itself that decide: those of rules for that, and cues that it begins with.
+    fn rules(&self, cue: &Cue) -> impl Iterator<Item = (usize, Says)> {
+        cue.rules.iter().map(|&rule| (rule, self.lexicon.rules[rule].says))
+    }
+
+    /// Words of the mention itself that decide.
     fn inside(&self) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         for at in self.mention.clone() {
             let rest = at..self.mention.end;
-            let found = self.lexicon.longest(&self.text.ids[rest.clone()], &self.text.words[rest]);
+            let is_inner = |rule: usize, _| self.lexicon.rules[rule].place == Place::Inside;
+            let found = self.lexicon.longest(&self.text.ids[rest.clone()], &self.text.words[rest], is_inner);
             let Some((length, rules)) = found else { continue };
-            let cue = Cue { words: at..at + length, rules };
-            let is_inner = self.rules(&cue, Place::Inside);
-            let behind = self.text.words.get(cue.words.end).filter(|_| cue.words.end < self.mention.end);
-            let is_first = at == self.mention.start && behind.is_some_and(|next| next.is_word());
-            let is_leading = self.rules(&cue, Place::Before).filter(|_| is_first);
-            for (rule, _) in is_inner.chain(is_leading) {
-                candidates.extend(self.candidate(rule, cue.words.clone(), 0..0));
-            }
+            candidates.extend(rules.into_iter().filter_map(|rule| self.candidate(rule, at..at + length, 0..0)));
         }
         candidates
     }
 
     /// Walks from the mention to the beginning of the sentence.
-    fn before(&self, candidates: &mut Vec<Candidate>) {
-        let mut cues = self.cues.iter().rev().skip_while(|cue| cue.words.end > self.mention.start).peekable();
-        let (mut is_settled, mut closed, mut has_colon) = (false, 0usize, false);
+    fn before(&self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut cues = self.cues.before.iter().rev().skip_while(|cue| cue.words.end > self.mention.start).peekable();
+        let (mut is_settled, mut closed, mut colon, mut comma) = (false, 0usize, false, None);
+        // Where the cue of possibility begins that was met last.
+        let mut possible = usize::MAX;
         let mut at = self.mention.start;
         while at > self.sentence.start {
             if let Some(cue) = cues.next_if(|cue| cue.words.end == at) {
@@ -133,18 +170,28 @@ impl Scope<'_> {
                 if closed > 0 {
                     continue;
                 }
-                if cue.rules.iter().any(|&rule| self.lexicon.rules[rule].says == Says::End) {
-                    return;
+                if self.rules(cue).any(|(_, says)| says == Says::End) {
+                    // "Although there is no rigidity, bradykinesia is marked": a clause ends at its comma.
+                    if at == self.sentence.start
+                        && let Some(comma) = comma
+                    {
+                        candidates.retain(|candidate| candidate.words.start > comma);
+                    }
+                    break;
                 }
                 let follows_comma = at > self.sentence.start && self.text.words[at - 1].text == ",";
                 let was_settled = is_settled;
-                for (rule, says) in self.rules(cue, Place::Before) {
-                    let is_blocked = was_settled && (says.is_certainty() || says == Says::Historical);
+                for (rule, says) in self.rules(cue) {
+                    // "History of possible asthma" is both.
+                    let is_blocked = was_settled
+                        && !self.lexicon.rules[rule].far
+                        && (says.is_certainty() || says == Says::Historical && cue.words.end != possible);
                     let between = cue.words.end..self.mention.start;
-                    if let Some(candidate) = self.candidate(rule, cue.words.clone(), between).filter(|_| !is_blocked) {
-                        candidates.push(candidate);
-                    }
+                    candidates.extend(self.candidate(rule, cue.words.clone(), between).filter(|_| !is_blocked));
                     is_settled |= says.is_certainty() || says == Says::Historical && follows_comma;
+                }
+                if self.rules(cue).any(|(_, says)| says == Says::Possible) {
+                    possible = cue.words.start;
                 }
                 continue;
             }
@@ -153,28 +200,35 @@ impl Scope<'_> {
                 continue;
             }
             match self.text.words[at].text {
-                ";" => return,
-                ")" => closed += 1,
+                ";" => break,
+                ")" if self.text.words[self.sentence.start..at].iter().any(|word| word.text == "(") => closed += 1,
                 "(" => closed = closed.saturating_sub(1),
-                ":" => has_colon = true,
+                ":" => colon = true,
                 // "Neuro: no headache, Resp: cough": what stands before is another list.
-                "," if has_colon => return,
+                "," | "-" if colon => break,
+                "," => comma = Some(at),
                 _ => {}
             }
         }
+        candidates
     }
 
     /// Walks from the mention to the end of the sentence.
-    fn after(&self, candidates: &mut Vec<Candidate>) {
-        let mut cues = self.cues.iter().skip_while(|cue| cue.words.start < self.mention.end).peekable();
+    fn after(&self) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        let behind = |cue: &&Cue| cue.words.start < self.mention.end;
+        let mut cues = self.cues.after.iter().skip_while(behind).peekable();
+        let mut others = self.cues.before.iter().skip_while(behind).peekable();
         let (mut is_settled, mut is_past) = (false, false);
         let mut at = self.mention.end;
         while at < self.sentence.end {
             if let Some(cue) = cues.next_if(|cue| cue.words.start == at) {
+                while others.next_if(|other| other.words.start < cue.words.end).is_some() {}
                 at = cue.words.end;
-                let mut is_about_this = false;
-                for (rule, says) in self.rules(cue, Place::After) {
-                    is_about_this = true;
+                for (rule, says) in self.rules(cue) {
+                    if says == Says::End {
+                        return candidates;
+                    }
                     let is_blocked = if says == Says::Historical { is_past } else { is_settled && says.is_certainty() };
                     let between = self.mention.end..cue.words.start;
                     if let Some(candidate) = self.candidate(rule, cue.words.clone(), between).filter(|_| !is_blocked) {
@@ -183,17 +237,19 @@ impl Scope<'_> {
                         candidates.push(candidate);
                     }
                 }
-                let says = |rule: &usize| self.lexicon.rules[*rule].says;
-                if !is_about_this && cue.rules.iter().map(says).any(|says| says.is_certainty() || says == Says::End) {
-                    return;
-                }
                 continue;
             }
-            if self.text.words[at].text == ";" && !self.text.is_mention[at] {
-                return;
+            // A cue about what follows it begins something new.
+            if others
+                .next_if(|other| other.words.start <= at)
+                .is_some_and(|other| other.words.start == at && self.rules(other).any(|(_, says)| says.is_certainty()))
+                || self.text.words[at].text == ";" && !self.text.is_mention[at]
+            {
+                return candidates;
             }
             at += 1;
         }
+        candidates
     }
 
     fn decide(&self, candidates: &[Candidate]) -> Said {
@@ -202,17 +258,20 @@ impl Scope<'_> {
             let span = Span::new(self.text.words[first].span.start, self.text.words[last].span.end);
             Some((span, Confidence::new(candidate.confidence)?))
         };
-        let nearest = |says: &dyn Fn(Says) -> bool| {
-            // Of two that are equally near, the one behind: "possible pneumonia was ruled out".
-            candidates.iter().rev().filter(|candidate| says(candidate.says)).min_by_key(|candidate| candidate.distance)
+        let nearest = |wanted: Says| {
+            candidates.iter().filter(|candidate| candidate.says == wanted).min_by_key(|candidate| candidate.distance)
         };
         let order = [Says::AssociatedWithSomeoneElse, Says::Hypothetical, Says::Conditional];
-        let outranking = order.into_iter().find_map(|wanted| nearest(&|says| says == wanted));
-        let deciding = outranking.or_else(|| nearest(&Says::is_certainty));
+        let deciding = order.into_iter().find_map(nearest).or_else(|| {
+            // Of two that are equally near, the one behind: "possible pneumonia was ruled out". But "no rash is present".
+            let certain = candidates.iter().rev().filter(|candidate| candidate.says.is_certainty());
+            let is_weak = |candidate: &Candidate| candidate.says == Says::Present && !candidate.is_adjacent;
+            nearest(certain.min_by_key(|candidate| (candidate.distance, is_weak(candidate)))?.says)
+        });
         let value = deciding.and_then(|candidate| {
             let (span, confidence) = shown(candidate)?;
             Some((candidate.says.value()?, span, confidence))
         });
-        Said { value, historical: nearest(&|says| says == Says::Historical).and_then(shown) }
+        Said { value, historical: nearest(Says::Historical).and_then(shown) }
     }
 }

@@ -155,6 +155,8 @@ pub(crate) fn bullet(line: &[Word]) -> usize {
     }
 }
 
+/// A number, or a letter that counts.
 fn is_number(text: &str) -> bool {
-    text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit())
+    text.len() == 1 && text.starts_with(|c: char| c.is_ascii_lowercase())
+        || text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit())
 }

@@ -90,6 +90,14 @@ pub(crate) fn sentences(
                 Some(before) if words[before.end - 1].text == "?" && is_answer(&words[first..last]) => {
                     before.end = last;
                 }
+                // "?pneumonia"
+                Some(before)
+                    if words[before.end - 1].text == "?" && words[first - 1].span.end == words[first].span.start =>
+                {
+                    before.end = last;
+                }
+                // "1. No fever"
+                Some(before) if bullet(&words[before.clone()]) == before.len() => before.end = last,
                 _ => found.push(first..last),
             }
             first = last;
