@@ -98,11 +98,10 @@ impl Says {
 }
 
 /// Where a cue stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Place {
     /// Before the mentions that it is about.
-    #[default]
     Before,
     /// Behind them.
     After,
@@ -115,8 +114,8 @@ pub(crate) enum Place {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rule {
     pub says: Says,
-    #[serde(default)]
-    pub place: Place,
+    /// Before the mentions by default; on both sides for phrases that say nothing or end a scope.
+    place: Option<Place>,
     /// The phrases; `(a|b)` are alternatives.
     pub cues: Vec<String>,
     /// Most words between cue and mention; any number in the same sentence if absent.
@@ -138,6 +137,14 @@ pub(crate) struct Rule {
     pub confidence: Confidence,
     /// The publication that describes the phenomenon, or `own`.
     pub source: String,
+}
+
+impl Rule {
+    /// Whether its cues stand at this place.
+    pub fn is_at(&self, place: Place) -> bool {
+        let is_anywhere = matches!(self.says, Says::Nothing | Says::End) && place != Place::Inside;
+        self.place.map_or(place == Place::Before || is_anywhere, |own| own == place)
+    }
 }
 
 const USUAL_CONFIDENCE: f32 = 0.9;
@@ -229,10 +236,11 @@ impl Lexicon {
     }
 
     fn insert(&mut self, phrase: &str, rule: usize, rules: &[Rule]) -> Result<(), &'static str> {
-        // A phrase may also be written with hyphens (`rule-out`).
+        // A short phrase may also be written with hyphens (`rule-out`).
         let words = split(phrase);
+        let is_short = (2..=3).contains(&words.len()) && words.iter().all(|word| word.starts_with(char::is_alphanumeric));
         let hyphenated = words.iter().flat_map(|word| ["-", word]).skip(1).map(str::to_owned).collect();
-        for form in [words, hyphenated] {
+        for form in [Some(words), is_short.then_some(hyphenated)].into_iter().flatten() {
             let mut node = 0;
             for word in form {
                 let is_list = word.len() > 1 && word.starts_with('<');
@@ -374,7 +382,7 @@ mod tests {
     fn rule(says: Says, place: Place, cues: &[&str]) -> Rule {
         Rule {
             says,
-            place,
+            place: Some(place),
             cues: cues.iter().map(|&cue| cue.into()).collect(),
             within: None,
             ends_at: vec![],

@@ -156,7 +156,7 @@ impl ContextRules {
 
     /// The assertion, from what the cues say and from the section.
     fn conclude(&self, said: Said, heading: Option<(Span, &SectionKind)>) -> Assertion {
-        use AssertionValue::{AssociatedWithSomeoneElse, Present};
+        use AssertionValue::{Absent, AssociatedWithSomeoneElse, Present};
         let of_section = heading.and_then(|(span, kind)| Some((kind.assertion?, span, self.without_cue)));
         let value = match (said.value, of_section) {
             (Some(said), Some(section)) if section.0 == AssociatedWithSomeoneElse => {
@@ -172,8 +172,8 @@ impl ContextRules {
                 Assertion { value: Present, historical: true, cue: Some(cue), confidence }
             }
             (Some((value, cue, confidence)), past) => {
-                // The past of somebody else is no past of the patient.
-                let historical = past.is_some() && value != AssociatedWithSomeoneElse;
+                // What is absent, or somebody else's, is no past of the patient.
+                let historical = past.is_some() && !matches!(value, Absent | AssociatedWithSomeoneElse);
                 Assertion { value, historical, cue: Some(cue), confidence }
             }
             (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: self.without_cue },
@@ -190,4 +190,90 @@ fn words_of(words: &[Word], mention: Span) -> Range<usize> {
     let first = words.partition_point(|word| word.span.end <= mention.start);
     let last = words.partition_point(|word| word.span.start < mention.end);
     first..last.max(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::LazyLock;
+
+    fn assertions(rules: &ContextRules, text: &str, mentions: &[&str]) -> Vec<String> {
+        let document = Document::new("1", text);
+        let index = document.char_index();
+        let span = |mention: &&str| text.find(*mention).and_then(|start| index.span(start..start + mention.len()));
+        let spans: Vec<Span> = mentions.iter().filter_map(span).collect();
+        let shown = |context: MentionContext| {
+            let cue = context.assertion.cue.and_then(|cue| index.slice(text, cue)).unwrap_or("-");
+            let section = context.section.map_or("-", |section| section.name.as_str());
+            format!("{} by {cue}, in {section}", context.assertion.value)
+        };
+        rules.of(&document, &spans).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn sections_begin_and_end_at_headings() {
+        let note = "CHIEF COMPLAINT: cough\n\nFamily History:\nbreast cancer\nALLERGIES:  penicillin (hives)\nDIET NOTES: \
+                    obesity.\nPMH: gout. Social History: asthma\nAssessment and Plan\n1. No anemia";
+        let mentions = ["cough", "breast cancer", "hives", "obesity", "gout", "asthma", "anemia"];
+        assert_eq!(
+            assertions(&ContextRules::builtin(), note, &mentions),
+            [
+                "present by -, in chief_complaint",
+                "associated_with_someone_else by Family History, in family_history",
+                "conditional by ALLERGIES, in allergies",
+                // A heading in capitals that no rule knows ends the section before.
+                "present by -, in -",
+                "present by PMH:, in past_medical_history",
+                "present by -, in social_history",
+                "absent by No, in assessment_and_plan",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_users_file_extends_or_replaces() {
+        let own = "[[rule]]\nsays = 'absent'\nplace = 'after'\nsource = 'own'\ncues = ['is a ghost']\n[[rule]]\n\
+                   says = 'nothing'\nsource = 'own'\ncues = ['denies']";
+        let text = "Fever is a ghost. Denies cough. No rash.";
+        let mentions = ["Fever", "cough", "rash"];
+        let of = |rules: &ContextRules| -> Vec<String> {
+            let all = assertions(rules, text, &mentions);
+            all.into_iter().map(|row| row.split(' ').next().unwrap_or_default().to_owned()).collect()
+        };
+        let with = |assertion: &str| ContextRules::with(Some(assertion), None).expect("rules");
+        assert_eq!(of(&ContextRules::builtin()), ["present", "absent", "absent"]);
+        assert_eq!(of(&with(own)), ["absent", "present", "absent"]);
+        assert_eq!(of(&with(&format!("replace = true\n{own}"))), ["absent", "present", "present"]);
+        let sections = "[[section]]\nname = 'pets'\nheadings = ['pets']\nassertion = 'absent'";
+        let rules = ContextRules::with(None, Some(sections)).expect("rules");
+        assert_eq!(assertions(&rules, "Pets: fever", &["fever"]), ["absent by Pets, in pets"]);
+        for (wrong, message) in [
+            ("x = 1", "cannot be read"),
+            ("[[rule]]\nsays = 'absent'\nsource = ''\ncues = ['no']", "no source"),
+            ("[[rule]]\nsays = 'absent'\nsource = 'own'\ncues = ['<kind>']", "<kind>"),
+        ] {
+            let error = ContextRules::with(Some(wrong), None).expect_err(wrong).to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
+    static BUILTIN: LazyLock<ContextRules> = LazyLock::new(ContextRules::builtin);
+
+    proptest! {
+        #[test]
+        fn any_text_and_any_spans_have_an_assertion(
+            parts in proptest::collection::vec("\\PC{0,6}|no |denies |if |mother |\n|; |: |\\(|\\)|history of |\\? |- ", 0..24),
+            spans in proptest::collection::vec((0usize..80, 0usize..12), 0..6),
+        ) {
+            let document = Document::new("1", parts.concat());
+            let index = document.char_index();
+            let spans: Vec<Span> = spans.into_iter().map(|(start, len)| Span::new(start, start + len)).collect();
+            let found = BUILTIN.of(&document, &spans);
+            prop_assert_eq!(found.len(), spans.len());
+            for context in found {
+                prop_assert!(context.assertion.cue.is_none_or(|cue| !cue.is_empty() && index.bytes(cue).is_some()));
+            }
+        }
+    }
 }

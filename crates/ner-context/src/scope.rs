@@ -69,14 +69,13 @@ impl Cues {
                 let free = text.is_mention[at..sentence.end].iter().take_while(|&&is_mention| !is_mention).count();
                 let applies = |rule: usize, length: usize| {
                     let row = &lexicon.rules[rule];
-                    let has_place = row.place == place || matches!(row.says, Says::Nothing | Says::End);
                     // A cue that must be adjacent to its mention is none elsewhere.
                     let neighbour = match place {
                         Place::Before => (at + length < sentence.end).then_some(at + length),
                         _ => (at > sentence.start).then(|| at - 1),
                     };
                     let is_adjacent = || neighbour.is_some_and(|at| text.is_mention[at]);
-                    has_place
+                    row.is_at(place)
                         && (row.within != Some(0) || is_adjacent())
                         && (!row.first || at == sentence.start)
                         && !lexicon.is_off(rule, &text.ids[sentence.clone()])
@@ -148,7 +147,7 @@ impl Scope<'_> {
         let mut candidates = Vec::new();
         for at in self.mention.clone() {
             let rest = at..self.mention.end;
-            let is_inner = |rule: usize, _| self.lexicon.rules[rule].place == Place::Inside;
+            let is_inner = |rule: usize, _| self.lexicon.rules[rule].is_at(Place::Inside);
             let found = self.lexicon.longest(&self.text.ids[rest.clone()], &self.text.words[rest], is_inner);
             let Some((length, rules)) = found else { continue };
             candidates.extend(rules.into_iter().filter_map(|rule| self.candidate(rule, at..at + length, 0..0)));
@@ -256,7 +255,8 @@ impl Scope<'_> {
         let shown = |candidate: &Candidate| {
             let (first, last) = (candidate.words.start, candidate.words.end - 1);
             let span = Span::new(self.text.words[first].span.start, self.text.words[last].span.end);
-            Some((span, Confidence::new(candidate.confidence)?))
+            // Two decimals: more would pretend to precision.
+            Some((span, Confidence::new((candidate.confidence * 100.0).round() / 100.0)?))
         };
         let nearest = |wanted: Says| {
             candidates.iter().filter(|candidate| candidate.says == wanted).min_by_key(|candidate| candidate.distance)

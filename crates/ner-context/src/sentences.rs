@@ -25,8 +25,8 @@ fn is_line_end(char: char) -> bool {
     matches!(char, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Widest line of a text whose lines are broken by hand.
-const WIDEST: usize = 132;
+/// Narrowest and widest text whose lines are broken by hand.
+const WIDTHS: std::ops::RangeInclusive<usize> = 50..=132;
 /// A line of fewer characters that ends without a comma is an item of a list, not the beginning of a sentence.
 const SHORTEST: usize = 25;
 
@@ -57,7 +57,7 @@ fn continues(lines: &[Range<usize>], words: &[Word], headings: &[Span]) -> Vec<b
             _ if headings.iter().any(|heading| heading.end == last.span.end) => false,
             text if CONNECTING.contains(&text) => true,
             _ if first.text.starts_with(char::is_lowercase) => width(line) >= SHORTEST,
-            _ => widest <= WIDEST && width(line) >= SHORTEST && width(line) + 1 + first.span.len() > widest,
+            _ => WIDTHS.contains(&widest) && width(line) >= SHORTEST && width(line) + 1 + first.span.len() > widest,
         }
     };
     lines.windows(2).map(pair).collect()
