@@ -110,7 +110,8 @@ impl ContextRules {
             is_mention[place.clone()].fill(true);
         }
         let text = Text { words: &words, ids: &ids, is_mention: &is_mention };
-        let sentences = self.with_lists(&text, sentences(document, &words, &lines, &sections));
+        let sentences = sentences(document, &words, &lines, &sections);
+        let introductions = introductions(&words, &sentences);
         // The cues of the last sentence: mentions come in order.
         let mut known: Option<(usize, Cues)> = None;
         let mut contexts = Vec::with_capacity(mentions.len());
@@ -118,40 +119,23 @@ impl ContextRules {
             let section = sections.iter().rev().find(|section| section.body.start <= mention.start);
             let kind = section.and_then(|section| section.kind);
             let at = sentences.partition_point(|sentence| sentence.end <= place.start);
-            let said = match sentences.get(at) {
-                Some(sentence) if !place.is_empty() => {
-                    let cues = match known.take() {
-                        Some((of, cues)) if of == at => cues,
-                        _ => Cues::of(&self.lexicon, &text, sentence.clone()),
-                    };
-                    let said = said(&self.lexicon, &text, &cues, sentence.clone(), place.clone());
-                    known = Some((at, cues));
-                    said
-                }
-                _ => Said::default(),
-            };
-            let heading = section.map(|section| section.heading).zip(kind);
-            contexts.push(MentionContext { assertion: self.conclude(said, heading), section: kind });
-        }
-        contexts
-    }
-
-    /// Sentences, with the items of a list joined to the sentence that introduces it: "No history of:", "Denies:".
-    fn with_lists(&self, text: &Text, sentences: Vec<Range<usize>>) -> Vec<Range<usize>> {
-        let mut joined: Vec<Range<usize>> = Vec::with_capacity(sentences.len());
-        let mut is_list = false;
-        for sentence in sentences {
-            let is_item = bullet(&text.words[sentence.clone()]) > 0;
-            match joined.last_mut() {
-                Some(before) if is_item && is_list => before.end = sentence.end,
-                _ => {
-                    is_list = text.words[sentence.end - 1].text == ":"
-                        && Cues::of(&self.lexicon, text, sentence.clone()).introduce_a_list();
-                    joined.push(sentence);
+            let mut found = Said::default();
+            if let Some(sentence) = sentences.get(at).filter(|_| !place.is_empty()) {
+                let cues = known.take().filter(|(of, _)| *of == at).map(|(_, cues)| cues);
+                let cues = cues.unwrap_or_else(|| Cues::of(&self.lexicon, &text, sentence.clone()));
+                found = said(&self.lexicon, &text, &cues, sentence.clone(), place.clone());
+                known = Some((at, cues));
+                // An item of a list: what introduces the list, as if the mention stood there.
+                if let Some(sentence) = introductions[at].map(|at| sentences[at].clone()).filter(|_| found.is_nothing())
+                {
+                    let cues = Cues::of(&self.lexicon, &text, sentence.clone());
+                    found = said(&self.lexicon, &text, &cues, sentence.clone(), sentence.end..sentence.end);
                 }
             }
+            let heading = section.map(|section| section.heading).zip(kind);
+            contexts.push(MentionContext { assertion: self.conclude(found, heading), section: kind });
         }
-        joined
+        contexts
     }
 
     /// The assertion, from what the cues say and from the section.
@@ -183,6 +167,19 @@ impl ContextRules {
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, RuleError> {
     Ok(toml::from_str(text).map_err(Box::new)?)
+}
+
+/// For each sentence that is an item of a list, the sentence that introduces the list: "No history of:", "Denies:".
+fn introductions(words: &[Word], sentences: &[Range<usize>]) -> Vec<Option<usize>> {
+    let mut last = None;
+    let introduction = |(at, sentence): (usize, &Range<usize>)| {
+        let is_item = bullet(&words[sentence.clone()]) > 0;
+        if !is_item {
+            last = (words[sentence.end - 1].text == ":").then_some(at);
+        }
+        last.filter(|_| is_item)
+    };
+    sentences.iter().enumerate().map(introduction).collect()
 }
 
 /// The words that a mention touches.

@@ -49,6 +49,13 @@ pub(crate) struct Said {
     pub historical: Option<(Span, Confidence)>,
 }
 
+impl Said {
+    /// Whether no cue says anything.
+    pub const fn is_nothing(&self) -> bool {
+        self.value.is_none() && self.historical.is_none()
+    }
+}
+
 /// A text's words, and which of them belong to mentions.
 pub(crate) struct Text<'t> {
     pub words: &'t [Word<'t>],
@@ -95,11 +102,6 @@ impl Cues {
         let says_nothing = |cue: &&Cue| cue.rules.iter().any(|&rule| lexicon.rules[rule].says == Says::Nothing);
         let idle = before.iter().chain(&after).filter(says_nothing).map(|cue| cue.words.clone()).collect();
         Self { before, after, idle }
-    }
-
-    /// Whether a cue may be about items of a list that follows the sentence.
-    pub fn introduce_a_list(&self) -> bool {
-        !self.before.is_empty()
     }
 }
 
@@ -151,6 +153,10 @@ impl Scope<'_> {
             let found = self.lexicon.longest(&self.text.ids[rest.clone()], &self.text.words[rest], is_inner);
             let Some((length, rules)) = found else { continue };
             candidates.extend(rules.into_iter().filter_map(|rule| self.candidate(rule, at..at + length, 0..0)));
+        }
+        // "Allergy to eggs" is present below "Allergies", but "no allergy to eggs" is absent.
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.says == Says::Present) {
+            candidate.distance = usize::MAX;
         }
         candidates
     }

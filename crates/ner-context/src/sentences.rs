@@ -51,6 +51,9 @@ fn continues(lines: &[Range<usize>], words: &[Word], headings: &[Span]) -> Vec<b
         if bullet(&words[next.clone()]) > 0 || is_heading(first.span.start) {
             return false;
         }
+        if matches!(first.text, "," | ";" | ")" | "/") {
+            return true;
+        }
         match last.text {
             "," | "-" | "/" | "&" | "(" => true,
             "." | "?" | "!" | ";" | ":" => false,
@@ -63,8 +66,8 @@ fn continues(lines: &[Range<usize>], words: &[Word], headings: &[Span]) -> Vec<b
     lines.windows(2).map(pair).collect()
 }
 
-/// The sentences of a document as ranges of its words, in order and without empty ones: those that the corpus marks, or
-/// else those of its passages.
+/// The sentences of a document as ranges of its words, in order and without empty ones. Those that a corpus marks are not
+/// used: the lines of i2b2 and of many CoNLL files end within sentences.
 pub(crate) fn sentences(
     document: &Document,
     words: &[Word],
@@ -73,12 +76,7 @@ pub(crate) fn sentences(
 ) -> Vec<Range<usize>> {
     let headings: Vec<Span> = sections.iter().map(|section| section.heading).collect();
     let mut bounds: Vec<usize> = headings.iter().map(|heading| heading.start).collect();
-    if document.sentences.is_empty() {
-        let index = document.char_index();
-        bounds.extend(bounds_of_text(document, &index, words, lines, &headings));
-    } else {
-        bounds.extend(document.sentences.iter().flat_map(|sentence| [sentence.start, sentence.end]));
-    }
+    bounds.extend(bounds_of_text(document, &document.char_index(), words, lines, &headings));
     bounds.sort_unstable();
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut first = 0;
