@@ -104,7 +104,9 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
         assert!(output.status.success() && bench.path(&out).exists(), "{format}: {}", stderr(&output));
     }
     let csv = fs::read_to_string(bench.path("o2.csv")).unwrap();
-    assert!(csv.starts_with("document,start,end,text,entity_type,category,confidence,models,below_threshold\nodd,"));
+    let header = "document,start,end,text,entity_type,category,confidence,models,below_threshold,assertion,historical,cue_start,\
+                  cue_end,section\n";
+    assert!(csv.starts_with(header), "{csv}");
     assert!(!fs::read_to_string(bench.path("o2.text")).unwrap().contains('\u{0}'));
     // From Parquet, from gzip through convert, and from stdin.
     let again = bench.lines(&["o2.parquet", "--text-column", "text"]);
@@ -503,4 +505,49 @@ fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
+    let bench = Bench::new();
+    bench.write("note.txt", "Denies the quick brown fox, abc, lazy dogs, and so on.");
+    let plain = bench.lines(&["note.txt"]);
+    let asserted = bench.lines(&["note.txt", "--assert", "Disease"]);
+    let mentions = |lines: &[Value]| lines[0]["mentions"].as_array().unwrap().clone();
+    assert!(mentions(&plain).iter().all(|mention| mention.get("assertion").is_none()));
+    let (diseases, others): (Vec<_>, Vec<_>) =
+        mentions(&asserted).into_iter().partition(|mention| mention["type"] == "Disease");
+    assert!(!diseases.is_empty() && others.iter().all(|mention| mention.get("assertion").is_none()));
+    // Where the model finds mentions is chance; the cue is outside all of them.
+    let is_absent = |mention: &Value| {
+        let assertion = &mention["assertion"];
+        let cue = &assertion["cue"];
+        assertion["value"] == "absent" && cue["start"] == 0 && cue["text"].as_str().unwrap().starts_with("Denies")
+    };
+    assert!(diseases.iter().all(|mention| mention["assertion"]["value"].is_string()));
+    assert!(diseases.iter().any(is_absent), "{diseases:?}");
+    // What annotate writes is read back with the same values.
+    bench.write("found.jsonl", serde_json::to_string(&asserted[0]).unwrap());
+    let mut convert = Command::new(env!("CARGO_BIN_EXE_medner"));
+    let convert =
+        convert.current_dir(bench.0.path()).args(["convert", "found.jsonl", "found.ann", "--to", "bioc-json"]);
+    assert!(convert.output().unwrap().status.success());
+    let back = fs::read_to_string(bench.path("found.ann")).unwrap();
+    assert!(back.contains("\"assertion\"") && back.contains("absent") && back.contains("assertion_cue"), "{back}");
+    let csv = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "csv"]).stdout).unwrap();
+    assert!(csv.lines().any(|row| row.contains(",absent,false,0,")), "{csv}");
+    let text = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "text"]).stdout).unwrap();
+    assert!(text.contains(" absent)"), "{text}");
+
+    bench.write("ours.toml", "[[rule]]\nsays = \"nothing\"\ncues = [\"denies\"]\nsource = \"own\"\n");
+    let ours = bench.lines(&["note.txt", "--assert", "Disease", "--assertion-rules", "ours.toml"]);
+    assert!(mentions(&ours).iter().all(|mention| mention["assertion"]["value"] != "absent"));
+    for (arguments, message) in [
+        (["--assert", "Diseese", "--quiet"], "no model finds the type Diseese; the models find Disease, Drug"),
+        (["--assertion-rules", "ours.toml", "--quiet"], "rules have no effect"),
+        (["--assert", "Disease", "--no-assertion"], "cannot be used with"),
+    ] {
+        let output = bench.run(&[&["note.txt"], arguments.as_slice()].concat());
+        assert!(!output.status.success() && stderr(&output).contains(message), "{}", stderr(&output));
+    }
 }

@@ -183,3 +183,40 @@ fn formats_of_spans_are_scored_against_each_other() {
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!((&report["overall"]["f1"], &report["predicted_format"]), (&0.5.into(), &"jsonl".into()));
 }
+
+#[test]
+fn assertions_are_added_to_mentions_of_any_origin() {
+    let folder = folder();
+    let folder = folder.path();
+    let line = |spans: &str| format!(r#"{{"id":"1","text":"No fever. Mother had gout.","spans":[{spans}]}}"#);
+    let (fever, gout) = (r#"{"start":3,"end":8,"label":"Sign"}"#, r#"{"start":21,"end":25,"label":"Disease"}"#);
+    fs::write(folder.join("a.jsonl"), line(&format!("{fever},{gout}"))).unwrap();
+    let assert = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+        run(command.current_dir(folder).env_remove("RUST_LOG").arg("assert").args(arguments.split(' ')))
+    };
+    let values = |file: &str| -> Vec<String> {
+        let document: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(folder.join(file)).unwrap()).unwrap();
+        let spans = document["spans"].as_array().unwrap();
+        spans
+            .iter()
+            .map(|span| format!("{} {}", span["attributes"]["assertion"], span["attributes"]["assertion_cue"]))
+            .collect()
+    };
+    let (code, _, err) = assert("a.jsonl b.jsonl --to jsonl");
+    assert!(code == Some(0) && err.contains("1 absent, 1 associated_with_someone_else"), "{err}");
+    assert_eq!(values("b.jsonl"), [r#""absent" "0-2""#, r#""associated_with_someone_else" "10-16""#]);
+    // Again: what was there is replaced, and that is said. Other types keep what they have.
+    let (code, _, err) = assert("b.jsonl c.jsonl --to jsonl --type Sign");
+    assert!(code == Some(0) && err.contains("1 mentions had an assertion"), "{err}");
+    assert_eq!(values("c.jsonl"), values("b.jsonl"));
+    let (code, _, err) = assert("a.jsonl d.jsonl --to jsonl --type Sing");
+    assert!(code == Some(1) && err.contains("no mention has the type Sing; the types are Disease, Sign"), "{err}");
+    // i2b2 has a place for the value only; PubTator for none.
+    let (_, out, _) = assert("a.jsonl i2b2 --to i2b2 --format json");
+    let items: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(items["items"]["attribute"]["lost"].as_u64().map(|lost| lost > 0), Some(true), "{out}");
+    let ast = fs::read_to_string(folder.join("i2b2/ast/1.ast")).unwrap();
+    assert!(ast.contains("||t=\"Sign\"||a=\"absent\""), "{ast}");
+}
