@@ -6,9 +6,10 @@ Drives the page of `medner serve` in headless Chromium. `cargo xtask check pages
 
 The server must run already, with models that find something in English medical text; with two or more, overlaps are
 looked at as well. Chromium is the one at CHROMIUM (default /usr/bin/chromium). Checked are: highlights against the server's
-answer for a text with characters beyond 16 bits, filters, slider, keys, copying, every download, colours, a dropped file
-with Windows line ends, a note of 200 kB and how long it takes to filter it, and that nothing is asked of any other place and
-nothing breaks the content security policy. Exits with 1 at the first thing that is wrong. --pictures keeps screenshots.
+answer for a text with characters beyond 16 bits, assertions and their cues, filters, slider, keys, copying, every download,
+colours, a dropped file with Windows line ends, a note of 200 kB and how long it takes to filter it, and that nothing is asked
+of any other place and nothing breaks the content security policy. Exits with 1 at the first thing that is wrong. --pictures
+keeps screenshots.
 */
 
 import { strict as assert } from "node:assert";
@@ -28,6 +29,7 @@ const NOTE = `Discharge summary (invented)
 
 Course: troponin normal, ECG with atrial fibrillation. She was given aspirin 300 mg and metoprolol; metformin was held
 because of acute kidney injury after contrast. Liver and lungs without findings. 🫀 Heart failure was excluded.
+There was no evidence of chronic pulmonary inflammation. The CT showed possible pulmonary vasculitis.
 Plan: amiodarone only if the arrhythmia returns, as it may cause hypothyroidism. No fever, no nausea.
 `;
 
@@ -65,11 +67,22 @@ const annotate = async (text) => {
   await built();
 };
 const shownRows = () => page.locator("#rows tr").count();
-/** Texts of the mentions as they are marked. */
-const marked = () => page.evaluate(() => state.mentions.map((mention) => {
-  const ranges = mention.marks.map((mark) => mark.textContent);
-  return ranges.join("");
-}));
+/** Texts of the mentions as they are marked, without the labels of assertions. */
+const marked = () => page.evaluate(() => {
+  const bare = (node) => {
+    const copy = node.cloneNode(true);
+    copy.querySelectorAll(".said").forEach((label) => label.remove());
+    return copy.textContent;
+  };
+  return state.mentions.map((mention) => mention.marks.map(bare).join(""));
+});
+/** The text as a reader selects and copies it. */
+const selected = () => page.evaluate(() => {
+  getSelection().selectAllChildren(document.getElementById("note"));
+  const text = String(getSelection());
+  getSelection().removeAllRanges();
+  return text;
+});
 const download = async (format) => {
   const [file] = await Promise.all([page.waitForEvent("download"), page.click(`[data-format="${format}"]`)]);
   return readFileSync(await file.path(), "utf8");
@@ -87,11 +100,55 @@ assert.ok(mentions.length > 5, "the models find too little in the note");
 const characters = [...NOTE];
 for (const { start, end, text } of mentions) assert.equal(characters.slice(start, end).join(""), text);
 assert.deepEqual(await marked(), mentions.map((mention) => mention.text));
-assert.equal(await page.evaluate(() => [...document.getElementById("note").children].map((piece) => piece.textContent).join("\n")), NOTE.trimEnd());
+assert.equal((await selected()).trimEnd(), NOTE.trimEnd());
 assert.equal(await shownRows(), mentions.length);
 console.log(`${mentions.length} mentions, ${mentions.filter((m, at) => at && m.start < mentions[at - 1].end).length} overlap the one before`);
 await page.check("#labels");
 await picture("light", "#result");
+
+// Assertions.
+const asserted = mentions.filter((mention) => mention.assertion);
+const absent = asserted.filter((mention) => mention.assertion.value === "absent");
+assert.ok(absent.length > 0, "the models find nothing in the note that is absent");
+console.log(`assertions: ${asserted.map((mention) => mention.assertion.value).join(", ")}`);
+const DECORATIONS = { absent: "line-through", possible: "underline" };
+assert.deepEqual(
+  await page.evaluate(() => state.mentions.map(({ marks }) => [...new Set(marks.map((mark) => getComputedStyle(mark).textDecorationLine))])),
+  mentions.map(({ assertion }) => [DECORATIONS[assertion?.value] ?? "none"]),
+);
+const LABELS = { present: [], absent: ["absent"], possible: ["possible"], conditional: ["when"], hypothetical: ["if"], associated_with_someone_else: ["someone else"] };
+const labels = ({ assertion }) => (assertion ? [...LABELS[assertion.value], ...(assertion.historical ? ["history"] : [])] : []);
+assert.deepEqual(
+  await page.evaluate(() => state.mentions.map(({ marks }) => marks.flatMap((mark) =>
+    [...mark.children].filter((child) => child.className === "said" && child.checkVisibility()).map((label) => label.textContent)))),
+  mentions.map(labels),
+);
+for (const mention of asserted.filter(({ assertion }) => assertion.cue)) {
+  const { text } = mention.assertion.cue;
+  // Of nested mentions, the innermost is under the pointer.
+  const handle = await page.evaluateHandle((start) => state.mentions.find((mention) => mention.start === start).marks.at(-1), mention.start);
+  if (await handle.evaluate((mark) => mark.querySelector("mark") !== null)) continue;
+  await handle.hover();
+  assert.equal(await page.evaluate(() => [...document.querySelectorAll(".cue.lit")].map((piece) => piece.textContent).join("")), text);
+  assert.ok((await page.textContent("#details")).includes(`because of “${text}”`));
+}
+await page.hover("h1");
+assert.equal(await page.locator(".cue.lit").count(), 0);
+const box = (name) => page.locator("#assertions label").filter({ hasText: name }).locator("input");
+await box("absent").uncheck();
+assert.equal(await shownRows(), mentions.length - absent.length);
+assert.equal(await page.locator("mark.absent.off").count() > 0, true);
+assert.equal(await page.locator("mark.absent .said:visible").count(), 0);
+assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector("mark.absent.off")).textDecorationLine), "none");
+// The server writes this format, and does not know of the filter.
+await download("pubtator");
+assert.ok((await page.textContent("#status")).includes(`${absent.length} entities that are hidden here`));
+await box("absent").check();
+const first = absent.reduce((one, other) => (one.confidence < other.confidence ? other : one));
+const section = first.section?.name ?? "";
+const row = page.locator("#rows tr").filter({ has: page.getByRole("button", { name: String(first.start), exact: true }) });
+assert.deepEqual(await row.locator("td.context").allTextContents(),
+  [labels(first).join(", ").replace("history", "historical"), first.assertion.cue.text, section.replace(/^./, (letter) => letter.toUpperCase()).replaceAll("_", " ")]);
 
 // Filters and slider.
 const categories = page.locator("#legend input");
@@ -102,14 +159,29 @@ const without = await shownRows();
 assert.ok(without < before);
 assert.equal(await page.locator("mark.off").count() > 0, true);
 await categories.first().check();
-const sure = mentions.map((mention) => mention.confidence).sort()[Math.floor(mentions.length / 2)];
-await page.locator("#least").fill(sure.toFixed(2));
-const expected = mentions.filter((mention) => mention.confidence >= Number(sure.toFixed(2))).length;
+const middle = mentions.map((mention) => mention.confidence).sort()[Math.floor(mentions.length / 2)];
+const sure = Math.floor(100 * Math.min(middle, first.confidence)) / 100;
+await page.locator("#least").fill(String(sure));
+const expected = mentions.filter((mention) => mention.confidence >= sure).length;
 await page.waitForFunction((count) => document.querySelectorAll("#rows tr").length === count, expected);
+const { cue, historical } = first.assertion;
 for (const [format, check] of Object.entries({
-  "json-lines": (text) => assert.equal(JSON.parse(text).mentions.length, expected),
-  csv: (text) => assert.equal(text.trimEnd().split("\n").length, expected + 1),
-  brat: (text) => assert.equal(text.trimEnd().split("\n").length, expected),
+  "json-lines": (text) => {
+    const written = JSON.parse(text).mentions;
+    assert.equal(written.length, expected);
+    assert.deepEqual(written.find((mention) => mention.start === first.start).assertion, first.assertion);
+  },
+  csv: (text) => {
+    const [head, ...lines] = text.trimEnd().split("\n");
+    assert.equal(lines.length, expected);
+    assert.equal(head, "document,start,end,text,entity_type,category,confidence,models,below_threshold,assertion,historical,cue_start,cue_end,section");
+    const line = lines.find((line) => line.startsWith(`text,${first.start},${first.end},`));
+    assert.ok(line.endsWith(`,false,absent,${historical},${cue.start},${cue.end},${section}`), line);
+  },
+  brat: (text) => {
+    assert.equal(text.split("\n").filter((line) => line.startsWith("T")).length, expected);
+    assert.match(text, new RegExp(`A\\d+\tassertion T\\d+ absent\nA\\d+\tassertion_cue T\\d+ ${cue.start}-${cue.end}\n`));
+  },
   "bioc-xml": (text) => assert.equal(text.split("<annotation ").length, expected + 1),
   "bioc-json": (text) => assert.equal(JSON.parse(text).documents[0].passages.flatMap((p) => p.annotations).length, expected),
   pubtator: (text) => assert.ok(text.startsWith("1|t|")),

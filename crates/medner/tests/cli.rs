@@ -121,6 +121,74 @@ fn scores_of_spans_and_tags() {
     assert!(out.contains("| Chemical ") && out.contains("100.00"), "{out}");
 }
 
+/// A document of `No fever. Cough? Pain.`, from start, end, type and value of its mentions.
+fn asserted(mentions: &[(u64, u64, &str, Option<&str>)]) -> String {
+    let span = |&(start, end, label, value): &(u64, u64, &str, Option<&str>)| {
+        let attributes: std::collections::BTreeMap<_, _> =
+            value.map(|value| ("assertion", value)).into_iter().collect();
+        serde_json::json!({"start": start, "end": end, "label": label, "attributes": attributes})
+    };
+    let spans: Vec<serde_json::Value> = mentions.iter().map(span).collect();
+    serde_json::json!({"id": "a", "text": "No fever. Cough? Pain.", "spans": spans}).to_string() + "\n"
+}
+
+#[test]
+fn an_attribute_is_scored_on_matched_mentions_and_end_to_end() {
+    let folder = folder();
+    let gold = asserted(&[
+        (3, 8, "problem", Some("absent")),
+        (10, 15, "problem", Some("possible")),
+        (17, 21, "problem", Some("present")),
+        (0, 2, "test", None),
+    ]);
+    let predicted = asserted(&[
+        (3, 8, "problem", Some("absent")),
+        (10, 15, "problem", Some("present")),
+        (17, 22, "problem", Some("present")),
+        (0, 2, "test", None),
+    ]);
+    let assertion = ["--attribute", "assertion"];
+    let (code, out, err) = score(&folder, &gold, &predicted, &[&assertion[..], &["--format", "json"]].concat());
+    assert_eq!(code, Some(0), "{err}");
+    let scores = json(&out);
+    let attribute = &scores["attribute"];
+    let part = |pointer: &str| attribute.pointer(pointer).unwrap_or_else(|| panic!("{pointer}: {out}")).clone();
+    assert_eq!((part("/matched/mentions"), part("/matched/accuracy")), (2.into(), 0.5.into()));
+    assert_eq!((part("/matched/without_in_both"), part("/missed"), part("/invented")), (1.into(), 1.into(), 1.into()));
+    assert_eq!(part("/end_to_end/overall/f1"), serde_json::json!(1.0 / 3.0));
+    assert_eq!(part("/end_to_end/per_type/absent/f1"), serde_json::json!(1.0));
+    assert_eq!(
+        part("/matched/confusion/1"),
+        serde_json::json!({"gold": "possible", "predicted": "present", "count": 1})
+    );
+
+    let (code, out, err) = score(&folder, &gold, &predicted, &assertion);
+    assert_eq!(code, Some(0), "{err}");
+    for part in [
+        "assertion of 2 mentions",
+        "Accuracy: 50.00",
+        "| possible ",
+        "in both: 1 (not counted)",
+        "end to end",
+        "mean of values",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    let (code, _, err) = score(&folder, &gold, &predicted, &["--attribute", "negated"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("no gold mention has the attribute negated") && err.contains("gold are: assertion; in"),
+        "{err}"
+    );
+    let bare = asserted(&[(3, 8, "problem", None)]);
+    let (code, _, err) = score(&folder, &bare, &bare, &assertion);
+    assert!(code == Some(1) && err.contains("are: none"), "{err}");
+    let (code, _, err) = score(&folder, &gold, &bare, &assertion);
+    assert!(code == Some(0) && err.contains("all its values count as missed"), "{err}");
+    let (code, _, err) = score(&folder, "a B-X\nb I-X\n", "a B-X\nb O\n", &assertion);
+    assert!(code == Some(1) && err.contains("tags have no attributes"), "{err}");
+}
+
 /// Creates a folder of i2b2 files, from names and contents.
 fn i2b2(folder: &TempDir, name: &str, files: &[(&str, &str)]) -> PathBuf {
     let path = folder.path().join(name);
@@ -174,6 +242,8 @@ fn bare_concepts_are_scored_without_their_texts() {
     assert_eq!(found["comparison"]["micro_f1"]["documents"], 2);
 
     let unknown = i2b2(&folder, "unknown", &[("3.con", &one[0])]);
+    let (code, _, err) = score(&unknown, &["--attribute", "assertion"]);
+    assert!(code == Some(1) && err.contains("--attribute needs the texts"), "{err}");
     let (code, out, err) = score(&unknown, &[]);
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(err.contains("document 3 is predicted but not in gold"), "{err}");

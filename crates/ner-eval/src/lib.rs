@@ -10,6 +10,7 @@
 //!   ([`Ranges`]), and per document ([`scores_by_document`]).
 //! - **Intervals and tests** by resampling documents ([`bootstrap_intervals`], [`paired_test`]), and the spread over
 //!   seeds ([`MeanAndDeviation`]).
+//! - **Scores of an attribute**, such as the assertion, given the mentions and end to end ([`score_attribute`]).
 //! - **Calibration** of confidences ([`calibration`](calibration())).
 //!
 //! No score depends on the order of documents or mentions. If several predictions could match a gold mention,
@@ -27,7 +28,8 @@
 //!   count per document (`counts.rs`), and `resampling.rs` draws from these counts.
 //! - `pairing.rs` decides which prediction matches which gold mention if positions or types differ. `semeval.rs` and
 //!   `errors.rs` count its pairs, so that they agree.
-//! - `breakdown.rs` scores groups of mentions by any key; `calibration.rs` compares confidences with correctness.
+//! - `breakdown.rs` scores groups of mentions by any key; `calibration.rs` compares confidences with correctness;
+//!   `attribute.rs` compares values of an attribute.
 //!
 //! Sources: Tjong Kim Sang & Buchholz 2000 (CoNLL-2000, `conlleval`), Tjong Kim Sang & De Meulder 2003 (CoNLL-2003,
 //! section 2.4), seqeval 1.2.2 (`seqeval/metrics/sequence_labeling.py`, `seqeval/metrics/v1.py`, `seqeval/scheme.py`),
@@ -37,6 +39,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attribute;
 mod breakdown;
 mod calibration;
 mod counts;
@@ -48,6 +51,7 @@ mod semeval;
 mod spans;
 mod tags;
 
+pub use attribute::{AttributeScores, MatchedScores, ValueScores, score_attribute};
 pub use breakdown::{
     DocumentScore, GroupScore, NestedScores, Ranges, SeenScores, TrainingMentions, scores_by_document, scores_by_key,
     scores_by_number,

@@ -52,8 +52,11 @@ function piecesOf(text, size) {
 const state = {
   text: "", // as it was annotated
   source: null, // the file as read, until edited: a text area would change its line ends
-  mentions: [], // with from, to (units), level, category, marks
-  categories: [], // { name, colour, line, isShown, count }
+  mentions: [], // with from, to (units), level, category, filters, cue, marks
+  items: [], // mentions and cues, by start
+  categories: [], // filters: { name, classes, title, isShown, count }
+  assertions: [], // filters, with the label in the text
+  lit: null, // the cue that is highlighted
   least: 0,
   models: [],
   pieces: new Map(), // marks of each block, and the number of the filter they show
@@ -73,7 +76,19 @@ const COLOURS = 7;
 const LINES = 6;
 const LEVELS = 5;
 
-const isShown = (mention) => mention.confidence >= state.least && mention.category.isShown;
+/** Names of the assertions, and the labels of what is not simply present. */
+const VALUES = {
+  present: ["present"],
+  absent: ["absent", "absent"],
+  possible: ["possible", "possible"],
+  conditional: ["conditional", "when"],
+  hypothetical: ["hypothetical", "if"],
+  associated_with_someone_else: ["someone else", "someone else"],
+};
+const HISTORICAL = ["historical", "history"];
+const UNASSERTED = ["without assertion"];
+
+const isShown = (mention) => mention.confidence >= state.least && mention.filters.every((filter) => filter.isShown);
 const shown = () => state.mentions.filter(isShown);
 
 // ---- Requests ----
@@ -155,59 +170,90 @@ function show(text, found) {
   const units = unitsOfCharacters(text);
   const unit = (position) => (units ? units[position] : position);
   const names = new Map();
+  const [assertions, cues] = [new Map(), new Map()];
   const mentions = found.map((mention) => ({ ...mention, from: unit(mention.start), to: unit(mention.end), marks: [] }));
+  const filterOf = (filters, [name, label]) => {
+    if (!filters.has(name)) filters.set(name, { name, label, classes: [], count: 0, isShown: true });
+    return filters.get(name);
+  };
   for (const mention of mentions) {
-    const name = mention.category ?? mention.type;
-    if (!names.has(name)) names.set(name, { name, count: 0, isShown: true, types: new Set() });
-    mention.category = names.get(name);
-    mention.category.types.add(mention.type);
+    const { assertion, category, type } = mention;
+    mention.category = filterOf(names, [category ?? type]);
+    (mention.category.types ??= new Set()).add(type);
+    mention.filters = [mention.category, filterOf(assertions, assertion ? VALUES[assertion.value] : UNASSERTED)];
+    if (assertion?.historical) mention.filters.push(filterOf(assertions, HISTORICAL));
+    const cue = assertion?.cue;
+    if (!cue) continue;
+    const place = `${cue.start} ${cue.end}`;
+    // A cue is inside all marks of mentions.
+    if (!cues.has(place)) cues.set(place, { from: unit(cue.start), to: unit(cue.end), level: -1, isCue: true, marks: [] });
+    mention.cue = cues.get(place);
   }
+  for (const filter of assertions.values()) filter.classes.push(filter.name.replace(" ", "-"));
   // By name, so that a category keeps its colour in the next text with the same models.
   const all = new Set(state.models.flatMap((model) => model.types.map((type) => model.categories[type] ?? type)));
   const order = [...all].sort();
   for (const category of names.values()) {
     const at = Math.max(order.indexOf(category.name), 0);
-    category.classes = [`k${at % COLOURS}`, `s${at % LINES}`];
+    category.classes = ["swatch", `k${at % COLOURS}`, `s${at % LINES}`];
+    category.title = [...category.types].join(", ");
   }
   levelsOf(mentions).forEach((level, at) => { mentions[at].level = level; });
   state.text = text;
   state.mentions = mentions;
+  state.items = [...mentions, ...cues.values()].sort((a, b) => a.from - b.from);
   state.categories = [...names.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const inOrder = [...Object.values(VALUES), HISTORICAL, UNASSERTED].map(([name]) => assertions.get(name));
+  const hasAssertions = assertions.size > Number(assertions.has(UNASSERTED[0]));
+  state.assertions = hasAssertions ? inOrder.filter(Boolean) : [];
+  state.lit = null;
   state.current = -1;
   byId("details").textContent = "";
   byId("result").hidden = false;
-  buildLegend();
+  byId("assertions").hidden = !hasAssertions;
+  byId("table").classList.toggle("plain", !hasAssertions);
+  buildLegend(byId("legend"), state.categories);
+  buildLegend(byId("assertions"), state.assertions);
   buildNote();
   refreshAll();
 }
 
-function buildLegend() {
-  const box = byId("legend");
+function buildLegend(box, filters) {
   box.querySelectorAll("label, span.none").forEach((label) => label.remove());
-  for (const category of state.categories) {
+  for (const filter of filters) {
     const label = document.createElement("label");
     const check = document.createElement("input");
     check.type = "checkbox";
     check.checked = true;
     check.addEventListener("change", () => {
-      category.isShown = check.checked;
+      filter.isShown = check.checked;
       refreshAll();
     });
     const swatch = document.createElement("span");
-    swatch.className = `swatch ${category.classes.join(" ")}`;
-    swatch.textContent = category.name;
-    category.counter = document.createElement("span");
-    category.counter.className = "quiet";
-    label.append(check, swatch, category.counter);
-    label.title = [...category.types].join(", ");
+    swatch.className = filter.classes.join(" ");
+    swatch.textContent = filter.name;
+    label.append(check, swatch);
+    if (filter.label && filter.label !== filter.name) label.append(tag(filter));
+    filter.counter = document.createElement("span");
+    filter.counter.className = "quiet";
+    label.append(filter.counter);
+    label.title = filter.title ?? "";
     box.append(label);
   }
-  if (state.categories.length === 0) {
+  if (filters.length === 0) {
     const none = document.createElement("span");
     none.className = "none";
     none.textContent = "No entities found.";
     box.append(none);
   }
+}
+
+/** The label of an assertion. */
+function tag({ label }) {
+  const tag = document.createElement("span");
+  tag.className = "said";
+  tag.textContent = label;
+  return tag;
 }
 
 /** Builds the text piece by piece, a few milliseconds at a time, so that the first screen appears at once. */
@@ -220,7 +266,7 @@ function buildNote() {
   state.near.clear();
   watcher.disconnect();
   const pieces = piecesOf(state.text, PIECE);
-  const byStart = state.mentions; // the server's order
+  const byStart = state.items;
   let next = 0;
   let open = [];
   let at = 0;
@@ -244,24 +290,24 @@ function buildNote() {
   step();
 }
 
-/** Builds one piece: segments between the borders of mentions, inside a mark per mention that covers them. */
-function buildPiece(from, to, mentions) {
+/** Builds one piece: segments between the borders of mentions and cues, inside a mark for each that covers them. */
+function buildPiece(from, to, items) {
   const piece = document.createElement("div");
   const marks = [];
   state.pieces.set(piece, { marks, filter: state.filter });
   const borders = new Set([from, to]);
-  for (const mention of mentions) {
-    borders.add(Math.max(mention.from, from));
-    borders.add(Math.min(mention.to, to));
+  for (const item of items) {
+    borders.add(Math.max(item.from, from));
+    borders.add(Math.min(item.to, to));
   }
   const sorted = [...borders].sort((a, b) => a - b);
   let next = 0;
   let over = [];
   for (let at = 0; at + 1 < sorted.length; at++) {
     const [start, end] = [sorted[at], sorted[at + 1]];
-    over = over.filter((mention) => mention.to > start);
-    while (next < mentions.length && mentions[next].from <= start) {
-      if (mentions[next].to > start) over.push(mentions[next]);
+    over = over.filter((item) => item.to > start);
+    while (next < items.length && items[next].from <= start) {
+      if (items[next].to > start) over.push(items[next]);
       next++;
     }
     // The line break at the end of a piece is implied by its block.
@@ -269,26 +315,60 @@ function buildPiece(from, to, mentions) {
     if (end === to && text.endsWith("\n")) text = text.slice(0, -1);
     let inner = document.createTextNode(text);
     // The lowest line is the outermost mark.
-    for (const mention of [...over].sort((a, b) => a.level - b.level)) {
-      const mark = document.createElement("mark");
-      mark.className = `seg l${Math.min(mention.level, LEVELS - 1)} ${mention.category.classes.join(" ")}`;
-      if (mention.to === end) mark.classList.add("last");
-      if (!isShown(mention)) mark.classList.add("off");
-      mark.dataset.type = mention.type;
-      mark.title = describe(mention);
+    for (const item of [...over].sort((a, b) => a.level - b.level)) {
+      const mark = document.createElement(item.isCue ? "span" : "mark");
       mark.append(inner);
-      mention.marks.push(mark);
-      marks.push([mark, mention]);
+      item.marks.push(mark);
       inner = mark;
+      if (item.isCue) {
+        mark.className = "cue";
+        continue;
+      }
+      const said = item.filters.slice(1);
+      mark.className = ["seg", `l${Math.min(item.level, LEVELS - 1)}`, ...item.filters.flatMap((filter) => filter.classes)].join(" ");
+      if (item.to === end) {
+        mark.classList.add("last");
+        mark.append(...said.filter((filter) => filter.label).map(tag));
+      }
+      if (!isShown(item)) mark.classList.add("off");
+      mark.dataset.type = item.type;
+      mark.title = describe(item);
+      owners.set(mark, item);
+      marks.push([mark, item]);
     }
     piece.append(inner);
   }
   return piece;
 }
 
-function describe({ start, end, type, category, confidence, models }) {
+/** The mention of each mark. */
+const owners = new WeakMap();
+
+function describe(mention) {
+  const { start, end, type, category, confidence, models, assertion, section } = mention;
   const kind = category.name === type ? type : `${type} (${category.name})`;
-  return `${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`;
+  const parts = [`${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`];
+  if (assertion) parts.push(assertionOf(mention) + (assertion.cue ? `, because of “${assertion.cue.text}”` : ""));
+  if (section) parts.push(`section ${sectionOf(mention)}`);
+  return parts.join("; ");
+}
+
+/** What the text says of a mention, in words: `possible, historical`. */
+function assertionOf({ assertion, filters }) {
+  return assertion ? filters.slice(1).map((filter) => filter.name).join(", ") : "";
+}
+
+function sectionOf({ section }) {
+  const words = (section?.name ?? "").replaceAll("_", " ");
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** Names a mention and highlights its cue; without one, the current mention. */
+function point(mention = state.mentions[state.current]) {
+  byId("details").textContent = mention ? `${mention.text}: ${describe(mention)}` : "";
+  state.lit?.marks.forEach((mark) => mark.classList.remove("lit"));
+  state.lit = mention?.cue ?? null;
+  state.lit?.marks.forEach((mark) => mark.classList.add("lit"));
 }
 
 /** Applies the current filter to a block. */
@@ -314,14 +394,15 @@ const watcher = new IntersectionObserver((entries) => {
 /** After a filter changed. */
 function refresh() {
   state.filter++;
-  for (const category of state.categories) category.count = 0;
+  const filters = [...state.categories, ...state.assertions];
+  for (const filter of filters) filter.count = 0;
   let count = 0;
   for (const mention of state.mentions) {
-    if (mention.confidence >= state.least) mention.category.count++;
+    if (mention.confidence >= state.least) mention.filters.forEach((filter) => filter.count++);
     if (isShown(mention)) count++;
   }
   state.near.forEach(filterPiece);
-  for (const category of state.categories) category.counter.textContent = category.count;
+  for (const filter of filters) filter.counter.textContent = filter.count;
   byId("shown").textContent = `${count} of ${state.mentions.length} entities shown.`;
 }
 
@@ -341,10 +422,12 @@ function buildTable() {
     jump.textContent = mention.start;
     jump.title = "Show in the text";
     jump.addEventListener("click", () => goTo(mention));
-    const cells = [jump, mention.end, mention.text, mention.type, mention.category.name, mention.confidence.toFixed(3), mention.models.join(", ")];
+    const cells = [jump, mention.end, mention.text, mention.type, mention.category.name, mention.confidence.toFixed(3),
+      mention.models.join(", "), assertionOf(mention), mention.assertion?.cue?.text ?? "", sectionOf(mention)];
     cells.forEach((content, at) => {
       const cell = document.createElement("td");
       if (at < 2 || at === 5) cell.className = "number";
+      if (at > 6) cell.className = "context";
       cell.append(content instanceof Node ? content : String(content));
       row.append(cell);
     });
@@ -360,7 +443,7 @@ function goTo(mention) {
   state.current = state.mentions.indexOf(mention);
   mention.marks.forEach((mark) => mark.classList.add("here"));
   mention.marks[0]?.scrollIntoView({ block: "center", behavior: "instant" });
-  byId("details").textContent = `${mention.text}: ${describe(mention)}`;
+  point(mention);
 }
 
 function step(by) {
@@ -371,11 +454,19 @@ function step(by) {
 
 // ---- Copy and download the shown entities ----
 
-const COLUMNS = ["start", "end", "text", "type", "category", "confidence", "models"];
+/** The columns of `medner annotate --to csv`. */
+const COLUMNS = ["document", "start", "end", "text", "entity_type", "category", "confidence", "models", "below_threshold",
+  "assertion", "historical", "cue_start", "cue_end", "section"];
+
+/** The category; null if the type has none. */
+const categoryOf = ({ category, type }) => (category.name === type ? null : category.name);
 
 function fields(mention) {
-  const { start, end, text, type, category, confidence, models } = mention;
-  return [start, end, text, type, category.name, confidence, models.join("|")].map(String);
+  const { start, end, text, type, confidence, models, assertion, section } = mention;
+  const { value, historical, cue } = assertion ?? {};
+  const all = ["text", start, end, text, type, categoryOf(mention), confidence, models.join("|"), false, value, historical,
+    cue?.start, cue?.end, section?.name];
+  return all.map((field) => String(field ?? ""));
 }
 
 function csv() {
@@ -387,14 +478,16 @@ function csv() {
 
 /** The format that `medner convert` reads. */
 function jsonLine() {
-  const mentions = shown().map(({ start, end, text, type, category, confidence, models }) => {
-    return { start, end, text, type, category: category.name === type ? null : category.name, confidence, models };
+  const mentions = shown().map((mention) => {
+    const { start, end, text, type, confidence, models, assertion, section } = mention;
+    return { start, end, text, type, category: categoryOf(mention), confidence, models, assertion, section };
   });
   return JSON.stringify({ id: "text", text: state.text, mentions }) + "\n";
 }
 
 /** Standoff annotation. As in brat, a mention across line ends becomes several fragments. */
 function brat() {
+  let [attributes, notes] = [0, 0];
   const lines = shown().map((mention, at) => {
     const fragments = [];
     let from = mention.start;
@@ -404,17 +497,29 @@ function brat() {
       from += length;
     }
     const type = mention.type.replace(/\s/g, "_");
-    return `T${at + 1}\t${type} ${fragments.join(";")}\t${mention.text.replace(/[\r\n]+/g, " ")}\n`;
+    const line = `T${at + 1}\t${type} ${fragments.join(";")}\t${mention.text.replace(/[\r\n]+/g, " ")}\n`;
+    const { value, cue, historical } = mention.assertion ?? {};
+    const said = { assertion: value, assertion_cue: cue && `${cue.start}-${cue.end}`, section: mention.section?.name };
+    const more = Object.entries(said).filter(([, value]) => value).map(([name, value]) => {
+      // Attributes have values of one word.
+      return /\s/.test(value) ? `#${++notes}\t${name} T${at + 1}\t${value}\n` : `A${++attributes}\t${name} T${at + 1} ${value}\n`;
+    });
+    if (historical) more.push(`A${++attributes}\thistorical T${at + 1}\n`);
+    return line + more.join("");
   });
   return lines.join("");
 }
 
-/** Requests a corpus format from the server, with the current filters. */
+/** Requests a corpus format from the server, with the filters of confidence and category. */
 async function fromServer(format) {
   const categories = state.categories.filter((category) => category.isShown).map((category) => category.name);
   const response = await ask("v1/annotate", { text: state.text, models: wantedModels(), min_confidence: state.least, categories, format });
   const lost = response.headers.get("medner-lost-or-moved");
-  say(lost ? `This format cannot express everything: ${lost} mentions or parts are changed or missing.` : "");
+  const more = state.mentions.filter((mention) => mention.confidence >= state.least && mention.category.isShown).length - shown().length;
+  const words = [];
+  if (lost) words.push(`This format cannot express everything: ${lost} mentions or parts are changed or missing.`);
+  if (more) words.push(`Hiding assertions has no effect on this format: the file holds ${more} entities that are hidden here.`);
+  say(words.join(" "));
   return response.blob();
 }
 
@@ -482,9 +587,11 @@ function storedTheme() {
 
 // ---- Input ----
 
-const EXAMPLE = "Assessment: 58-year-old woman with type 2 diabetes mellitus and hypertension, admitted with chest pain.\n"
-  + "Troponin was normal; the ECG showed atrial fibrillation. She was given aspirin 300 mg and metoprolol.\n"
-  + "Metformin was held because of acute kidney injury after contrast. No fever, no shortness of breath.\n"
+const EXAMPLE = "History of present illness: 58-year-old woman admitted with chest pain and shortness of breath. No fever.\n"
+  + "The ECG showed atrial fibrillation, and the chest x-ray possible pneumonia.\n"
+  + "She was given aspirin 300 mg and metoprolol. She is to return if the chest pain worsens or she has bleeding.\n"
+  + "Past medical history: hypertension, deep vein thrombosis.\n"
+  + "Family history: mother with breast cancer.\n"
   + "(This text is fictitious.)\n";
 
 function setText(text, source) {
@@ -543,6 +650,8 @@ function start() {
     if (event.key === "n") step(1);
     if (event.key === "p") step(-1);
   });
+  byId("note").addEventListener("pointerover", (event) => point(owners.get(event.target.closest("mark:not(.off)"))));
+  byId("note").addEventListener("pointerleave", () => point());
   let [frame, rest] = [0, 0];
   byId("least").addEventListener("input", (event) => {
     state.least = Number(event.target.value);

@@ -1,7 +1,7 @@
 //! Annotation requests.
 
 use crate::problem::{Kind, Problem};
-use ner_annotate::{MergedMention, Model, Offsets, Thresholds};
+use ner_annotate::{Annotator, MergedMention, Model, Offsets, Thresholds};
 use ner_data::{Document, Format};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -18,14 +18,21 @@ pub struct ModelFacts {
     pub types: Vec<String>,
     /// Category of each type, if it has one.
     pub categories: BTreeMap<String, String>,
+    /// The types whose mentions get an assertion.
+    pub assertable: BTreeSet<String>,
 }
 
 impl ModelFacts {
-    /// Public data of `model`.
-    pub fn of(model: &Model) -> Self {
-        let types = model.recognizer.labels().types.clone();
-        let category = |name: &String| Some((name.clone(), model.categories.label(name)?.to_owned()));
-        Self { name: model.name.clone(), categories: types.iter().filter_map(category).collect(), types }
+    /// Public data of an annotator's models.
+    pub fn of(annotator: &Annotator) -> Vec<Self> {
+        let facts = |model: &Model| {
+            let types = model.recognizer.labels().types.clone();
+            let category = |name: &String| Some((name.clone(), model.categories.label(name)?.to_owned()));
+            let assertable = if annotator.has_context() { model.assertable.clone() } else { BTreeSet::new() };
+            let categories = types.iter().filter_map(category).collect();
+            Self { name: model.name.clone(), categories, types, assertable }
+        };
+        annotator.models().iter().map(facts).collect()
     }
 }
 
@@ -40,6 +47,7 @@ struct Written {
     #[serde(default)]
     all_spans: bool,
     categories: Option<BTreeSet<String>>,
+    assertion: Option<bool>,
     #[serde(default)]
     offsets: Offsets,
     format: Option<Format>,
@@ -114,6 +122,8 @@ pub struct Wishes {
     pub format: Option<Format>,
     thresholds: Thresholds,
     all_spans: bool,
+    /// Whether mentions keep assertion and section.
+    assertion: bool,
     /// Requested categories (for a type without one, the type); `None` for all.
     categories: Option<BTreeSet<String>>,
 }
@@ -177,12 +187,17 @@ impl Asked {
         if written.format.is_some() && written.offsets == Offsets::Bytes {
             return Err(invalid("`offsets` in bytes work only without `format`; formats use characters"));
         }
+        let wanted = places(models, written.models.as_deref())?;
+        if written.assertion == Some(true) && wanted.iter().all(|&at| models[at].assertable.is_empty()) {
+            return Err(invalid("`assertion` is true, but no type of these models is assertable; see GET /v1/models"));
+        }
         let wishes = Wishes {
-            models: places(models, written.models.as_deref())?,
+            models: wanted,
             offsets: written.offsets,
             format: written.format,
             thresholds,
             all_spans: written.all_spans,
+            assertion: written.assertion.unwrap_or(true),
             categories: written.categories,
         };
         Ok(Self { documents: read, wishes })
@@ -190,11 +205,16 @@ impl Asked {
 }
 
 impl Wishes {
-    /// Keeps the requested mentions.
+    /// Keeps what is requested of the mentions.
     pub fn choose(&self, mentions: Vec<MergedMention>) -> Vec<MergedMention> {
         let mut chosen = self.thresholds.apply(mentions, self.all_spans);
         if let Some(wanted) = &self.categories {
             chosen.retain(|mention| wanted.contains(mention.category.as_ref().unwrap_or(&mention.entity_type)));
+        }
+        if !self.assertion {
+            for mention in &mut chosen {
+                (mention.assertion, mention.section) = (None, None);
+            }
         }
         chosen
     }
@@ -248,6 +268,7 @@ mod tests {
             name: name.into(),
             types: types.iter().map(|&name| name.into()).collect(),
             categories: categories.iter().map(|&(from, to)| (from.into(), to.into())).collect(),
+            assertable: types.iter().filter(|&&name| name == "problem").map(|&name| name.into()).collect(),
         };
         vec![
             model("bc5cdr/1", &["Chemical", "Disease"], &[("Disease", "problem")]),
@@ -268,6 +289,9 @@ mod tests {
         assert_eq!((more.documents[1].id.as_str(), more.wishes.models.as_slice()), ("2", [0, 2].as_slice()));
         assert_eq!((more.wishes.thresholds.general, more.wishes.thresholds.of("Disease")), (0.5, 0.25));
         assert_eq!(asked("\u{feff}{\"text\": \"a\", \"min_confidence\": 1}").wishes.thresholds.general, 1.0);
+        let assertion = |body: &str| asked(body).wishes.assertion;
+        assert!(assertion(r#"{"text": ""}"#) && assertion(r#"{"text": "", "assertion": true}"#));
+        assert!(!assertion(r#"{"text": "", "assertion": false, "models": ["bc5cdr"]}"#));
         assert_eq!(asked(r#"{"text": "", "min_confidence": 0.75}"#).wishes.thresholds.of("Disease"), 0.75);
     }
 
@@ -308,6 +332,8 @@ mod tests {
             r#"{"text": "a", "format": "brat"}"#,
             r#"{"text": "a", "format": "bioc-json", "offsets": "bytes"}"#,
             r#"{"text": "a", "models": []}"#,
+            r#"{"text": "a", "assertion": "naloxone"}"#,
+            r#"{"text": "a", "assertion": true, "models": ["bc5cdr"]}"#,
         ] {
             check(invalid.as_bytes(), Kind::Invalid, 422);
         }

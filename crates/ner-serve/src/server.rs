@@ -145,7 +145,7 @@ impl Server {
         let (jobs, receiver) = mpsc::channel();
         let (arriving, metrics) = (Arc::new(Arriving::default()), Arc::new(Metrics::default()));
         let shared = Arc::new(Shared {
-            models: annotator.models().iter().map(ModelFacts::of).collect(),
+            models: ModelFacts::of(&annotator),
             encoders: annotator.tokenizers(),
             jobs,
             arriving: arriving.clone(),

@@ -61,6 +61,10 @@ struct Running {
 
 impl Running {
     fn start(options: ServerOptions) -> Self {
+        Self::serving(annotator(), options)
+    }
+
+    fn serving(annotator: Annotator, options: ServerOptions) -> Self {
         static LOGGED: Once = Once::new();
         LOGGED.call_once(|| {
             tracing_subscriber::fmt()
@@ -68,7 +72,7 @@ impl Running {
                 .with_writer(|| Log)
                 .init();
         });
-        let server = Server::bind(annotator(), "127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let server = Server::bind(annotator, "127.0.0.1:0".parse().unwrap(), options).unwrap();
         let (address, stopper) = (server.address(), server.stopper());
         Self { address, stopper, thread: Some(thread::spawn(move || server.run().unwrap())) }
     }
@@ -278,6 +282,58 @@ fn options_of_a_request() {
     }
     assert_eq!(server.post(r#"{"documents": []}"#).json()["documents"], json!([]));
     assert_eq!(server.post(r#"{"text": ""}"#).json()["documents"][0]["mentions"], json!([]));
+}
+
+#[test]
+fn what_the_text_says_of_a_mention() {
+    let folder = tempfile::tempdir().unwrap();
+    // With this phase, the model finds `fever` in the text below.
+    tiny::model(folder.path(), ["Disease", "Drug"], 15.6);
+    let annotator = || {
+        let recognizer = Recognizer::load(folder.path(), Device::Cpu, Kind::Float).unwrap();
+        let mut annotator = Annotator::new(vec![Model::new("m", recognizer)]);
+        annotator.make_assertable("Disease").unwrap();
+        annotator
+    };
+    let rules = ner_context::ContextRules::builtin();
+    let server = Running::serving(annotator().with_context(rules), ServerOptions::default());
+    let text = "No fever.";
+    let ask = |more: Value| {
+        let mut body = json!({ "text": text });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post(body.to_string())
+    };
+    let mut mention = ask(json!({})).json()["documents"][0]["mentions"][0].clone();
+    for confidence in [mention["confidence"].take(), mention["assertion"]["confidence"].take()] {
+        assert!(confidence.as_f64().is_some_and(|value| 0.0 < value && value <= 1.0), "{confidence}");
+    }
+    let mut expected = json!({
+        "start": 3, "end": 8, "text": "fever", "type": "Disease", "category": null, "confidence": null, "models": ["m"],
+        "assertion": {
+            "value": "absent", "historical": false, "cue": { "start": 0, "end": 2, "text": "No" }, "confidence": null,
+        },
+    });
+    assert_eq!(mention, expected);
+    assert_eq!(server.get("/v1/models").json()["models"][0]["assertable"], json!(["Disease"]));
+    // The description names every key of the answer.
+    let description = server.get("/openapi.json").json();
+    for (schema, object) in [("Mention", &expected), ("Assertion", &expected["assertion"])] {
+        let properties = &description["components"]["schemas"][schema]["properties"];
+        assert!(object.as_object().unwrap().keys().all(|key| properties.get(key).is_some()), "{schema}");
+    }
+
+    let mut without = ask(json!({ "assertion": false })).json()["documents"][0]["mentions"][0].clone();
+    without["confidence"].take();
+    expected.as_object_mut().unwrap().remove("assertion");
+    assert_eq!(without, expected);
+    for (assertion, count) in [(true, 2), (false, 0)] {
+        let file = ask(json!({ "format": "bioc-json", "assertion": assertion })).body;
+        assert_eq!(file.matches("absent").count() + file.matches("assertion_cue").count(), count, "{file}");
+    }
+    // A server without rules has nothing to give.
+    let bare = Running::serving(annotator(), ServerOptions::default());
+    assert_eq!(bare.get("/v1/models").json()["models"][0]["assertable"], json!([]));
+    bare.post(r#"{"text": "No fever.", "assertion": true}"#).problem(422, "invalid");
 }
 
 #[test]

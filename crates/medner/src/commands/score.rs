@@ -10,14 +10,16 @@ use clap::ValueEnum;
 use ner_data::format::brat;
 use ner_data::format::conll::{ConllOptions, TaggedSentence, read_sentences};
 use ner_data::format::i2b2::{self, Concept, TokenPosition};
-use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span, shown_lines};
+use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span, shown, shown_lines};
 use ner_eval::{
-    DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments, PairedTest, Resampling, Score, ScoreError,
-    Scores, SeqevalScheme, Side, TagScores, bootstrap_intervals, entities, macro_f1, micro_f1, paired_test, score_tags,
+    AttributeScores, ConfusionCell, DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments, PairedTest,
+    Resampling, Score, ScoreError, Scores, SeqevalScheme, Side, TagScores, ValueScores, bootstrap_intervals, entities,
+    macro_f1, micro_f1, paired_test, score_attribute, score_tags,
 };
 use ner_experiment::corpus::check_faults;
 use ner_experiment::input::is_stream;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tracing::warn;
@@ -31,6 +33,8 @@ use tracing::warn;
 ///
 /// F1 has a bootstrap interval over documents (over sentences for tags). Tags are scored in both of seqeval's modes,
 /// with a warning if the results differ.
+///
+/// --attribute also scores an attribute that mentions have in both files, such as the assertion.
 #[derive(clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -40,12 +44,22 @@ Examples:
   medner score --gold both.tsv --predicted both.tsv --gold-column 1 --predicted-column 2
   medner score --gold a --predicted b --detail      partial matches, error classes
   medner score --gold a --predicted b --compare c   is b better than c?
+  medner score --gold a.jsonl --predicted b.jsonl --attribute assertion
   medner score --gold a --predicted b --format json | jq .overall.f1
 
 {JSON_KEYS}
 modes holds seqeval's default and strict mode (tags only).
 --compare adds comparison: micro_f1 and macro_f1, each with first, second, difference,
-interval and p; and words, the result as a sentence."))]
+interval and p; and words, the result as a sentence.
+--attribute adds attribute:
+  matched       of mentions with equal span and type: mentions, their number; accuracy;
+                overall, macro, weighted and per_type, by value instead of type; and
+                confusion: how often each gold value was predicted as each value, null
+                being none
+  end_to_end    the same scores of all mentions that have the attribute: one is correct if
+                span, type and value are
+  missed        gold mentions with the attribute that were not found
+  invented      predicted mentions with the attribute that are not in gold"))]
 pub struct Args {
     /// File or folder with the gold mentions
     #[arg(long, value_name = "PATH")]
@@ -78,6 +92,9 @@ pub struct Args {
     /// Tag scheme for --mode strict [default: iob2]
     #[arg(long, value_enum)]
     scheme: Option<SchemeName>,
+    /// Also score this attribute of mentions: `assertion`, `historical`, or any other that the files hold
+    #[arg(long, value_name = "NAME")]
+    attribute: Option<String>,
     #[command(flatten)]
     detail: DetailArgs,
     /// Output format
@@ -149,6 +166,9 @@ struct Report<'a> {
     /// With `--compare`.
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<Comparison<'a>>,
+    /// With `--attribute`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attribute: Option<AttributeScores>,
     /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
@@ -246,10 +266,64 @@ fn print(report: &Report<'_>) -> Result<()> {
     if let Some(detail) = &report.detail {
         detail.print(&mut out)?;
     }
+    if let Some(attribute) = &report.attribute {
+        print_attribute(attribute, &mut out)?;
+    }
     if let Some(comparison) = &report.comparison {
         writeln!(out, "\n{}", shown_lines(&comparison.words))?;
     }
     Ok(out.flush()?)
+}
+
+fn print_attribute(attribute: &AttributeScores, out: &mut impl Write) -> Result<()> {
+    let AttributeScores { name, matched, end_to_end, missed, invented } = attribute;
+    let name = shown(name);
+    writeln!(out, "\n{name} of {} mentions whose span and type are right, in percent\n", matched.mentions)?;
+    let ValueScores { scores, intervals } = &matched.values;
+    score_table::print_by("values", scores, Some(intervals), out)?;
+    let interval = score_table::range(matched.accuracy_interval);
+    writeln!(
+        out,
+        "Accuracy: {} ({} % interval {interval}).",
+        percent(matched.accuracy),
+        100.0 * intervals.resampling.level
+    )?;
+    let without = [matched.without_in_gold, matched.without_in_predicted, matched.without_in_both];
+    if without != [0; 3] {
+        let [gold, predicted, both] = without;
+        writeln!(
+            out,
+            "Without {name} in gold: {gold} (the predicted value counts as wrong); in predicted: {predicted} (the gold \
+             value counts as missed); in both: {both} (not counted)."
+        )?;
+    }
+    let values: BTreeSet<Option<&str>> =
+        matched.confusion.iter().flat_map(|cell| [cell.gold.as_deref(), cell.predicted.as_deref()]).collect();
+    // No value comes last.
+    let values: Vec<Option<&str>> =
+        values.iter().filter(|value| value.is_some()).chain(values.get(&None)).copied().collect();
+    let label = |value: Option<&str>| value.unwrap_or("(none)").to_owned();
+    let header: Vec<String> =
+        [format!("gold {name} ↓, predicted →")].into_iter().chain(values.iter().copied().map(label)).collect();
+    let mut confusion = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+    for &gold in &values {
+        let count = |predicted: Option<&str>| -> u64 {
+            let is_here =
+                |cell: &&ConfusionCell| (cell.gold.as_deref(), cell.predicted.as_deref()) == (gold, predicted);
+            matched.confusion.iter().find(is_here).map_or(0, |cell| cell.count)
+        };
+        let counts = values.iter().map(|&predicted| count(predicted).to_string());
+        add_row(&mut confusion, [label(gold)].into_iter().chain(counts).collect());
+    }
+    writeln!(out, "\n{confusion}")?;
+    writeln!(out, "\n{name} end to end: span, type and value are right, in percent\n")?;
+    score_table::print_by("values", &end_to_end.scores, Some(&end_to_end.intervals), out)?;
+    writeln!(
+        out,
+        "Mentions with {name} in gold alone: {missed} (missed); in predicted alone: {invented} (invented). They count only \
+         end to end."
+    )?;
+    Ok(())
 }
 
 /// The compared paths, gold first.
@@ -279,6 +353,11 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
         }
     }
     if texts.is_none() && formats.iter().all(|format| *format == Format::I2b2) {
+        if args.attribute.is_some() {
+            bail!(
+                "--attribute needs the texts of the concepts, but no folder has them; put them beside gold's concepts"
+            );
+        }
         return by_concepts(args, formats);
     }
     let mut sides: Vec<(Vec<Document>, Diagnostics)> = Vec::new();
@@ -301,7 +380,41 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
     let detail = args.detail.detail;
     let detail = detail.then(|| Detail::of_documents(&paired, &scored.by_document, gold, args.detail.with_text));
     let other = sides.get(2).map(|(other, _)| PairedDocuments::new(gold, other));
-    report_of_spans(args, formats, scored, other, detail)
+    let attribute = args.attribute.as_deref().map(|name| {
+        check_attribute(name, [(&args.gold, gold), (&args.predicted, predicted)])?;
+        anyhow::Ok(score_attribute(&paired.documents, name, &Resampling::default()))
+    });
+    Ok(Report { attribute: attribute.transpose()?, ..report_of_spans(args, formats, scored, other, detail)? })
+}
+
+/// Warns if no predicted mention has an attribute.
+///
+/// # Errors
+/// If no gold mention has it; the message names the attributes that there are.
+fn check_attribute(name: &str, sides: [(&Path, &[Document]); 2]) -> Result<()> {
+    let names = |(_, documents): (&Path, &[Document])| -> BTreeSet<String> {
+        let mentions = documents.iter().flat_map(|document| &document.mentions);
+        mentions.flat_map(|mention| mention.attributes.keys().cloned()).collect()
+    };
+    let [gold, predicted] = sides.map(names);
+    let [gold_path, predicted_path] = sides.map(|(path, _)| path.display());
+    if !gold.contains(name) {
+        let list = |names: BTreeSet<String>| match names.is_empty() {
+            true => "none".to_owned(),
+            false => shown(&names.into_iter().collect::<Vec<_>>().join(", ")).into_owned(),
+        };
+        bail!(
+            "no gold mention has the attribute {}, so it cannot be scored; the attributes in {gold_path} are: {}; in \
+             {predicted_path}: {}",
+            shown(name),
+            list(gold),
+            list(predicted)
+        );
+    }
+    if !predicted.contains(name) {
+        warn!("no mention in {predicted_path} has the attribute {}, so all its values count as missed", shown(name));
+    }
+    Ok(())
 }
 
 /// Compares concepts without their texts.
@@ -379,6 +492,7 @@ fn report_of_spans<'a>(
         invalid_gold_transitions: None,
         invalid_predicted_transitions: None,
         modes: None,
+        attribute: None,
         comparison,
         detail,
     })
@@ -399,6 +513,9 @@ fn compare<'a>(
 }
 
 fn by_tags(args: &Args) -> Result<Report<'_>> {
+    if args.attribute.is_some() {
+        bail!("--attribute applies only to documents; tags have no attributes");
+    }
     if args.detail.with_text {
         bail!("--with-text applies only to documents; tags are compared without their words");
     }
@@ -473,6 +590,7 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
         missing_documents: None,
         invalid_gold_transitions: Some(scored.invalid_gold_transitions),
         invalid_predicted_transitions: Some(invalid),
+        attribute: None,
         comparison,
         detail: detail.transpose()?,
     })

@@ -15,6 +15,14 @@ const UNDEFINED: &str = "–";
 /// # Errors
 /// If `out` cannot be written.
 pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Write) -> io::Result<()> {
+    print_by("types", scores, intervals, out)
+}
+
+/// The same for scores by something else than types: `rows` is the plural of what a row is.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn print_by(rows: &str, scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Write) -> io::Result<()> {
     let interval = intervals.map(|intervals| format!("{} % interval", 100.0 * intervals.resampling.level));
     let mut header = vec!["", "precision", "recall", "F1", "support"];
     if let Some(interval) = &interval {
@@ -36,7 +44,7 @@ pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Writ
         add(entity_type, score, intervals.and_then(|intervals| intervals.per_type.get(entity_type)).copied());
     }
     add("all (micro)", &scores.overall, intervals.map(|intervals| intervals.overall));
-    add("mean of types (macro)", &scores.macro_, intervals.map(|intervals| intervals.macro_));
+    add(&format!("mean of {rows} (macro)"), &scores.macro_, intervals.map(|intervals| intervals.macro_));
     add("mean by support (weighted)", &scores.weighted, intervals.map(|intervals| intervals.weighted));
     writeln!(out, "{table}")?;
     if undefined {
@@ -50,7 +58,8 @@ pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| UNDEFINED.to_owned(), |share| format!("{:.2}", 100.0 * share))
 }
 
-fn range(interval: Option<Interval>) -> String {
+/// Formats an interval in percent.
+pub fn range(interval: Option<Interval>) -> String {
     let range = |Interval { low, high, .. }| format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high);
     interval.map_or_else(|| UNDEFINED.to_owned(), range)
 }
