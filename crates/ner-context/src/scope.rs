@@ -259,7 +259,10 @@ impl Scope<'_> {
 
     fn decide(&self, candidates: &[Candidate]) -> Said {
         let shown = |candidate: &Candidate| {
-            let (first, last) = (candidate.words.start, candidate.words.end - 1);
+            // The bracket or comma that a cue begins with is not what decided.
+            let is_word = |&at: &usize| self.text.words[at].is_word();
+            let first = candidate.words.clone().find(is_word).unwrap_or(candidate.words.start);
+            let last = candidate.words.end - 1;
             let span = Span::new(self.text.words[first].span.start, self.text.words[last].span.end);
             // Two decimals: more would pretend to precision.
             Some((span, Confidence::new((candidate.confidence * 100.0).round() / 100.0)?))

@@ -22,7 +22,7 @@ Examples:
   medner assert notes/ asserted/ --from brat --to brat --type Disease --type Symptom
   medner assert scispacy.jsonl asserted/ --from jsonl --to i2b2                   .con and .ast files
   medner assert found.jsonl asserted.jsonl --to jsonl --assertion-rules ours.toml
-  medner score gold.jsonl asserted.jsonl --attribute assertion")]
+  medner score --gold gold.jsonl --predicted asserted.jsonl --attribute assertion")]
 pub struct Args {
     #[command(flatten)]
     conversion: convert::Args,
