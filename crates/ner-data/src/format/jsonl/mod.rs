@@ -922,6 +922,11 @@ mod tests {
         assert_eq!(read(now).mentions[0].attributes["models"], "a|b");
         let bytes = r#"{"id":"1","offsets":"bytes","text":"é fever","mentions":[{"start":3,"end":8,"text":"fever","type":"Disease"}]}"#;
         assert_eq!(read(bytes).mentions[0].span(), Span::new(2, 7));
+        let asserted = r#"{"id":"1","offsets":"bytes","text":"é no fever","mentions":[{"start":6,"end":11,"type":"Disease","assertion":{"value":"absent","historical":false,"cue":{"start":3,"end":5,"text":"no"},"confidence":0.9},"section":{"name":"plan","loinc":"1-8"}}]}"#;
+        let expected =
+            [("assertion", "absent"), ("assertion_confidence", "0.9"), ("assertion_cue", "2-4"), ("section", "plan")];
+        let attributes = &read(asserted).mentions[0].attributes;
+        assert!(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{attributes:?}");
     }
 
     #[test]
