@@ -504,3 +504,74 @@ fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
         stderr(&output)
     );
 }
+
+#[test]
+fn findings_are_handed_over_as_fhir_and_omop() {
+    let bench = Bench::new();
+    bench.write("categories.toml", "Disease = \"problem\"\nDrug = \"medication\"\n");
+    bench.write(
+        "in.jsonl",
+        format!(
+            "{{\"id\": \"7\", \"text\": \"{SECRET} no abc, de fever 5 mg\"}}\n{{\"id\": \"8\", \"text\": \"ab\"}}\n"
+        ),
+    );
+    let found: Vec<usize> =
+        bench.lines(&["in.jsonl"]).iter().map(|line| line["mentions"].as_array().unwrap().len()).collect();
+    assert!(found[0] > 0);
+    let fhir = ["in.jsonl", "--to", "fhir", "--categories", "categories.toml"];
+    let bundles = bench.lines(&[&fhir[..], &["--processed-at", "2026-07-24"]].concat());
+    let findings = |bundle: &Value| -> usize {
+        let entries = bundle["entry"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["resource"]["extension"].is_array()).count()
+    };
+    assert_eq!(bundles.iter().map(findings).collect::<Vec<_>>(), found);
+    assert!(bundles[0].to_string().contains("2026-07-24T00:00:00Z"));
+    // With the time of the environment, and a resumed file.
+    let write = |out: &str, more: &[&str]| {
+        let mut command = bench.command(&[&fhir[..], &["--out", out], more].concat());
+        let output = command.env("SOURCE_DATE_EPOCH", "1784851200").output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    write("whole.ndjson", &[]);
+    let whole = fs::read_to_string(bench.path("whole.ndjson")).unwrap();
+    assert_eq!(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>(), bundles);
+    let cut = whole.lines().next().unwrap().len() + 10;
+    fs::write(bench.path("begun.ndjson.part"), &whole[..cut]).unwrap();
+    // An input that ends too early leaves its output's settings behind.
+    bench.write("cut.jsonl.gz", &gzip(whole.as_bytes())[..20]);
+    let cut = bench.run(&["cut.jsonl.gz", "--to", "fhir", "--categories", "categories.toml", "--out", "cut.ndjson"]);
+    assert!(!cut.status.success());
+    fs::rename(bench.path("cut.ndjson.part.json"), bench.path("begun.ndjson.part.json")).unwrap();
+    write("begun.ndjson", &["--resume"]);
+    assert_eq!(fs::read_to_string(bench.path("begun.ndjson")).unwrap(), whole);
+
+    let omop = ["in.jsonl", "--to", "omop", "--processed-at", "2026-07-24", "--first-note-nlp-id", "5"];
+    let output = bench.run(&omop);
+    let csv = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        csv.starts_with("note_nlp_id,note_id,section_concept_id,snippet,offset,") && csv.contains("\n5,7,,"),
+        "{csv}"
+    );
+    for out in ["o.csv", "o.parquet"] {
+        let output = bench.run(&[&omop[..], &["--out", out]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_to_string(bench.path("o.csv")).unwrap(), csv);
+    let again = bench.lines(&["o.parquet", "--text-column", "lexical_variant", "--id-column", "note_nlp_id"]);
+    assert_eq!((again.len(), &again[0]["id"]), (found.iter().sum(), &"5".into()));
+
+    // What cannot be done is said before or without any text.
+    bench.write("named.jsonl", format!("{{\"id\": \"x\", \"text\": \"{SECRET} abc\"}}\n"));
+    for (arguments, says) in [
+        (&["in.jsonl", "--to", "fhir"][..], "--categories"),
+        (&["in.jsonl", "--to", "fhir", "--all-spans"], "--all-spans"),
+        (&["in.jsonl", "--to", "fhir", "--first-note-nlp-id", "2"], "no effect on fhir"),
+        (&["in.jsonl", "--patient", "Patient/1"], "no effect on jsonl"),
+        (&["in.jsonl", "--to", "omop", "--out", "folder/"], "OUT.parquet"),
+        (&["named.jsonl", "--to", "omop"], "--id-column"),
+    ] {
+        let output = bench.run(arguments);
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(says) && !said.contains(SECRET), "{arguments:?}: {said}");
+    }
+}
