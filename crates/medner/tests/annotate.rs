@@ -535,13 +535,13 @@ fn findings_are_handed_over_as_fhir_and_omop() {
     write("whole.ndjson", &[]);
     let whole = fs::read_to_string(bench.path("whole.ndjson")).unwrap();
     assert_eq!(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>(), bundles);
-    let cut = whole.lines().next().unwrap().len() + 10;
-    fs::write(bench.path("begun.ndjson.part"), &whole[..cut]).unwrap();
-    // An input that ends too early leaves its output's settings behind.
-    bench.write("cut.jsonl.gz", &gzip(whole.as_bytes())[..20]);
-    let cut = bench.run(&["cut.jsonl.gz", "--to", "fhir", "--categories", "categories.toml", "--out", "cut.ndjson"]);
-    assert!(!cut.status.success());
-    fs::rename(bench.path("cut.ndjson.part.json"), bench.path("begun.ndjson.part.json")).unwrap();
+    // An input that ends too early leaves the part and its settings behind; a killed process leaves half a line.
+    bench.write("cut.parquet", "PAR1");
+    let mut begin = bench.command(&[&fhir[..], &["cut.parquet", "--out", "begun.ndjson"]].concat());
+    assert_eq!(begin.env("SOURCE_DATE_EPOCH", "1784851200").output().unwrap().status.code(), Some(1));
+    let part = bench.path("begun.ndjson.part");
+    assert_eq!(fs::read_to_string(&part).unwrap(), whole);
+    fs::write(&part, &whole[..whole.lines().next().unwrap().len() + 10]).unwrap();
     write("begun.ndjson", &["--resume"]);
     assert_eq!(fs::read_to_string(bench.path("begun.ndjson")).unwrap(), whole);
 
