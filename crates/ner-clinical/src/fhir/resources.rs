@@ -75,6 +75,7 @@ pub(super) struct Extension {
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::enum_variant_names, reason = "the names of R4")]
 pub(super) enum Value {
     Extension(Vec<Extension>),
     ValueBoolean(bool),

@@ -1,9 +1,9 @@
 //! Options of the formats of hospital systems: FHIR and OMOP.
 
-use super::output::{SOFTWARE, To, is_parquet};
+use super::output::{Handover, To, is_parquet};
 use anyhow::{Context, Result, ensure};
 use ner_annotate::Model;
-use ner_clinical::{NoteNlp, ProcessedAt, has_resource};
+use ner_clinical::{ProcessedAt, has_resource};
 use ner_data::format::without_packing;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,26 +25,6 @@ pub struct HandoverArgs {
     /// NOTE_NLP_ID of the first row (OMOP) [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     first_note_nlp_id: Option<i32>,
-}
-
-/// The same, resolved.
-#[derive(Clone, Debug)]
-pub struct Handover {
-    /// Time of processing.
-    pub processed_at: ProcessedAt,
-    /// Reference to the patient.
-    pub patient: Option<String>,
-    /// Whether to embed texts.
-    pub with_text: bool,
-    /// NOTE_NLP_ID of the first row.
-    pub first_note_nlp_id: i32,
-}
-
-impl Handover {
-    /// The rows of NOTE_NLP, from the first.
-    pub const fn omop(&self) -> NoteNlp<'static> {
-        NoteNlp { next_id: self.first_note_nlp_id, processed_at: self.processed_at, software: SOFTWARE }
-    }
 }
 
 /// Seconds since 1970 that stand for the current time in reproducible builds (<https://reproducible-builds.org>).

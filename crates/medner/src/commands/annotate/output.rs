@@ -1,11 +1,10 @@
 //! Output formats of `medner annotate`.
 
-use super::handover::Handover;
 use crate::terminal::stdout;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
-use ner_clinical::{Fhir, Finding, NoteNlp, Software};
+use ner_clinical::{Fhir, Finding, NoteNlp, ProcessedAt, Software};
 use ner_context::AssertionValue;
 use ner_data::format::{Output, conll};
 use ner_data::frames::{FoundRow, NoteNlpRow, RowWriter};
@@ -105,6 +104,26 @@ pub struct OutputOptions {
     pub handover: Option<Handover>,
 }
 
+/// What FHIR and OMOP need besides the mentions.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// Time of processing.
+    pub processed_at: ProcessedAt,
+    /// Reference to the patient (FHIR).
+    pub patient: Option<String>,
+    /// Whether to embed texts (FHIR).
+    pub with_text: bool,
+    /// NOTE_NLP_ID of the first row (OMOP).
+    pub first_note_nlp_id: i32,
+}
+
+impl Handover {
+    /// The rows of NOTE_NLP, from the first.
+    const fn omop(&self) -> NoteNlp<'static> {
+        NoteNlp { next_id: self.first_note_nlp_id, processed_at: self.processed_at, software: SOFTWARE }
+    }
+}
+
 /// Where to write the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputPlace {
@@ -200,7 +219,7 @@ impl OutputOptions {
 }
 
 /// The program, for formats that name it.
-pub const SOFTWARE: Software = Software { name: "medner", version: env!("CARGO_PKG_VERSION") };
+const SOFTWARE: Software = Software { name: "medner", version: env!("CARGO_PKG_VERSION") };
 
 /// Whether a file's ending says Parquet.
 pub fn is_parquet(path: &Path) -> bool {
