@@ -178,7 +178,7 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
     if let (To::Omop, OutputPlace::Path(path)) = (options.to, place)
         && is_parquet(path)
     {
-        let out = OmopOut::Parquet(RowWriter::create(path)?);
+        let out = OmopOut::Parquet(Box::new(RowWriter::create(path)?));
         return Ok(Box::new(Omop { out, rows: options.handover()?.omop(), report: ConversionReport::default() }));
     }
     let mut out = open(place)?;
@@ -563,7 +563,7 @@ struct Omop {
 
 enum OmopOut {
     Csv(Output<'static>),
-    Parquet(RowWriter<NoteNlpRow>),
+    Parquet(Box<RowWriter<NoteNlpRow>>),
 }
 
 impl Sink for Omop {
