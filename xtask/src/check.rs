@@ -19,15 +19,17 @@ pub enum Subject {
     Pages,
     Pipeline,
     Transformers,
+    Fhir,
     Trackers,
     Load,
     Hostile,
 }
 
-const SUBJECTS: [(&str, Subject); 6] = [
+const SUBJECTS: [(&str, Subject); 7] = [
     ("pages", Subject::Pages),
     ("pipeline", Subject::Pipeline),
     ("transformers", Subject::Transformers),
+    ("fhir", Subject::Fhir),
     ("trackers", Subject::Trackers),
     ("load", Subject::Load),
     ("hostile", Subject::Hostile),
@@ -77,6 +79,7 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Pages => work.pages(check),
         Subject::Pipeline => work.pipeline(check),
         Subject::Transformers => work.transformers(check),
+        Subject::Fhir => work.fhir(check),
         Subject::Trackers => work.trackers(check),
         Subject::Load => work.load(check, "load_server.py"),
         Subject::Hostile => work.load(check, "hostile_clients.py"),
@@ -185,6 +188,20 @@ impl Work<'_> {
         step("whole documents in medner", eval.arg("--runs").arg(self.runs("token")).stdout(Stdio::null()))?;
         let mut command = self.script(&python, "check_with_transformers.py");
         step("the same in transformers", command.arg(&run).arg(whole).args(&check.arguments))
+    }
+
+    /// Reads bundles with fhir.resources: those of a model on the sample, and the golden one, which has every resource.
+    fn fhir(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/fhir-requirements.txt");
+        let python = python::environment(&self.folder.join("fhir"), &requirements, &[])?;
+        let found = self.folder.join("found.ndjson");
+        let mut annotate = self.medner();
+        annotate.args(["annotate", "--quiet", "--no-run", "--to", "fhir", "--model"]).arg(self.model(check, "span")?);
+        let out = fs::File::create(&found)?.into_parts().0;
+        step("bundles of `medner annotate`", annotate.arg(self.sample()).stdout(out))?;
+        let golden = self.repo.root.join("crates/ner-clinical/tests/golden/bundle.json");
+        let mut command = self.script(&python, "check_fhir.py");
+        step("the same in fhir.resources", command.arg(golden).arg(found).args(&check.arguments))
     }
 
     /// Kills servers and trainings, and reads back what MLflow and TensorBoard got.
@@ -340,7 +357,7 @@ mod tests {
             assert_eq!(Subject::named(name), Some(subject));
             assert_eq!(subject.name(), name);
         }
-        assert_eq!(Subject::names(), "pages, pipeline, transformers, trackers, load, or hostile");
+        assert_eq!(Subject::names(), "pages, pipeline, transformers, fhir, trackers, load, or hostile");
     }
 
     #[test]

@@ -99,8 +99,8 @@ Each fault is printed as FILE:LINE, with what to do. The exit code is 1 if there
 pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
-Usage: cargo xtask check pages|pipeline|transformers|trackers|load|hostile [--model RUN_OR_FOLDER]
-                         [ARGUMENTS FOR THE SCRIPT]
+Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile
+                         [--model RUN_OR_FOLDER] [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
               Needs Node.js with npm, and Chromium (CHROMIUM names the program).
@@ -109,6 +109,8 @@ pipeline      Compares annotations with those of transformers' pipeline, for a t
               and for one of random weights. Arguments: --limit N, --threads N, --show
 transformers  Compares a run's predictions with those of transformers. Needs a run with
               `--head token`. Arguments: --fp32, --limit N, --threads N, --show
+fhir          Reads the bundles of `medner annotate --to fhir` with fhir.resources and writes
+              them again. Arguments: more files of bundles
 trackers      Sends runs to MLflow and TensorBoard, kills servers and trainings in between,
               and reads everything back. Arguments: --encoder E
 load          Puts load on `medner serve` and compares its answers with those of `medner

@@ -510,7 +510,7 @@ fn an_ensemble_is_one_model_that_names_those_that_found_a_mention() {
 #[test]
 fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
     let bench = Bench::new();
-    bench.write("note.txt", "Denies the quick brown fox, abc, lazy dogs, and so on.");
+    bench.write("note.txt", "Family History:\nthe quick brown fox, abc, lazy dogs, and so on.");
     let plain = bench.lines(&["note.txt"]);
     let asserted = bench.lines(&["note.txt", "--assert", "Disease"]);
     let mentions = |lines: &[Value]| lines[0]["mentions"].as_array().unwrap().clone();
@@ -518,14 +518,14 @@ fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
     let (diseases, others): (Vec<_>, Vec<_>) =
         mentions(&asserted).into_iter().partition(|mention| mention["type"] == "Disease");
     assert!(!diseases.is_empty() && others.iter().all(|mention| mention.get("assertion").is_none()));
-    // Where the model finds mentions is chance; the cue is outside all of them.
-    let is_absent = |mention: &Value| {
+    // Where the model finds mentions is chance; the heading decides wherever they are.
+    let is_decided = |mention: &&Value| mention["section"]["name"] == "family_history";
+    assert!(diseases.iter().any(|mention| is_decided(&mention)));
+    for mention in diseases.iter().filter(is_decided) {
         let assertion = &mention["assertion"];
-        let cue = &assertion["cue"];
-        assertion["value"] == "absent" && cue["start"] == 0 && cue["text"].as_str().unwrap().starts_with("Denies")
-    };
-    assert!(diseases.iter().all(|mention| mention["assertion"]["value"].is_string()));
-    assert!(diseases.iter().any(is_absent), "{diseases:?}");
+        assert_eq!(assertion["value"], "associated_with_someone_else");
+        assert_eq!(assertion["cue"], json!({"start": 0, "end": 14, "text": "Family History"}));
+    }
     // What annotate writes is read back with the same values.
     bench.write("found.jsonl", serde_json::to_string(&asserted[0]).unwrap());
     let mut convert = Command::new(env!("CARGO_BIN_EXE_medner"));
@@ -533,21 +533,93 @@ fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
         convert.current_dir(bench.0.path()).args(["convert", "found.jsonl", "found.ann", "--to", "bioc-json"]);
     assert!(convert.output().unwrap().status.success());
     let back = fs::read_to_string(bench.path("found.ann")).unwrap();
-    assert!(back.contains("\"assertion\"") && back.contains("absent") && back.contains("assertion_cue"), "{back}");
+    assert!(back.contains("associated_with_someone_else") && back.contains("assertion_cue"), "{back}");
     let csv = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "csv"]).stdout).unwrap();
-    assert!(csv.lines().any(|row| row.contains(",absent,false,0,")), "{csv}");
+    assert!(csv.lines().any(|row| row.ends_with(",associated_with_someone_else,false,0,14,family_history")), "{csv}");
     let text = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "text"]).stdout).unwrap();
-    assert!(text.contains(" absent)"), "{text}");
+    assert!(text.contains(" associated with someone else)"), "{text}");
 
-    bench.write("ours.toml", "[[rule]]\nsays = \"nothing\"\ncues = [\"denies\"]\nsource = \"own\"\n");
-    let ours = bench.lines(&["note.txt", "--assert", "Disease", "--assertion-rules", "ours.toml"]);
-    assert!(mentions(&ours).iter().all(|mention| mention["assertion"]["value"] != "absent"));
+    bench.write("ours.toml", "[[section]]\nname = \"kin\"\nheadings = [\"family history\"]\n");
+    let ours = bench.lines(&["note.txt", "--assert", "Disease", "--section-rules", "ours.toml"]);
+    assert!(mentions(&ours).iter().any(|mention| mention["section"]["name"] == "kin"));
+    assert!(mentions(&ours).iter().all(|mention| mention["section"]["name"] != "family_history"));
     for (arguments, message) in [
         (["--assert", "Diseese", "--quiet"], "no model finds the type Diseese; the models find Disease, Drug"),
-        (["--assertion-rules", "ours.toml", "--quiet"], "rules have no effect"),
+        (["--section-rules", "ours.toml", "--quiet"], "rules have no effect"),
         (["--assert", "Disease", "--no-assertion"], "cannot be used with"),
     ] {
         let output = bench.run(&[&["note.txt"], arguments.as_slice()].concat());
         assert!(!output.status.success() && stderr(&output).contains(message), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn findings_are_handed_over_as_fhir_and_omop() {
+    let bench = Bench::new();
+    bench.write("categories.toml", "Disease = \"problem\"\nDrug = \"medication\"\n");
+    bench.write(
+        "in.jsonl",
+        format!(
+            "{{\"id\": \"7\", \"text\": \"{SECRET} no abc, de fever 5 mg\"}}\n{{\"id\": \"8\", \"text\": \"ab\"}}\n"
+        ),
+    );
+    let found: Vec<usize> =
+        bench.lines(&["in.jsonl"]).iter().map(|line| line["mentions"].as_array().unwrap().len()).collect();
+    assert!(found[0] > 0);
+    let fhir = ["in.jsonl", "--to", "fhir", "--categories", "categories.toml"];
+    let bundles = bench.lines(&[&fhir[..], &["--processed-at", "2026-07-24"]].concat());
+    let findings = |bundle: &Value| -> usize {
+        let entries = bundle["entry"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["resource"]["extension"].is_array()).count()
+    };
+    assert_eq!(bundles.iter().map(findings).collect::<Vec<_>>(), found);
+    assert!(bundles[0].to_string().contains("2026-07-24T00:00:00Z"));
+    // With the time of the environment, and a resumed file.
+    let write = |out: &str, more: &[&str]| {
+        let mut command = bench.command(&[&fhir[..], &["--out", out], more].concat());
+        let output = command.env("SOURCE_DATE_EPOCH", "1784851200").output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    write("whole.ndjson", &[]);
+    let whole = fs::read_to_string(bench.path("whole.ndjson")).unwrap();
+    assert_eq!(whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>(), bundles);
+    // An input that ends too early leaves the part and its settings behind; a killed process leaves half a line.
+    bench.write("cut.parquet", "PAR1");
+    let mut begin = bench.command(&[&fhir[..], &["cut.parquet", "--out", "begun.ndjson"]].concat());
+    assert_eq!(begin.env("SOURCE_DATE_EPOCH", "1784851200").output().unwrap().status.code(), Some(1));
+    let part = bench.path("begun.ndjson.part");
+    assert_eq!(fs::read_to_string(&part).unwrap(), whole);
+    fs::write(&part, &whole[..whole.lines().next().unwrap().len() + 10]).unwrap();
+    write("begun.ndjson", &["--resume"]);
+    assert_eq!(fs::read_to_string(bench.path("begun.ndjson")).unwrap(), whole);
+
+    let omop = ["in.jsonl", "--to", "omop", "--processed-at", "2026-07-24", "--first-note-nlp-id", "5"];
+    let output = bench.run(&omop);
+    let csv = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        csv.starts_with("note_nlp_id,note_id,section_concept_id,snippet,offset,") && csv.contains("\n5,7,,"),
+        "{csv}"
+    );
+    for out in ["o.csv", "o.parquet"] {
+        let output = bench.run(&[&omop[..], &["--out", out]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    assert_eq!(fs::read_to_string(bench.path("o.csv")).unwrap(), csv);
+    let again = bench.lines(&["o.parquet", "--text-column", "lexical_variant", "--id-column", "note_nlp_id"]);
+    assert_eq!((again.len(), &again[0]["id"]), (found.iter().sum(), &"5".into()));
+
+    // What cannot be done is said before or without any text.
+    bench.write("named.jsonl", format!("{{\"id\": \"x\", \"text\": \"{SECRET} abc\"}}\n"));
+    for (arguments, says) in [
+        (&["in.jsonl", "--to", "fhir"][..], "--categories"),
+        (&["in.jsonl", "--to", "fhir", "--all-spans"], "--all-spans"),
+        (&["in.jsonl", "--to", "fhir", "--first-note-nlp-id", "2"], "no effect on fhir"),
+        (&["in.jsonl", "--patient", "Patient/1"], "no effect on jsonl"),
+        (&["in.jsonl", "--to", "omop", "--out", "folder/"], "OUT.parquet"),
+        (&["named.jsonl", "--to", "omop"], "--id-column"),
+    ] {
+        let output = bench.run(arguments);
+        let said = stderr(&output);
+        assert!(!output.status.success() && said.contains(says) && !said.contains(SECRET), "{arguments:?}: {said}");
     }
 }

@@ -9,7 +9,7 @@ use fs_err as fs;
 use ner_files::NewFile;
 use polars::prelude::{
     ArrowDataType, BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError,
-    SerReader, Series,
+    SerReader, Series, TimeUnit,
 };
 use std::io;
 use std::path::{Path, PathBuf};
@@ -280,10 +280,97 @@ pub struct FoundRow {
     pub section: Option<String>,
 }
 
-/// Writes predicted mentions as Parquet, one row group at a time, in constant memory. The file appears when it is
-/// finished.
-pub struct FoundWriter {
-    rows: Vec<FoundRow>,
+/// A row of OMOP's table NOTE_NLP (CDM 5.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoteNlpRow {
+    /// Number of the row.
+    pub note_nlp_id: i32,
+    /// The note.
+    pub note_id: i32,
+    /// Concept of the section.
+    pub section_concept_id: Option<i32>,
+    /// Text around the term.
+    pub snippet: String,
+    /// First position in the note, in characters.
+    pub offset: String,
+    /// The term.
+    pub lexical_variant: String,
+    /// Standard concept of the term.
+    pub note_nlp_concept_id: Option<i32>,
+    /// Source concept of the term.
+    pub note_nlp_source_concept_id: Option<i32>,
+    /// The program and its models.
+    pub nlp_system: String,
+    /// Days since 1970-01-01.
+    pub nlp_date: i32,
+    /// Seconds since 1970-01-01, UTC.
+    pub nlp_datetime: i64,
+    /// `Y` or `N`.
+    pub term_exists: Option<&'static str>,
+    /// `present` or `past`.
+    pub term_temporal: Option<&'static str>,
+    /// `key=value;…`.
+    pub term_modifiers: String,
+}
+
+impl NoteNlpRow {
+    /// Names of the columns, in the order of the CDM.
+    pub const COLUMNS: [&str; 14] = [
+        "note_nlp_id",
+        "note_id",
+        "section_concept_id",
+        "snippet",
+        "offset",
+        "lexical_variant",
+        "note_nlp_concept_id",
+        "note_nlp_source_concept_id",
+        "nlp_system",
+        "nlp_date",
+        "nlp_datetime",
+        "term_exists",
+        "term_temporal",
+        "term_modifiers",
+    ];
+}
+
+impl Row for NoteNlpRow {
+    fn frame(rows: &[Self]) -> Result<DataFrame, PolarsError> {
+        let integers = |of: fn(&Self) -> Option<i32>| Series::new("".into(), rows.iter().map(of).collect::<Vec<_>>());
+        let texts = |of: fn(&Self) -> Option<&str>| Series::new("".into(), rows.iter().map(of).collect::<Vec<_>>());
+        let times: Vec<i64> = rows.iter().map(|row| row.nlp_datetime * 1_000_000).collect();
+        let columns = [
+            integers(|row| Some(row.note_nlp_id)),
+            integers(|row| Some(row.note_id)),
+            integers(|row| row.section_concept_id),
+            texts(|row| Some(&row.snippet)),
+            texts(|row| Some(&row.offset)),
+            texts(|row| Some(&row.lexical_variant)),
+            integers(|row| row.note_nlp_concept_id),
+            integers(|row| row.note_nlp_source_concept_id),
+            texts(|row| Some(&row.nlp_system)),
+            integers(|row| Some(row.nlp_date)).cast(&DataType::Date)?,
+            Series::new("".into(), times).cast(&DataType::Datetime(TimeUnit::Microseconds, None))?,
+            texts(|row| row.term_exists),
+            texts(|row| row.term_temporal),
+            texts(|row| Some(&row.term_modifiers)),
+        ];
+        let named = columns.into_iter().zip(Self::COLUMNS);
+        DataFrame::new(named.map(|(column, name)| column.with_name(name.into()).into()).collect())
+    }
+}
+
+/// A row of a table.
+pub trait Row: Sized {
+    /// The rows as a frame. Without rows, it has the columns.
+    ///
+    /// # Errors
+    /// Only if polars fails; none is known.
+    fn frame(rows: &[Self]) -> Result<DataFrame, PolarsError>;
+}
+
+/// Writes rows as Parquet, one row group at a time, in constant memory. The file appears when it is finished.
+pub struct RowWriter<R> {
+    rows: Vec<R>,
     writer: BatchedWriter<std::fs::File>,
     file: NewFile,
     path: PathBuf,
@@ -292,7 +379,7 @@ pub struct FoundWriter {
 /// Rows of a row group.
 const GROUP: usize = 1 << 16;
 
-impl FoundWriter {
+impl<R: Row> RowWriter<R> {
     /// Creates a temporary file for `path`.
     ///
     /// # Errors
@@ -300,7 +387,7 @@ impl FoundWriter {
     pub fn create(path: &Path) -> Result<Self, FrameError> {
         let file = NewFile::create_alone(path)?;
         let fault = |source| FrameError::Parquet { path: path.into(), source };
-        let schema = found(&[]).map_err(fault)?.schema().as_ref().clone();
+        let schema = R::frame(&[]).map_err(fault)?.schema().as_ref().clone();
         let writer = ParquetWriter::new(file.reopen()?).batched(&schema).map_err(fault)?;
         Ok(Self { rows: Vec::new(), writer, file, path: path.into() })
     }
@@ -309,13 +396,13 @@ impl FoundWriter {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&mut self, row: FoundRow) -> Result<(), FrameError> {
+    pub fn write(&mut self, row: R) -> Result<(), FrameError> {
         self.rows.push(row);
         if self.rows.len() < GROUP { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> Result<(), FrameError> {
-        let written = found(&self.rows).and_then(|frame| self.writer.write_batch(&frame));
+        let written = R::frame(&self.rows).and_then(|frame| self.writer.write_batch(&frame));
         self.rows.clear();
         written.map_err(|source| FrameError::Parquet { path: self.path.clone(), source })
     }
@@ -341,23 +428,26 @@ fn is_string(dtype: &ArrowDataType) -> bool {
     }
 }
 
-fn found(rows: &[FoundRow]) -> Result<DataFrame, PolarsError> {
-    DataFrame::new(vec![
-        strings("document", rows.iter().map(|row| Some(row.document.as_str()))),
-        numbers("start", rows.iter().map(|row| Some(row.start))),
-        numbers("end", rows.iter().map(|row| Some(row.end))),
-        strings("text", rows.iter().map(|row| Some(row.text.as_str()))),
-        strings("entity_type", rows.iter().map(|row| Some(row.entity_type.as_str()))),
-        strings("category", rows.iter().map(|row| row.category.as_deref())),
-        Series::new("confidence".into(), rows.iter().map(|row| row.confidence).collect::<Vec<f32>>()).into(),
-        strings("models", rows.iter().map(|row| Some(row.models.as_str()))),
-        Series::new("below_threshold".into(), rows.iter().map(|row| row.below_threshold).collect::<Vec<bool>>()).into(),
-        strings("assertion", rows.iter().map(|row| row.assertion.as_deref())),
-        Series::new("historical".into(), rows.iter().map(|row| row.historical).collect::<Vec<_>>()).into(),
-        numbers("cue_start", rows.iter().map(|row| row.cue.map(|(start, _)| start))),
-        numbers("cue_end", rows.iter().map(|row| row.cue.map(|(_, end)| end))),
-        strings("section", rows.iter().map(|row| row.section.as_deref())),
-    ])
+impl Row for FoundRow {
+    fn frame(rows: &[Self]) -> Result<DataFrame, PolarsError> {
+        DataFrame::new(vec![
+            strings("document", rows.iter().map(|row| Some(row.document.as_str()))),
+            numbers("start", rows.iter().map(|row| Some(row.start))),
+            numbers("end", rows.iter().map(|row| Some(row.end))),
+            strings("text", rows.iter().map(|row| Some(row.text.as_str()))),
+            strings("entity_type", rows.iter().map(|row| Some(row.entity_type.as_str()))),
+            strings("category", rows.iter().map(|row| row.category.as_deref())),
+            Series::new("confidence".into(), rows.iter().map(|row| row.confidence).collect::<Vec<f32>>()).into(),
+            strings("models", rows.iter().map(|row| Some(row.models.as_str()))),
+            Series::new("below_threshold".into(), rows.iter().map(|row| row.below_threshold).collect::<Vec<bool>>())
+                .into(),
+            strings("assertion", rows.iter().map(|row| row.assertion.as_deref())),
+            Series::new("historical".into(), rows.iter().map(|row| row.historical).collect::<Vec<_>>()).into(),
+            numbers("cue_start", rows.iter().map(|row| row.cue.map(|(start, _)| start))),
+            numbers("cue_end", rows.iter().map(|row| row.cue.map(|(_, end)| end))),
+            strings("section", rows.iter().map(|row| row.section.as_deref())),
+        ])
+    }
 }
 
 #[cfg(test)]
@@ -385,7 +475,7 @@ mod tests {
             section: None,
         };
         let count = GROUP + 3;
-        let mut writer = FoundWriter::create(&path).expect("made");
+        let mut writer = RowWriter::create(&path).expect("made");
         for at in 0..count {
             writer.write(row(at)).expect("written");
         }

@@ -17,6 +17,7 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ner-text", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-context", may_use: &["ner-document", "ner-text"] },
     Room { name: "ner-data", may_use: &["ner-document", "ner-files", "ner-text"] },
+    Room { name: "ner-clinical", may_use: &["ner-context", "ner-data"] },
     Room { name: "ner-eval", may_use: &["ner-document"] },
     Room { name: "ner-hub", may_use: &["ner-files"] },
     Room { name: "ner-model", may_use: &["ner-document", "ner-files", "ner-text"] },
@@ -51,6 +52,7 @@ pub const ROOMS: &[Room] = &[
         may_use: &[
             "ner-active",
             "ner-annotate",
+            "ner-clinical",
             "ner-context",
             "ner-data",
             "ner-document",

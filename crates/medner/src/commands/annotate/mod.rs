@@ -1,5 +1,6 @@
 //! `medner annotate`: finds mentions in texts.
 
+mod handover;
 mod output;
 mod record;
 
@@ -7,6 +8,7 @@ use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use handover::HandoverArgs;
 use indicatif::ProgressBar;
 use ner_annotate::{Annotator, BatchSize, MergedMention, Model, Offsets, Outcome, Summary, Thresholds, stream};
 use ner_data::format::file_names::short_id;
@@ -54,6 +56,8 @@ Examples:
   medner annotate notes.parquet --text-column note --id-column id --model i2b2 --to parquet --out found.parquet
   medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
   medner annotate notes/ --model i2b2 --assert treatment --to csv --out found.csv     assertions of treatments, too
+  medner annotate notes/ --model i2b2 --to fhir --out found.ndjson                    FHIR R4: docs/hospital.md
+  medner annotate notes.parquet --text-column note_text --id-column note_id --model i2b2 --to omop --out note_nlp.parquet
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
 
 For a folder of texts, --out is a folder (OUT/ or an existing one) with one file for each text, or one file (OUT.jsonl)
@@ -82,7 +86,7 @@ pub struct Args {
     /// File or folder to write, or - for stdout [default: stdout]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Continue an interrupted output: a folder, or a .jsonl file
+    /// Continue an interrupted output: a folder, or a file of JSON lines (jsonl, fhir)
     #[arg(long)]
     resume: bool,
     /// Do not record this annotation as a run
@@ -107,6 +111,8 @@ pub struct Args {
     /// Put ' before cells that a spreadsheet would run as formulas, or that begin with ' (CSV)
     #[arg(long)]
     escape_formulas: bool,
+    #[command(flatten)]
+    handover: HandoverArgs,
 }
 
 fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
@@ -133,6 +139,7 @@ pub fn run(args: Args) -> Result<()> {
         offsets: args.offsets,
         scheme: args.scheme.unwrap_or_default().scheme(),
         escape_formulas: args.escape_formulas,
+        handover: args.handover.resolve(args.to, args.out.as_deref(), args.all_spans)?,
     };
     for (is_given, needs, option) in
         [(args.scheme.is_some(), To::Conll, "--scheme"), (args.escape_formulas, To::Csv, "--escape-formulas")]
@@ -150,6 +157,9 @@ pub fn run(args: Args) -> Result<()> {
     let layout = Layout::new(&args, is_tree)?;
     let (annotator, located) =
         if args.ensemble { args.models.selection().load_ensemble()? } else { args.models.selection().load()? };
+    if args.to == To::Fhir {
+        handover::check_categories(annotator.models())?;
+    }
     let annotator = args.context.apply(annotator)?;
     let thresholds = args.thresholds(annotator.models())?;
     let settings = args.settings(&annotator, &thresholds)?;
@@ -244,6 +254,7 @@ impl Annotating<'_> {
             all_spans: args.all_spans,
             open: None,
             losses: ConversionReport::default(),
+            left_out: BTreeMap::new(),
             tally: Tally::default(),
             bar: &bar,
             counts_documents: bytes.is_none(),
@@ -307,6 +318,9 @@ impl Args {
         }
         if let Some(context) = self.context.settings(annotator)? {
             settings["assertion"] = context;
+        }
+        if let Some(handover) = self.handover.settings() {
+            settings["handover"] = handover;
         }
         Ok(settings)
     }
@@ -415,7 +429,7 @@ impl Layout {
             return Ok(Self::Stream(OutputPlace::Path(out.clone())));
         }
         let ending = out.extension().map(|ending| ending.to_string_lossy().into_owned());
-        if args.to == To::Jsonl && ending.as_deref() != Some("gz") {
+        if args.to.is_lines() && ending.as_deref() != Some("gz") {
             return Ok(Self::Lines { part: with_suffix(out, ".part"), path: out.clone() });
         }
         // The ending stays, because `.gz` is compressed.
@@ -458,7 +472,7 @@ impl Layout {
 
     /// Locks the output and compares it with the inputs; `None` if nothing is left to do.
     fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
-        ensure!(!args.resume || self.can_resume(), "--resume needs --out with a folder or a .jsonl file");
+        ensure!(!args.resume || self.can_resume(), "--resume needs --out with a folder, a .jsonl file, or --to fhir");
         let mut begun = Begun {
             inputs: inputs.iter().cloned().map(|input| (input, false)).collect(),
             done: Done::Nothing,
@@ -636,6 +650,8 @@ struct Writing<'w> {
     all_spans: bool,
     open: Option<Box<dyn Sink>>,
     losses: ConversionReport,
+    /// Mentions that the format has no place for, by reason.
+    left_out: BTreeMap<String, usize>,
     tally: Tally,
     bar: &'w ProgressBar,
     counts_documents: bool,
@@ -748,6 +764,9 @@ impl Writing<'_> {
 
     fn close(&mut self) -> Result<()> {
         if let Some(sink) = self.open.take() {
+            for (reason, count) in sink.left_out() {
+                *self.left_out.entry(reason).or_default() += count;
+            }
             self.losses.merge(&sink.finish()?);
         }
         Ok(())
@@ -778,6 +797,9 @@ impl Writing<'_> {
         );
         for (item, tally) in self.losses.items.iter().filter(|(_, tally)| tally.moved + tally.lost > 0) {
             info!("the format cannot express everything: {item}: {} moved, {} lost", tally.moved, tally.lost);
+        }
+        for (reason, count) in &self.left_out {
+            info!("lost because the format has no place for them: {count} {reason}");
         }
     }
 }

@@ -4,9 +4,10 @@ use crate::terminal::stdout;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
+use ner_clinical::{Fhir, Finding, NoteNlp, ProcessedAt, Software};
 use ner_context::AssertionValue;
 use ner_data::format::{Output, conll};
-use ner_data::frames::{FoundRow, FoundWriter};
+use ner_data::frames::{FoundRow, NoteNlpRow, RowWriter};
 use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer, shown};
 use ner_report::annotated::AnnotatedPage;
 use ner_report::marked::{Highlight, segments};
@@ -43,6 +44,10 @@ pub enum To {
     Text,
     /// An HTML page with highlights
     Html,
+    /// FHIR R4: one bundle of resources per document and line
+    Fhir,
+    /// OMOP CDM 5.4: rows of NOTE_NLP, as CSV or Parquet by the ending of OUT
+    Omop,
 }
 
 impl To {
@@ -55,7 +60,7 @@ impl To {
             Self::Brat => Some(Format::Brat),
             Self::I2b2 => Some(Format::I2b2),
             Self::Conll => Some(Format::Conll),
-            Self::Jsonl | Self::Csv | Self::Parquet | Self::Text | Self::Html => None,
+            Self::Jsonl | Self::Csv | Self::Parquet | Self::Text | Self::Html | Self::Fhir | Self::Omop => None,
         }
     }
 
@@ -67,6 +72,8 @@ impl To {
             Self::Parquet => "parquet",
             Self::Text => "txt",
             Self::Html => "html",
+            Self::Fhir => "ndjson",
+            Self::Omop => "csv",
             _ => self.format().map_or("txt", Format::extension),
         }
     }
@@ -74,6 +81,11 @@ impl To {
     /// Whether each document gets its own files.
     pub fn is_folder(self) -> bool {
         self.format().is_some_and(Format::is_folder)
+    }
+
+    /// Whether each document is one line, which `--resume` can continue after.
+    pub const fn is_lines(self) -> bool {
+        matches!(self, Self::Jsonl | Self::Fhir)
     }
 }
 
@@ -88,6 +100,28 @@ pub struct OutputOptions {
     pub scheme: conll::Scheme,
     /// Whether to escape cells that a spreadsheet would run as formulas (CSV).
     pub escape_formulas: bool,
+    /// What FHIR and OMOP need; set for these formats alone.
+    pub handover: Option<Handover>,
+}
+
+/// What FHIR and OMOP need besides the mentions.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// Time of processing.
+    pub processed_at: ProcessedAt,
+    /// Reference to the patient (FHIR).
+    pub patient: Option<String>,
+    /// Whether to embed texts (FHIR).
+    pub with_text: bool,
+    /// NOTE_NLP_ID of the first row (OMOP).
+    pub first_note_nlp_id: i32,
+}
+
+impl Handover {
+    /// The rows of NOTE_NLP, from the first.
+    const fn omop(&self) -> NoteNlp<'static> {
+        NoteNlp { next_id: self.first_note_nlp_id, processed_at: self.processed_at, software: SOFTWARE }
+    }
 }
 
 /// Where to write the output.
@@ -114,6 +148,11 @@ pub trait Sink {
     /// # Errors
     /// If the output cannot be written.
     fn finish(self: Box<Self>) -> Result<ConversionReport>;
+
+    /// Mentions that the format has no place for, by reason.
+    fn left_out(&self) -> BTreeMap<String, usize> {
+        BTreeMap::new()
+    }
 }
 
 /// Opens an output. `title` is the page's title (HTML).
@@ -134,10 +173,25 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
         let OutputPlace::Path(path) = place else {
             anyhow::bail!("Parquet cannot be written to stdout; add --out FILE.parquet")
         };
-        return Ok(Box::new(Parquet { writer: FoundWriter::create(path)?, offsets: options.offsets }));
+        return Ok(Box::new(Parquet { writer: RowWriter::create(path)?, offsets: options.offsets }));
+    }
+    if let (To::Omop, OutputPlace::Path(path)) = (options.to, place)
+        && is_parquet(path)
+    {
+        let out = OmopOut::Parquet(Box::new(RowWriter::create(path)?));
+        return Ok(Box::new(Omop { out, rows: options.handover()?.omop(), report: ConversionReport::default() }));
     }
     let mut out = open(place)?;
     Ok(match options.to {
+        To::Omop => {
+            csv_row(&mut out, NoteNlpRow::COLUMNS)?;
+            let (out, rows) = (OmopOut::Csv(out), options.handover()?.omop());
+            Box::new(Omop { out, rows, report: ConversionReport::default() })
+        }
+        To::Fhir => {
+            let (handover, report) = (options.handover()?.clone(), ConversionReport::default());
+            Box::new(Bundles { out, handover, report, left_out: BTreeMap::new() })
+        }
         To::Csv => {
             let mut csv = Csv { out, offsets: options.offsets, escape_formulas: options.escape_formulas, formulas: 0 };
             csv.row(CSV_HEADER)?;
@@ -156,6 +210,20 @@ pub fn create(options: &OutputOptions, place: &OutputPlace, title: &str, models:
         }
         _ => Box::new(Lines { out, offsets: options.offsets }),
     })
+}
+
+impl OutputOptions {
+    fn handover(&self) -> Result<&Handover> {
+        self.handover.as_ref().context("this format needs the options of a hand-over")
+    }
+}
+
+/// The program, for formats that name it.
+const SOFTWARE: Software = Software { name: "medner", version: env!("CARGO_PKG_VERSION") };
+
+/// Whether a file's ending says Parquet.
+pub fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
 
 fn open(place: &OutputPlace) -> Result<Output<'static>> {
@@ -217,15 +285,42 @@ impl Sink for Lines {
     }
 }
 
+/// A line of an output, as far as its document's id. A bundle has it as the identifier of its first resource, the note.
+#[derive(serde::Deserialize)]
+struct WholeLine {
+    id: String,
+    #[serde(default)]
+    entry: Vec<BundleEntry>,
+}
+
+#[derive(serde::Deserialize)]
+struct BundleEntry {
+    resource: BundleResource,
+}
+
+#[derive(serde::Deserialize)]
+struct BundleResource {
+    #[serde(default)]
+    identifier: Vec<BundleIdentifier>,
+}
+
+#[derive(serde::Deserialize)]
+struct BundleIdentifier {
+    value: String,
+}
+
+impl WholeLine {
+    fn id(&self) -> &str {
+        let Some(BundleEntry { resource }) = self.entry.first() else { return &self.id };
+        resource.identifier.first().map_or("", |identifier| &identifier.value)
+    }
+}
+
 /// Passes the ids of all complete lines to `keep` and cuts off a partial last line. Returns the number of lines.
 ///
 /// # Errors
 /// If the file cannot be read, or a line has another form.
 pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usize> {
-    #[derive(serde::Deserialize)]
-    struct Id {
-        id: String,
-    }
     let mut input = io::BufReader::new(fs_err::File::open(part)?);
     let (mut whole, mut count, mut line) = (0, 0, Vec::new());
     loop {
@@ -235,9 +330,9 @@ pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usi
             break;
         }
         count += 1;
-        let id: Id = serde_json::from_slice(&line)
+        let line: WholeLine = serde_json::from_slice(&line)
             .with_context(|| format!("line {count} of {} was not written by annotate", part.display()))?;
-        keep(&id.id);
+        keep(line.id());
         whole += read as u64;
     }
     fs_err::OpenOptions::new().write(true).open(part)?.set_len(whole)?;
@@ -318,25 +413,29 @@ impl Csv {
     }
 
     fn row<'f>(&mut self, fields: impl IntoIterator<Item = &'f str>) -> io::Result<()> {
-        let mut writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
-        let mut buffer = Vec::new();
-        for (at, field) in fields.into_iter().enumerate() {
-            // Room for doubled quotes, the enclosing quotes and the delimiter.
-            let start = buffer.len();
-            buffer.resize(start + 2 * field.len() + 4, 0);
-            let mut written = start;
-            if at > 0 {
-                written += writer.delimiter(&mut buffer[written..]).1;
-            }
-            written += writer.field(field.as_bytes(), &mut buffer[written..]).2;
-            buffer.truncate(written);
-        }
-        let start = buffer.len();
-        buffer.resize(start + 4, 0);
-        let written = writer.terminator(&mut buffer[start..]).1;
-        buffer.truncate(start + written);
-        self.out.write_all(&buffer)
+        csv_row(&mut self.out, fields)
     }
+}
+
+fn csv_row<'f>(out: &mut impl Write, fields: impl IntoIterator<Item = &'f str>) -> io::Result<()> {
+    let mut writer = csv_core::WriterBuilder::new().terminator(csv_core::Terminator::Any(b'\n')).build();
+    let mut buffer = Vec::new();
+    for (at, field) in fields.into_iter().enumerate() {
+        // Room for doubled quotes, the enclosing quotes and the delimiter.
+        let start = buffer.len();
+        buffer.resize(start + 2 * field.len() + 4, 0);
+        let mut written = start;
+        if at > 0 {
+            written += writer.delimiter(&mut buffer[written..]).1;
+        }
+        written += writer.field(field.as_bytes(), &mut buffer[written..]).2;
+        buffer.truncate(written);
+    }
+    let start = buffer.len();
+    buffer.resize(start + 4, 0);
+    let written = writer.terminator(&mut buffer[start..]).1;
+    buffer.truncate(start + written);
+    out.write_all(&buffer)
 }
 
 impl Sink for Csv {
@@ -386,7 +485,7 @@ impl Sink for Csv {
 }
 
 struct Parquet {
-    writer: FoundWriter,
+    writer: RowWriter<FoundRow>,
     offsets: Offsets,
 }
 
@@ -401,6 +500,92 @@ impl Sink for Parquet {
     fn finish(self: Box<Self>) -> Result<ConversionReport> {
         self.writer.finish()?;
         Ok(ConversionReport::default())
+    }
+}
+
+fn finding(mention: &MergedMention) -> Finding<'_> {
+    let MergedMention { span, entity_type, category, confidence, models, assertion, section, below_threshold: _ } =
+        mention;
+    Finding {
+        span: *span,
+        entity_type,
+        category: category.as_deref(),
+        confidence: *confidence,
+        models,
+        assertion: assertion.as_ref(),
+        section: section.as_ref(),
+    }
+}
+
+/// FHIR: a bundle per line (NDJSON).
+struct Bundles {
+    out: Output<'static>,
+    handover: Handover,
+    report: ConversionReport,
+    left_out: BTreeMap<String, usize>,
+}
+
+impl Sink for Bundles {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let findings: Vec<Finding> = merged.iter().map(finding).collect();
+        let Handover { processed_at, patient, with_text, .. } = &self.handover;
+        let fhir = Fhir {
+            patient: patient.as_deref(),
+            processed_at: *processed_at,
+            software: SOFTWARE,
+            with_text: *with_text,
+        };
+        let bundled = fhir.bundle(document, &findings);
+        self.report.merge(&bundled.report);
+        for (reason, count) in bundled.left_out {
+            *self.left_out.entry(reason.to_string()).or_default() += count;
+        }
+        serde_json::to_writer(&mut self.out, &bundled.bundle).map_err(io::Error::from)?;
+        Ok(writeln!(self.out)?)
+    }
+
+    fn left_out(&self) -> BTreeMap<String, usize> {
+        self.left_out.clone()
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        self.out.finish()?;
+        Ok(self.report)
+    }
+}
+
+/// OMOP: rows of NOTE_NLP.
+struct Omop {
+    out: OmopOut,
+    rows: NoteNlp<'static>,
+    report: ConversionReport,
+}
+
+enum OmopOut {
+    Csv(Output<'static>),
+    Parquet(Box<RowWriter<NoteNlpRow>>),
+}
+
+impl Sink for Omop {
+    fn write(&mut self, document: &Document, merged: &[MergedMention]) -> Result<()> {
+        let findings: Vec<Finding> = merged.iter().map(finding).collect();
+        let (rows, report) = self.rows.rows(document, &findings)?;
+        self.report.merge(&report);
+        for row in rows {
+            match &mut self.out {
+                OmopOut::Csv(out) => csv_row(out, self.rows.cells(&row).each_ref().map(String::as_str))?,
+                OmopOut::Parquet(writer) => writer.write(row)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<ConversionReport> {
+        match self.out {
+            OmopOut::Csv(out) => out.finish()?,
+            OmopOut::Parquet(writer) => writer.finish()?,
+        }
+        Ok(self.report)
     }
 }
 
