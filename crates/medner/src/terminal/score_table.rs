@@ -6,6 +6,9 @@ use ner_eval::{Interval, Intervals, Score, ScoreIntervals, Scores};
 use std::fmt;
 use std::io::{self, Write};
 
+/// The last line of a table with an undefined score.
+pub const UNDEFINED_LINE: &str = "– is undefined: nothing was predicted, or there is nothing to find.";
+
 /// Printed for an undefined score: nothing was predicted, or there is nothing to find.
 const UNDEFINED: &str = "–";
 
@@ -40,7 +43,7 @@ pub fn print(scores: &Scores, intervals: Option<&Intervals>, out: &mut impl Writ
     add("mean by support (weighted)", &scores.weighted, intervals.map(|intervals| intervals.weighted));
     writeln!(out, "{table}")?;
     if undefined {
-        writeln!(out, "{UNDEFINED} is undefined: nothing was predicted, or there is nothing to find.")?;
+        writeln!(out, "{UNDEFINED_LINE}")?;
     }
     Ok(())
 }
@@ -50,7 +53,8 @@ pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| UNDEFINED.to_owned(), |share| format!("{:.2}", 100.0 * share))
 }
 
-fn range(interval: Option<Interval>) -> String {
+/// Formats an interval in percent.
+pub fn range(interval: Option<Interval>) -> String {
     let range = |Interval { low, high, .. }| format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high);
     interval.map_or_else(|| UNDEFINED.to_owned(), range)
 }
