@@ -34,6 +34,7 @@ pub const RULES_ALONE: f32 = 1e6;
 pub fn recipe() -> toml::Table {
     toml::toml! {
         head = "assertion"
+        epochs = 5
         thresholds = false
         token_masking = 0.0
         shortest_crop = 1
@@ -51,10 +52,13 @@ pub fn assertions_as_types(corpus: &mut Corpus) -> Result<()> {
     ensure!(corpus.parts.is_empty(), "--task assertion needs a single corpus");
     let name = corpus.description.name.clone();
     let rules = ContextRules::builtin();
-    let take = |LoadedSplit { documents, .. }: &mut LoadedSplit| documents.iter_mut().map(|document| taken(document, &rules)).collect::<Result<Vec<_>>>();
+    let take = |LoadedSplit { documents, .. }: &mut LoadedSplit| {
+        documents.iter_mut().map(|document| taken(document, &rules)).collect::<Result<Vec<_>>>()
+    };
     let mut rule_values = corpus.splits.map(|_, _| Vec::new());
     for split in Split::ALL {
-        *rule_values.get_mut(split) = take(corpus.splits.get_mut(split)).with_context(|| format!("the {split} split of {name}"))?;
+        *rule_values.get_mut(split) =
+            take(corpus.splits.get_mut(split)).with_context(|| format!("the {split} split of {name}"))?;
     }
     corpus.rule_values = Some(rule_values);
     let trained = || corpus.splits.train.documents.iter().flat_map(|document| &document.mentions);
@@ -65,7 +69,10 @@ pub fn assertions_as_types(corpus: &mut Corpus) -> Result<()> {
             "the train split of {name} has no mention with an assertion, so there is nothing to learn from. Assertions are \
              the .ast files beside the .con files (i2b2), or an attribute `{ASSERTION}` of mentions (brat, JSON Lines)"
         ),
-        [only] => anyhow::bail!("all {} mentions with an assertion in the train split of {name} are {only}, so there is nothing to learn", trained().count()),
+        [only] => anyhow::bail!(
+            "all {} mentions with an assertion in the train split of {name} are {only}, so there is nothing to learn",
+            trained().count()
+        ),
         _ => Ok(()),
     }
 }

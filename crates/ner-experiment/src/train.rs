@@ -15,8 +15,8 @@ use ner_data::{DocumentTokenizer, LabelSet, Split, Splits};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_files::write_bytes;
 use ner_model::{
-    AssertionClassifier, BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name, precision_name,
-    save_classifier,
+    AssertionClassifier, BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name,
+    precision_name, save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
@@ -312,8 +312,7 @@ fn train_epochs(
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let Model { config, labels, .. } = model;
         let mut inference = model.inference.clone();
-        let tagger =
-            || Tagger::new(config, labels, model.inference.head, trainer.weights(), model.device, model.kind);
+        let tagger = || Tagger::new(config, labels, model.inference.head, trainer.weights(), model.device, model.kind);
         let (offsets, scores) = match choice {
             Choice::Last(offsets) => (offsets.to_vec(), None),
             Choice::Dev(dev) if inference.head == Head::Assertion => {

@@ -16,10 +16,10 @@
 //! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
 //!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have.
 
+mod assertion;
 pub mod checkpoint;
 pub mod device;
 pub mod encoder;
-mod assertion;
 mod error;
 pub mod heads;
 mod pretrained;
@@ -33,9 +33,9 @@ pub use device::{
 pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
 pub use error::ModelError;
 pub use heads::{
-    AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier, PartialLabels,
-    RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence, found_spans, hide_types,
-    marginal_logits, span_cross_entropy, span_divergence,
+    AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier,
+    PartialLabels, RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence,
+    found_spans, hide_types, marginal_logits, span_cross_entropy, span_divergence,
 };
 pub use pretrained::{
     InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters,

@@ -221,7 +221,8 @@ impl Tagger {
         // The mentions of each window, with their tokens in its row.
         let inside = |&(document, window): &(usize, &Window)| -> Vec<(usize, Range<usize>)> {
             let words = &documents[document].words;
-            let tokens = |words_of: &Range<usize>| words[words_of.start].tokens.start..words[words_of.end - 1].tokens.end;
+            let tokens =
+                |words_of: &Range<usize>| words[words_of.start].tokens.start..words[words_of.end - 1].tokens.end;
             let tokens = mentions[document].iter().map(tokens).enumerate();
             let own = tokens.filter(|(_, tokens)| window.core.contains(&tokens.start));
             let to_row = |at: usize| at.min(window.tokens.end) - window.tokens.start + tokenizer.offset();

@@ -1,7 +1,9 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Crop, Ema, GradScaler, Recipe, TrainError, TrainingSet};
 use ner_document::derive_seed;
-use ner_model::{Batch, BertConfig, Classifier, Head, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers};
+use ner_model::{
+    Batch, BertConfig, Classifier, Head, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers,
+};
 use ner_text::shuffled_batches;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};

@@ -261,8 +261,8 @@ impl<'a> Kept<'a> {
         let folder = RunFolder::create_named(runs, &corpus.description.name, "eval")?;
         let lock = folder.lock()?;
         let device = find_device(&args.device)?;
-        let keep_text = corpus.rule_values.is_none()
-            && (args.keep_text || corpus.is_sample() || corpus.description.public);
+        let keep_text =
+            corpus.rule_values.is_none() && (args.keep_text || corpus.is_sample() || corpus.description.public);
         let plan = EvalPlan {
             run: members.name(),
             ensemble: combination,

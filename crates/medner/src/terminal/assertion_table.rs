@@ -20,7 +20,10 @@ pub fn print(systems: &Systems, out: &mut impl Write) -> io::Result<()> {
         let shares = [score.precision, score.recall, score.f1];
         undefined |= shares.contains(&None);
         let numbers = [range(interval.and_then(|interval| interval.f1)), score.support.to_string()];
-        add_row(&mut table, [format!("{name}: {system}")].into_iter().chain(shares.map(percent)).chain(numbers).collect());
+        add_row(
+            &mut table,
+            [format!("{name}: {system}")].into_iter().chain(shares.map(percent)).chain(numbers).collect(),
+        );
     };
     let values: BTreeSet<&String> = all.iter().flat_map(|(_, system)| system.scores.per_type.keys()).collect();
     for value in values {
@@ -44,6 +47,8 @@ pub fn print(systems: &Systems, out: &mut impl Write) -> io::Result<()> {
     match *rules_weight {
         0.0 => writeln!(out, "combined: the classifier alone, as dev chose"),
         RULES_ALONE => writeln!(out, "combined: the rules alone for every value of the corpus, as dev chose"),
-        weight => writeln!(out, "combined: the value of the rules gets {weight} added to its log-probability, as dev chose"),
+        weight => {
+            writeln!(out, "combined: the value of the rules gets {weight} added to its log-probability, as dev chose")
+        }
     }
 }

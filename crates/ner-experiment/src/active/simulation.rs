@@ -197,7 +197,10 @@ impl<'a> Simulation<'a> {
         let recipe =
             recipe_for(&corpus::describe(&options.dataset)?.description, options.source.sample, &[&file.recipe])?;
         check_recipe(&recipe)?;
-        ensure!(recipe.head() != Head::Assertion, "active learning chooses texts to find mentions in; take another head");
+        ensure!(
+            recipe.head() != Head::Assertion,
+            "active learning chooses texts to find mentions in; take another head"
+        );
         let encoder = options.encoder.as_ref().or(file.experiment.encoder.as_ref());
         let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);
         let mut plan = Plan {

@@ -53,7 +53,8 @@ impl AssertionHead {
         kind: Kind,
         mut dropout: Option<&mut TrainingPass>,
     ) -> Tensor {
-        let parts = |tokens: &Range<usize>| [tokens.start..tokens.start + 1, tokens.end - 1..tokens.end, tokens.clone()];
+        let parts =
+            |tokens: &Range<usize>| [tokens.start..tokens.start + 1, tokens.end - 1..tokens.end, tokens.clone()];
         let parts: Vec<RowWords> = mentions.iter().map(|row| row.iter().flat_map(parts).collect()).collect();
         let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
         // [batch, 3 mentions, hidden]

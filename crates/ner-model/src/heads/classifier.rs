@@ -10,7 +10,8 @@ use super::token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 use super::words::RowWords;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::{
-    Alignment, LabelSet, Mention, Misfit, MisfitReason, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,
+    Alignment, LabelSet, Mention, Misfit, MisfitReason, Span, TagScheme, TaggedEntity, align, align_by_type,
+    align_spans,
 };
 use ner_text::ScoredEntity;
 use serde::{Deserialize, Serialize};
