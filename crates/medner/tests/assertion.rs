@@ -12,7 +12,7 @@ use std::fs;
 /// JSON Lines in which a cue that no rule knows decides; with or without the attribute.
 fn notes(count: usize, is_annotated: bool) -> String {
     let note = |at: usize| {
-        let (cue, value) = if at % 2 == 0 { ("aspirin", "present") } else { ("sodium", "possible") };
+        let (cue, value) = if at.is_multiple_of(2) { ("aspirin", "present") } else { ("sodium", "possible") };
         let text = format!("{cue} and fever");
         let start = text.find("fever").unwrap();
         let attributes = if is_annotated { json!({ "assertion": value }) } else { json!({}) };
@@ -44,6 +44,9 @@ fn a_classifier_is_trained_scored_again_listed_and_applied() {
     let list = bench.json(&["runs", "list", "--columns", "run,head,test"]);
     let listed = list.as_array().unwrap().iter().find(|row| row["run"] == run).unwrap();
     assert_eq!((&listed["head"], &listed["test"]), (&"assertion".into(), &trained["overall"]["f1"]), "{list}");
+    let page = bench.path("report.html").display().to_string();
+    bench.succeeds(&["runs", "report", run, "--out", &page]);
+    assert!(fs::read_to_string(&page).unwrap().contains("<mark"), "the report shows no text of the sample");
     let config = fs::read(bench.path("runs/i2b2").join(run).join("model/config.json")).unwrap();
     let config: Value = serde_json::from_slice(&config).unwrap();
     assert_eq!(config["medner"]["head"], "assertion");
