@@ -1,6 +1,7 @@
 //! Finds a corpus, downloads it if missing, loads it, and decides how to treat its faults.
 
 use anyhow::{Context, Result, bail};
+use ner_context::AssertionValue;
 use ner_data::dataset::{CorpusFiles, DatasetError, Dropped, LoadedSplit, apply_label_map, i2b2_release};
 use ner_data::{
     DatasetDescription, Diagnostic, DiagnosticKind, Diagnostics, Document, Format, FormatOptions, LabelMap, Split,
@@ -96,6 +97,9 @@ pub struct Corpus {
     pub origin: Origin,
     /// The corpora it joins, in the order of its documents; empty for a single corpus.
     pub parts: Vec<CorpusPart>,
+    /// What the rules say of each mention of each document, if its types are assertions
+    /// ([`assertions_as_types`](crate::assertion::assertions_as_types)).
+    pub rule_values: Option<Splits<Vec<Vec<AssertionValue>>>>,
 }
 
 /// One of several jointly trained corpora.
@@ -270,6 +274,7 @@ fn load_joint(names: &[&str], place: &CorpusSource) -> Result<Corpus> {
         dropped: Dropped::new(),
         origin: Origin { folder: None, format: Format::Jsonl, files: Vec::new(), ..loaded[0].origin.clone() },
         parts: Vec::new(),
+        rule_values: None,
     };
     for corpus in &mut loaded {
         let name = corpus.description.name.clone();
@@ -338,7 +343,7 @@ pub fn load(dataset: &str, place: &CorpusSource) -> Result<Corpus> {
         info!("the label map drops {count} mentions of type {entity_type}");
     }
     let labels = description.labels(map, &splits.train);
-    Ok(Corpus { labels, dropped, splits, origin, description, parts: Vec::new() })
+    Ok(Corpus { labels, dropped, splits, origin, description, parts: Vec::new(), rule_values: None })
 }
 
 const fn source_phrase(source: Source) -> &'static str {

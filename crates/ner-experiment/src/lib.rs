@@ -4,6 +4,7 @@
 //! - [`plan`], [`recipe_file`]: a resolved training, and recipes as TOML.
 //! - [`corpus`], [`models`], [`input`]: find corpora, trained models, and texts in any format.
 //! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
+//! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod active;
+pub mod assertion;
 pub mod corpus;
 pub mod input;
 pub mod models;

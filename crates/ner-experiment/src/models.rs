@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ner_annotate::{Annotator, Model};
 use ner_data::DatasetDescription;
 use ner_model::{Precision, Recognizer, device_name, find_device, precision_name};
-use ner_runs::RunFolder;
+use ner_runs::{Run, RunFolder, Store};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl ModelSelection {
         let kind = self.precision.resolve(device)?;
         let (mut models, mut found, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for wanted in &self.models {
-            let located = locate(wanted, &runs)?;
+            let located = locate(wanted, &runs, Task::Mentions)?;
             ensure!(names.insert(located.name.clone()), "model {} is named twice", located.name);
             let recognizer = Recognizer::load(&located.folder, device, kind)
                 .with_context(|| format!("cannot load model {}", located.name))?;
@@ -118,11 +118,43 @@ impl ModelSelection {
 /// # Errors
 /// If there is no such model.
 pub fn folder_of(wanted: &str, runs: &Path) -> Result<PathBuf> {
-    Ok(locate(wanted, runs)?.folder)
+    Ok(locate(wanted, runs, Task::Mentions)?.folder)
+}
+
+/// The folder of a model that classifies assertions, by its name.
+///
+/// # Errors
+/// If there is no such model.
+pub fn assertion_folder(wanted: &str, runs: &Path) -> Result<PathBuf> {
+    Ok(locate(wanted, runs, Task::Assertion)?.folder)
+}
+
+/// What the newest run of a corpus must have learned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    /// To find mentions.
+    Mentions,
+    /// To classify their assertions.
+    Assertion,
+}
+
+/// The newest run of a corpus with a model for a task.
+fn newest(runs: &Path, dataset: &str, task: Task) -> Result<RunFolder> {
+    let is_of_task = |run: &Run| (run.value("head") == Some("assertion".into())) == (task == Task::Assertion);
+    let has_model = |run: &Run| run.folder.model().join("model.safetensors").exists();
+    let all = Store::new(runs).list(Some(dataset))?;
+    let found = all.into_iter().rev().find(|run| is_of_task(run) && has_model(run));
+    found.map(|run| run.folder).with_context(|| {
+        let (what, option) = match task {
+            Task::Mentions => ("finds mentions", ""),
+            Task::Assertion => ("classifies assertions", " --task assertion"),
+        };
+        format!("no run of {dataset} in {} {what}; create one with `train {dataset}{option}`", runs.display())
+    })
 }
 
 /// Finds a model by its name.
-fn locate(wanted: &str, runs: &Path) -> Result<Located> {
+fn locate(wanted: &str, runs: &Path, task: Task) -> Result<Located> {
     let path = Path::new(wanted);
     let has_model = |folder: &Path| folder.join("config.json").is_file();
     for folder in [path.to_owned(), runs.join(path)] {
@@ -144,12 +176,12 @@ fn locate(wanted: &str, runs: &Path) -> Result<Located> {
     }
     let datasets = datasets(runs)?;
     if datasets.iter().any(|dataset| dataset == wanted) {
-        let run = RunFolder::find(runs, wanted, "latest")?;
+        let run = newest(runs, wanted, task)?;
         return Ok(Located { name: run_name(run.path()), folder: run.model(), run: Some(run) });
     }
     for dataset in &datasets {
         if has_model(&runs.join(dataset).join(wanted).join("model")) {
-            return locate(&format!("{dataset}/{wanted}"), runs);
+            return locate(&format!("{dataset}/{wanted}"), runs, task);
         }
     }
     let known = match datasets.as_slice() {
@@ -252,7 +284,7 @@ mod tests {
         fs_err::create_dir(&elsewhere).expect("made");
         fs_err::write(elsewhere.join("config.json"), "{}").expect("written");
         let check = |wanted: &str, expected: &str| {
-            let located = locate(wanted, &runs).expect("found");
+            let located = locate(wanted, &runs, Task::Mentions).expect("found");
             assert_eq!(located.name, expected, "{wanted}");
             assert!(located.folder.join("config.json").is_file());
             assert_eq!(located.run.is_some(), expected != "elsewhere");
@@ -263,7 +295,7 @@ mod tests {
         check(&runs.join("a/1").to_string_lossy(), "a/1");
         check(&runs.join("a/1/model").to_string_lossy(), "a/1");
         check(&elsewhere.to_string_lossy(), "elsewhere");
-        let error = locate("c", &runs).expect_err("none").to_string();
+        let error = locate("c", &runs, Task::Mentions).expect_err("none").to_string();
         assert!(error.contains("has runs of a, b"), "{error}");
     }
 }

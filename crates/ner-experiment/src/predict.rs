@@ -5,6 +5,7 @@ use crate::progress;
 use anyhow::Result;
 use indicatif::ProgressBar;
 use ner_annotate::{Annotator, MergedMention, Prepared};
+use ner_context::AssertionValue;
 use ner_data::{
     Document, DocumentTokenizer, EncodedDocument, Format, FormatOptions, Item, Mention, ModelOutput, Split,
 };
@@ -20,6 +21,8 @@ pub struct EncodedSplit<'d> {
     pub encoded: Vec<EncodedDocument>,
     /// The types annotated in each document; empty for a single corpus.
     types: Vec<&'d [String]>,
+    /// What the rules say of each mention of each document; empty if the corpus's types are no assertions.
+    pub rule_values: &'d [Vec<AssertionValue>],
 }
 
 impl<'d> EncodedSplit<'d> {
@@ -29,7 +32,7 @@ impl<'d> EncodedSplit<'d> {
     /// If the tokenizer fails.
     pub fn new(tokenizer: &DocumentTokenizer, documents: &'d [Document]) -> Result<Self> {
         let encoded = tokenizer.encode(documents)?;
-        Ok(Self { documents, encoded, types: Vec::new() })
+        Ok(Self { documents, encoded, types: Vec::new(), rule_values: &[] })
     }
 
     /// Encodes a split of a corpus, which may be joined.
@@ -38,7 +41,8 @@ impl<'d> EncodedSplit<'d> {
     /// If the tokenizer fails.
     pub fn of(tokenizer: &DocumentTokenizer, corpus: &'d Corpus, split: Split) -> Result<Self> {
         let types = corpus.types_of(split);
-        Ok(Self { types, ..Self::new(tokenizer, &corpus.splits.get(split).documents)? })
+        let rule_values = corpus.rule_values.as_ref().map_or(&[][..], |values| values.get(split).as_slice());
+        Ok(Self { types, rule_values, ..Self::new(tokenizer, &corpus.splits.get(split).documents)? })
     }
 
     /// The types annotated in a document, for joined corpora.

@@ -1,11 +1,12 @@
 //! Loads a corpus and an encoder for training.
 
+use crate::assertion::assertions_as_types;
 use crate::corpus::{self, Corpus};
 use crate::plan::Plan;
 use anyhow::Result;
 use ner_data::{DocumentTokenizer, LabelSet, Split};
 use ner_hub::EncoderFiles;
-use ner_model::{InferenceConfig, KeptHead, Pretrained, find_device, load_encoder, load_further};
+use ner_model::{Head, InferenceConfig, KeptHead, Pretrained, find_device, load_encoder, load_further};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind};
 use tracing::{info, warn};
@@ -41,9 +42,12 @@ impl Prepared {
         let device = find_device(&plan.device)?;
         let kind = plan.recipe.precision.resolve(device)?;
         let begin = Instant::now();
-        let corpus = corpus::load(&plan.dataset, &plan.source())?;
-        let reading_time = begin.elapsed();
+        let mut corpus = corpus::load(&plan.dataset, &plan.source())?;
         corpus.check_faults(plan.lenient)?;
+        if plan.recipe.head() == Head::Assertion {
+            assertions_as_types(&mut corpus)?;
+        }
+        let reading_time = begin.elapsed();
         corpus.check_gold(&[Split::Train, Split::Dev, Split::Test])?;
         let files = ner_hub::resolve_encoder(&plan.encoder, &corpus::hub_options())?;
         let labels = LabelSet::new(plan.recipe.tag_scheme, &corpus.labels);
@@ -64,6 +68,7 @@ impl Prepared {
             aggregation: plan.recipe.aggregation(),
             categories: corpus.description.categories.clone(),
             assertable: corpus.description.assertable.clone(),
+            rules_weight: None,
         };
         let tokenizer = DocumentTokenizer::from_folder(&files.dir, inference.window)?
             .with_embeddings(pretrained.config.vocab_size as usize)?;

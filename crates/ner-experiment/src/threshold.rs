@@ -62,6 +62,6 @@ pub fn as_bias(offsets: &[f32], labels: &LabelSet, head: Head) -> Vec<f32> {
     match head {
         Head::Token | Head::Crf { .. } => (0..labels.len()).map(of_label).collect(),
         Head::Multilabel { .. } => (1..labels.len()).map(of_label).collect(),
-        Head::Span { .. } => offsets.to_vec(),
+        Head::Span { .. } | Head::Assertion => offsets.to_vec(),
     }
 }

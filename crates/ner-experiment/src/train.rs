@@ -1,5 +1,6 @@
 //! One training, from a [`Plan`] to scores in a run folder.
 
+use crate::assertion::{self, Systems};
 use crate::corpus::{self, Corpus};
 use crate::plan::{Plan, TrainOn};
 use crate::predict::{EncodedSplit, TextForm, keep_predictions, model_outputs, predict};
@@ -14,8 +15,8 @@ use ner_data::{DocumentTokenizer, LabelSet, Split, Splits};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_files::write_bytes;
 use ner_model::{
-    BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name, precision_name,
-    save_classifier,
+    AssertionClassifier, BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name,
+    precision_name, save_classifier,
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
@@ -309,12 +310,20 @@ fn train_epochs(
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
-        let Model { config, labels, inference, .. } = model;
+        let Model { config, labels, .. } = model;
+        let mut inference = model.inference.clone();
+        let tagger = || Tagger::new(config, labels, model.inference.head, trainer.weights(), model.device, model.kind);
         let (offsets, scores) = match choice {
             Choice::Last(offsets) => (offsets.to_vec(), None),
+            Choice::Dev(dev) if inference.head == Head::Assertion => {
+                let classifier = AssertionClassifier::new(tagger()?, model.tokenizer.clone(), inference.clone());
+                let found = bar.suspend(|| assertion::log_probabilities(&classifier, dev, "dev"));
+                let (weight, scored) = assertion::choose_weight(dev, &found, &labels.types)?;
+                inference.rules_weight = Some(weight);
+                (vec![0.0; labels.types.len()], Some(scored.scores))
+            }
             Choice::Dev(dev) => {
-                let tagger = Tagger::new(config, labels, inference.head, trainer.weights(), model.device, model.kind)?;
-                let recognizer = Recognizer::new(tagger, model.tokenizer.clone(), inference.clone());
+                let recognizer = Recognizer::new(tagger()?, model.tokenizer.clone(), inference.clone());
                 let outputs = bar.suspend(|| model_outputs(&recognizer, dev, "dev"));
                 let offsets = match plan.recipe.thresholds {
                     true => threshold::choose(dev, &outputs, labels, inference.decode_options()),
@@ -332,7 +341,7 @@ fn train_epochs(
         if is_best {
             best = f1.map(|f1| (epoch, f1));
             let weights = trainer.weights().with_offsets(&threshold::as_bias(&offsets, labels, inference.head))?;
-            save_classifier(&folder.model(), &model.config_json, labels, inference, &weights)?;
+            save_classifier(&folder.model(), &model.config_json, labels, &inference, &weights)?;
         }
         let report = EpochReport {
             epoch,
@@ -341,6 +350,7 @@ fn train_epochs(
             train_ms,
             dev_ms: begin.elapsed().as_secs_f64() * 1e3 - train_ms,
             offsets: &offsets,
+            rules_weight: inference.rules_weight,
             dev: scores.as_ref(),
             best: is_best,
         };
@@ -367,6 +377,9 @@ struct EpochReport<'s> {
     dev_ms: f64,
     /// Offsets that dev chose for the log-odds of each type; the saved model's bias includes them.
     offsets: &'s [f32],
+    /// How much the rules count, for a classifier of assertions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules_weight: Option<f32>,
     /// `None` if dev was trained on.
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<&'s Scores>,
@@ -392,6 +405,9 @@ pub struct Outcome {
     /// For joined corpora, the scores of each, by split and name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_corpus: BTreeMap<Split, BTreeMap<String, Scores>>,
+    /// For a classifier of assertions, the scores of rules, model, and both together, by split.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub systems: BTreeMap<Split, Systems>,
 }
 
 /// Scores the saved best model and keeps its predictions. Splits that are not given are skipped.
@@ -402,8 +418,23 @@ fn finish(
     dev: Option<&EncodedSplit<'_>>,
     test: Option<&EncodedSplit<'_>>,
 ) -> Result<Outcome> {
+    let (mut by_corpus, mut systems) = (BTreeMap::new(), BTreeMap::new());
+    if model.inference.head == Head::Assertion {
+        let classifier = AssertionClassifier::load(&folder.model(), model.device, model.kind)?;
+        for (split, name) in [(dev, Split::Dev), (test, Split::Test)] {
+            let Some(split) = split else { continue };
+            let (scored, predicted) = Systems::score(&classifier, split, name.name())?;
+            keep_predictions(folder, name, split.documents, &predicted, None)?;
+            systems.insert(name, scored);
+        }
+        let combined = |name| systems.get(&name).map(|systems| systems.combined.clone());
+        let parts = |name| combined(name).map(|system| (system.scores, system.intervals)).unzip();
+        let ((dev, dev_intervals), (test, test_intervals)) = (parts(Split::Dev), parts(Split::Test));
+        let outcome = Outcome { dev, test, dev_intervals, test_intervals, by_corpus, systems };
+        folder.write_json("scores.json", &outcome)?;
+        return Ok(outcome);
+    }
     let recognizer = Recognizer::load(&folder.model(), model.device, model.kind)?;
-    let mut by_corpus = BTreeMap::new();
     let mut score = |split: &EncodedSplit<'_>, name: Split| -> Result<(Scores, Intervals)> {
         let predicted = predict(&recognizer, split, name.name());
         keep_predictions(folder, name, split.documents, &predicted, model.text.as_ref())?;
@@ -415,7 +446,7 @@ fn finish(
     };
     let (dev, dev_intervals) = dev.map(|dev| score(dev, Split::Dev)).transpose()?.unzip();
     let (test, test_intervals) = test.map(|test| score(test, Split::Test)).transpose()?.unzip();
-    let outcome = Outcome { dev, test, dev_intervals, test_intervals, by_corpus };
+    let outcome = Outcome { dev, test, dev_intervals, test_intervals, by_corpus, systems: BTreeMap::new() };
     folder.write_json("scores.json", &outcome)?;
     Ok(outcome)
 }

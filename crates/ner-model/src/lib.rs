@@ -14,8 +14,9 @@
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
 //! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
-//!   a model with its tokenizer.
+//!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have.
 
+mod assertion;
 pub mod checkpoint;
 pub mod device;
 pub mod encoder;
@@ -25,15 +26,16 @@ mod pretrained;
 mod recognizer;
 mod tagger;
 
+pub use assertion::AssertionClassifier;
 pub use device::{
     Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
 };
 pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
 pub use error::ModelError;
 pub use heads::{
-    BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier, PartialLabels,
-    RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence, found_spans, hide_types,
-    marginal_logits, span_cross_entropy, span_divergence,
+    AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier,
+    PartialLabels, RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence,
+    found_spans, hide_types, marginal_logits, span_cross_entropy, span_divergence,
 };
 pub use pretrained::{
     InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters,

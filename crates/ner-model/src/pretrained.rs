@@ -4,7 +4,7 @@ use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
 use crate::encoder::BIAS;
 use crate::heads::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
-use ner_document::{ForeignLabels, LabelMap, LabelSet};
+use ner_document::{ForeignLabels, LabelMap, LabelSet, TagScheme};
 use ner_text::{Aggregation, DecodeOptions, DocumentTokenizer, WindowSize};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ pub fn load_further(
     let (old, old_labels, inference) = load_classifier(folder)?;
     let names = |labels: &LabelSet| match head {
         Head::Token | Head::Crf { .. } | Head::Multilabel { .. } => labels.names(),
-        Head::Span { .. } => labels.types.clone(),
+        Head::Span { .. } | Head::Assertion => labels.types.clone(),
     };
     let (new_names, old_names) = (names(labels), names(&old_labels));
     // Weights between labels, and rows of several labels, are kept all together or not at all.
@@ -147,7 +147,7 @@ fn load_rows(folder: &Path, with_outside: bool) -> Result<(Pretrained, LabelSet,
     let path = folder.join("config.json");
     let text = text_of(&path)?;
     let inference = InferenceConfig::of(&text, &path)?;
-    let ForeignLabels { labels, places, outside, notes } = labels_of(&text, &path)?;
+    let ForeignLabels { labels, places, outside, notes } = labels_of(&text, &path, inference.head)?;
     notes.iter().for_each(|note| warn!("{}: {note}", path.display()));
     let weights = weights_of(folder)?;
     let outputs = match inference.head {
@@ -259,7 +259,7 @@ fn in_order_of(parameters: &Parameters, places: &[Option<usize>]) -> Result<Para
 
 /// How a model is applied to documents, which its weights do not say. Stored under `medner` in `config.json`; other
 /// programs ignore it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct InferenceConfig {
     /// The windows with which the model was selected.
     pub window: WindowSize,
@@ -280,6 +280,10 @@ pub struct InferenceConfig {
     /// The types whose mentions are assertable (`assertable` of the corpus); empty for models trained elsewhere.
     #[serde(default)]
     pub assertable: BTreeSet<String>,
+    /// Of a classifier of assertions: what is added to the log-probability of the value that the rules say, as chosen on
+    /// dev. 0 leaves the rules out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_weight: Option<f32>,
 }
 
 const MEDNER_KEY: &str = "medner";
@@ -428,7 +432,7 @@ const MOST_LABELS: usize = 10_000;
 const OTHER_TASKS: [&str; 2] = ["ForSequenceClassification", "ForMultipleChoice"];
 
 /// Reads the labels of a `config.json`.
-fn labels_of(text: &str, path: &Path) -> Result<ForeignLabels, ModelError> {
+fn labels_of(text: &str, path: &Path, head: Head) -> Result<ForeignLabels, ModelError> {
     let fault = |message: String| ModelError::Config { path: path.into(), message };
     let value: Value = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
     let class = value["architectures"][0].as_str().unwrap_or_default();
@@ -453,6 +457,10 @@ fn labels_of(text: &str, path: &Path) -> Result<ForeignLabels, ModelError> {
         *slot.ok_or_else(|| fault(format!("id2label does not number its labels from 0: {id}")))? = Some(name);
     }
     let names: Vec<&str> = names.into_iter().flatten().collect();
+    if head == Head::Assertion {
+        let labels = LabelSet::new(TagScheme::default(), names);
+        return Ok(ForeignLabels { labels, places: Vec::new(), outside: Vec::new(), notes: Vec::new() });
+    }
     if let Some(labels) = LabelSet::from_names(&names) {
         // `B-O` and the like are to be read as by transformers, also in our order.
         if labels.types.iter().all(|name| name != "O") || value.get(MEDNER_KEY).is_some() {
@@ -481,12 +489,14 @@ pub fn save_classifier(
 ) -> Result<(), ModelError> {
     let mut config = config_json.clone();
     config[MEDNER_KEY] = json!(inference);
-    let names = labels.names();
+    let names = if inference.head == Head::Assertion { labels.types.clone() } else { labels.names() };
     // Unknown types were refused when the file was read, and checkpoints of 2019 name none.
     let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
     config["architectures"] = match inference.head {
         Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
-        Head::Span { .. } | Head::Crf { .. } | Head::Multilabel { .. } => json!([format!("{}Model", family.class)]),
+        Head::Span { .. } | Head::Crf { .. } | Head::Multilabel { .. } | Head::Assertion => {
+            json!([format!("{}Model", family.class)])
+        }
     };
     config["model_type"] = json!(family.name);
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();

@@ -1,5 +1,5 @@
 use crate::pretrained::load_for_prediction;
-use crate::{InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device};
+use crate::{Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device};
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
 use std::borrow::Borrow;
@@ -34,7 +34,7 @@ pub struct Recognizer {
 }
 
 /// Without a panic, such a document would have no mentions in silence.
-const NOT_FINITE: &str = "the model computes numbers that are not finite";
+pub(crate) const NOT_FINITE: &str = "the model computes numbers that are not finite";
 
 impl Recognizer {
     /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best available device, in
@@ -52,15 +52,12 @@ impl Recognizer {
     /// # Errors
     /// If its files cannot be read or do not match each other.
     pub fn load(folder: &Path, device: Device, kind: Kind) -> Result<Self, ModelError> {
-        let load = || {
-            let (model, labels, inference) = load_for_prediction(folder)?;
-            let Pretrained { config, parameters, .. } = model;
-            let tokenizer = inference.tokenizer(folder)?.with_embeddings(config.vocab_size as usize)?;
-            let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
-            Ok(Self { tagger, tokenizer, inference })
-        };
-        // libtorch throws where memory is not enough.
-        caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
+        let (tagger, tokenizer, inference) = load_parts(folder, device, kind)?;
+        if inference.head == Head::Assertion {
+            let message = "it says which assertion a mention has and finds no mentions; use it with `assert --model`";
+            return Err(ModelError::Config { path: folder.into(), message: message.into() });
+        }
+        Ok(Self { tagger, tokenizer, inference })
     }
 
     /// A recogniser made of loaded parts.
@@ -140,6 +137,23 @@ impl Recognizer {
     }
 }
 
-fn references<D: Borrow<EncodedDocument>>(documents: &[D]) -> Vec<&EncodedDocument> {
+/// Loads the parts of a model from its folder.
+pub(crate) fn load_parts(
+    folder: &Path,
+    device: Device,
+    kind: Kind,
+) -> Result<(Tagger, DocumentTokenizer, InferenceConfig), ModelError> {
+    let load = || {
+        let (model, labels, inference) = load_for_prediction(folder)?;
+        let Pretrained { config, parameters, .. } = model;
+        let tokenizer = inference.tokenizer(folder)?.with_embeddings(config.vocab_size as usize)?;
+        let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
+        Ok((tagger, tokenizer, inference))
+    };
+    // libtorch throws where memory is not enough.
+    caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
+}
+
+pub(crate) fn references<D: Borrow<EncodedDocument>>(documents: &[D]) -> Vec<&EncodedDocument> {
     documents.iter().map(Borrow::borrow).collect()
 }

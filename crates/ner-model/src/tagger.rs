@@ -6,7 +6,7 @@ use ner_text::{
     DocumentTokenizer, EncodedDocument, ModelOutput, ScoredEntity, Transitions, Window, Word, WordScores,
     batches_by_length,
 };
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, no_grad};
@@ -124,6 +124,7 @@ impl Tagger {
                 transitions: Arc::clone(&self.transitions),
             }),
             Head::Multilabel { .. } => ModelOutput::Types(vec![0.0; document.words.len() * (classes - 1)]),
+            Head::Assertion => unreachable!("it finds no mentions, and `AssertionClassifier` has no method for that"),
         };
         let outputs: Vec<ModelOutput> = documents.iter().map(none).collect();
         let windows = windows_of(documents);
@@ -205,6 +206,54 @@ impl Tagger {
             }
         }
         outputs
+    }
+
+    /// Log-probabilities of the values of given mentions, a row for each, from a head of given mentions. `mentions` holds
+    /// the words of each document's mentions, not empty. The window whose core holds a mention's first token decides; it
+    /// sees the mention as far as it reaches. `progress` gets the number of tokens after each batch.
+    pub(crate) fn values(
+        &self,
+        tokenizer: &DocumentTokenizer,
+        documents: &[&EncodedDocument],
+        mentions: &[Vec<Range<usize>>],
+        progress: impl FnMut(usize) + Send,
+    ) -> Vec<Vec<Vec<f32>>> {
+        // The mentions of each window, with their tokens in its row.
+        let inside = |&(document, window): &(usize, &Window)| -> Vec<(usize, Range<usize>)> {
+            let words = &documents[document].words;
+            let tokens =
+                |words_of: &Range<usize>| words[words_of.start].tokens.start..words[words_of.end - 1].tokens.end;
+            let tokens = mentions[document].iter().map(tokens).enumerate();
+            let own = tokens.filter(|(_, tokens)| window.core.contains(&tokens.start));
+            let to_row = |at: usize| at.min(window.tokens.end) - window.tokens.start + tokenizer.offset();
+            own.map(|(at, tokens)| (at, to_row(tokens.start)..to_row(tokens.end))).collect()
+        };
+        let windows = windows_of(documents).into_iter();
+        let with_mentions = windows.map(|window| (window, inside(&window))).filter(|(_, inside)| !inside.is_empty());
+        let (windows, inside): (Vec<_>, Vec<_>) = with_mentions.unzip();
+        let batches = self.batches(&windows, tokenizer);
+        let (next, progress) = (AtomicUsize::new(0), Mutex::new(progress));
+        let found = self.workers.map(self.models.iter().collect(), |model| {
+            let (model, mut found) = (lock(model), Vec::new());
+            while let Some(rows) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let batch = batch_of(rows, &windows, documents, tokenizer);
+                let tokens: Vec<RowWords> =
+                    rows.iter().map(|&row| inside[row].iter().map(|(_, tokens)| tokens.clone()).collect()).collect();
+                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, self.kind, None) {
+                    found.extend(rows.iter().copied().zip(scores));
+                }
+                lock(&progress)(batch.tokens());
+            }
+            found
+        });
+        let values = self.labels.types.len();
+        let mut all: Vec<Vec<Vec<f32>>> = mentions.iter().map(|mentions| vec![Vec::new(); mentions.len()]).collect();
+        for (row, scores) in found.into_iter().flatten() {
+            for ((at, _), scores) in inside[row].iter().zip(scores.chunks_exact(values)) {
+                all[windows[row].0][*at] = scores.to_vec();
+            }
+        }
+        all
     }
 
     /// Computes the encoder's last hidden states of every token. `sink` gets runs of them in arbitrary order: the

@@ -12,19 +12,20 @@ use std::path::Path;
 use std::sync::Mutex;
 use tch::{Device, Kind, Tensor, no_grad};
 
-const HEADS: [Head; 6] = [
+const HEADS: [Head; 7] = [
     Head::Token,
     Head::Span { longest: 3 },
     Head::Crf { scheme: TagScheme::Bio },
     Head::Crf { scheme: TagScheme::Bioes },
     Head::Multilabel { scheme: TagScheme::Bio },
     Head::Multilabel { scheme: TagScheme::Io },
+    Head::Assertion,
 ];
 
 fn labels(head: Head) -> LabelSet {
     let scheme = match head {
         Head::Crf { scheme } | Head::Multilabel { scheme } => scheme,
-        Head::Token | Head::Span { .. } => TagScheme::Bio,
+        Head::Token | Head::Span { .. } | Head::Assertion => TagScheme::Bio,
     };
     LabelSet::new(scheme, ["Chemical", "Disease"])
 }
@@ -96,7 +97,7 @@ fn a_batch_gives_what_its_rows_give_alone() {
     }
 }
 
-/// Losses, too: the loss of a batch is the mean over words, or pieces, of the losses of its single rows.
+/// Losses, too: the loss of a batch is the mean over words, pieces or mentions of the losses of its single rows.
 #[test]
 fn padding_adds_nothing_to_a_loss() {
     let (batch, words) = rows();
@@ -126,9 +127,10 @@ fn padding_adds_nothing_to_a_loss() {
             };
             let units = |row: usize| match head {
                 Head::Token => batch.rows[row].len() as f64,
+                Head::Assertion => entities[row].len() as f64,
                 _ => words[row].len() as f64,
             };
-            let alone: f64 = (0..3).map(|row| loss(&[row]) * units(row)).sum();
+            let alone: f64 = (0..3).filter(|&row| units(row) > 0.0).map(|row| loss(&[row]) * units(row)).sum();
             let expected = alone / (0..3).map(units).sum::<f64>();
             let found = loss(&[0, 1, 2]);
             assert!((found - expected).abs() < 1e-4, "{head:?}: {found} and {expected}");

@@ -17,6 +17,8 @@ pub enum HeadName {
     Crf,
     /// [`Head::Multilabel`].
     Multilabel,
+    /// [`Head::Assertion`].
+    Assertion,
 }
 
 impl std::fmt::Display for HeadName {
@@ -26,6 +28,7 @@ impl std::fmt::Display for HeadName {
             Self::Span => "span",
             Self::Crf => "crf",
             Self::Multilabel => "multilabel",
+            Self::Assertion => "assertion",
         })
     }
 }
@@ -104,7 +107,7 @@ pub struct Recipe {
     pub thresholds: bool,
     /// Classification head. `token` labels tokens; `crf` finds the best label sequence of words; `multilabel` labels
     /// words for each type separately, so that mentions of different types may overlap; `span` scores every run of
-    /// words, so that mentions may nest.
+    /// words, so that mentions may nest. `assertion` is the head of `--task assertion`, and of no other task.
     pub head: HeadName,
     /// Tag scheme of the heads `token`, `crf` and `multilabel`: `io`, `bio` or `bioes`.
     pub tag_scheme: TagScheme,
@@ -247,15 +250,16 @@ impl Recipe {
 
     /// Refuses options that the head does not have.
     fn check_head(&self) -> Result<(), String> {
-        use HeadName::{Crf, Multilabel, Span, Token};
+        use HeadName::{Assertion, Crf, Multilabel, Span, Token};
         // `overlaps` is not here: it is only a permission, and descriptions of corpora set it.
-        let options: [(&str, bool, &[HeadName]); 6] = [
+        let options: [(&str, bool, &[HeadName]); 7] = [
             ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
             ("constrained", self.constrained, &[Token]),
-            ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel]),
+            ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel, Assertion]),
             ("boundary_smoothing", self.boundary_smoothing > 0.0, &[Span]),
-            ("focal", self.focal > 0.0, &[Token, Multilabel, Span]),
-            ("class_weights", !self.class_weights.is_empty(), &[Token, Multilabel, Span]),
+            ("focal", self.focal > 0.0, &[Token, Multilabel, Span, Assertion]),
+            ("class_weights", !self.class_weights.is_empty(), &[Token, Multilabel, Span, Assertion]),
+            ("thresholds", self.thresholds, &[Token, Crf, Multilabel, Span]),
         ];
         match options.into_iter().find(|(_, asked, heads)| *asked && !heads.contains(&self.head)) {
             Some((name, _, heads)) => {
@@ -295,6 +299,7 @@ impl Recipe {
             HeadName::Span => Head::Span { longest: self.longest_span },
             HeadName::Crf => Head::Crf { scheme: self.tag_scheme },
             HeadName::Multilabel => Head::Multilabel { scheme: self.tag_scheme },
+            HeadName::Assertion => Head::Assertion,
         }
     }
 

@@ -1,7 +1,9 @@
 use crate::optimizer::global_norm;
 use crate::{AdamW, Crop, Ema, GradScaler, Recipe, TrainError, TrainingSet};
 use ner_document::derive_seed;
-use ner_model::{Batch, BertConfig, Classifier, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers};
+use ner_model::{
+    Batch, BertConfig, Classifier, Head, IGNORE_INDEX, LossOptions, Parameters, Targets, TrainingPass, Workers,
+};
 use ner_text::shuffled_batches;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -72,6 +74,9 @@ impl<'d> Trainer<'d> {
         if data.documents.iter().all(|document| document.input_ids.is_empty()) {
             return Err(TrainError::Recipe("the training split has no text".into()));
         }
+        if recipe.head() == Head::Assertion && data.documents.iter().all(|document| document.entities.is_empty()) {
+            return Err(TrainError::Recipe("the training split has no mention with an assertion".into()));
+        }
         if recipe.token_masking > 0.0 && data.mask_id.is_none() {
             return Err(TrainError::Recipe("token_masking is above 0, but the tokenizer has no mask token".into()));
         }
@@ -129,7 +134,7 @@ impl<'d> Trainer<'d> {
         self.epoch
     }
 
-    /// Tokens per epoch, without special tokens.
+    /// Tokens per epoch, without special tokens; for a head that skips crops, at most as many.
     pub fn tokens_per_epoch(&self) -> usize {
         self.data.documents.iter().map(|document| document.input_ids.len()).sum()
     }
@@ -284,7 +289,11 @@ impl<'d> Trainer<'d> {
 fn batches(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> Vec<Vec<Crop>> {
     let seed = derive_seed(recipe.seed, epoch as u64);
     let specials = data.prefix.len() + data.suffix.len();
-    let crops = data.crops(recipe.shortest_crop, recipe.longest_crop, recipe.max_tokens - specials, seed);
+    let mut crops = data.crops(recipe.shortest_crop, recipe.longest_crop, recipe.max_tokens - specials, seed);
+    if recipe.head() == Head::Assertion {
+        // The others add nothing to its loss.
+        crops.retain(|crop| !data.documents[crop.document].words_of(crop).1.is_empty());
+    }
     let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
     let batches = shuffled_batches(&lengths, recipe.batch_tokens, seed);
     batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()

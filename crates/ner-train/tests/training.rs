@@ -107,6 +107,7 @@ fn recipe() -> Recipe {
         layer_decay: 0.9,
         r_drop: 0.5,
         head: HeadName::Token,
+        thresholds: false,
         longest_span: 4,
         shortest_crop: 4,
         longest_crop: 16,
@@ -185,6 +186,26 @@ fn the_loss_falls_to_nothing_on_data_that_can_be_memorised() {
     }
 }
 
+/// Crops without mentions are left out, and a set without any is refused.
+#[test]
+fn the_values_of_given_mentions_are_memorised() {
+    let mut data = twenty();
+    let recipe = Recipe { head: HeadName::Assertion, epochs: 30, shortest_crop: 1, longest_crop: 5, ..plain() };
+    let mut trainer = trainer(&recipe, &data);
+    let losses: Vec<f64> = (0..30)
+        .map(|_| {
+            let steps = train(&mut trainer, 1);
+            let pieces = steps.iter().map(|step| step.pieces).sum::<usize>();
+            assert!(pieces > 0 && pieces < trainer.tokens_per_epoch());
+            mean_loss(&steps)
+        })
+        .collect();
+    assert!(losses[0] > 0.5 && losses[29] < 0.05, "{losses:?}");
+    data.documents.iter_mut().for_each(|document| document.entities.clear());
+    let refused = Trainer::new(&recipe, &config(), &parameters(Head::Assertion), &data, Device::Cpu).map(drop);
+    assert!(refused.unwrap_err().to_string().contains("no mention with an assertion"));
+}
+
 #[test]
 fn a_seed_decides_everything() {
     let data = twenty();
@@ -209,6 +230,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_bit() {
         Recipe { head: HeadName::Span, boundary_smoothing: 0.1, ..recipe() },
         Recipe { head: HeadName::Crf, head_learning_rate: 1e-2, freeze_embeddings: true, freeze_layers: 1, ..recipe() },
         Recipe { head: HeadName::Multilabel, focal: 1.0, adversarial: 0.5, ..recipe() },
+        Recipe { head: HeadName::Assertion, ..recipe() },
     ];
     for recipe in variants {
         let mut whole = trainer(&recipe, &data);
@@ -247,7 +269,7 @@ fn each_option_changes_what_is_learned_and_frozen_weights_stay() {
         train(&mut trainer, 1);
         bits(trainer.weights())
     };
-    for head in [HeadName::Token, HeadName::Crf, HeadName::Multilabel, HeadName::Span] {
+    for head in [HeadName::Token, HeadName::Crf, HeadName::Multilabel, HeadName::Span, HeadName::Assertion] {
         let plain = Recipe { head, freeze_embeddings: true, ..plain() };
         let start = bits(&parameters(plain.head()));
         let reference = weights(&plain);
@@ -321,7 +343,7 @@ fn a_loss_that_is_no_number_names_the_documents() {
 #[test]
 fn workers_together_take_the_step_of_one() {
     let set = twenty();
-    for head in [HeadName::Token, HeadName::Span, HeadName::Crf, HeadName::Multilabel] {
+    for head in [HeadName::Token, HeadName::Span, HeadName::Crf, HeadName::Multilabel, HeadName::Assertion] {
         let recipe = Recipe { head, batch_tokens: 160, ..plain() };
         let steps = |threads: i32| {
             tch::set_num_threads(threads);
@@ -342,7 +364,9 @@ fn workers_together_take_the_step_of_one() {
 #[test]
 fn gradient_checkpointing_takes_the_same_steps() {
     let set = twenty();
-    for (head, adversarial) in [(HeadName::Token, 0.5), (HeadName::Span, 0.0), (HeadName::Crf, 0.0)] {
+    for (head, adversarial) in
+        [(HeadName::Token, 0.5), (HeadName::Span, 0.0), (HeadName::Crf, 0.0), (HeadName::Assertion, 0.0)]
+    {
         let plain = Recipe { head, adversarial, freeze_layers: 1, freeze_embeddings: true, ..recipe() };
         for recipe in [plain.clone(), Recipe { freeze_layers: 0, freeze_embeddings: false, ..plain }] {
             let (mut whole, kept) = (trainer(&recipe, &set), Recipe { gradient_checkpointing: true, ..recipe.clone() });

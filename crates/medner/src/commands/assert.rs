@@ -5,13 +5,17 @@ use crate::args::RuleArgs;
 use anyhow::{Result, ensure};
 use ner_context::{ASSERTION, AssertionValue};
 use ner_data::{Document, Span};
+use ner_experiment::assertion::AssertionModel;
+use ner_experiment::record::runs_folder;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use tracing::{info, warn};
 
 /// Add assertions and sections to mentions of any origin
 ///
 /// Says of each mention whether the patient has it (present, absent, possible, conditional, hypothetical,
-/// associated_with_someone_else, and historical), which words decided, and in which section it stands. Needs no model.
+/// associated_with_someone_else, and historical), which words decided, and in which section it stands. Rules need no
+/// model; with --model, a classifier from `train --task assertion` decides together with them.
 /// Mentions come from IN, in any format that `convert` reads; OUT gets them with the attributes `assertion`, `historical`,
 /// `assertion_cue` (characters of the cue), `assertion_confidence` and `section`, as far as its format has attributes.
 /// The report says what it could not represent. An assertion that IN has is replaced, and counted.
@@ -22,6 +26,7 @@ Examples:
   medner assert notes/ asserted/ --from brat --to brat --type Disease --type Symptom
   medner assert scispacy.jsonl asserted/ --from jsonl --to i2b2                   .con and .ast files
   medner assert found.jsonl asserted.jsonl --to jsonl --assertion-rules ours.toml
+  medner assert found.jsonl asserted.jsonl --to jsonl --model i2b2        rules and a trained classifier
   medner score --gold gold.jsonl --predicted asserted.jsonl --attribute assertion")]
 pub struct Args {
     #[command(flatten)]
@@ -31,6 +36,16 @@ pub struct Args {
     types: Vec<String>,
     #[command(flatten)]
     rules: RuleArgs,
+    /// Classifier from `train --task assertion`, to decide together with the rules as its dev split chose: a corpus (its
+    /// newest such run), a run (id, DATASET/ID or folder), or a model folder
+    #[arg(long, value_name = "RUN|DIR")]
+    model: Option<String>,
+    /// Device of the classifier: auto, cpu or cuda:N
+    #[arg(long, default_value = "auto", requires = "model")]
+    device: String,
+    /// Folder of runs [default: experiments/runs of the checkout]
+    #[arg(long, value_name = "DIR", requires = "model")]
+    runs: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -39,12 +54,20 @@ pub struct Args {
 /// If the rules are invalid, a type does not occur, or as for `convert`.
 pub fn run(args: &Args) -> Result<()> {
     let rules = args.rules.read()?;
+    let load = |wanted: &String| AssertionModel::load(wanted, &runs_folder(args.runs.as_deref())?, &args.device);
+    let model = args.model.as_ref().map(load).transpose()?;
+    let mut failed = None;
     let wanted: BTreeSet<&str> = args.types.iter().map(String::as_str).collect();
     let (mut seen, mut replaced) = (BTreeSet::new(), 0usize);
     let mut counts: BTreeMap<AssertionValue, usize> = BTreeMap::new();
     let mut change = |document: &mut Document| {
         let spans: Vec<Span> = document.mentions.iter().map(|mention| mention.span()).collect();
-        let contexts = rules.of(document, &spans);
+        let mut contexts = rules.of(document, &spans);
+        if let Some(model) = &model
+            && let Err(error) = model.apply(document, &spans, &mut contexts)
+        {
+            failed.get_or_insert(error);
+        }
         let found: Vec<_> = contexts.iter().map(|context| (context.assertion, context.section)).collect();
         for (mention, (assertion, section)) in document.mentions.iter_mut().zip(found) {
             if !seen.contains(&mention.entity_type) {
@@ -59,6 +82,9 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     convert::run_with(&args.conversion, &mut change)?;
+    if let Some(error) = failed {
+        return Err(error.context("the classifier failed, so the output has assertions of the rules alone"));
+    }
     let unseen: Vec<&str> = wanted.into_iter().filter(|&name| !seen.contains(name)).collect();
     ensure!(
         unseen.is_empty(),

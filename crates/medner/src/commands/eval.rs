@@ -2,16 +2,17 @@
 
 use crate::OutputFormat;
 use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
-use crate::terminal::{score_table, stdout};
-use anyhow::{Result, ensure};
+use crate::terminal::{assertion_table, score_table, stdout};
+use anyhow::{Result, bail, ensure};
 use ner_annotate::{Annotator, Combination, Model};
 use ner_data::{Document, DocumentTokenizer, Split, WindowSize};
 use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
+use ner_experiment::assertion::{Systems, assertions_as_types};
 use ner_experiment::corpus::{self, Corpus};
 use ner_experiment::plan::TrainOn;
 use ner_experiment::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
 use ner_experiment::record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
-use ner_model::{Recognizer, device_name, find_device, precision_name};
+use ner_model::{AssertionClassifier, Head, Recognizer, device_name, find_device, precision_name};
 use ner_runs::{Lock, RunFolder};
 use serde::Serialize;
 use serde_json::json;
@@ -82,11 +83,17 @@ pub fn run(args: Args) -> Result<()> {
     let runs = runs_folder(args.runs.as_deref())?;
     let members = Members::find(&runs, &args)?;
     let record = &members.records[0];
-    let corpus = corpus::load(&record.plan.dataset, &record.plan.source())?;
+    let mut corpus = corpus::load(&record.plan.dataset, &record.plan.source())?;
     corpus.check_faults(record.plan.lenient)?;
+    if record.plan.recipe.head() == Head::Assertion {
+        assertions_as_types(&mut corpus)?;
+    }
     corpus.check_gold(&[args.split])?;
     if args.split == Split::Dev && !members.train_on().is_train() {
         warn!("the run was trained on dev, so its dev scores say nothing about other texts");
+    }
+    if record.plan.recipe.head() == Head::Assertion {
+        return score_assertions(&runs, &corpus, &members, &args);
     }
     let models = members.load(&args)?;
     let tokenizer = models[0].recognizer.tokenizer().clone();
@@ -95,7 +102,8 @@ pub fn run(args: Args) -> Result<()> {
     if members.folders.len() > 1 {
         annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
     }
-    let kept = Kept::begin(&runs, &corpus, &members, &annotator, &args);
+    let combination = annotator.combination().map(Combination::name);
+    let kept = Kept::begin(&runs, &corpus, &members, combination, tokenizer.window(), &args);
     let predicted = match annotator.combination() {
         None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
         Some(combination) => {
@@ -125,14 +133,57 @@ pub fn run(args: Args) -> Result<()> {
         scores: &scored.scores,
         intervals: &intervals,
         by_corpus: corpus.scores_by_part(args.split, &predicted)?,
+        systems: None,
         detail,
     };
-    match kept.and_then(|kept| kept.end(&corpus, &split, &predicted, &report)) {
+    finish(kept, &corpus, &split, &predicted, &report, args.format)
+}
+
+/// Records an evaluation if possible, and prints it.
+fn finish(
+    kept: Result<Kept<'_>>,
+    corpus: &Corpus,
+    split: &EncodedSplit<'_>,
+    predicted: &[Document],
+    report: &Report<'_>,
+    format: OutputFormat,
+) -> Result<()> {
+    match kept.and_then(|kept| kept.end(corpus, split, predicted, report)) {
         Ok(folder) => info!("recorded in {}", folder.path().display()),
         // Other people's runs can be scored from a store that we cannot write to.
         Err(error) => warn!("this evaluation is not recorded: {error:#}"),
     }
-    report.print(args.format)
+    report.print(format)
+}
+
+/// Scores a run of `--task assertion`.
+fn score_assertions(runs: &Path, corpus: &Corpus, members: &Members, args: &Args) -> Result<()> {
+    let [folder] = members.folders.as_slice() else { bail!("runs of --task assertion form no ensemble; name one run") };
+    let without_effect = args.window.is_some() || args.out.is_some() || args.detail.detail || args.keep_text;
+    ensure!(
+        !without_effect,
+        "--window, --out, --detail and --keep-text have no effect on a run of --task assertion; `assert --model` writes \
+         assertions"
+    );
+    let record = &members.records[0];
+    let device = find_device(&args.device)?;
+    let model = AssertionClassifier::load(&folder.model(), device, record.plan.recipe.precision.resolve(device)?)?;
+    let split = EncodedSplit::of(model.tokenizer(), corpus, args.split)?;
+    let kept = Kept::begin(runs, corpus, members, None, model.tokenizer().window(), args);
+    let (systems, predicted) = Systems::score(&model, &split, args.split.name())?;
+    let combined = systems.combined.clone();
+    let report = Report {
+        dataset: &corpus.description.name,
+        split: args.split,
+        run: &members.name(),
+        train_on: members.train_on(),
+        scores: &combined.scores,
+        intervals: &combined.intervals,
+        by_corpus: BTreeMap::new(),
+        systems: Some(systems),
+        detail: None,
+    };
+    finish(kept, corpus, &split, &predicted, &report, args.format)
 }
 
 /// The runs to score, one or an ensemble.
@@ -198,17 +249,25 @@ struct Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    fn begin(runs: &Path, corpus: &Corpus, members: &Members, annotator: &Annotator, args: &'a Args) -> Result<Self> {
+    fn begin(
+        runs: &Path,
+        corpus: &Corpus,
+        members: &Members,
+        combination: Option<&'static str>,
+        window: WindowSize,
+        args: &'a Args,
+    ) -> Result<Self> {
         let training = &members.records[0];
         let folder = RunFolder::create_named(runs, &corpus.description.name, "eval")?;
         let lock = folder.lock()?;
         let device = find_device(&args.device)?;
-        let keep_text = args.keep_text || corpus.is_sample() || corpus.description.public;
+        let keep_text =
+            corpus.rule_values.is_none() && (args.keep_text || corpus.is_sample() || corpus.description.public);
         let plan = EvalPlan {
             run: members.name(),
-            ensemble: annotator.combination().map(Combination::name),
+            ensemble: combination,
             split: args.split,
-            window: annotator.models()[0].recognizer.tokenizer().window(),
+            window,
             keep_text,
             dataset: training.plan.dataset.clone(),
             labels: training.plan.labels.clone(),
@@ -252,7 +311,11 @@ impl<'a> Kept<'a> {
         keep_predictions(&self.folder, self.args.split, split.documents, predicted, text.as_ref())?;
         let name = self.args.split.name();
         let intervals = format!("{name}_intervals");
-        self.folder.write_json("scores.json", &json!({ name: report.scores, intervals: report.intervals }))?;
+        let mut scores = json!({ name: report.scores, intervals: report.intervals });
+        if let Some(systems) = &report.systems {
+            scores["systems"] = json!({ name: systems });
+        }
+        self.folder.write_json("scores.json", &scores)?;
         self.record.finished_at = Some(now());
         self.folder.write_run(&self.record)?;
         Ok(self.folder)
@@ -279,6 +342,9 @@ pub struct Report<'s> {
     /// With several corpora, the scores of each on the types that it annotates.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub by_corpus: BTreeMap<String, Scores>,
+    /// For a run of `--task assertion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub systems: Option<Systems>,
     /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
@@ -296,8 +362,12 @@ impl Report<'_> {
                 let mut out = stdout::stdout();
                 let Self { dataset, split, run, .. } = self;
                 let learned = if self.train_on.is_train() { "" } else { ", trained on train and dev" };
-                writeln!(out, "{dataset}, {} split, run {run}{learned}: strict spans, in percent\n", split.name())?;
-                score_table::print(self.scores, Some(self.intervals), &mut out)?;
+                let what = if self.systems.is_some() { "assertions of gold mentions" } else { "strict spans" };
+                writeln!(out, "{dataset}, {} split, run {run}{learned}: {what}, in percent\n", split.name())?;
+                match &self.systems {
+                    Some(systems) => assertion_table::print(systems, &mut out)?,
+                    None => score_table::print(self.scores, Some(self.intervals), &mut out)?,
+                }
                 for (name, scores) in &self.by_corpus {
                     writeln!(out, "\n{name}, on the types that it annotates\n")?;
                     score_table::print(scores, None, &mut out)?;

@@ -5,7 +5,9 @@ use crate::OutputFormat;
 use crate::args::{CorpusArgs, FaultArgs, TrackingArgs, precision, train_on};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use ner_data::Split;
+use ner_experiment::assertion;
 use ner_experiment::corpus;
 use ner_experiment::models::{DEFAULT_ENCODER, trained_model};
 use ner_experiment::plan::{Plan, ThresholdsFrom, TrainOn};
@@ -28,6 +30,8 @@ Examples:
   medner train bc5cdr --config experiments/recipes/bc5cdr-crf-r-drop.toml
   medner train bc5cdr+anatem                      two corpora with different annotated types
   medner train bc5cdr --seeds 1,2,3,4,5           five runs, with mean and standard deviation
+  medner train i2b2 --task assertion              whether a problem is present, absent, possible, …
+  medner train i2b2 --task assertion --init-from i2b2   with the encoder of a run
   medner train bc5cdr --resume latest             continue an interrupted run or group of seeds";
 
 /// Fine-tune an encoder: train on the train split, choose the best epoch on dev, score on test
@@ -45,6 +49,10 @@ pub struct Args {
     /// Encoder: a name that `doctor` lists, a hub id (owner/name), or a folder [default: minilm]
     #[arg(long, value_name = "ENCODER")]
     encoder: Option<String>,
+    /// What to learn. `mentions`: to find them. `assertion`: to say of given mentions whether the patient has them, from
+    /// their attribute `assertion` (.ast files in i2b2); scored beside the rules, which count as much as dev chooses
+    #[arg(long, value_enum, default_value_t)]
+    task: Task,
     /// Classification head: span, token, crf or multilabel
     #[arg(long)]
     head: Option<HeadName>,
@@ -77,7 +85,7 @@ pub struct Args {
     #[arg(long)]
     keep_text: bool,
     /// Continue an interrupted run or group of seeds: its id, its folder, or latest
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "head", "epochs", "seed",
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "task", "head", "epochs", "seed",
         "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
     resume: Option<String>,
     /// Splits to train on. With train+dev there is no split left to choose an epoch on: the last of all epochs is kept,
@@ -97,17 +105,40 @@ pub struct Args {
     format: OutputFormat,
 }
 
+/// What to learn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Task {
+    #[default]
+    Mentions,
+    Assertion,
+}
+
 impl Args {
     /// The resolved request for one dataset. Precedence, from low to high: defaults, the corpus's recipe, the file, the
     /// command line.
     fn plan(&self, dataset: &str, file: &RecipeFile) -> Result<Plan> {
         let description = corpus::describe(dataset)?.description;
-        let mut recipe = recipe_for(&description, self.place.sample, &[&file.recipe])?;
+        let of_task = match self.task {
+            Task::Mentions => toml::Table::new(),
+            Task::Assertion => assertion::recipe(),
+        };
+        let mut recipe = recipe_for(&description, self.place.sample, &[&of_task, &file.recipe])?;
         recipe.head = self.head.unwrap_or(recipe.head);
         recipe.epochs = self.epochs.unwrap_or(recipe.epochs);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.learning_rate = self.learning_rate.unwrap_or(recipe.learning_rate);
         recipe.precision = self.precision.unwrap_or(recipe.precision);
+        let is_assertion = self.task == Task::Assertion;
+        ensure!(
+            (recipe.head == HeadName::Assertion) == is_assertion,
+            "the head `{}` does not fit --task {}: the head `assertion` is that of --task assertion",
+            recipe.head,
+            if is_assertion { "assertion" } else { "mentions" }
+        );
+        ensure!(
+            !(is_assertion && (self.keep_text || self.thresholds_from.is_some())),
+            "--keep-text and --thresholds-from have no effect with --task assertion; drop them"
+        );
         check_recipe(&recipe)?;
         let encoder = match &self.init_from {
             Some(run) => Some(trained_model(run, self.runs.as_deref())?),
@@ -121,7 +152,8 @@ impl Args {
             lenient: self.faults.lenient,
             keep_head: self.init_from.is_some(),
             device: self.device.clone(),
-            keep_text: self.keep_text || self.place.sample || description.public,
+            // The mentions are those of the corpus, and their values are kept as offsets.
+            keep_text: !is_assertion && (self.keep_text || self.place.sample || description.public),
             train_on: self.train_on,
             ..Plan::new(dataset, &encoder, recipe)
         })
@@ -180,6 +212,7 @@ pub fn run(args: Args) -> Result<()> {
     let train_on = folder.read_run::<RunRecord>()?.plan.train_on;
     let run = folder.id();
     let by_corpus = outcome.by_corpus.get(&split).cloned().unwrap_or_default();
-    eval::Report { dataset: &name, split, run: &run, train_on, scores, intervals, by_corpus, detail: None }
+    let systems = outcome.systems.get(&split).cloned();
+    eval::Report { dataset: &name, split, run: &run, train_on, scores, intervals, by_corpus, systems, detail: None }
         .print(args.format)
 }

@@ -1,5 +1,6 @@
 //! Terminal output: tables, stdout, Ctrl-C.
 
+pub mod assertion_table;
 pub mod detail;
 pub mod interrupt;
 pub mod score_table;

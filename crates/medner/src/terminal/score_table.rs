@@ -6,6 +6,9 @@ use ner_eval::{Interval, Intervals, Score, ScoreIntervals, Scores};
 use std::fmt;
 use std::io::{self, Write};
 
+/// The last line of a table with an undefined score.
+pub const UNDEFINED_LINE: &str = "– is undefined: nothing was predicted, or there is nothing to find.";
+
 /// Printed for an undefined score: nothing was predicted, or there is nothing to find.
 const UNDEFINED: &str = "–";
 
@@ -48,7 +51,7 @@ pub fn print_by(rows: &str, scores: &Scores, intervals: Option<&Intervals>, out:
     add("mean by support (weighted)", &scores.weighted, intervals.map(|intervals| intervals.weighted));
     writeln!(out, "{table}")?;
     if undefined {
-        writeln!(out, "{UNDEFINED} is undefined: nothing was predicted, or there is nothing to find.")?;
+        writeln!(out, "{UNDEFINED_LINE}")?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use ner_active::{Budget, Cost, Offer, Posterior, Rows, Selector, Strategy, Unit,
 use ner_data::{Document, DocumentTokenizer, LabelSet, derive_seed};
 use ner_eval::{Score, score_documents};
 use ner_files::write_bytes;
-use ner_model::{InferenceConfig, Parameters, Pretrained, Recognizer, Tagger, load_encoder, precision_name};
+use ner_model::{Head, InferenceConfig, Parameters, Pretrained, Recognizer, Tagger, load_encoder, precision_name};
 use ner_report::active::{ActivePage, Curve, PlainTable};
 use ner_runs::{Store, modern_name};
 use ner_train::{Trainer, TrainingDocument, TrainingSet, steps_of_epoch};
@@ -197,6 +197,10 @@ impl<'a> Simulation<'a> {
         let recipe =
             recipe_for(&corpus::describe(&options.dataset)?.description, options.source.sample, &[&file.recipe])?;
         check_recipe(&recipe)?;
+        ensure!(
+            recipe.head() != Head::Assertion,
+            "active learning chooses texts to find mentions in; take another head"
+        );
         let encoder = options.encoder.as_ref().or(file.experiment.encoder.as_ref());
         let encoder = encoder.map_or(DEFAULT_ENCODER, String::as_str);
         let mut plan = Plan {

@@ -1,5 +1,6 @@
 //! The heads behind one type. Only this file lists all of them.
 
+use super::assertion::AssertionHead;
 use super::crf::CrfClassifier;
 use super::loss_options::LossOptions;
 use super::multilabel::{MultilabelClassifier, decisions};
@@ -9,7 +10,8 @@ use super::token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 use super::words::RowWords;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::{
-    Alignment, LabelSet, Mention, Misfit, Span, TagScheme, TaggedEntity, align, align_by_type, align_spans,
+    Alignment, LabelSet, Mention, Misfit, MisfitReason, Span, TagScheme, TaggedEntity, align, align_by_type,
+    align_spans,
 };
 use ner_text::ScoredEntity;
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,9 @@ pub enum Head {
         /// Scheme of the labels of each type.
         scheme: TagScheme,
     },
+    /// Says which value given mentions have, and finds none itself ([`AssertionHead`]). The types of its labels are the
+    /// values.
+    Assertion,
 }
 
 impl Head {
@@ -45,7 +50,7 @@ impl Head {
         match self {
             Self::Token | Self::Crf { .. } => labels.len(),
             Self::Multilabel { .. } => labels.len() - 1,
-            Self::Span { .. } => labels.types.len(),
+            Self::Span { .. } | Self::Assertion => labels.types.len(),
         }
     }
 
@@ -58,6 +63,14 @@ impl Head {
             }
             Self::Multilabel { .. } => align_by_type(words, mentions, labels),
             Self::Span { longest } => align_spans(words, mentions, labels, longest),
+            Self::Assertion => {
+                let whole: Vec<Mention> =
+                    mentions.iter().map(|mention| Mention::new(mention.span(), &*mention.entity_type)).collect();
+                let (entities, mut misfits) = align_spans(words, &whole, labels, usize::MAX);
+                // A value needs no exact boundaries.
+                misfits.retain(|misfit| misfit.reason != MisfitReason::InsideUnit);
+                (entities, misfits)
+            }
         }
     }
 }
@@ -73,6 +86,8 @@ pub enum Classifier {
     Crf(CrfClassifier),
     /// Labels words for each type separately.
     Multilabel(MultilabelClassifier),
+    /// Says which value given mentions have.
+    Assertion(AssertionHead),
 }
 
 /// The gold targets of a batch.
@@ -107,6 +122,7 @@ impl Classifier {
             Head::Span { longest } => SpanClassifier::shapes(config, outputs, longest),
             Head::Crf { .. } => CrfClassifier::shapes(config, outputs),
             Head::Multilabel { .. } => MultilabelClassifier::shapes(config, outputs),
+            Head::Assertion => AssertionHead::shapes(config, outputs),
         }
     }
 
@@ -120,6 +136,7 @@ impl Classifier {
             Head::Span { .. } => Self::Span(SpanClassifier::new(config, parameters)?),
             Head::Crf { scheme } => Self::Crf(CrfClassifier::new(config, parameters, scheme)?),
             Head::Multilabel { scheme } => Self::Multilabel(MultilabelClassifier::new(config, parameters, scheme)?),
+            Head::Assertion => Self::Assertion(AssertionHead::new(config, parameters)?),
         })
     }
 
@@ -162,6 +179,13 @@ impl Classifier {
                 let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
             }
+            Self::Assertion(model) => {
+                let logits = model.forward(batch, &tokens_of(words, entities), kind, Some(dropout));
+                let values = |row: &Vec<TaggedEntity>| row.iter().map(|entity| entity.entity_type as i64).collect();
+                let values: Vec<Vec<i64>> = entities.iter().map(values).collect();
+                let loss = cross_entropy(&logits, &values, options, |_, value| options.weight_of(1 + value as usize));
+                (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &values)))
+            }
         };
         match apart {
             Some(apart) => loss + options.r_drop * apart,
@@ -169,15 +193,17 @@ impl Classifier {
         }
     }
 
-    /// Number of terms in the mean loss of a batch: its labelled tokens, or its words.
+    /// Number of terms in the mean loss of a batch: its labelled tokens, its words, or its mentions.
     pub fn weight(&self, targets: &Targets) -> usize {
         match self {
             Self::Token(_) => targets.labels.iter().flatten().filter(|&&label| label != IGNORE_INDEX).count(),
             Self::Span(_) | Self::Crf(_) | Self::Multilabel(_) => targets.words.iter().map(Vec::len).sum(),
+            Self::Assertion(_) => targets.entities.iter().map(Vec::len).sum(),
         }
     }
 
-    /// The output for a batch whose rows have these words. With `dropout` it is a random sample (Gal and Ghahramani
+    /// The output for a batch whose rows have these words; for a head of given mentions, the tokens of mentions, of which
+    /// one row must have one. With `dropout` it is a random sample (Gal and Ghahramani
     /// 2016, "Dropout as a Bayesian approximation").
     pub fn output(
         &self,
@@ -195,6 +221,11 @@ impl Classifier {
             Self::Crf(model) => BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words)),
             Self::Multilabel(model) => {
                 BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words))
+            }
+            // Its words are the tokens of mentions.
+            Self::Assertion(model) => {
+                let scores = model.forward(batch, words, kind, dropout).log_softmax(-1, Kind::Float);
+                BatchOutput::Words(word_scores(&scores, words))
             }
         })
     }
@@ -219,8 +250,18 @@ impl Classifier {
             Self::Span(model) => model.encoder(),
             Self::Crf(model) => model.encoder(),
             Self::Multilabel(model) => model.encoder(),
+            Self::Assertion(model) => model.encoder(),
         }
     }
+}
+
+/// The tokens of each row's mentions.
+fn tokens_of(words: &[RowWords], entities: &[Vec<TaggedEntity>]) -> Vec<RowWords> {
+    let of_row = |(words, entities): (&RowWords, &Vec<TaggedEntity>)| {
+        let tokens = |TaggedEntity { units, .. }: &TaggedEntity| words[units.start].start..words[units.end - 1].end;
+        entities.iter().map(tokens).collect()
+    };
+    words.iter().zip(entities).map(of_row).collect()
 }
 
 /// The scores of each row's words, from `[batch, words, outputs]`.

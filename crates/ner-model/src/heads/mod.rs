@@ -1,5 +1,6 @@
 //! Classification heads, their losses and their outputs.
 
+mod assertion;
 mod classifier;
 mod crf;
 mod loss_options;
@@ -9,6 +10,7 @@ mod span;
 mod token;
 mod words;
 
+pub use assertion::AssertionHead;
 pub use classifier::{BatchOutput, Classifier, Head, Targets};
 pub use crf::{Crf, CrfClassifier};
 pub use loss_options::LossOptions;

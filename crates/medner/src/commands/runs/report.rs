@@ -7,6 +7,7 @@ use crate::terminal::stdout;
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 use ner_data::{Document, Mention, Split};
+use ner_experiment::assertion::assertions_as_types;
 use ner_experiment::corpus::{self, CorpusSource};
 use ner_files::write_bytes;
 use ner_report::runs::{Epoch, MACRO, OVERALL, PredictedMentions, ReportedRun, RunsPage, ScoreRow};
@@ -137,6 +138,8 @@ struct CorpusOfRun {
     synthetic: Option<String>,
     /// Whether the page may show text without `--with-text`.
     is_public: bool,
+    /// Whether its types are assertions.
+    has_assertions: bool,
 }
 
 impl CorpusOfRun {
@@ -161,6 +164,7 @@ impl CorpusOfRun {
                 .unwrap_or_else(|| run.dataset.clone()),
             synthetic: sample.then(|| note.unwrap_or_default()),
             is_public: sample || description.is_ok_and(|description| description.public),
+            has_assertions: run.value("head") == Some("assertion".into()),
             dataset,
         }
     }
@@ -170,7 +174,7 @@ impl CorpusOfRun {
     /// # Errors
     /// If the corpus is not on this machine, or differs from the documents that `runs` were measured on.
     fn texts(&self, split: &str, runs: &[Run], kept: &[Option<Vec<PredictedDocument>>]) -> Result<Vec<Document>> {
-        let Self { dataset, place, .. } = self;
+        let Self { dataset, place, has_assertions, .. } = self;
         ensure!(kept.iter().any(Option::is_some), "no run kept predictions");
         let named = corpus::describe(dataset)?;
         let is_here = place.sample || place.data_dir.is_some() || named.own_folder.is_some();
@@ -180,6 +184,9 @@ impl CorpusOfRun {
             named.description.name
         );
         let mut corpus = corpus::load(dataset, place)?;
+        if *has_assertions {
+            assertions_as_types(&mut corpus)?;
+        }
         let splits = &mut corpus.splits;
         let loaded = if split == Split::Dev.name() { &mut splits.dev } else { &mut splits.test };
         let documents = std::mem::take(&mut loaded.documents);
