@@ -125,7 +125,8 @@ pub fn log_probabilities(model: &AssertionClassifier, split: &EncodedSplit<'_>, 
     model.log_probabilities(&split.encoded, &spans, |done| bar.inc(done as u64))
 }
 
-/// The weight of the rules with the best micro F1, and its scores. On ties, the smaller weight wins.
+/// The weight of the rules with the best micro F1 (on ties, the smaller one), and the scores of the model alone: those
+/// choose the epoch, since rules that are right everywhere would hide what the model learns.
 ///
 /// # Errors
 /// If documents of the split have equal ids.
@@ -135,14 +136,15 @@ pub fn choose_weight(
     values: &[String],
 ) -> Result<(f32, DocumentScores)> {
     let score = |weight: f32| score_documents(split.documents, &with_values(split, found, values, weight));
-    let mut best = (WEIGHTS[0], score(WEIGHTS[0])?);
+    let alone = score(WEIGHTS[0])?;
+    let mut best = (WEIGHTS[0], alone.scores.overall.f1);
     for weight in WEIGHTS.into_iter().skip(1) {
-        let scored = score(weight)?;
-        if scored.scores.overall.f1 > best.1.scores.overall.f1 {
-            best = (weight, scored);
+        let f1 = score(weight)?.scores.overall.f1;
+        if f1 > best.1 {
+            best = (weight, f1);
         }
     }
-    Ok(best)
+    Ok((best.0, alone))
 }
 
 /// The documents with the values that model and rules say together.

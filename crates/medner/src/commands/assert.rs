@@ -56,17 +56,14 @@ pub fn run(args: &Args) -> Result<()> {
     let rules = args.rules.read()?;
     let load = |wanted: &String| AssertionModel::load(wanted, &runs_folder(args.runs.as_deref())?, &args.device);
     let model = args.model.as_ref().map(load).transpose()?;
-    let mut failed = None;
     let wanted: BTreeSet<&str> = args.types.iter().map(String::as_str).collect();
     let (mut seen, mut replaced) = (BTreeSet::new(), 0usize);
     let mut counts: BTreeMap<AssertionValue, usize> = BTreeMap::new();
     let mut change = |document: &mut Document| {
         let spans: Vec<Span> = document.mentions.iter().map(|mention| mention.span()).collect();
         let mut contexts = rules.of(document, &spans);
-        if let Some(model) = &model
-            && let Err(error) = model.apply(document, &spans, &mut contexts)
-        {
-            failed.get_or_insert(error);
+        if let Some(model) = &model {
+            model.apply(document, &spans, &mut contexts)?;
         }
         let found: Vec<_> = contexts.iter().map(|context| (context.assertion, context.section)).collect();
         for (mention, (assertion, section)) in document.mentions.iter_mut().zip(found) {
@@ -80,11 +77,9 @@ pub fn run(args: &Args) -> Result<()> {
                 *counts.entry(assertion.value).or_default() += 1;
             }
         }
+        Ok(())
     };
     convert::run_with(&args.conversion, &mut change)?;
-    if let Some(error) = failed {
-        return Err(error.context("the classifier failed, so the output has assertions of the rules alone"));
-    }
     let unseen: Vec<&str> = wanted.into_iter().filter(|&name| !seen.contains(name)).collect();
     ensure!(
         unseen.is_empty(),

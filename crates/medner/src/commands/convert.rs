@@ -118,14 +118,14 @@ struct Report<'a> {
 /// # Errors
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: &Args) -> Result<()> {
-    run_with(args, &mut |_| {})
+    run_with(args, &mut |_| Ok(()))
 }
 
 /// Likewise, and changes each document on its way.
 ///
 /// # Errors
-/// As [`run`].
-pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document)) -> Result<()> {
+/// As [`run`], and if a change fails: nothing is written then.
+pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document) -> Result<()>) -> Result<()> {
     let mut plan = Plan::new(args)?;
     interrupt::end_cleanly()?;
     let options = args.format_options(plan.from)?;
@@ -164,7 +164,7 @@ pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document)) -> Result<()
         };
         let unreadable = || format!("cannot read {}", step.input.display());
         while let Some(mut document) = documents.next_document().with_context(unreadable)? {
-            change(&mut document);
+            change(&mut document)?;
             faults.add(&documents.take_diagnostics());
             let changes = writer.write(&document)?;
             if args.list_changes {
