@@ -281,10 +281,9 @@ fn has_word(long: &[char], short: &[char]) -> bool {
 }
 
 /// Units of a measurement, which a bracket has more often than a short form that begins with a digit.
-const UNITS: [&str; 39] = [
-    "%", "A", "C", "Hz", "J", "K", "L", "M", "N", "V", "W", "bp", "cm", "d", "day", "days", "degrees", "g", "h", "kDa",
-    "kHz", "kb", "kg", "m", "mM", "mg", "microM", "min", "ml", "mm", "months", "nM", "nm", "patients", "s", "weeks",
-    "wk", "years", "yr",
+const UNITS: [&str; 30] = [
+    "%", "Hz", "bp", "cm", "d", "day", "days", "degrees", "g", "h", "kDa", "kHz", "kb", "kg", "m", "mM", "mg",
+    "microM", "min", "ml", "mm", "months", "nM", "nm", "patients", "s", "weeks", "wk", "years", "yr",
 ];
 
 /// Whether `form` looks like a short form at all.
@@ -297,6 +296,7 @@ fn is_short_form(form: &[char]) -> bool {
         && words <= MOST_SHORT_WORDS
         && !(words == 2 && is_small)
         && form.iter().any(|c| c.is_alphabetic())
+        && !form.iter().any(|c| matches!(c, '%' | '<' | '>' | '≤' | '≥'))
         && !is_measurement(form)
 }
 

@@ -32,10 +32,9 @@ const LENGTH: f64 = 0.05;
 /// Function words that long forms have between the words that count.
 const LIGHT: [&str; 11] = ["a", "an", "and", "de", "for", "in", "la", "of", "or", "the", "type"];
 /// Other function words, which no long form begins with.
-const FUNCTION: [&str; 31] = [
-    "all", "as", "at", "between", "both", "by", "each", "every", "from", "her", "his", "is", "its", "on", "our", "per",
-    "que", "that", "their", "these", "this", "those", "to", "via", "was", "we", "were", "which", "who", "whose",
-    "with",
+const FUNCTION: [&str; 30] = [
+    "as", "at", "between", "both", "by", "each", "every", "from", "her", "his", "is", "its", "on", "our", "per", "que",
+    "that", "their", "these", "this", "those", "to", "via", "was", "we", "were", "which", "who", "whose", "with",
 ];
 /// How the words for a digit begin.
 const NUMBER_WORDS: [(char, &[&str]); 10] = [
@@ -52,9 +51,9 @@ const NUMBER_WORDS: [(char, &[&str]); 10] = [
 ];
 
 /// How the words of names of chemicals begin that a hyphen separates: `alpha-1-antitrypsin`.
-const CHEMICAL_PREFIXES: [&str; 19] = [
+const CHEMICAL_PREFIXES: [&str; 18] = [
     "alpha", "beta", "bis", "cis", "delta", "di", "epsilon", "gamma", "iso", "kappa", "lambda", "omega", "sec",
-    "sigma", "tert", "tetra", "trans", "tri", "non",
+    "sigma", "tert", "tetra", "trans", "tri",
 ];
 
 /// The text that a long form may be taken from, cut into runs of letters and digits.
@@ -152,6 +151,9 @@ pub(super) fn align(short: &[char], window: &Window) -> Option<Aligned> {
                 };
             }
         }
+        if at == 0 {
+            break;
+        }
         // The best score in later words, without what it costs to leave out the words before them.
         let mut later = NONE;
         for (of, word) in window.words.iter().enumerate().rev() {
@@ -168,9 +170,6 @@ pub(super) fn align(short: &[char], window: &Window) -> Option<Aligned> {
                 in_word = in_word.max(here[position]);
             }
             later = later.max(in_word - window.before[of] - window.commas[of]);
-        }
-        if at == 0 {
-            break;
         }
     }
     let mut best: Option<Aligned> = None;
