@@ -123,7 +123,7 @@ pub fn uses(text: &str, definitions: &[Definition]) -> Vec<Use> {
             continue;
         }
         end = span.end;
-        if is_in(span, &defined) {
+        if begins_with_one(span, &defined) {
             continue;
         }
         let of_short = &shorts[short].1;
@@ -134,7 +134,7 @@ pub fn uses(text: &str, definitions: &[Definition]) -> Vec<Use> {
 }
 
 /// Whether `span` begins at one of the `sorted` spans: the definition itself is no use.
-fn is_in(span: Span, sorted: &[Span]) -> bool {
+fn begins_with_one(span: Span, sorted: &[Span]) -> bool {
     let at = sorted.partition_point(|other| other.start < span.start);
     sorted.get(at).is_some_and(|other| other.start == span.start)
 }

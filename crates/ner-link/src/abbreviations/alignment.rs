@@ -1,8 +1,8 @@
 //! The best way to find the letters of a short form, in order, in the words before its bracket.
 //!
 //! Dynamic programming over letters × positions. Each letter gains by where it stands in its word, and each word between
-//! two letters costs. The weights were set by hand; the outcome changes little if they do (a third of any of them moves
-//! precision and recall by less than a percentage point).
+//! two letters costs. The weights were set by hand relative to `AT_START`. A change of any other one by a quarter moves
+//! precision and recall on Ab3P's corpus by less than a percentage point.
 
 use std::ops::Range;
 
@@ -114,7 +114,7 @@ impl Window {
     /// Whether a word for `digit` begins at the beginning of `word`.
     fn is_number_word(&self, word: &Range<usize>, digit: char) -> bool {
         let is_here = |name: &&str| self.lower[word.clone()].iter().copied().take(name.len()).eq(name.chars());
-        NUMBER_WORDS.iter().any(|(of, names)| *of == digit && names.iter().any(|name| is_here(&name)))
+        NUMBER_WORDS.iter().any(|(of, names)| *of == digit && names.iter().any(|name| is_here(name)))
     }
 }
 
