@@ -114,7 +114,7 @@ impl Window {
     /// Whether a word for `digit` begins at the beginning of `word`.
     fn is_number_word(&self, word: &Range<usize>, digit: char) -> bool {
         let is_here = |name: &&str| self.lower[word.clone()].iter().copied().take(name.len()).eq(name.chars());
-        NUMBER_WORDS.iter().any(|(of, names)| *of == digit && names.iter().any(|name| is_here(name)))
+        NUMBER_WORDS.iter().any(|(of, names)| *of == digit && names.iter().any(is_here))
     }
 }
 
