@@ -94,6 +94,9 @@ pub struct ContextArgs {
     assert_types: Vec<String>,
     #[command(flatten)]
     rules: RuleArgs,
+    /// Leave out the long forms of abbreviations
+    #[arg(long)]
+    no_long_forms: bool,
 }
 
 /// Files of rules.
@@ -134,6 +137,9 @@ impl ContextArgs {
     /// # Errors
     /// If a file of rules is invalid, a type is unknown, or options have no effect.
     pub fn apply(&self, mut annotator: Annotator) -> Result<Annotator> {
+        if !self.no_long_forms {
+            annotator = annotator.with_long_forms();
+        }
         if self.no_assertion {
             return Ok(annotator);
         }
@@ -149,15 +155,18 @@ impl ContextArgs {
         Ok(annotator)
     }
 
-    /// What must be equal to resume an output; `None` without assertions.
+    /// Adds what must be equal to resume an output.
     ///
     /// # Errors
     /// If a file of rules cannot be read.
-    pub fn settings(&self, annotator: &Annotator) -> Result<Option<Value>> {
-        if !annotator.has_context() {
-            return Ok(None);
+    pub fn add_settings(&self, annotator: &Annotator, settings: &mut Value) -> Result<()> {
+        if annotator.has_context() {
+            settings["assertion"] = json!({ "types": annotator.assertable(), "rules": self.rules.checksums()? });
         }
-        Ok(Some(json!({ "types": annotator.assertable(), "rules": self.rules.checksums()? })))
+        if !self.no_long_forms {
+            settings["long_forms"] = true.into();
+        }
+        Ok(())
     }
 }
 

@@ -1,13 +1,14 @@
 use crate::Model;
-use crate::{Combination, MergedMention, merge};
+use crate::{Combination, LongForm, MergedMention, merge};
 use ner_context::{ContextRules, SectionKind};
-use ner_document::{Document, Span};
+use ner_document::{CharIndex, Document, Span};
+use ner_link::{definitions, uses};
 use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
     mean_output, vote,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Models that annotate together.
 ///
@@ -19,6 +20,8 @@ pub struct Annotator {
     combination: Option<Combination>,
     /// Rules of assertion and sections, if those are wanted.
     context: Option<ContextRules>,
+    /// Whether mentions that are abbreviations get their long form.
+    has_long_forms: bool,
 }
 
 /// The tokenizers of an annotator's models.
@@ -82,7 +85,7 @@ impl Tokenizers {
 impl Annotator {
     /// An annotator with these models. Their names must differ.
     pub const fn new(models: Vec<Model>) -> Self {
-        Self { models, combination: None, context: None }
+        Self { models, combination: None, context: None, has_long_forms: false }
     }
 
     /// Combines the models into one by averaging or voting ([`Combination::of`]). Every document must be prepared for
@@ -98,6 +101,11 @@ impl Annotator {
     /// Adds the section to every mention, and the assertion to those of the models' assertable types.
     pub fn with_context(self, rules: ContextRules) -> Self {
         Self { context: Some(rules), ..self }
+    }
+
+    /// Adds the long form to every mention that is an abbreviation which its document defines.
+    pub fn with_long_forms(self) -> Self {
+        Self { has_long_forms: true, ..self }
     }
 
     /// Makes a type of one of the models assertable.
@@ -158,6 +166,11 @@ impl Annotator {
         if let Some(rules) = self.context.as_ref().filter(|_| self.has_context()) {
             for (prepared, mentions) in documents.iter().zip(&mut found) {
                 self.add_context(rules, &prepared.document, mentions);
+            }
+        }
+        if self.has_long_forms {
+            for (prepared, mentions) in documents.iter().zip(&mut found).filter(|(_, mentions)| !mentions.is_empty()) {
+                add_long_forms(&prepared.document.text, mentions);
             }
         }
         found
@@ -259,6 +272,7 @@ impl Annotator {
                 below_threshold: false,
                 assertion: None,
                 section: None,
+                long_form: None,
                 entity_type: mention.entity_type,
             })
         };
@@ -277,5 +291,47 @@ impl Annotator {
     pub fn annotate(&self, text: &str) -> Result<Vec<MergedMention>, TokenizeError> {
         let prepared = self.tokenizers().prepare(vec![Document::new("text", text)])?;
         Ok(self.find(&prepared, |_| {}).into_iter().next().unwrap_or_default())
+    }
+}
+
+/// Adds long forms to the mentions that are short forms, where they are defined and where they are used.
+fn add_long_forms(text: &str, mentions: &mut [MergedMention]) {
+    let definitions = definitions(text);
+    if definitions.is_empty() {
+        return;
+    }
+    let used = uses(text, &definitions).into_iter().map(|found| (found.span, definitions[found.definition].long));
+    let defined = definitions.iter().map(|definition| (definition.short, definition.long));
+    let long_forms: HashMap<Span, Span> = used.chain(defined).collect();
+    let index = CharIndex::new(text);
+    for mention in mentions {
+        let long_form = long_forms
+            .get(&mention.span)
+            .and_then(|&span| Some(LongForm { span, text: index.slice(text, span)?.to_owned() }));
+        mention.long_form = long_form;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ner_document::{Confidence, LabelMap, Mention};
+
+    #[test]
+    fn a_short_form_gets_its_long_form_wherever_it_stands() {
+        let text = "Héart failure (HF) is common. HF and fever; HFrEF.";
+        let index = CharIndex::new(text);
+        let mention = |(at, short): (usize, &str)| {
+            let start = index.span(at..at + short.len()).unwrap_or(Span::new(0, 0));
+            Mention { confidence: Confidence::new(0.5), ..Mention::new(start, "Disease") }
+        };
+        let found = text.match_indices("HF").chain(text.match_indices("fever")).map(mention).collect();
+        let mut mentions = merge([("m", found, &LabelMap::default())]);
+        add_long_forms(text, &mut mentions);
+        let shown: Vec<Option<&str>> =
+            mentions.iter().map(|mention| mention.long_form.as_ref().map(|long| long.text.as_str())).collect();
+        assert_eq!(shown, [Some("Héart failure"), Some("Héart failure"), None, None]);
+        assert_eq!(mentions[1].long_form.as_ref().map(|long| long.span), Some(Span::new(0, 13)));
+        assert_eq!(mentions[1].to_mention().attributes["long_form"], "Héart failure");
     }
 }

@@ -24,7 +24,7 @@ mod wire;
 
 pub use annotator::{Annotator, Prepared, Tokenizers};
 pub use ensemble::Combination;
-pub use merge::{MergedMention, Thresholds, merge};
+pub use merge::{LongForm, MergedMention, Thresholds, merge};
 pub use model::Model;
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
-pub use wire::{Offsets, WireAssertion, WireCue, WireMention, wire_mentions};
+pub use wire::{Offsets, WireAssertion, WireMention, WirePart, wire_mentions};

@@ -24,16 +24,28 @@ pub struct MergedMention {
     pub assertion: Option<Assertion>,
     /// The section of the note that it stands in; `None` if that is unknown.
     pub section: Option<SectionName>,
+    /// What it is short for, if the document says so.
+    pub long_form: Option<LongForm>,
+}
+
+/// The long form of an abbreviation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LongForm {
+    /// Where the document defines it.
+    pub span: Span,
+    /// Its text.
+    pub text: String,
 }
 
 /// Names of the attributes that a merged mention has in a document. Every format with attributes can represent them.
 const CATEGORY: &str = "category";
 const MODELS: &str = "models";
 const BELOW_THRESHOLD: &str = "below_threshold";
+const LONG_FORM: &str = "long_form";
 
 impl MergedMention {
-    /// Converts it to a mention. Category, models (joined by `|`), assertion and section become attributes, as does
-    /// `below_threshold` if it is true.
+    /// Converts it to a mention. Category, models (joined by `|`), assertion, section and long form become attributes, as
+    /// does `below_threshold` if it is true.
     pub fn to_mention(&self) -> Mention {
         let mut mention = Mention::new(self.span, self.entity_type.as_str());
         mention.confidence = Some(self.confidence);
@@ -44,6 +56,9 @@ impl MergedMention {
         }
         if let Some(assertion) = &self.assertion {
             assertion.set(&mut mention);
+        }
+        if let Some(long_form) = &self.long_form {
+            mention.attributes.insert(LONG_FORM.to_owned(), long_form.text.clone());
         }
         if let Some(section) = &self.section {
             mention.attributes.insert(SECTION.to_owned(), section.name.clone());
@@ -77,6 +92,7 @@ pub fn merge<'m>(found: impl IntoIterator<Item = (&'m str, Vec<Mention>, &'m Lab
                 below_threshold: false,
                 assertion: None,
                 section: None,
+                long_form: None,
             };
             match merged.get_mut(&key) {
                 None => drop(merged.insert(key, new)),

@@ -55,6 +55,9 @@ pub struct WireMention<'a> {
     /// Its section; omitted if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<&'a SectionName>,
+    /// What it is short for; omitted if the document does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_form: Option<WirePart<'a>>,
 }
 
 /// An assertion in JSON.
@@ -65,14 +68,14 @@ pub struct WireAssertion<'a> {
     /// Whether it lies in the past.
     pub historical: bool,
     /// The words that decided; `null` for a mention that is present because nothing says otherwise.
-    pub cue: Option<WireCue<'a>>,
+    pub cue: Option<WirePart<'a>>,
     /// Weight of the rule, from 0 to 1.
     pub confidence: f32,
 }
 
-/// A cue in JSON.
+/// A part of the text in JSON: a cue, a long form.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct WireCue<'a> {
+pub struct WirePart<'a> {
     /// First position.
     pub start: usize,
     /// Position after the last.
@@ -88,13 +91,13 @@ pub fn wire_mentions<'a>(
     offsets: Offsets,
 ) -> Option<Vec<WireMention<'a>>> {
     let index = document.char_index();
+    let part = |span: Span| {
+        let (start, end) = offsets.positions(span, &index)?;
+        Some(WirePart { start, end, text: index.slice(&document.text, span)? })
+    };
     let assertion = |assertion: &Assertion| {
-        let cue = |span: Span| {
-            let (start, end) = offsets.positions(span, &index)?;
-            Some(WireCue { start, end, text: index.slice(&document.text, span)? })
-        };
-        let Assertion { value, historical, cue: span, confidence } = *assertion;
-        WireAssertion { value, historical, cue: span.and_then(cue), confidence: confidence.value() }
+        let Assertion { value, historical, cue, confidence } = *assertion;
+        WireAssertion { value, historical, cue: cue.and_then(part), confidence: confidence.value() }
     };
     let wire = |mention: &'a MergedMention| {
         let (start, end) = offsets.positions(mention.span, &index)?;
@@ -109,6 +112,7 @@ pub fn wire_mentions<'a>(
             below_threshold: mention.below_threshold,
             assertion: mention.assertion.as_ref().map(assertion),
             section: mention.section.as_ref(),
+            long_form: mention.long_form.as_ref().and_then(|long_form| part(long_form.span)),
         })
     };
     mentions.iter().map(wire).collect()

@@ -345,11 +345,12 @@ function buildPiece(from, to, items) {
 const owners = new WeakMap();
 
 function describe(mention) {
-  const { start, end, type, category, confidence, models, assertion, section } = mention;
+  const { start, end, type, category, confidence, models, assertion, section, long_form } = mention;
   const kind = category.name === type ? type : `${type} (${category.name})`;
   const parts = [`${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`];
   if (assertion) parts.push(assertionOf(mention) + (assertion.cue ? `, because of “${assertion.cue.text}”` : ""));
   if (section) parts.push(`section ${sectionOf(mention)}`);
+  if (long_form) parts.push(`short for ${long_form.text}`);
   return parts.join("; ");
 }
 
@@ -479,8 +480,8 @@ function csv() {
 /** The format that `medner convert` reads. */
 function jsonLine() {
   const mentions = shown().map((mention) => {
-    const { start, end, text, type, confidence, models, assertion, section } = mention;
-    return { start, end, text, type, category: categoryOf(mention), confidence, models, assertion, section };
+    const { start, end, text, type, confidence, models, assertion, section, long_form } = mention;
+    return { start, end, text, type, category: categoryOf(mention), confidence, models, assertion, section, long_form };
   });
   return JSON.stringify({ id: "text", text: state.text, mentions }) + "\n";
 }

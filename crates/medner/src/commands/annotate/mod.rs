@@ -316,9 +316,7 @@ impl Args {
         if self.escape_formulas {
             settings["escape_formulas"] = true.into();
         }
-        if let Some(context) = self.context.settings(annotator)? {
-            settings["assertion"] = context;
-        }
+        self.context.add_settings(annotator, &mut settings)?;
         if let Some(handover) = self.handover.settings() {
             settings["handover"] = handover;
         }

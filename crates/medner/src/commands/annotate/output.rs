@@ -504,8 +504,7 @@ impl Sink for Parquet {
 }
 
 fn finding(mention: &MergedMention) -> Finding<'_> {
-    let MergedMention { span, entity_type, category, confidence, models, assertion, section, below_threshold: _ } =
-        mention;
+    let MergedMention { span, entity_type, category, confidence, models, assertion, section, .. } = mention;
     Finding {
         span: *span,
         entity_type,
@@ -609,8 +608,17 @@ impl Sink for Html {
 }
 
 fn highlight(mention: &MergedMention) -> Highlight {
-    let MergedMention { span, entity_type, category, confidence, models, below_threshold, assertion, section } =
-        mention;
+    let MergedMention {
+        span,
+        entity_type,
+        category,
+        confidence,
+        models,
+        below_threshold,
+        assertion,
+        section,
+        long_form,
+    } = mention;
     let category = category.clone().unwrap_or_else(|| entity_type.clone());
     let below = if *below_threshold { ", below the threshold" } else { "" };
     let said = said(mention);
@@ -620,6 +628,9 @@ fn highlight(mention: &MergedMention) -> Highlight {
     }
     if let Some(section) = section {
         details.push_str(&format!("; section {}", section.name));
+    }
+    if let Some(long_form) = long_form {
+        details.push_str(&format!("; short for {}", long_form.text));
     }
     let label = said.iter().fold(entity_type.clone(), |label, said| format!("{label} · {said}"));
     let is_struck = assertion.is_some_and(|assertion| assertion.value == AssertionValue::Absent);

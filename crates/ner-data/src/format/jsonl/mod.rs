@@ -27,7 +27,7 @@
 //!
 //! | tool | what is read |
 //! |---|---|
-//! | `annotate` of medner, its server | `text` and `mentions`, with `type` for `label`; `category`, `models`, `below_threshold`, `assertion` and `section` are attributes |
+//! | `annotate` of medner, its server | `text` and `mentions`, with `type` for `label`; `category`, `models`, `below_threshold`, `assertion`, `section` and `long_form` are attributes |
 //! | Prodigy | `text` and `spans`. A line with `answer` other than `accept` is left out, and noted. |
 //! | doccano | `text` or `data`; `label`, `labels` or `entities` as `[[0, 7, "Chemical"]]` or as objects with `start_offset`, `end_offset` and `label`; `relations` |
 //! | spaCy | `["Aspirin and fever", {"entities": [[0, 7, "Chemical"]]}]`, or one object with both; `ents` of displaCy |
@@ -113,6 +113,7 @@ const MENTION_KEYS: &[&str] = &[
     "assertion",
     "historical",
     "section",
+    "long_form",
     "id",
     "token_start",
     "token_end",
@@ -687,8 +688,9 @@ fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>)
     for key in ["category", "below_threshold", "assertion", "historical", "section"] {
         attributes.extend(item.get(key).and_then(scalar).map(|value| (key.to_owned(), value)));
     }
-    let section = item.pointer("/section/name").and_then(scalar);
-    attributes.extend(section.map(|name| ("section".to_owned(), name)));
+    for (key, place) in [("section", "/section/name"), ("long_form", "/long_form/text")] {
+        attributes.extend(item.pointer(place).and_then(scalar).map(|value| (key.to_owned(), value)));
+    }
 }
 
 /// Reads the object that `annotate` writes for an assertion.
