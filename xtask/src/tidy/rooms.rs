@@ -16,6 +16,7 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ner-files", may_use: &[] },
     Room { name: "ner-text", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-context", may_use: &["ner-document", "ner-text"] },
+    Room { name: "ner-link", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-data", may_use: &["ner-document", "ner-files", "ner-text"] },
     Room { name: "ner-eval", may_use: &["ner-document"] },
     Room { name: "ner-hub", may_use: &["ner-files"] },
