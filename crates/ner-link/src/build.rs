@@ -237,6 +237,8 @@ impl Builder {
         sections.u32(Section::GramCounts, grams.counts);
         sections.u64(Section::GramPlaces, grams.places);
         sections.set(Section::Postings, grams.postings);
+        sections.u64(Section::VariantGramPlaces, grams.text_places);
+        sections.set(Section::VariantGrams, grams.text_grams);
         sections.set(Section::Norms, grams.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());
 
         let mut places = BTreeMap::new();

@@ -10,7 +10,7 @@
 //!
 //! Numbers are little-endian. Nothing is aligned: numbers are read from their bytes. Concepts are numbered in the order
 //! of their ids, the names of a concept stand together with the preferred one first, keys and variants are numbered in
-//! their order, grams by their number.
+//! their order, grams by the number of their variants.
 
 use std::collections::BTreeMap;
 
@@ -67,7 +67,7 @@ pub enum Section {
     Variants,
     VariantPlaces,
     VariantNames,
-    /// `[grams]` u64, ascending.
+    /// `[grams]` u64, those of most variants first.
     Grams,
     /// `[grams]` u32: number of variants with the gram.
     GramCounts,
@@ -76,11 +76,15 @@ pub enum Section {
     /// Of each gram: its variants, ascending. A varint holds twice the distance to the one before, plus one if the gram
     /// occurs more than once there; then its count follows.
     Postings,
+    /// As `GramPlaces`, of `VariantGrams`.
+    VariantGramPlaces,
+    /// Of each variant: the numbers of its grams, ascending, coded as the distances in `Postings`.
+    VariantGrams,
     /// `[variants]` f32: length of the vector of a variant.
     Norms,
 }
 
-pub const SECTIONS: [Section; 20] = [
+pub const SECTIONS: [Section; 22] = [
     Section::Ids,
     Section::ConceptNames,
     Section::ConceptFactPlaces,
@@ -100,6 +104,8 @@ pub const SECTIONS: [Section; 20] = [
     Section::GramCounts,
     Section::GramPlaces,
     Section::Postings,
+    Section::VariantGramPlaces,
+    Section::VariantGrams,
     Section::Norms,
 ];
 

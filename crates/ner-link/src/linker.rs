@@ -82,7 +82,7 @@ pub struct Answer {
 pub struct Linker {
     vocabulary: Arc<Vocabulary>,
     options: LinkOptions,
-    /// One for each search that runs at the same time: four bytes a variant.
+    /// One for each search that runs at the same time: eight bytes a variant.
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -213,16 +213,23 @@ impl Found<'_> {
 
     fn by_grams(&mut self, key: &str, variant: &str) {
         let Linker { vocabulary, options, scratch } = self.linker;
-        // Several names of a concept may be near.
-        let wanted = 4 * options.k;
         let floor = options.threshold / NGRAMS;
         let taken = scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut own = taken.unwrap_or_default();
-        let near = vocabulary.grams().nearest(variant, wanted, floor, &mut own, |variant| {
-            let mut names = vocabulary.of_variant(variant);
-            let is_wanted = self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)));
-            is_wanted.then(|| vocabulary.variant_text(variant))?
-        });
+        // Several names of a concept may be near: then more are asked for.
+        let mut wanted = 2 * options.k + 2;
+        let near = loop {
+            let near = vocabulary.grams().nearest(variant, wanted, floor, &mut own, |variant| {
+                let mut names = vocabulary.of_variant(variant);
+                self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
+            });
+            let names = near.iter().flat_map(|(variant, _)| vocabulary.of_variant(*variant));
+            let concepts: HashSet<u32> = names.map(|name| vocabulary.concept_of(name)).collect();
+            if near.len() < wanted || self.seen.union(&concepts).count() >= options.k {
+                break near;
+            }
+            wanted *= 4;
+        };
         scratch.lock().unwrap_or_else(PoisonError::into_inner).push(own);
         for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
             let names = equals.iter().flat_map(|(variant, _)| vocabulary.of_variant(*variant)).collect();

@@ -3,9 +3,10 @@
 //! The method of scispaCy's candidate generator (Neumann et al. 2019, after Soldaini & Goharian 2016), exact and over an
 //! inverted index. The rare grams of the query come first. A text that has none of them yet cannot exceed the length of
 //! what is left of the query's vector (Cauchy-Schwarz), so the long lists of common grams are seldom read. Only texts
-//! whose bound reaches the best ones are compared in full.
+//! whose bound reaches the best ones are compared in full, by the list of grams that the file has of each text.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use rayon::prelude::*;
 
@@ -38,14 +39,21 @@ fn weight(texts: usize, count: u32) -> f64 {
     ((1.0 + texts as f64) / (1.0 + f64::from(count))).ln() + 1.0
 }
 
-/// The index as it is built. The layout of the parts is that of the file.
+/// The index as it is built. The layout of the parts is that of the file. Grams are numbered by the number of their
+/// texts, the most common first.
+#[derive(Default)]
 pub struct GramIndex {
     pub grams: Vec<u64>,
     pub counts: Vec<u32>,
     pub places: Vec<u64>,
     pub postings: Vec<u8>,
+    pub text_places: Vec<u64>,
+    pub text_grams: Vec<u8>,
     pub norms: Vec<f32>,
 }
+
+/// Texts that are taken apart at the same time.
+const BATCH: usize = 1 << 16;
 
 impl GramIndex {
     pub fn of(texts: &[String]) -> Self {
@@ -56,178 +64,237 @@ impl GramIndex {
             count: u32,
         }
         let mut lists: Vec<(u64, List)> = Vec::new();
-        let mut numbers: HashMap<u64, usize> = HashMap::new();
-        // Grams of many texts at once, lists one after the other.
-        for (batch, some) in texts.chunks(1 << 16).enumerate() {
+        let mut numbers: GramMap<usize> = GramMap::default();
+        for (batch, some) in texts.chunks(BATCH).enumerate() {
             let all: Vec<Vec<(u64, u32)>> = some.par_iter().map(|text| grams_of(text)).collect();
             for (at, grams) in all.into_iter().enumerate() {
-                let text = (batch << 16 | at) as u64;
+                let text = (batch * BATCH + at) as u64;
                 for (gram, count) in grams {
                     let list = *numbers.entry(gram).or_insert_with(|| {
                         lists.push((gram, List::default()));
                         lists.len() - 1
                     });
                     let list = &mut lists[list].1;
-                    put_varint(&mut list.bytes, (text - list.last) << 1 | u64::from(count > 1));
-                    if count > 1 {
-                        put_varint(&mut list.bytes, u64::from(count));
-                    }
+                    put_counted(&mut list.bytes, text - list.last, count);
                     list.last = text;
                     list.count += 1;
                 }
             }
         }
-        lists.sort_unstable_by_key(|(gram, _)| *gram);
-        let mut squares = vec![0.0; texts.len()];
-        let mut index = Self { grams: Vec::new(), counts: Vec::new(), places: vec![0], postings: Vec::new(), norms: Vec::new() };
-        for (gram, list) in lists {
-            let weight = weight(texts.len(), list.count);
-            each_posting(&list.bytes, |text, count| squares[text as usize] += (f64::from(count) * weight).powi(2));
+        lists.sort_unstable_by_key(|(gram, list)| (std::cmp::Reverse(list.count), *gram));
+        let mut index = Self { places: vec![0], text_places: vec![0], ..Default::default() };
+        for (number, (gram, list)) in lists.into_iter().enumerate() {
+            numbers.insert(gram, number);
             index.grams.push(gram);
             index.counts.push(list.count);
             index.postings.extend_from_slice(&list.bytes);
             index.places.push(index.postings.len() as u64);
         }
-        index.norms = squares.iter().map(|square: &f64| square.sqrt() as f32).collect();
+        let weights: Vec<f64> = index.counts.iter().map(|count| weight(texts.len(), *count)).collect();
+        for some in texts.chunks(BATCH) {
+            let all: Vec<(Vec<u8>, f32)> = some
+                .par_iter()
+                .map(|text| {
+                    let mut grams: Vec<(usize, u32)> =
+                        grams_of(text).into_iter().map(|(gram, count)| (numbers[&gram], count)).collect();
+                    grams.sort_unstable();
+                    let mut bytes = Vec::with_capacity(2 * grams.len());
+                    let mut square = 0.0;
+                    for (gram, count) in grams {
+                        put_counted(&mut bytes, gram as u64, count);
+                        square += (f64::from(count) * weights[gram]).powi(2);
+                    }
+                    (bytes, square.sqrt() as f32)
+                })
+                .collect();
+            for (bytes, norm) in all {
+                index.text_grams.extend_from_slice(&bytes);
+                index.text_places.push(index.text_grams.len() as u64);
+                index.norms.push(norm);
+            }
+        }
         index
     }
 }
 
+/// Twice the number, plus one if a count other than 1 follows.
+fn put_counted(bytes: &mut Vec<u8>, number: u64, count: u32) {
+    put_varint(bytes, number << 1 | u64::from(count > 1));
+    if count > 1 {
+        put_varint(bytes, u64::from(count));
+    }
+}
+
+#[inline]
+fn take_counted(bytes: &mut &[u8]) -> Option<(u64, u32)> {
+    let number = take_varint(bytes)?;
+    let count = if number & 1 == 0 { 1 } else { take_varint(bytes)? as u32 };
+    Some((number >> 1, count))
+}
+
+#[inline]
 fn each_posting(mut bytes: &[u8], mut each: impl FnMut(u32, u32)) {
     let mut text = 0;
-    while let Some(number) = take_varint(&mut bytes) {
-        text += number >> 1;
-        let count = if number & 1 == 0 { 1 } else { take_varint(&mut bytes).unwrap_or(1) };
-        each(text as u32, count as u32);
+    while let Some((distance, count)) = take_counted(&mut bytes) {
+        text += distance;
+        each(text as u32, count);
+    }
+}
+
+/// Hashes grams, which are spread well by one multiplication.
+#[derive(Default)]
+pub struct GramHasher(u64);
+
+impl Hasher for GramHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+}
+
+type GramMap<V> = HashMap<u64, V, BuildHasherDefault<GramHasher>>;
+
+/// Where the list of a gram is, and what the gram weighs.
+#[derive(Clone, Copy)]
+struct Gram {
+    start: usize,
+    end: usize,
+    count: u32,
+    weight: f64,
+}
+
+/// The grams of an index. There are only thousands, so that they are in memory.
+pub struct Dictionary {
+    numbers: GramMap<u32>,
+    grams: Vec<Gram>,
+    texts: usize,
+}
+
+impl Dictionary {
+    /// From the parts of a [`GramIndex`] of `texts` texts. `None` if they contradict each other.
+    pub fn of(grams: &[u8], counts: &[u8], places: &[u8], postings: usize, texts: usize) -> Option<Self> {
+        let mut dictionary = Self { numbers: GramMap::default(), grams: Vec::new(), texts };
+        for at in 0..grams.len() / 8 {
+            let (start, end) = (u64_at(places, at)? as usize, u64_at(places, at + 1)? as usize);
+            let count = u32_at(counts, at)?;
+            if start > end || end > postings {
+                return None;
+            }
+            dictionary.numbers.insert(u64_at(grams, at)?, at as u32);
+            dictionary.grams.push(Gram { start, end, count, weight: weight(texts, count) });
+        }
+        Some(dictionary)
     }
 }
 
 /// The index as it is read.
 pub struct Grams<'v> {
-    pub grams: &'v [u8],
-    pub counts: &'v [u8],
-    pub places: &'v [u8],
+    pub dictionary: &'v Dictionary,
     pub postings: &'v [u8],
+    pub text_places: &'v [u8],
+    pub text_grams: &'v [u8],
     pub norms: &'v [u8],
 }
 
 /// Memory of a search, to be used again.
 #[derive(Default)]
 pub struct Scratch {
-    /// Of each text: its place among the candidates.
-    slots: Vec<u32>,
-    candidates: Vec<Partial>,
-    lower: Vec<f32>,
+    sums: Vec<Sums>,
+    touched: Vec<u32>,
+    /// The query's vector, of length one. All zero between searches.
+    shares: Vec<f64>,
 }
 
-/// What is known of a text: its product with the grams so far, and the square of the length of its vector in them.
-struct Partial {
-    text: u32,
+/// What is known of a text: its product with the query in the grams so far, and the square of the length of its vector
+/// in them.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Sums {
     product: f32,
     square: f32,
 }
 
-struct QueryGram {
-    list: Option<(usize, u32)>,
-    /// Weight of the gram alone.
-    weight: f64,
-    /// Its share in the query's vector of length one.
-    share: f64,
-}
-
-const NONE: u32 = u32::MAX;
 /// Partial sums are of single precision.
 const SLACK: f32 = 1e-4;
-/// Lists from this length are worth a look at whether they can still change anything.
-const LONG: u32 = 1 << 11;
+/// Comparing one text in full takes the time of so many postings.
+const COMPARISON: u64 = 64;
 
 impl Grams<'_> {
-    fn find(&self, gram: u64) -> Option<(usize, u32)> {
-        let (mut low, mut high) = (0, self.grams.len() / 8);
-        while low < high {
-            let middle = low.midpoint(high);
-            if u64_at(self.grams, middle)? < gram {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        (u64_at(self.grams, low) == Some(gram)).then(|| u32_at(self.counts, low).map(|count| (low, count)))?
-    }
-
-    fn weighted(&self, text: &str) -> Vec<(u64, f64, Option<(usize, u32)>, f64)> {
-        let texts = self.norms.len() / 4;
-        let grams = grams_of(text).into_iter().map(|(gram, count)| {
-            let list = self.find(gram);
-            let weight = weight(texts, list.map_or(0, |(_, count)| count));
-            (gram, f64::from(count) * weight, list, weight)
-        });
-        grams.collect()
-    }
-
-    /// The `k` texts that resemble `query` the most, with their cosines of at least `floor`: the best first, and of
-    /// equals the one with the smaller number. `text_of` gives a text of the index, or `None` if it is not wanted.
+    /// The `k` texts that resemble `text` the most, with their cosines of at least `floor`: the best first, and of
+    /// equals the one with the smaller number. Only texts that `is_wanted`.
     pub fn nearest(
         &self,
-        query: &str,
+        text: &str,
         k: usize,
         floor: f64,
         scratch: &mut Scratch,
-        mut text_of: impl FnMut(u32) -> Option<String>,
+        mut is_wanted: impl FnMut(u32) -> bool,
     ) -> Vec<(u32, f64)> {
-        let query = self.weighted(query);
-        let norm = query.iter().map(|(_, value, ..)| value * value).sum::<f64>().sqrt();
-        if norm == 0.0 || k == 0 {
+        let Scratch { sums, touched, shares } = scratch;
+        sums.resize(self.norms.len() / 4, Sums::default());
+        shares.resize(self.dictionary.grams.len(), 0.0);
+        let unknown = weight(self.dictionary.texts, 0);
+        let mut square = 0.0;
+        let mut query: Vec<(u32, Gram, f64)> = Vec::new();
+        for (gram, count) in grams_of(text) {
+            let number = self.dictionary.numbers.get(&gram).copied();
+            let value = f64::from(count) * number.map_or(unknown, |number| self.dictionary.grams[number as usize].weight);
+            square += value * value;
+            query.extend(number.map(|number| (number, self.dictionary.grams[number as usize], value)));
+        }
+        if square == 0.0 || k == 0 {
             return Vec::new();
         }
-        let shares: HashMap<u64, f64> = query.iter().map(|(gram, value, ..)| (*gram, value / norm)).collect();
-        let mut order: Vec<QueryGram> = query
-            .into_iter()
-            .map(|(_, value, list, weight)| QueryGram { list, weight, share: value / norm })
-            .collect();
-        order.sort_by_key(|gram| gram.list.map_or(0, |(_, count)| count));
+        for (number, _, value) in &mut query {
+            *value /= square.sqrt();
+            shares[*number as usize] = *value;
+        }
+        // The rare ones first.
+        query.sort_unstable_by_key(|(number, ..)| std::cmp::Reverse(*number));
 
-        let Scratch { slots, candidates, lower } = scratch;
-        slots.resize(self.norms.len() / 4, NONE);
-        let mut left: f64 = order.iter().map(|gram| gram.share * gram.share).sum();
-        let mut bar = floor as f32;
-        for gram in &order {
-            if let Some((list, count)) = gram.list {
-                if count >= LONG && candidates.len() >= k {
-                    lower.clear();
-                    lower.extend(candidates.iter().map(|partial| partial.product / self.norm(partial.text)));
-                    let (_, kth, _) = lower.select_nth_unstable_by(k - 1, |one, other| other.total_cmp(one));
-                    bar = bar.max(*kth);
-                }
-                if left.max(0.0).sqrt() as f32 + SLACK < bar {
-                    break;
-                }
-                let (weight, share) = (gram.weight as f32, gram.share as f32);
-                each_posting(self.list(list), |text, count| {
-                    let Some(slot) = slots.get_mut(text as usize) else { return };
-                    if *slot == NONE {
-                        *slot = candidates.len() as u32;
-                        candidates.push(Partial { text, product: 0.0, square: 0.0 });
+        let mut left: f64 = query.iter().map(|(.., share)| share * share).sum();
+        let mut postings: u64 = query.iter().map(|(_, gram, _)| u64::from(gram.count)).sum();
+        for (_, gram, share) in &query {
+            let rest = left.max(0.0).sqrt() as f32;
+            // New texts cannot reach the floor. The look at all candidates must be worth its time.
+            if rest + SLACK < 1.0 && postings > 1024 && postings > touched.len() as u64 / 2 {
+                let bar = self.bar(sums, touched, k, floor);
+                if rest + SLACK < bar {
+                    let near = touched.iter().filter(|text| self.bound(sums, **text, rest) >= bar).count();
+                    if near as u64 * COMPARISON < postings {
+                        break;
                     }
-                    let partial = &mut candidates[*slot as usize];
-                    let value = count as f32 * weight;
-                    partial.product += value * share;
-                    partial.square += value * value;
-                });
+                }
             }
-            left -= gram.share * gram.share;
+            let (weight, share32) = (gram.weight as f32, *share as f32);
+            each_posting(self.postings.get(gram.start..gram.end).unwrap_or_default(), |text, count| {
+                let Some(sum) = sums.get_mut(text as usize) else { return };
+                if sum.square == 0.0 {
+                    touched.push(text);
+                }
+                let value = count as f32 * weight;
+                sum.product += value * share32;
+                sum.square += value * value;
+            });
+            left -= share * share;
+            postings -= u64::from(gram.count);
         }
 
-        let left = left.max(0.0).sqrt() as f32;
-        let mut bounds: Vec<(f32, u32)> = Vec::with_capacity(candidates.len());
-        for partial in candidates.drain(..) {
-            slots[partial.text as usize] = NONE;
-            let norm = self.norm(partial.text);
-            let rest = (1.0 - partial.square / (norm * norm)).max(0.0).sqrt();
-            let bound = partial.product / norm + left * rest + SLACK;
+        let rest = left.max(0.0).sqrt() as f32;
+        let bar = self.bar(sums, touched, k, floor) - SLACK;
+        let mut bounds: Vec<(f32, u32)> = Vec::new();
+        for text in touched.drain(..) {
+            let bound = self.bound(sums, text, rest);
             if bound >= bar {
-                bounds.push((bound, partial.text));
+                bounds.push((bound, text));
             }
+            sums[text as usize] = Sums::default();
         }
         bounds.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
         let mut best: Vec<(u32, f64)> = Vec::new();
@@ -235,32 +302,53 @@ impl Grams<'_> {
             if best.len() >= k && f64::from(bound) < best[k - 1].1 {
                 break;
             }
-            let Some(words) = text_of(text) else { continue };
-            let cosine = self.cosine(&shares, &words);
-            if cosine >= floor {
+            let cosine = self.cosine(shares, text);
+            if cosine >= floor && (best.len() < k || cosine >= best[k - 1].1) && is_wanted(text) {
                 let at = best.partition_point(|(other, score)| *score > cosine || *score == cosine && *other < text);
                 best.insert(at, (text, cosine));
                 best.truncate(k);
             }
         }
+        query.iter().for_each(|(number, ..)| shares[*number as usize] = 0.0);
         best
     }
 
-    fn cosine(&self, shares: &HashMap<u64, f64>, text: &str) -> f64 {
-        let (mut product, mut square) = (0.0, 0.0);
-        for (gram, value, ..) in self.weighted(text) {
-            product += shares.get(&gram).map_or(0.0, |share| share * value);
-            square += value * value;
+    /// What the `k`-th best text reaches at least.
+    fn bar(&self, sums: &[Sums], touched: &[u32], k: usize, floor: f64) -> f32 {
+        // Descending.
+        let mut best: Vec<f32> = Vec::with_capacity(k + 1);
+        let mut bar = floor as f32;
+        for text in touched {
+            let score = sums[*text as usize].product / self.norm(*text);
+            if score > bar {
+                best.insert(best.partition_point(|other| *other > score), score);
+                best.truncate(k);
+                if best.len() == k {
+                    bar = bar.max(best[k - 1]);
+                }
+            }
         }
-        product / square.sqrt()
+        bar
     }
 
-    fn list(&self, at: usize) -> &[u8] {
-        let place = |at| u64_at(self.places, at).map(|place| place as usize);
-        match (place(at), place(at + 1)) {
-            (Some(start), Some(end)) => self.postings.get(start..end).unwrap_or_default(),
-            _ => &[],
+    /// What a text reaches at most, if `rest` is the length of what is left of the query.
+    fn bound(&self, sums: &[Sums], text: u32, rest: f32) -> f32 {
+        let Sums { product, square } = sums[text as usize];
+        let norm = self.norm(text);
+        product / norm + rest * (1.0 - square / (norm * norm)).max(0.0).sqrt() + SLACK
+    }
+
+    fn cosine(&self, shares: &[f64], text: u32) -> f64 {
+        let place = |at| u64_at(self.text_places, at).unwrap_or_default() as usize;
+        let mut bytes = self.text_grams.get(place(text as usize)..place(text as usize + 1)).unwrap_or_default();
+        let (mut product, mut square) = (0.0, 0.0);
+        while let Some((number, count)) = take_counted(&mut bytes) {
+            let Some(gram) = self.dictionary.grams.get(number as usize) else { break };
+            let value = f64::from(count) * gram.weight;
+            product += shares[number as usize] * value;
+            square += value * value;
         }
+        if square > 0.0 { product / square.sqrt() } else { 0.0 }
     }
 
     fn norm(&self, text: u32) -> f32 {
@@ -319,16 +407,23 @@ mod tests {
         ) {
             let texts: Vec<String> = texts.into_iter().collect();
             let index = GramIndex::of(&texts);
+            let dictionary = Dictionary::of(
+                &bytes(&index.grams, u64::to_le_bytes),
+                &bytes(&index.counts, u32::to_le_bytes),
+                &bytes(&index.places, u64::to_le_bytes),
+                index.postings.len(),
+                texts.len(),
+            );
             let grams = Grams {
-                grams: &bytes(&index.grams, u64::to_le_bytes),
-                counts: &bytes(&index.counts, u32::to_le_bytes),
-                places: &bytes(&index.places, u64::to_le_bytes),
+                dictionary: &dictionary.unwrap(),
                 postings: &index.postings,
+                text_places: &bytes(&index.text_places, u64::to_le_bytes),
+                text_grams: &index.text_grams,
                 norms: &bytes(&index.norms, f32::to_le_bytes),
             };
             let mut scratch = Scratch::default();
-            let found = grams.nearest(&query, k, floor, &mut scratch, |text| Some(texts[text as usize].clone()));
-            let again = grams.nearest(&query, k, floor, &mut scratch, |text| Some(texts[text as usize].clone()));
+            let found = grams.nearest(&query, k, floor, &mut scratch, |_| true);
+            let again = grams.nearest(&query, k, floor, &mut scratch, |_| true);
             prop_assert_eq!(&found, &again);
             let mut all: Vec<f64> = texts.iter().map(|text| plain(&texts, &query, text)).collect();
             for (text, cosine) in &found {

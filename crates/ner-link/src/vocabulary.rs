@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::layout::{
     Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at,
 };
-use crate::ngrams::Grams;
+use crate::ngrams::{Dictionary, Grams};
 
 /// Why a file is no vocabulary.
 #[derive(Debug, Error)]
@@ -75,6 +75,7 @@ pub struct Vocabulary {
     ids: Fst<Part>,
     keys: Fst<Part>,
     variants: Fst<Part>,
+    dictionary: Dictionary,
 }
 
 /// A concept of a vocabulary.
@@ -158,7 +159,8 @@ impl Vocabulary {
     }
 
     pub(crate) fn id(&self, concept: u32) -> Option<String> {
-        text_of(&self.ids, concept)
+        // The numbers of an fst of ours are in the order of its texts.
+        String::from_utf8(self.ids.get_key(u64::from(concept))?).ok()
     }
 
     /// The preferred name of a concept.
@@ -207,16 +209,12 @@ impl Vocabulary {
         self.group(Some(variant), Section::VariantPlaces, Section::VariantNames)
     }
 
-    pub(crate) fn variant_text(&self, variant: u32) -> Option<String> {
-        text_of(&self.variants, variant)
-    }
-
     pub(crate) fn grams(&self) -> Grams<'_> {
         Grams {
-            grams: self.part(Section::Grams),
-            counts: self.part(Section::GramCounts),
-            places: self.part(Section::GramPlaces),
+            dictionary: &self.dictionary,
             postings: self.part(Section::Postings),
+            text_places: self.part(Section::VariantGramPlaces),
+            text_grams: self.part(Section::VariantGrams),
             norms: self.part(Section::Norms),
         }
     }
@@ -246,11 +244,6 @@ impl Vocabulary {
     fn type_name(&self, number: u32) -> Option<&str> {
         std::str::from_utf8(self.slice(Section::TypePlaces, Section::TypeTexts, number)?).ok()
     }
-}
-
-/// The text with this number: the numbers of an fst of ours are in the order of its texts.
-fn text_of(map: &Fst<Part>, number: u32) -> Option<String> {
-    String::from_utf8(map.get_key(u64::from(number))?).ok()
 }
 
 fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
@@ -301,7 +294,14 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
             .map_err(|error| OpenFault::Damaged(format!("{section:?}: {error}")))
     };
     let (ids, keys, variants) = (fst(Section::Ids)?, fst(Section::Keys)?, fst(Section::Variants)?);
-    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants })
+    let part = |section| {
+        let (start, end) = parts[&section];
+        &map[start..end]
+    };
+    let (grams, counts, places) = (part(Section::Grams), part(Section::GramCounts), part(Section::GramPlaces));
+    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.variants as usize)
+        .ok_or_else(|| OpenFault::Damaged("the places of the grams".to_owned()))?;
+    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
 }
 
 /// The size of a section of numbers.
@@ -313,6 +313,7 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::NamePlaces => (header.names + 1) * 8,
         Section::KeyPlaces => (header.keys + 1) * 4,
         Section::VariantPlaces => (header.variants + 1) * 4,
+        Section::VariantGramPlaces => (header.variants + 1) * 8,
         Section::Norms => header.variants * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
