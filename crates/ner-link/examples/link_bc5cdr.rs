@@ -151,14 +151,21 @@ fn evaluate(kind: &str, records: Vec<Record>, test: &[Mention], folder: &Path) -
 
     for k in [1, 5] {
         let threshold = 0.27;
-        let linker = Linker::new(Arc::clone(&vocabulary), LinkOptions { k, threshold });
-        let links = || -> Vec<Vec<Answer>> {
-            with_id.iter().map(|mention| linker.link(&Query { text: &mention.text, ..Default::default() })).collect()
+        let options = LinkOptions { k, threshold };
+        // A new linker each time: an old one remembers its answers.
+        let round = || -> (Vec<Vec<Answer>>, f64) {
+            let linker = Linker::new(Arc::clone(&vocabulary), options);
+            let start = Instant::now();
+            let link = |mention: &&&Mention| linker.link(&Query { text: &mention.text, ..Default::default() });
+            let answers = with_id.iter().map(link).collect();
+            (answers, start.elapsed().as_secs_f64())
         };
-        let answers = links();
-        let start = Instant::now();
-        assert!(answers == links(), "the same mentions have the same answers");
-        let seconds = start.elapsed().as_secs_f64();
+        let (answers, mut seconds) = round();
+        for _ in 0..4 {
+            let (again, needed) = round();
+            assert!(answers == again, "the same mentions have the same answers");
+            seconds = seconds.min(needed);
+        }
         let is_right = |mention: &Mention, answers: &[Answer], k: usize| {
             mention.ids.iter().all(|id| {
                 let mut candidates = answers.iter().flat_map(|answer| answer.candidates.iter().take(k));

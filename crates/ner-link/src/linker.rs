@@ -1,8 +1,8 @@
 //! From a mention to its concepts.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
 use crate::ngrams::{Scratch, grams_of};
@@ -84,12 +84,24 @@ pub struct Linker {
     options: LinkOptions,
     /// One for each search that runs at the same time: eight bytes a variant.
     scratch: Mutex<Vec<Scratch>>,
+    /// Answers of earlier queries: documents name the same things again and again.
+    earlier: Mutex<HashMap<Asked, Vec<Answer>>>,
+}
+
+/// A query that owns its texts.
+type Asked = (String, Option<String>, Vec<String>);
+
+/// From so many answers on, the earlier ones are forgotten.
+const REMEMBERED: usize = 1 << 14;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Linker {
     /// A linker with these options.
     pub fn new(vocabulary: Arc<Vocabulary>, options: LinkOptions) -> Self {
-        Self { vocabulary, options, scratch: Mutex::default() }
+        Self { vocabulary, options, scratch: Mutex::default(), earlier: Mutex::default() }
     }
 
     /// The vocabulary.
@@ -100,6 +112,20 @@ impl Linker {
     /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
     /// vocabulary and the whole is none. The same query always has the same answer.
     pub fn link(&self, query: &Query) -> Vec<Answer> {
+        let asked = (query.text.to_owned(), query.long_form.map(str::to_owned), query.types.to_vec());
+        if let Some(answers) = locked(&self.earlier).get(&asked) {
+            return answers.clone();
+        }
+        let answers = self.answers(query);
+        let mut earlier = locked(&self.earlier);
+        if earlier.len() >= REMEMBERED {
+            earlier.clear();
+        }
+        earlier.insert(asked, answers.clone());
+        answers
+    }
+
+    fn answers(&self, query: &Query) -> Vec<Answer> {
         let Query { text, long_form, types } = *query;
         let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
         let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
@@ -212,12 +238,12 @@ impl Found<'_> {
     }
 
     fn by_grams(&mut self, key: &str, variant: &str) {
-        let Linker { vocabulary, options, scratch } = self.linker;
+        let Linker { vocabulary, options, scratch, .. } = self.linker;
         let floor = options.threshold / NGRAMS;
-        let taken = scratch.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let taken = locked(scratch).pop();
         let mut own = taken.unwrap_or_default();
         // Several names of a concept may be near: then more are asked for.
-        let mut wanted = 2 * options.k + 2;
+        let mut wanted = 4 * options.k + 4;
         let near = loop {
             let near = vocabulary.grams().nearest(variant, wanted, floor, &mut own, |variant| {
                 let mut names = vocabulary.of_variant(variant);
@@ -230,7 +256,7 @@ impl Found<'_> {
             }
             wanted *= 4;
         };
-        scratch.lock().unwrap_or_else(PoisonError::into_inner).push(own);
+        locked(scratch).push(own);
         for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
             let names = equals.iter().flat_map(|(variant, _)| vocabulary.of_variant(*variant)).collect();
             for name in self.by_likeness(key, names) {

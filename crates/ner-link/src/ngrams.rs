@@ -222,6 +222,8 @@ struct Sums {
 
 /// Partial sums are of single precision.
 const SLACK: f32 = 1e-4;
+/// Texts that are looked at take the time of so many postings each.
+const LOOK: u64 = 2;
 /// Comparing one text in full takes the time of so many postings.
 const COMPARISON: u64 = 64;
 
@@ -260,10 +262,12 @@ impl Grams<'_> {
 
         let mut left: f64 = query.iter().map(|(.., share)| share * share).sum();
         let mut postings: u64 = query.iter().map(|(_, gram, _)| u64::from(gram.count)).sum();
+        let mut since_look = 0;
         for (_, gram, share) in &query {
             let rest = left.max(0.0).sqrt() as f32;
             // New texts cannot reach the floor. The look at all candidates must be worth its time.
-            if rest + SLACK < 1.0 && postings > 1024 && postings > touched.len() as u64 / 2 {
+            if rest + SLACK < 1.0 && postings > 1024 && since_look + u64::from(gram.count) > LOOK * touched.len() as u64 {
+                since_look = 0;
                 let bar = self.bar(sums, touched, k, floor);
                 if rest + SLACK < bar {
                     let near = touched.iter().filter(|text| self.bound(sums, **text, rest) >= bar).count();
@@ -284,6 +288,7 @@ impl Grams<'_> {
             });
             left -= share * share;
             postings -= u64::from(gram.count);
+            since_look += u64::from(gram.count);
         }
 
         let rest = left.max(0.0).sqrt() as f32;
