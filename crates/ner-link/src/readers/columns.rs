@@ -48,9 +48,11 @@ fn commas(reader: &mut Reader, input: &mut Input) -> Result<Option<Vec<String>>,
     let (mut bytes, mut ends) = (vec![0; 1 << 10], vec![0; 1 << 5]);
     let (mut written, mut ended) = (0, 0);
     loop {
-        let (result, read, wrote, fields) =
-            reader.read_record(input.fill_buf()?, &mut bytes[written..], &mut ends[ended..]);
+        let next = input.fill_buf()?;
+        let (result, read, wrote, fields) = reader.read_record(next, &mut bytes[written..], &mut ends[ended..]);
+        let is_line_over = next[..read].ends_with(b"\n");
         input.consume(read);
+        input.row = Some(input.line - u64::from(is_line_over));
         written += wrote;
         ended += fields;
         match result {
@@ -88,7 +90,7 @@ pub fn table(input: &mut Input, is_csv: bool, options: &ReadOptions, output: &mu
         output.report.entries += 1;
         same_columns(&row, &header)?;
         if row[id].is_empty() {
-            output.report.skip("without an id", input.line);
+            output.report.skip("without an id", input.place());
             continue;
         }
         let list = |column: Option<usize>| {
@@ -102,7 +104,7 @@ pub fn table(input: &mut Input, is_csv: bool, options: &ReadOptions, output: &mu
             ..Default::default()
         };
         if record.name.is_none() && record.synonyms.is_empty() {
-            output.report.skip("without a name", input.line);
+            output.report.skip("without a name", input.place());
             continue;
         }
         output.give(record);
@@ -167,7 +169,7 @@ pub fn ctd(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
         output.report.entries += 1;
         same_columns(&row, &header)?;
         if row[id].is_empty() || row[name].is_empty() {
-            output.report.skip("without an id or a name", input.line);
+            output.report.skip("without an id or a name", input.place());
             continue;
         }
         let list = |column: Option<usize>| column.map(|at| split(&row[at], '|').collect()).unwrap_or_default();

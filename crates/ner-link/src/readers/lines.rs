@@ -16,6 +16,8 @@ pub struct Input {
     bytes: Vec<u8>,
     /// Number of the line that was read last; while XML is read, the line that has been reached.
     pub line: u64,
+    /// Line of the row that was read last, where a row may have several lines.
+    pub row: Option<u64>,
 }
 
 impl Input {
@@ -29,7 +31,12 @@ impl Input {
         if file.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
             file.consume(3);
         }
-        Ok(Self { file, bytes: Vec::new(), line: 0 })
+        Ok(Self { file, bytes: Vec::new(), line: 0, row: None })
+    }
+
+    /// The line that a message about what was read last should name.
+    pub fn place(&self) -> u64 {
+        self.row.unwrap_or(self.line)
     }
 
     /// Some of the first bytes, which stay to be read.

@@ -225,7 +225,7 @@ pub fn read(path: &Path, options: &ReadOptions, sink: &mut dyn FnMut(Record)) ->
         Format::Snomed => snomed::read(&mut input, options, &mut output),
         Format::Icd10cm => icd::read(&mut input, &mut output),
     };
-    let line = input.line;
+    let line = input.place();
     result.map_err(|fault| at(line, fault))?;
     if output.report.records == 0 {
         let skipped: Vec<String> =
