@@ -5,7 +5,7 @@
     venv/bin/python scripts/link_peers.py FOLDER
 
 FOLDER is what `cargo run --release -p ner-link --example link_bc5cdr -- … --dump FOLDER` wrote: the same names
-(KIND.names.tsv: ids, name) and the same mentions (KIND.mentions.tsv: gold ids, text).
+(KIND.names.tsv: ids, name) and the same mentions (KIND.mentions.tsv: gold ids, text, and its long form or the text once more).
 
 Names and mentions are lower-cased (scispaCy's aliases are not, which costs it accuracy here). The index is the sparse
 matrix of all different names, and the nearest names are those with the largest product, which is exact; scispaCy's
@@ -70,14 +70,15 @@ class Index:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--long-forms", action="store_true", help="link the long forms of abbreviations")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     print(f"scikit-learn {importlib.metadata.version('scikit-learn')}")
     for kind in ["Disease", "Chemical"]:
         names = read(arguments.folder / f"{kind}.names.tsv")
         mentions = read(arguments.folder / f"{kind}.mentions.tsv")
-        gold = [set(ids.split("|")) for ids, _ in mentions]
-        texts = [text for _, text in mentions]
+        gold = [set(ids.split("|")) for ids, *_ in mentions]
+        texts = [long if arguments.long_forms else text for _, text, long in mentions]
         for analyzer in ["char_wb", "char"]:
             started = time.perf_counter()
             index = Index(names, analyzer)

@@ -8,6 +8,7 @@
 //!
 //! Builds a vocabulary of diseases (MeSH headings in C, MEDIC, mentions of the training files) and one of chemicals (D,
 //! mentions), links the test file's mentions, and writes names and mentions to FOLDER for `scripts/link_peers.py`.
+//! `--long-forms FILE` (lines of PMID, abbreviation, long form, separated by tabs) resolves abbreviations.
 //! A mention of several concepts is right at k if each of them is among the k best of its answers.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to people")]
@@ -22,6 +23,7 @@ use std::time::Instant;
 use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, read};
 
 struct Mention {
+    document: String,
     kind: String,
     text: String,
     ids: Vec<String>,
@@ -33,10 +35,16 @@ fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
     let mut mentions = Vec::new();
     for line in std::fs::read_to_string(path)?.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
-        if let [_, _, _, text, kind, ids, parts @ ..] = columns.as_slice() {
+        if let [document, _, _, text, kind, ids, parts @ ..] = columns.as_slice() {
             let split = |list: &str| list.split('|').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
             let parts = parts.first().map(|parts| split(parts)).unwrap_or_default();
-            mentions.push(Mention { kind: (*kind).to_owned(), text: (*text).to_owned(), ids: split(ids), parts });
+            mentions.push(Mention {
+                document: (*document).to_owned(),
+                kind: (*kind).to_owned(),
+                text: (*text).to_owned(),
+                ids: split(ids),
+                parts,
+            });
         }
     }
     Ok(mentions)
@@ -55,6 +63,9 @@ fn taught(mention: &Mention) -> Vec<(String, String)> {
     }
 }
 
+/// By document and abbreviation.
+type LongForms = HashMap<(String, String), String>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut given: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut arguments = std::env::args().skip(1);
@@ -66,6 +77,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = one("--dump")?;
     std::fs::create_dir_all(folder)?;
     let test = mentions(one("--test")?)?;
+
+    let mut long_forms: LongForms = HashMap::new();
+    for path in given.get("--long-forms").into_iter().flatten() {
+        for line in std::fs::read_to_string(path)?.lines() {
+            if let [document, short, long] = line.split('\t').collect::<Vec<_>>().as_slice() {
+                long_forms.insert(((*document).to_owned(), (*short).to_owned()), (*long).to_owned());
+            }
+        }
+    }
 
     let mut taught_names: Vec<(String, String, String)> = Vec::new();
     for path in given.get("--train").into_iter().flatten() {
@@ -100,12 +120,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
             records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
         }
-        evaluate(kind, records, &test, folder)?;
+        evaluate(kind, records, &test, &long_forms, folder)?;
     }
     Ok(())
 }
 
-fn evaluate(kind: &str, records: Vec<Record>, test: &[Mention], folder: &Path) -> Result<(), Box<dyn Error>> {
+fn evaluate(
+    kind: &str,
+    records: Vec<Record>,
+    test: &[Mention],
+    long_forms: &LongForms,
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
     let mut names = String::new();
     for record in &records {
         let ids = std::iter::once(&record.id).chain(&record.other_ids).cloned().collect::<Vec<_>>().join("|");
@@ -116,9 +142,12 @@ fn evaluate(kind: &str, records: Vec<Record>, test: &[Mention], folder: &Path) -
     std::fs::write(folder.join(format!("{kind}.names.tsv")), names)?;
     let gold: Vec<&Mention> = test.iter().filter(|mention| mention.kind == kind).collect();
     let with_id: Vec<&&Mention> = gold.iter().filter(|mention| mention.ids != ["-1"]).collect();
+    let long_of =
+        |mention: &Mention| long_forms.get(&(mention.document.clone(), mention.text.clone())).map(String::as_str);
+    let long: Vec<Option<&str>> = with_id.iter().map(|mention| long_of(mention)).collect();
     let mut lines = String::new();
-    for mention in &with_id {
-        writeln!(lines, "{}\t{}", mention.ids.join("|"), mention.text)?;
+    for (mention, long) in with_id.iter().zip(&long) {
+        writeln!(lines, "{}\t{}\t{}", mention.ids.join("|"), mention.text, long.unwrap_or(&mention.text))?;
     }
     std::fs::write(folder.join(format!("{kind}.mentions.tsv")), lines)?;
 
@@ -156,8 +185,11 @@ fn evaluate(kind: &str, records: Vec<Record>, test: &[Mention], folder: &Path) -
         let round = || -> (Vec<Vec<Answer>>, f64) {
             let linker = Linker::new(Arc::clone(&vocabulary), options);
             let start = Instant::now();
-            let link = |mention: &&&Mention| linker.link(&Query { text: &mention.text, ..Default::default() });
-            let answers = with_id.iter().map(link).collect();
+            let queries = with_id.iter().zip(&long);
+            let link = |(mention, long): (&&&Mention, &Option<&str>)| {
+                linker.link(&Query { text: &mention.text, long_form: *long, types: &[] })
+            };
+            let answers = queries.map(link).collect();
             (answers, start.elapsed().as_secs_f64())
         };
         let (answers, mut seconds) = round();
