@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
-use crate::ngrams::{Scratch, grams_of};
+use crate::ngrams::{BUDGET, Scratch, grams_of};
 use crate::normalise::{key_of, variant_of};
 use crate::vocabulary::Vocabulary;
 
@@ -245,7 +245,7 @@ impl Found<'_> {
         // Several names of a concept may be near: then more are asked for.
         let mut wanted = 4 * options.k + 4;
         let near = loop {
-            let near = vocabulary.grams().nearest(variant, wanted, floor, &mut own, |variant| {
+            let near = vocabulary.grams().nearest(variant, wanted, floor, BUDGET, &mut own, |variant| {
                 let mut names = vocabulary.of_variant(variant);
                 self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
             });

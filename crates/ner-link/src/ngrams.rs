@@ -1,9 +1,11 @@
 //! Texts that resemble a text: the cosine of TF-IDF vectors of their character 3-grams.
 //!
-//! The method of scispaCy's candidate generator (Neumann et al. 2019, after Soldaini & Goharian 2016), exact and over an
-//! inverted index. The rare grams of the query come first. A text that has none of them yet cannot exceed the length of
+//! The method of scispaCy's candidate generator (Neumann et al. 2019), over an inverted index. The rare grams of the query come first. A text that has none of them yet cannot exceed the length of
 //! what is left of the query's vector (Cauchy-Schwarz), so the long lists of common grams are seldom read. Only texts
 //! whose bound reaches the best ones are compared in full, by the list of grams that the file has of each text.
+//!
+//! The answer is exact as long as this takes no more than [`BUDGET`] postings. With millions of texts, common grams do not
+//! bring new ones any more: then the texts that share most with the rare grams are compared in full.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -222,6 +224,10 @@ struct Sums {
 
 /// Partial sums are of single precision.
 const SLACK: f32 = 1e-4;
+/// How many postings bring candidates.
+pub const BUDGET: u64 = 1 << 16;
+/// How many candidates are compared in full if there are more postings.
+const COMPARED: usize = 1 << 10;
 /// Texts that are looked at take the time of so many postings each.
 const LOOK: u64 = 2;
 /// Comparing one text in full takes the time of so many postings.
@@ -235,6 +241,7 @@ impl Grams<'_> {
         text: &str,
         k: usize,
         floor: f64,
+        budget: u64,
         scratch: &mut Scratch,
         mut is_wanted: impl FnMut(u32) -> bool,
     ) -> Vec<(u32, f64)> {
@@ -263,7 +270,14 @@ impl Grams<'_> {
         let mut left: f64 = query.iter().map(|(.., share)| share * share).sum();
         let mut postings: u64 = query.iter().map(|(_, gram, _)| u64::from(gram.count)).sum();
         let mut since_look = 0;
+        let mut read = 0;
+        let mut is_over = false;
         for (_, gram, share) in &query {
+            read += u64::from(gram.count);
+            is_over = read > budget && !touched.is_empty();
+            if is_over {
+                break;
+            }
             let rest = left.max(0.0).sqrt() as f32;
             // New texts cannot reach the floor. The look at all candidates must be worth its time.
             if rest + SLACK < 1.0 && postings > 1024 && since_look + u64::from(gram.count) > LOOK * touched.len() as u64 {
@@ -294,13 +308,17 @@ impl Grams<'_> {
         let rest = left.max(0.0).sqrt() as f32;
         let bar = self.bar(sums, touched, k, floor) - SLACK;
         let mut bounds: Vec<(f32, u32)> = Vec::new();
-        for text in touched.drain(..) {
-            let bound = self.bound(sums, text, rest);
-            if bound >= bar {
-                bounds.push((bound, text));
-            }
-            sums[text as usize] = Sums::default();
+        if is_over && touched.len() > COMPARED {
+            let score = |text: &u32| sums[*text as usize].product / self.norm(*text);
+            let mut scores: Vec<(f32, u32)> = touched.iter().map(|text| (score(text), *text)).collect();
+            scores.select_nth_unstable_by(COMPARED, |one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+            scores.truncate(COMPARED);
+            bounds.extend(scores.iter().map(|(_, text)| (self.bound(sums, *text, rest), *text)));
+        } else {
+            bounds.extend(touched.iter().map(|text| (self.bound(sums, *text, rest), *text)));
         }
+        bounds.retain(|(bound, _)| *bound >= bar);
+        touched.drain(..).for_each(|text| sums[text as usize] = Sums::default());
         bounds.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
         let mut best: Vec<(u32, f64)> = Vec::new();
         for (bound, text) in bounds {
@@ -427,8 +445,8 @@ mod tests {
                 norms: &bytes(&index.norms, f32::to_le_bytes),
             };
             let mut scratch = Scratch::default();
-            let found = grams.nearest(&query, k, floor, &mut scratch, |_| true);
-            let again = grams.nearest(&query, k, floor, &mut scratch, |_| true);
+            let found = grams.nearest(&query, k, floor, BUDGET, &mut scratch, |_| true);
+            let again = grams.nearest(&query, k, floor, BUDGET, &mut scratch, |_| true);
             prop_assert_eq!(&found, &again);
             let mut all: Vec<f64> = texts.iter().map(|text| plain(&texts, &query, text)).collect();
             for (text, cosine) in &found {

@@ -190,7 +190,7 @@ fn folded(text: &str) -> String {
         } else if char.is_alphanumeric() {
             let is_possessive = char == 's'
                 && at > 1
-                && matches!(chars[at - 1], '\'' | '’' | 'ʼ' | '`' | '′')
+                && matches!(chars[at - 1], '\'' | '’' | 'ʼ' | '′')
                 && is_alphanumeric(at - 2)
                 && !is_alphanumeric(at + 1);
             if !is_possessive {
