@@ -229,9 +229,9 @@ pub const BUDGET: u64 = 1 << 16;
 /// How many candidates are compared in full if there are more postings.
 const COMPARED: usize = 1 << 10;
 /// Texts that are looked at take the time of so many postings each.
-const LOOK: u64 = 2;
+const LOOK: u64 = 1;
 /// Comparing one text in full takes the time of so many postings.
-const COMPARISON: u64 = 64;
+const COMPARISON: u64 = 24;
 
 impl Grams<'_> {
     /// The `k` texts that resemble `text` the most, with their cosines of at least `floor`: the best first, and of
