@@ -35,8 +35,8 @@ impl Random {
 }
 
 const ONSETS: [&str; 30] = [
-    "", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "ph", "th", "ch", "tr", "pr", "gl", "st", "cr",
-    "br", "x", "k", "z", "j", "sp", "w",
+    "", "b", "c", "d", "f", "g", "h", "l", "m", "n", "p", "r", "s", "t", "v", "ph", "th", "ch", "tr", "pr", "gl", "st",
+    "cr", "br", "x", "k", "z", "j", "sp", "w",
 ];
 const VOWELS: [&str; 10] = ["a", "e", "i", "o", "u", "y", "io", "ea", "ia", "ou"];
 const CODAS: [&str; 16] = ["", "", "", "n", "l", "r", "s", "m", "t", "c", "x", "p", "d", "nt", "th", "ng"];
@@ -114,8 +114,7 @@ fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
     }
     let upper: Vec<String> = names.iter().map(|name| name.to_uppercase()).collect();
     // Turned around, with "of": found as variants.
-    let turned: Vec<String> =
-        names.iter().map(|name| name.split(' ').rev().collect::<Vec<_>>().join(" of ")).collect();
+    let turned: Vec<String> = names.iter().map(|name| name.split(' ').rev().collect::<Vec<_>>().join(" of ")).collect();
     // A letter is missing in the middle.
     let misspelt: Vec<String> = names
         .iter()
@@ -127,14 +126,14 @@ fn measure(path: &Path) -> Result<(), Box<dyn Error>> {
         .collect();
     let unknown = words(&mut random);
     let unknown: Vec<String> = (0..1000).map(|_| name(&mut random, &unknown)).collect();
-    for (what, texts) in
-        [("exact", &upper), ("variants", &turned), ("misspelt", &misspelt), ("other words", &unknown)]
+    for (what, texts) in [("exact", &upper), ("variants", &turned), ("misspelt", &misspelt), ("other words", &unknown)]
     {
         for threshold in [0.5, 0.7] {
             let linker = Linker::new(Arc::clone(&vocabulary), LinkOptions { k: 1, threshold });
             let start = Instant::now();
-            let found =
-                texts.iter().filter(|text| !linker.link(&Query { text, ..Default::default() })[0].candidates.is_empty());
+            let found = texts
+                .iter()
+                .filter(|text| !linker.link(&Query { text, ..Default::default() })[0].candidates.is_empty());
             let found = found.count();
             let seconds = start.elapsed().as_secs_f64();
             println!(

@@ -204,9 +204,8 @@ fn evaluate(
                 candidates.any(|candidate| ids_of[&candidate.concept].contains(id))
             })
         };
-        let right = |k: usize| {
-            with_id.iter().zip(&answers).filter(|(mention, answers)| is_right(mention, answers, k)).count()
-        };
+        let right =
+            |k: usize| with_id.iter().zip(&answers).filter(|(mention, answers)| is_right(mention, answers, k)).count();
         let mut rows = String::new();
         let mut stages: BTreeMap<Option<Stage>, (usize, usize)> = BTreeMap::new();
         for (mention, answers) in with_id.iter().zip(&answers) {

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, Section, VERSION, put_text, put_varint};
 use crate::ngrams::GramIndex;
-use crate::normalise::{key_of, variant_of};
+use crate::normalise::{key_of, stem_of, variant_of};
 use crate::record::Record;
 
 /// Why a vocabulary could not be built.
@@ -84,6 +84,7 @@ struct Name {
     count: u32,
     key: u32,
     variant: u32,
+    stem: u32,
 }
 
 fn push_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
@@ -150,6 +151,8 @@ impl Builder {
         let (keys, key_numbers) = numbered(keys);
         let variants: Vec<String> = keys.par_iter().map(|key| variant_of(key)).collect();
         let (variants, variant_numbers) = numbered(variants);
+        let stems: Vec<String> = keys.par_iter().map(|key| stem_of(key)).collect();
+        let (stems, stem_numbers) = numbered(stems);
 
         // One name for each concept and key: the preferred one, or else the first.
         let mut names: Vec<Name> = Vec::with_capacity(given.len());
@@ -159,7 +162,8 @@ impl Builder {
                 continue;
             }
             let Given { concept, place, length, is_preferred } = name;
-            names.push(Name { concept, place, length, is_preferred, count: 1, key, variant: variant_numbers[key as usize] });
+            let (variant, stem) = (variant_numbers[key as usize], stem_numbers[key as usize]);
+            names.push(Name { concept, place, length, is_preferred, count: 1, key, variant, stem });
         }
         // Only the first preferred name of a concept stays one.
         let mut has_preferred = vec![false; concepts.len()];
@@ -172,7 +176,8 @@ impl Builder {
         // Concepts with names, in the order of their ids.
         let mut is_named = vec![false; concepts.len()];
         names.iter().for_each(|name| is_named[name.concept as usize] = true);
-        let mut ids: Vec<(String, u32)> = concepts.into_iter().filter(|(_, concept)| is_named[*concept as usize]).collect();
+        let mut ids: Vec<(String, u32)> =
+            concepts.into_iter().filter(|(_, concept)| is_named[*concept as usize]).collect();
         report.unnamed_concepts = (is_named.len() - ids.len()) as u64;
         if ids.is_empty() {
             return Err(BuildError::Empty);
@@ -222,6 +227,9 @@ impl Builder {
         let (variant_places, variant_names) = ranked(&names, variants.len(), |name| name.variant);
         sections.u32(Section::KeyPlaces, key_places);
         sections.u32(Section::KeyNames, key_names);
+        let (stem_places, stem_names) = ranked(&names, stems.len(), |name| name.stem);
+        sections.u32(Section::StemPlaces, stem_places);
+        sections.u32(Section::StemNames, stem_names);
         sections.u32(Section::VariantPlaces, variant_places);
         sections.u32(Section::VariantNames, variant_names);
         sections.set(Section::Keys, map_of(keys.iter().map(String::as_str)));
@@ -231,14 +239,14 @@ impl Builder {
         let key_count = keys.len() as u64;
         drop((names, keys, ids, texts));
 
-        let grams = GramIndex::of(&variants);
+        let grams = GramIndex::of(&stems);
         let gram_count = grams.grams.len() as u64;
         sections.u64(Section::Grams, grams.grams);
         sections.u32(Section::GramCounts, grams.counts);
         sections.u64(Section::GramPlaces, grams.places);
         sections.set(Section::Postings, grams.postings);
-        sections.u64(Section::VariantGramPlaces, grams.text_places);
-        sections.set(Section::VariantGrams, grams.text_grams);
+        sections.u64(Section::StemGramPlaces, grams.text_places);
+        sections.set(Section::StemGrams, grams.text_grams);
         sections.set(Section::Norms, grams.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());
 
         let mut places = BTreeMap::new();
@@ -258,6 +266,7 @@ impl Builder {
             names: report.names,
             keys: key_count,
             variants: variants.len() as u64,
+            stems: stems.len() as u64,
             grams: gram_count,
             sections: places,
         };

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Numbers are little-endian. Nothing is aligned: numbers are read from their bytes. Concepts are numbered in the order
-//! of their ids, the names of a concept stand together with the preferred one first, keys and variants are numbered in
-//! their order, grams by the number of their variants.
+//! of their ids, the names of a concept stand together with the preferred one first, keys, variants
+//! and stems are numbered in their order, grams by the number of their stems.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,7 @@ pub struct Header {
     pub names: u64,
     pub keys: u64,
     pub variants: u64,
+    pub stems: u64,
     pub grams: u64,
     /// Start in the content, and length in bytes.
     pub sections: BTreeMap<Section, (u64, u64)>,
@@ -67,24 +68,27 @@ pub enum Section {
     Variants,
     VariantPlaces,
     VariantNames,
-    /// `[grams]` u64, those of most variants first.
+    /// As for keys.
+    StemPlaces,
+    StemNames,
+    /// `[grams]` u64, those of most stems first.
     Grams,
-    /// `[grams]` u32: number of variants with the gram.
+    /// `[grams]` u32: number of stems with the gram.
     GramCounts,
     /// `[grams + 1]` u64: place in `Postings`.
     GramPlaces,
-    /// Of each gram: its variants, ascending. A varint holds twice the distance to the one before, plus one if the gram
+    /// Of each gram: its stems, ascending. A varint holds twice the distance to the one before, plus one if the gram
     /// occurs more than once there; then its count follows.
     Postings,
-    /// As `GramPlaces`, of `VariantGrams`.
-    VariantGramPlaces,
-    /// Of each variant: the numbers of its grams, ascending, coded as the distances in `Postings`.
-    VariantGrams,
-    /// `[variants]` f32: length of the vector of a variant.
+    /// As `GramPlaces`, of `StemGrams`.
+    StemGramPlaces,
+    /// Of each stem: the numbers of its grams, ascending, coded as the distances in `Postings`.
+    StemGrams,
+    /// `[stems]` f32: length of the vector of a stem.
     Norms,
 }
 
-pub const SECTIONS: [Section; 22] = [
+pub const SECTIONS: [Section; 24] = [
     Section::Ids,
     Section::ConceptNames,
     Section::ConceptFactPlaces,
@@ -100,12 +104,14 @@ pub const SECTIONS: [Section; 22] = [
     Section::Variants,
     Section::VariantPlaces,
     Section::VariantNames,
+    Section::StemPlaces,
+    Section::StemNames,
     Section::Grams,
     Section::GramCounts,
     Section::GramPlaces,
     Section::Postings,
-    Section::VariantGramPlaces,
-    Section::VariantGrams,
+    Section::StemGramPlaces,
+    Section::StemGrams,
     Section::Norms,
 ];
 

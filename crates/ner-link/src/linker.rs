@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
 use crate::ngrams::{BUDGET, Scratch, grams_of};
-use crate::normalise::{key_of, variant_of};
+use crate::normalise::{key_of, stem_of, variant_of};
 use crate::vocabulary::Vocabulary;
 
 /// A mention to link.
@@ -82,7 +82,7 @@ pub struct Answer {
 pub struct Linker {
     vocabulary: Arc<Vocabulary>,
     options: LinkOptions,
-    /// One for each search that runs at the same time: eight bytes a variant.
+    /// One for each search that runs at the same time: eight bytes a stem.
     scratch: Mutex<Vec<Scratch>>,
     /// Answers of earlier queries: documents name the same things again and again.
     earlier: Mutex<HashMap<Asked, Vec<Answer>>>,
@@ -129,15 +129,14 @@ impl Linker {
         let Query { text, long_form, types } = *query;
         let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
         let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
-        let mut variants = Vec::new();
+        let mut keys = Vec::new();
         for text in &texts {
             let key = key_of(text);
             if key.is_empty() {
                 continue;
             }
-            let variant = variant_of(&key);
-            found.by_name(&key, &variant);
-            variants.push((key, variant));
+            found.by_name(&key, &variant_of(&key));
+            keys.push(key);
         }
         if found.candidates.is_empty()
             && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types))
@@ -145,10 +144,10 @@ impl Linker {
             return parts;
         }
         // An abbreviation resembles many names, its long form those that it means.
-        if let Some((key, variant)) = variants.first()
+        if let Some(key) = keys.first()
             && !found.is_full()
         {
-            found.by_grams(key, variant);
+            found.by_grams(key);
         }
         vec![Answer { text: texts[0].to_owned(), candidates: found.candidates }]
     }
@@ -165,7 +164,9 @@ impl Linker {
                 }
                 answers.push(Answer { text, candidates: found.candidates });
             }
-            Some(answers)
+            // Two names of one concept are no list of concepts.
+            let first = answers[0].candidates[0].concept;
+            answers.iter().any(|answer| answer.candidates[0].concept != first).then_some(answers)
         })
     }
 }
@@ -237,7 +238,8 @@ impl Found<'_> {
         names
     }
 
-    fn by_grams(&mut self, key: &str, variant: &str) {
+    fn by_grams(&mut self, key: &str) {
+        let stem = stem_of(key);
         let Linker { vocabulary, options, scratch, .. } = self.linker;
         let floor = options.threshold / NGRAMS;
         let taken = locked(scratch).pop();
@@ -245,11 +247,11 @@ impl Found<'_> {
         // Several names of a concept may be near: then more are asked for.
         let mut wanted = 4 * options.k + 4;
         let near = loop {
-            let near = vocabulary.grams().nearest(variant, wanted, floor, BUDGET, &mut own, |variant| {
-                let mut names = vocabulary.of_variant(variant);
+            let near = vocabulary.grams().nearest(&stem, wanted, floor, BUDGET, &mut own, |near| {
+                let mut names = vocabulary.of_stem(near);
                 self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
             });
-            let names = near.iter().flat_map(|(variant, _)| vocabulary.of_variant(*variant));
+            let names = near.iter().flat_map(|(near, _)| vocabulary.of_stem(*near));
             let concepts: HashSet<u32> = names.map(|name| vocabulary.concept_of(name)).collect();
             if near.len() < wanted || self.seen.union(&concepts).count() >= options.k {
                 break near;
@@ -258,7 +260,7 @@ impl Found<'_> {
         };
         locked(scratch).push(own);
         for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
-            let names = equals.iter().flat_map(|(variant, _)| vocabulary.of_variant(*variant)).collect();
+            let names = equals.iter().flat_map(|(near, _)| vocabulary.of_stem(*near)).collect();
             for name in self.by_likeness(key, names) {
                 self.push(name, NGRAMS * equals[0].1, Stage::Ngrams);
             }

@@ -253,7 +253,8 @@ impl Grams<'_> {
         let mut query: Vec<(u32, Gram, f64)> = Vec::new();
         for (gram, count) in grams_of(text) {
             let number = self.dictionary.numbers.get(&gram).copied();
-            let value = f64::from(count) * number.map_or(unknown, |number| self.dictionary.grams[number as usize].weight);
+            let value =
+                f64::from(count) * number.map_or(unknown, |number| self.dictionary.grams[number as usize].weight);
             square += value * value;
             query.extend(number.map(|number| (number, self.dictionary.grams[number as usize], value)));
         }
@@ -280,7 +281,8 @@ impl Grams<'_> {
             }
             let rest = left.max(0.0).sqrt() as f32;
             // New texts cannot reach the floor. The look at all candidates must be worth its time.
-            if rest + SLACK < 1.0 && postings > 1024 && since_look + u64::from(gram.count) > LOOK * touched.len() as u64 {
+            if rest + SLACK < 1.0 && postings > 1024 && since_look + u64::from(gram.count) > LOOK * touched.len() as u64
+            {
                 since_look = 0;
                 let bar = self.bar(sums, touched, k, floor);
                 if rest + SLACK < bar {

@@ -73,7 +73,8 @@ const GREEK: &[(char, &str)] = &[
 ];
 
 /// Letters that Unicode does not decompose.
-const LETTERS: &[(char, &str)] = &[('æ', "ae"), ('œ', "oe"), ('ø', "o"), ('ß', "ss"), ('ł', "l"), ('đ', "d"), ('ı', "i")];
+const LETTERS: &[(char, &str)] =
+    &[('æ', "ae"), ('œ', "oe"), ('ø', "o"), ('ß', "ss"), ('ł', "l"), ('đ', "d"), ('ı', "i")];
 
 /// Words that tell no concepts apart.
 const SMALL_WORDS: &[&str] =
@@ -226,11 +227,21 @@ fn respell(key: &mut String) {
 /// the order of the alphabet. Names with several numbers keep their order: the numbers of a chemical's name say where its
 /// groups are.
 pub fn variant_of(key: &str) -> String {
+    words_of(key, true)
+}
+
+/// As [`variant_of`], but organs keep their names: "myocardial" resembles "cardiac" and not "heart".
+pub(crate) fn stem_of(key: &str) -> String {
+    words_of(key, false)
+}
+
+fn words_of(key: &str, is_same_word: bool) -> String {
     let mut words: Vec<String> = key.split(' ').flat_map(letters_and_digits).map(singular).collect();
     let is_numbered = words.iter().any(|word| NUMBERED.contains(&word.as_str()));
     for word in &mut words {
         let numeral = of(ROMAN, word.as_str()).or_else(|| of(ROMAN_LETTERS, word.as_str()).filter(|_| is_numbered));
-        if let Some(other) = numeral.or_else(|| of(SAME_WORDS, word.as_str())) {
+        let same = || of(SAME_WORDS, word.as_str()).filter(|_| is_same_word);
+        if let Some(other) = numeral.or_else(same) {
             other.clone_into(word);
         }
     }

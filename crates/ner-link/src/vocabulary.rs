@@ -10,9 +10,7 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::layout::{
-    Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at,
-};
+use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
 use crate::ngrams::{Dictionary, Grams};
 
 /// Why a file is no vocabulary.
@@ -204,17 +202,17 @@ impl Vocabulary {
         self.group(variant, Section::VariantPlaces, Section::VariantNames)
     }
 
-    /// The names of variant number `variant`.
-    pub(crate) fn of_variant(&self, variant: u32) -> impl Iterator<Item = u32> {
-        self.group(Some(variant), Section::VariantPlaces, Section::VariantNames)
+    /// The names of stem number `stem`.
+    pub(crate) fn of_stem(&self, stem: u32) -> impl Iterator<Item = u32> {
+        self.group(Some(stem), Section::StemPlaces, Section::StemNames)
     }
 
     pub(crate) fn grams(&self) -> Grams<'_> {
         Grams {
             dictionary: &self.dictionary,
             postings: self.part(Section::Postings),
-            text_places: self.part(Section::VariantGramPlaces),
-            text_grams: self.part(Section::VariantGrams),
+            text_places: self.part(Section::StemGramPlaces),
+            text_grams: self.part(Section::StemGrams),
             norms: self.part(Section::Norms),
         }
     }
@@ -268,7 +266,8 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
     let Some(header) = map.get(PRELUDE..start) else {
         return Err(OpenFault::Length { expected: start as u64, actual });
     };
-    let header: Header = serde_json::from_slice(header).map_err(|error| OpenFault::Damaged(format!("header: {error}")))?;
+    let header: Header =
+        serde_json::from_slice(header).map_err(|error| OpenFault::Damaged(format!("header: {error}")))?;
     let expected = header.length.saturating_add(start as u64);
     if expected != actual {
         return Err(OpenFault::Length { expected, actual });
@@ -299,7 +298,7 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         &map[start..end]
     };
     let (grams, counts, places) = (part(Section::Grams), part(Section::GramCounts), part(Section::GramPlaces));
-    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.variants as usize)
+    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.stems as usize)
         .ok_or_else(|| OpenFault::Damaged("the places of the grams".to_owned()))?;
     Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
 }
@@ -313,8 +312,9 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::NamePlaces => (header.names + 1) * 8,
         Section::KeyPlaces => (header.keys + 1) * 4,
         Section::VariantPlaces => (header.variants + 1) * 4,
-        Section::VariantGramPlaces => (header.variants + 1) * 8,
-        Section::Norms => header.variants * 4,
+        Section::StemPlaces => (header.stems + 1) * 4,
+        Section::StemGramPlaces => (header.stems + 1) * 8,
+        Section::Norms => header.stems * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
         Section::GramPlaces => (header.grams + 1) * 8,

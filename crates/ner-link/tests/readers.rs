@@ -1,5 +1,7 @@
 //! Readers of vocabularies, on small files of each format.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -194,7 +196,11 @@ fn mesh() {
     check_bad("desc.xml", DESCRIPTORS.split("</ConceptList>").next().unwrap().as_bytes(), ":17: XML: ");
     check_bad("desc.xml", DESCRIPTORS.replace("</TermList>", "</Term>").as_bytes(), ":14: XML: ");
     check_bad("desc.xml", DESCRIPTORS.replace("&amp;", "&et;").as_bytes(), ":6: XML: the entity &et; is not known");
-    check_bad("desc.xml", DESCRIPTORS.replace("D900001", "").as_bytes(), ":18: the record that begins in line 4 has no id");
+    check_bad(
+        "desc.xml",
+        DESCRIPTORS.replace("D900001", "").as_bytes(),
+        ":18: the record that begins in line 4 has no id",
+    );
 }
 
 #[test]
@@ -234,9 +240,7 @@ fn snomed() {
 #[test]
 fn icd_10_cm() {
     let short = format!("{:<60}", "Redness oth");
-    let lines = format!(
-        "00001 R23     0 {short} Redness of other places\n00002 R231    1 {short} Redness oth\n"
-    );
+    let lines = format!("00001 R23     0 {short} Redness of other places\n00002 R231    1 {short} Redness oth\n");
     check(
         "icd10cm_order_2026.txt",
         &lines,

@@ -1,5 +1,7 @@
 //! Files of vocabularies, and links to them.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,7 +71,8 @@ impl Linked {
     #[track_caller]
     fn check(&self, text: &str, expected: &[&str]) {
         let query = Query { text, ..Default::default() };
-        let best: Vec<String> = self.ids(&query).into_iter().map(|ids| ids.first().cloned().unwrap_or_default()).collect();
+        let best: Vec<String> =
+            self.ids(&query).into_iter().map(|ids| ids.first().cloned().unwrap_or_default()).collect();
         assert_eq!(best, expected, "{text}");
         assert_eq!(self.linker.link(&query), self.linker.link(&query));
     }
@@ -198,7 +201,9 @@ proptest! {
         let records = names.iter().map(|(id, name)| record(id, &[name], &[]));
         prop_assume!(names.iter().any(|(_, name)| !key_of(name).is_empty()));
         let linked = Linked::with(records, 100, 0.9);
-        let candidates = linked.linker.link(&Query { text: &text, ..Default::default() }).remove(0).candidates;
+        let mut answers = linked.linker.link(&Query { text: &text, ..Default::default() });
+        let is_composite = answers.len() > 1;
+        let candidates = if is_composite { Vec::new() } else { answers.remove(0).candidates };
         let found = |stage: Stage| {
             let mut ids: Vec<&str> =
                 candidates.iter().filter(|found| found.stage <= stage).map(|found| found.id.as_str()).collect();

@@ -93,9 +93,8 @@ pub fn table(input: &mut Input, is_csv: bool, options: &ReadOptions, output: &mu
             output.report.skip("without an id", input.place());
             continue;
         }
-        let list = |column: Option<usize>| {
-            column.map(|at| split(&row[at], options.separator).collect()).unwrap_or_default()
-        };
+        let list =
+            |column: Option<usize>| column.map(|at| split(&row[at], options.separator).collect()).unwrap_or_default();
         let record = Record {
             id: row[id].clone(),
             name: Some(row[name].clone()).filter(|name| !name.is_empty()),

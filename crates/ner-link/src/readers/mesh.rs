@@ -38,7 +38,9 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
                     open = Some((record, Path::new(), reader.get_ref().line));
                 }
             }
-            Event::Text(piece) => text.push_str(&piece.decode().map_err(|error| ReadFault::of(format!("XML: {error}")))?),
+            Event::Text(piece) => {
+                text.push_str(&piece.decode().map_err(|error| ReadFault::of(format!("XML: {error}")))?)
+            }
             Event::CData(piece) => {
                 text.push_str(&piece.decode().map_err(|error| ReadFault::of(format!("XML: {error}")))?);
             }
@@ -89,11 +91,9 @@ fn take(record: &mut Record, path: &[&str], value: &str) {
         ["DescriptorUI" | "SupplementalRecordUI"] => record.id = value.to_owned(),
         ["DescriptorName" | "SupplementalRecordName", "String"] => record.name = Some(value.to_owned()),
         ["TreeNumberList", "TreeNumber"] => record.types.push(value.to_owned()),
-        ["ConceptList", "Concept", "TermList", "Term", "String"] => {
-            // The preferred term of the preferred concept is the name once more.
-            if record.name.as_deref() != Some(value) {
-                record.synonyms.push(value.to_owned());
-            }
+        // The preferred term of the preferred concept is the name once more.
+        ["ConceptList", "Concept", "TermList", "Term", "String"] if record.name.as_deref() != Some(value) => {
+            record.synonyms.push(value.to_owned());
         }
         // A star marks a heading that is the topic. Registry numbers: 0 is none.
         ["HeadingMappedToList", "HeadingMappedTo", "DescriptorReferredTo", "DescriptorUI"] => {

@@ -5,17 +5,8 @@
 use super::{Input, Output, ReadFault, ReadOptions};
 use crate::record::Record;
 
-const COLUMNS: [&str; 9] = [
-    "id",
-    "effectiveTime",
-    "active",
-    "moduleId",
-    "conceptId",
-    "languageCode",
-    "typeId",
-    "term",
-    "caseSignificanceId",
-];
+const COLUMNS: [&str; 9] =
+    ["id", "effectiveTime", "active", "moduleId", "conceptId", "languageCode", "typeId", "term", "caseSignificanceId"];
 const FULLY_SPECIFIED_NAME: &str = "900000000000003001";
 const SYNONYM: &str = "900000000000013009";
 const DEFINITION: &str = "900000000000550004";
