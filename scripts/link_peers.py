@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Links gold mentions by scikit-learn's TF-IDF of character 3-grams, which is how scispaCy generates its candidates.
 
-    python3 -m venv venv && venv/bin/pip install scikit-learn==1.9.0
+    python3 -m venv venv && venv/bin/pip install scikit-learn==1.9.1
     venv/bin/python scripts/link_peers.py FOLDER
 
 FOLDER is what `cargo run --release -p ner-link --example link_bc5cdr -- … --dump FOLDER` wrote: the same names
