@@ -3,9 +3,31 @@
 //! Where things are:
 //!
 //! - `abbreviations.rs`: definitions of short forms, and their uses.
+//! - `record.rs`: [`Record`], a concept with its names. [`readers`] stream records from the formats of vocabularies.
+//! - `normalise.rs`: the keys under which names and mentions meet.
+//! - `build.rs`: [`Builder`], from records to a file. `layout.rs`: the layout of that file.
+//! - `vocabulary.rs`: [`Vocabulary`], such a file mapped into memory.
+//! - `ngrams.rs`: names that resemble a mention.
+//! - `linker.rs`: [`Linker`], from a mention to its concepts. `composite.rs`: mentions of several concepts.
 
-#![forbid(unsafe_code)]
+// One exception, argued in `vocabulary.rs`: mapping a file into memory.
+#![deny(unsafe_code)]
 
 mod abbreviations;
+mod build;
+mod composite;
+mod layout;
+mod linker;
+mod ngrams;
+mod normalise;
+pub mod readers;
+mod record;
+mod vocabulary;
 
 pub use abbreviations::{Definition, Use, definitions, uses};
+pub use build::{BuildError, BuildReport, Builder};
+pub use linker::{Answer, Candidate, LinkOptions, Linker, Query, Stage};
+pub use normalise::{key_of, variant_of};
+pub use readers::{Format, ReadError, ReadOptions, ReadReport, read};
+pub use record::Record;
+pub use vocabulary::{Concept, OpenError, Vocabulary};

@@ -1,0 +1,231 @@
+//! Accuracy and speed of linking on gold mentions in the PubTator format.
+//!
+//! ```text
+//! cargo run --release -p ner-link --example link_bc5cdr -- --mesh mesh-tree-numbers.tsv --medic medic-2012.txt
+//!     --train CDR_TrainingSet.PubTator.txt --train CDR_DevelopmentSet.PubTator.txt --test CDR_TestSet.PubTator.txt
+//!     --dump FOLDER
+//! ```
+//!
+//! Builds a vocabulary of diseases (MeSH headings in C, MEDIC, mentions of the training files) and one of chemicals (D,
+//! mentions), links the test file's mentions, and writes names and mentions to FOLDER for `scripts/link_peers.py`.
+//! `--long-forms FILE` (lines of PMID, abbreviation, long form, separated by tabs) resolves abbreviations.
+//! A mention of several concepts is right at k if each of them is among the k best of its answers.
+
+#![allow(clippy::print_stdout, reason = "an example speaks to people")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, read};
+
+struct Mention {
+    document: String,
+    kind: String,
+    text: String,
+    ids: Vec<String>,
+    /// The texts of the parts of a composite mention, if the corpus says them.
+    parts: Vec<String>,
+}
+
+fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
+    let mut mentions = Vec::new();
+    for line in std::fs::read_to_string(path)?.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        if let [document, _, _, text, kind, ids, parts @ ..] = columns.as_slice() {
+            let split = |list: &str| list.split('|').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
+            let parts = parts.first().map(|parts| split(parts)).unwrap_or_default();
+            mentions.push(Mention {
+                document: (*document).to_owned(),
+                kind: (*kind).to_owned(),
+                text: (*text).to_owned(),
+                ids: split(ids),
+                parts,
+            });
+        }
+    }
+    Ok(mentions)
+}
+
+/// The names that training mentions teach.
+fn taught(mention: &Mention) -> Vec<(String, String)> {
+    if mention.ids == ["-1"] {
+        Vec::new()
+    } else if mention.ids.len() == 1 {
+        vec![(mention.ids[0].clone(), mention.text.clone())]
+    } else if mention.ids.len() == mention.parts.len() {
+        mention.ids.iter().cloned().zip(mention.parts.iter().cloned()).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// By document and abbreviation.
+type LongForms = HashMap<(String, String), String>;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut given: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        given.entry(name).or_default().push(value.into());
+    }
+    let one = |name: &str| given.get(name).and_then(|all| all.first()).ok_or_else(|| format!("{name} is missing"));
+    let folder = one("--dump")?;
+    std::fs::create_dir_all(folder)?;
+    let test = mentions(one("--test")?)?;
+
+    let mut long_forms: LongForms = HashMap::new();
+    for path in given.get("--long-forms").into_iter().flatten() {
+        for line in std::fs::read_to_string(path)?.lines() {
+            if let [document, short, long] = line.split('\t').collect::<Vec<_>>().as_slice() {
+                long_forms.insert(((*document).to_owned(), (*short).to_owned()), (*long).to_owned());
+            }
+        }
+    }
+
+    let mut taught_names: Vec<(String, String, String)> = Vec::new();
+    for path in given.get("--train").into_iter().flatten() {
+        for mention in mentions(path)? {
+            let names = taught(&mention).into_iter();
+            taught_names.extend(names.map(|(id, text)| (mention.kind.clone(), id, text)));
+        }
+    }
+    for (kind, tree) in [("Disease", "C"), ("Chemical", "D")] {
+        let mut records: Vec<Record> = Vec::new();
+        let options = ReadOptions {
+            id_column: "mesh_id".to_owned(),
+            name_column: "mesh_name".to_owned(),
+            types_column: "mesh_tree_number".to_owned(),
+            ..Default::default()
+        };
+        read(one("--mesh")?, &options, &mut |record| {
+            if record.types.iter().any(|number| number.starts_with(tree)) {
+                records.push(record);
+            }
+        })?;
+        if kind == "Disease" {
+            read(one("--medic")?, &ReadOptions::default(), &mut |record| records.push(record))?;
+        }
+        // A heading has a row for each of its places in the tree; its name is one name.
+        let mut headings = HashSet::new();
+        records.iter_mut().filter(|record| !record.types.is_empty()).for_each(|record| {
+            if !headings.insert(record.id.clone()) {
+                record.name = None;
+            }
+        });
+        for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
+            records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
+        }
+        evaluate(kind, records, &test, &long_forms, folder)?;
+    }
+    Ok(())
+}
+
+fn evaluate(
+    kind: &str,
+    records: Vec<Record>,
+    test: &[Mention],
+    long_forms: &LongForms,
+    folder: &Path,
+) -> Result<(), Box<dyn Error>> {
+    let mut names = String::new();
+    for record in &records {
+        let ids = std::iter::once(&record.id).chain(&record.other_ids).cloned().collect::<Vec<_>>().join("|");
+        for name in record.name.iter().chain(&record.synonyms) {
+            writeln!(names, "{ids}\t{name}")?;
+        }
+    }
+    std::fs::write(folder.join(format!("{kind}.names.tsv")), names)?;
+    let gold: Vec<&Mention> = test.iter().filter(|mention| mention.kind == kind).collect();
+    let with_id: Vec<&&Mention> = gold.iter().filter(|mention| mention.ids != ["-1"]).collect();
+    let long_of =
+        |mention: &Mention| long_forms.get(&(mention.document.clone(), mention.text.clone())).map(String::as_str);
+    let long: Vec<Option<&str>> = with_id.iter().map(|mention| long_of(mention)).collect();
+    let mut lines = String::new();
+    for (mention, long) in with_id.iter().zip(&long) {
+        writeln!(lines, "{}\t{}\t{}", mention.ids.join("|"), mention.text, long.unwrap_or(&mention.text))?;
+    }
+    std::fs::write(folder.join(format!("{kind}.mentions.tsv")), lines)?;
+
+    let path = folder.join(format!("{kind}.voc"));
+    let mut builder = Builder::new();
+    records.into_iter().for_each(|record| builder.add(record));
+    let start = Instant::now();
+    let report = builder.write(&path, kind)?;
+    println!("{kind}: {report:?} in {:.1} s", start.elapsed().as_secs_f64());
+    let vocabulary = Arc::new(Vocabulary::open(&path)?);
+    vocabulary.verify()?;
+
+    let mut held: HashSet<String> = HashSet::new();
+    let mut ids_of: HashMap<u32, Vec<String>> = HashMap::new();
+    for number in 0..vocabulary.concepts() {
+        let concept = vocabulary.concept(number).ok_or("a concept is missing")?;
+        let ids: Vec<String> = std::iter::once(concept.id).chain(concept.other_ids).collect();
+        held.extend(ids.iter().cloned());
+        ids_of.insert(number, ids);
+    }
+    let ceiling = with_id.iter().filter(|mention| mention.ids.iter().all(|id| held.contains(id))).count();
+    let share = |count: usize| 100.0 * count as f64 / with_id.len() as f64;
+    println!(
+        "{kind}: {} mentions, {} without an id, {} of several concepts; ceiling {:.2}",
+        gold.len(),
+        gold.len() - with_id.len(),
+        with_id.iter().filter(|mention| mention.ids.len() > 1).count(),
+        share(ceiling)
+    );
+
+    for k in [1, 5] {
+        let threshold = 0.27;
+        let options = LinkOptions { k, threshold };
+        // A new linker each time: an old one remembers its answers.
+        let round = || -> (Vec<Vec<Answer>>, f64) {
+            let linker = Linker::new(Arc::clone(&vocabulary), options);
+            let start = Instant::now();
+            let queries = with_id.iter().zip(&long);
+            let link = |(mention, long): (&&&Mention, &Option<&str>)| {
+                linker.link(&Query { text: &mention.text, long_form: *long, types: &[] })
+            };
+            let answers = queries.map(link).collect();
+            (answers, start.elapsed().as_secs_f64())
+        };
+        let (answers, mut seconds) = round();
+        for _ in 0..4 {
+            let (again, needed) = round();
+            assert!(answers == again, "the same mentions have the same answers");
+            seconds = seconds.min(needed);
+        }
+        let is_right = |mention: &Mention, answers: &[Answer], k: usize| {
+            mention.ids.iter().all(|id| {
+                let mut candidates = answers.iter().flat_map(|answer| answer.candidates.iter().take(k));
+                candidates.any(|candidate| ids_of[&candidate.concept].contains(id))
+            })
+        };
+        let right =
+            |k: usize| with_id.iter().zip(&answers).filter(|(mention, answers)| is_right(mention, answers, k)).count();
+        let mut rows = String::new();
+        let mut stages: BTreeMap<Option<Stage>, (usize, usize)> = BTreeMap::new();
+        for (mention, answers) in with_id.iter().zip(&answers) {
+            let best = answers[0].candidates.first();
+            let is_right = is_right(mention, answers, 1);
+            let stage = stages.entry(best.map(|candidate| candidate.stage)).or_default();
+            stage.0 += 1;
+            stage.1 += usize::from(is_right);
+            let matched = best.map_or("NIL", |best| best.matched.as_str());
+            let id = best.map_or("", |best| best.id.as_str());
+            let score = best.map_or(0.0, |best| best.score);
+            writeln!(rows, "{is_right}\t{}\t{}\t{id}\t{matched}\t{score:.3}", mention.ids.join("|"), mention.text)?;
+        }
+        std::fs::write(folder.join(format!("{kind}.answers.k{k}.tsv")), rows)?;
+        println!(
+            "{kind}, k = {k}: accuracy@1 {:.2}, accuracy@{k} {:.2}; {:.0} mentions a second; {stages:?}",
+            share(right(1)),
+            share(right(k)),
+            with_id.len() as f64 / seconds
+        );
+    }
+    Ok(())
+}

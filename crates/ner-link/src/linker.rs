@@ -1,0 +1,269 @@
+//! From a mention to its concepts.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::composite::readings;
+use crate::ngrams::{BUDGET, Scratch, grams_of};
+use crate::normalise::{key_of, stem_of, variant_of};
+use crate::vocabulary::Vocabulary;
+
+/// A mention to link.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Query<'q> {
+    /// Its text.
+    pub text: &'q str,
+    /// What the text stands for, if the document defines it as an abbreviation. The search begins with it.
+    pub long_form: Option<&'q str>,
+    /// Types that the concept may have: a type, or the start of one followed by `*` ("C04*"). Empty: any.
+    pub types: &'q [String],
+}
+
+/// How to link.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinkOptions {
+    /// Number of candidates of a mention.
+    pub k: usize,
+    /// Smallest score of a candidate. A mention without a candidate is NIL. The search by grams takes the longer, the
+    /// smaller this is.
+    pub threshold: f64,
+}
+
+impl Default for LinkOptions {
+    fn default() -> Self {
+        Self { k: 1, threshold: 0.5 }
+    }
+}
+
+/// What a candidate has in common with the mention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// The same name but for case, punctuation, accents and spelling.
+    Exact,
+    /// The same words but for plural, order, small words and synonyms of organs.
+    Variant,
+    /// Many of the same character 3-grams.
+    Ngrams,
+}
+
+/// Scores of the first two stages. A search by grams stays below them.
+const EXACT: f64 = 1.0;
+const VARIANT: f64 = 0.95;
+const NGRAMS: f64 = 0.9;
+
+/// A concept that a mention may mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Number of the concept in the vocabulary.
+    pub concept: u32,
+    /// Its id.
+    pub id: String,
+    /// Its preferred name.
+    pub name: String,
+    /// The name that matched.
+    pub matched: String,
+    /// From 0 to 1: 1 for an exact name, 0.95 for a variant, 0.9 times the cosine otherwise.
+    pub score: f64,
+    /// How it was found.
+    pub stage: Stage,
+}
+
+/// What a mention, or a part of a composite one, may mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The text that was looked up.
+    pub text: String,
+    /// The best first. Empty: NIL.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Links mentions to a vocabulary. Threads may share it.
+pub struct Linker {
+    vocabulary: Arc<Vocabulary>,
+    options: LinkOptions,
+    /// One for each search that runs at the same time: eight bytes a stem.
+    scratch: Mutex<Vec<Scratch>>,
+    /// Answers of earlier queries: documents name the same things again and again.
+    earlier: Mutex<HashMap<Asked, Vec<Answer>>>,
+}
+
+/// A query that owns its texts.
+type Asked = (String, Option<String>, Vec<String>);
+
+/// From so many answers on, the earlier ones are forgotten.
+const REMEMBERED: usize = 1 << 14;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Linker {
+    /// A linker with these options.
+    pub fn new(vocabulary: Arc<Vocabulary>, options: LinkOptions) -> Self {
+        Self { vocabulary, options, scratch: Mutex::default(), earlier: Mutex::default() }
+    }
+
+    /// The vocabulary.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
+    /// vocabulary and the whole is none. The same query always has the same answer.
+    pub fn link(&self, query: &Query) -> Vec<Answer> {
+        let asked = (query.text.to_owned(), query.long_form.map(str::to_owned), query.types.to_vec());
+        if let Some(answers) = locked(&self.earlier).get(&asked) {
+            return answers.clone();
+        }
+        let answers = self.answers(query);
+        let mut earlier = locked(&self.earlier);
+        if earlier.len() >= REMEMBERED {
+            earlier.clear();
+        }
+        earlier.insert(asked, answers.clone());
+        answers
+    }
+
+    fn answers(&self, query: &Query) -> Vec<Answer> {
+        let Query { text, long_form, types } = *query;
+        let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
+        let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
+        let mut keys = Vec::new();
+        for text in &texts {
+            let key = key_of(text);
+            if key.is_empty() {
+                continue;
+            }
+            found.by_name(&key, &variant_of(&key));
+            keys.push(key);
+        }
+        if found.candidates.is_empty()
+            && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types))
+        {
+            return parts;
+        }
+        // An abbreviation resembles many names, its long form those that it means.
+        if let Some(key) = keys.first()
+            && !found.is_full()
+        {
+            found.by_grams(key);
+        }
+        vec![Answer { text: texts[0].to_owned(), candidates: found.candidates }]
+    }
+
+    fn parts(&self, text: &str, types: &[String]) -> Option<Vec<Answer>> {
+        readings(text).into_iter().find_map(|parts| {
+            let mut answers = Vec::with_capacity(parts.len());
+            for text in parts {
+                let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
+                let key = key_of(&text);
+                found.by_name(&key, &variant_of(&key));
+                if found.candidates.is_empty() {
+                    return None;
+                }
+                answers.push(Answer { text, candidates: found.candidates });
+            }
+            // Two names of one concept are no list of concepts.
+            let first = answers[0].candidates[0].concept;
+            answers.iter().any(|answer| answer.candidates[0].concept != first).then_some(answers)
+        })
+    }
+}
+
+/// The candidates so far.
+struct Found<'l> {
+    linker: &'l Linker,
+    types: &'l [String],
+    seen: HashSet<u32>,
+    candidates: Vec<Candidate>,
+}
+
+impl Found<'_> {
+    fn is_full(&self) -> bool {
+        self.candidates.len() >= self.linker.options.k
+    }
+
+    fn admits(&self, concept: u32) -> bool {
+        self.types.is_empty() || self.linker.vocabulary.has_type(concept, self.types)
+    }
+
+    fn push(&mut self, name: u32, score: f64, stage: Stage) {
+        let vocabulary = &self.linker.vocabulary;
+        let concept = vocabulary.concept_of(name);
+        if self.is_full()
+            || score < self.linker.options.threshold
+            || self.seen.contains(&concept)
+            || !self.admits(concept)
+        {
+            return;
+        }
+        self.seen.insert(concept);
+        self.candidates.push(Candidate {
+            concept,
+            id: vocabulary.id(concept).unwrap_or_default(),
+            name: vocabulary.preferred(concept).to_owned(),
+            matched: vocabulary.name(name).to_owned(),
+            score,
+            stage,
+        });
+    }
+
+    fn by_name(&mut self, key: &str, variant: &str) {
+        if key.is_empty() {
+            return;
+        }
+        let vocabulary = Arc::clone(&self.linker.vocabulary);
+        for name in vocabulary.by_key(key) {
+            self.push(name, EXACT, Stage::Exact);
+        }
+        if !self.is_full() {
+            let names = vocabulary.by_variant(variant).collect();
+            for name in self.by_likeness(key, names) {
+                self.push(name, VARIANT, Stage::Variant);
+            }
+        }
+    }
+
+    /// Names in the order of what they share with `key` before it was made a variant; of equals the most usual first.
+    fn by_likeness(&self, key: &str, mut names: Vec<u32>) -> Vec<u32> {
+        if names.len() > 1 {
+            let grams = grams_of(key);
+            names.sort_by_cached_key(|name| {
+                let other = grams_of(&key_of(self.linker.vocabulary.name(*name)));
+                let common = grams.iter().filter(|gram| other.binary_search(gram).is_ok()).count();
+                std::cmp::Reverse(2_000_000 * common / (grams.len() + other.len()).max(1))
+            });
+        }
+        names
+    }
+
+    fn by_grams(&mut self, key: &str) {
+        let stem = stem_of(key);
+        let Linker { vocabulary, options, scratch, .. } = self.linker;
+        let floor = options.threshold / NGRAMS;
+        let taken = locked(scratch).pop();
+        let mut own = taken.unwrap_or_default();
+        // Several names of a concept may be near: then more are asked for.
+        let mut wanted = 4 * options.k + 4;
+        let near = loop {
+            let near = vocabulary.grams().nearest(&stem, wanted, floor, BUDGET, &mut own, |near| {
+                let mut names = vocabulary.of_stem(near);
+                self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
+            });
+            let names = near.iter().flat_map(|(near, _)| vocabulary.of_stem(*near));
+            let concepts: HashSet<u32> = names.map(|name| vocabulary.concept_of(name)).collect();
+            if near.len() < wanted || self.seen.union(&concepts).count() >= options.k {
+                break near;
+            }
+            wanted *= 4;
+        };
+        locked(scratch).push(own);
+        for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
+            let names = equals.iter().flat_map(|(near, _)| vocabulary.of_stem(*near)).collect();
+            for name in self.by_likeness(key, names) {
+                self.push(name, NGRAMS * equals[0].1, Stage::Ngrams);
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! A vocabulary file, mapped into memory.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fst::raw::Fst;
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
+use crate::ngrams::{Dictionary, Grams};
+
+/// Why a file is no vocabulary.
+#[derive(Debug, Error)]
+#[error("{}: {fault}", .path.display())]
+pub struct OpenError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub fault: OpenFault,
+}
+
+/// What is wrong with a vocabulary file.
+#[derive(Debug, Error)]
+pub enum OpenFault {
+    /// Error of the operating system.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Something else than a vocabulary.
+    #[error("not a vocabulary of medner; build one from it with `medner vocabulary build`")]
+    Foreign,
+    /// Of another version.
+    #[error("a vocabulary of version {0}, but this program reads version {VERSION}; build it again")]
+    Version(u32),
+    /// Shorter or longer than it says.
+    #[error("incomplete: the file should have {expected} bytes, but has {actual}; copy or build it again")]
+    Length {
+        /// What the header says.
+        expected: u64,
+        /// What the file has.
+        actual: u64,
+    },
+    /// The bytes contradict each other.
+    #[error("damaged ({0}); copy or build it again")]
+    Damaged(String),
+}
+
+/// A part of the mapped file.
+#[derive(Clone)]
+struct Part {
+    map: Arc<Mmap>,
+    start: usize,
+    end: usize,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.map[self.start..self.end]
+    }
+}
+
+/// Concepts with their names, in a file that processes share.
+///
+/// The file is mapped, not read: pages come into memory when a search needs them.
+pub struct Vocabulary {
+    path: PathBuf,
+    header: Header,
+    map: Arc<Mmap>,
+    parts: HashMap<Section, (usize, usize)>,
+    ids: Fst<Part>,
+    keys: Fst<Part>,
+    variants: Fst<Part>,
+    dictionary: Dictionary,
+}
+
+/// A concept of a vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concept {
+    /// Its id, as in the vocabulary's source.
+    pub id: String,
+    /// All its names, the preferred one first.
+    pub names: Vec<String>,
+    /// Its types.
+    pub types: Vec<String>,
+    /// Other ids of the same concept.
+    pub other_ids: Vec<String>,
+    /// Ids in other vocabularies.
+    pub xrefs: Vec<String>,
+}
+
+impl Vocabulary {
+    /// Opens the file at `path`, which [`Builder::write`](crate::Builder::write) made. Checks the header and the places
+    /// and sizes of its parts; [`verify`](Self::verify) also checks every byte.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no complete vocabulary of this version.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        open(path).map_err(|fault| OpenError { path: path.to_owned(), fault })
+    }
+
+    /// Reads the whole file and compares it with the checksum in its header.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub fn verify(&self) -> Result<(), OpenError> {
+        let content = &self.map[self.map.len() - self.header.length as usize..];
+        let sha256: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        if sha256 == self.header.sha256 {
+            return Ok(());
+        }
+        let what = format!("its SHA-256 is {sha256}, its header says {}", self.header.sha256);
+        Err(OpenError { path: self.path.clone(), fault: OpenFault::Damaged(what) })
+    }
+
+    /// What the builder was told that this vocabulary is.
+    pub fn release(&self) -> &str {
+        &self.header.release
+    }
+
+    /// SHA-256 of the content, in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.header.sha256
+    }
+
+    /// Number of concepts.
+    pub fn concepts(&self) -> u32 {
+        self.header.concepts as u32
+    }
+
+    /// Number of names.
+    pub fn names(&self) -> u64 {
+        self.header.names
+    }
+
+    /// The number of the concept with this id.
+    pub fn find(&self, id: &str) -> Option<u32> {
+        self.ids.get(id).map(|output| output.value() as u32)
+    }
+
+    /// Concept number `concept`; concepts are in the order of their ids. `None` if there are fewer.
+    pub fn concept(&self, concept: u32) -> Option<Concept> {
+        let id = self.id(concept)?;
+        let (first, end) = self.run(Section::ConceptNames, concept)?;
+        let names = (first..end).map(|name| self.name(name).to_owned()).collect();
+        let mut bytes = self.slice(Section::ConceptFactPlaces, Section::ConceptFacts, concept)?;
+        let mut types = Vec::new();
+        for _ in 0..take_varint(&mut bytes)? {
+            types.push(self.type_name(take_varint(&mut bytes)? as u32)?.to_owned());
+        }
+        let mut ids = || -> Option<Vec<String>> {
+            (0..take_varint(&mut bytes)?).map(|_| take_text(&mut bytes).map(str::to_owned)).collect()
+        };
+        Some(Concept { id, names, types, other_ids: ids()?, xrefs: ids()? })
+    }
+
+    pub(crate) fn id(&self, concept: u32) -> Option<String> {
+        // The numbers of an fst of ours are in the order of its texts.
+        String::from_utf8(self.ids.get_key(u64::from(concept))?).ok()
+    }
+
+    /// The preferred name of a concept.
+    pub(crate) fn preferred(&self, concept: u32) -> &str {
+        self.run(Section::ConceptNames, concept).map_or("", |(first, _)| self.name(first))
+    }
+
+    /// Whether one of the filters admits a type of the concept: the type itself, or what it begins with, then `*`.
+    pub(crate) fn has_type(&self, concept: u32, filters: &[String]) -> bool {
+        let Some(mut bytes) = self.slice(Section::ConceptFactPlaces, Section::ConceptFacts, concept) else {
+            return false;
+        };
+        let count = take_varint(&mut bytes).unwrap_or_default();
+        (0..count).any(|_| {
+            let name = take_varint(&mut bytes).and_then(|number| self.type_name(number as u32)).unwrap_or_default();
+            filters.iter().any(|filter| match filter.strip_suffix('*') {
+                Some(start) => name.starts_with(start),
+                None => name == filter,
+            })
+        })
+    }
+
+    pub(crate) fn name(&self, name: u32) -> &str {
+        let bytes = self.slice(Section::NamePlaces, Section::NameTexts, name).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn concept_of(&self, name: u32) -> u32 {
+        u32_at(self.part(Section::NameConcepts), name as usize).unwrap_or_default()
+    }
+
+    /// Names with exactly this key, one of each concept, the most usual first.
+    pub(crate) fn by_key(&self, key: &str) -> impl Iterator<Item = u32> {
+        let key = self.keys.get(key).map(|output| output.value() as u32);
+        self.group(key, Section::KeyPlaces, Section::KeyNames)
+    }
+
+    /// As [`by_key`](Self::by_key), for variants.
+    pub(crate) fn by_variant(&self, variant: &str) -> impl Iterator<Item = u32> {
+        let variant = self.variants.get(variant).map(|output| output.value() as u32);
+        self.group(variant, Section::VariantPlaces, Section::VariantNames)
+    }
+
+    /// The names of stem number `stem`.
+    pub(crate) fn of_stem(&self, stem: u32) -> impl Iterator<Item = u32> {
+        self.group(Some(stem), Section::StemPlaces, Section::StemNames)
+    }
+
+    pub(crate) fn grams(&self) -> Grams<'_> {
+        Grams {
+            dictionary: &self.dictionary,
+            postings: self.part(Section::Postings),
+            text_places: self.part(Section::StemGramPlaces),
+            text_grams: self.part(Section::StemGrams),
+            norms: self.part(Section::Norms),
+        }
+    }
+
+    fn group(&self, group: Option<u32>, places: Section, names: Section) -> impl Iterator<Item = u32> {
+        let (start, end) = group.and_then(|group| self.run(places, group)).unwrap_or_default();
+        let names = self.part(names);
+        (start..end).map_while(move |at| u32_at(names, at as usize))
+    }
+
+    fn part(&self, section: Section) -> &[u8] {
+        let (start, end) = self.parts[&section];
+        &self.map[start..end]
+    }
+
+    fn run(&self, places: Section, at: u32) -> Option<(u32, u32)> {
+        let places = self.part(places);
+        Some((u32_at(places, at as usize)?, u32_at(places, at as usize + 1)?))
+    }
+
+    fn slice(&self, places: Section, bytes: Section, at: u32) -> Option<&[u8]> {
+        let places = self.part(places);
+        let (start, end) = (u64_at(places, at as usize)?, u64_at(places, at as usize + 1)?);
+        self.part(bytes).get(start as usize..end as usize)
+    }
+
+    fn type_name(&self, number: u32) -> Option<&str> {
+        std::str::from_utf8(self.slice(Section::TypePlaces, Section::TypeTexts, number)?).ok()
+    }
+}
+
+fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
+    let mut file = ner_files::open_regular(path)?;
+    let mut prelude = Vec::new();
+    (&mut file).take(PRELUDE as u64).read_to_end(&mut prelude)?;
+    if prelude.len() < PRELUDE || prelude[..8] != MAGIC {
+        return Err(OpenFault::Foreign);
+    }
+    let number = |at| u32_at(&prelude, at).unwrap_or_default();
+    let (version, header_length) = (number(2), number(3) as usize);
+    if version != VERSION {
+        return Err(OpenFault::Version(version));
+    }
+    // SAFETY: the map is sound as long as nobody truncates or overwrites the file. `Builder` replaces a file by a rename,
+    // which leaves an open map intact. Reading the file into memory instead would take seconds and a copy for each
+    // process.
+    #[allow(unsafe_code)]
+    let map = unsafe { Mmap::map(&file) }?;
+    let actual = map.len() as u64;
+    let start = PRELUDE + header_length;
+    let Some(header) = map.get(PRELUDE..start) else {
+        return Err(OpenFault::Length { expected: start as u64, actual });
+    };
+    let header: Header =
+        serde_json::from_slice(header).map_err(|error| OpenFault::Damaged(format!("header: {error}")))?;
+    let expected = header.length.saturating_add(start as u64);
+    if expected != actual {
+        return Err(OpenFault::Length { expected, actual });
+    }
+
+    let mut parts = HashMap::new();
+    for section in SECTIONS {
+        let damaged = |what: &str| OpenFault::Damaged(format!("{section:?}: {what}"));
+        let (from, length) = *header.sections.get(&section).ok_or_else(|| damaged("missing"))?;
+        let end = from.checked_add(length).filter(|end| *end <= header.length);
+        let end = end.ok_or_else(|| damaged("outside of the file"))? as usize;
+        if let Some(expected) = size_of(&header, section)
+            && length != expected
+        {
+            return Err(damaged("of the wrong size"));
+        }
+        parts.insert(section, (start + from as usize, start + end));
+    }
+    let map = Arc::new(map);
+    let fst = |section| {
+        let (start, end) = parts[&section];
+        Fst::new(Part { map: Arc::clone(&map), start, end })
+            .map_err(|error| OpenFault::Damaged(format!("{section:?}: {error}")))
+    };
+    let (ids, keys, variants) = (fst(Section::Ids)?, fst(Section::Keys)?, fst(Section::Variants)?);
+    let part = |section| {
+        let (start, end) = parts[&section];
+        &map[start..end]
+    };
+    let (grams, counts, places) = (part(Section::Grams), part(Section::GramCounts), part(Section::GramPlaces));
+    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.stems as usize)
+        .ok_or_else(|| OpenFault::Damaged("the places of the grams".to_owned()))?;
+    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
+}
+
+/// The size of a section of numbers.
+fn size_of(header: &Header, section: Section) -> Option<u64> {
+    let size = match section {
+        Section::ConceptNames => (header.concepts + 1) * 4,
+        Section::ConceptFactPlaces => (header.concepts + 1) * 8,
+        Section::NameConcepts => header.names * 4,
+        Section::NamePlaces => (header.names + 1) * 8,
+        Section::KeyPlaces => (header.keys + 1) * 4,
+        Section::VariantPlaces => (header.variants + 1) * 4,
+        Section::StemPlaces => (header.stems + 1) * 4,
+        Section::StemGramPlaces => (header.stems + 1) * 8,
+        Section::Norms => header.stems * 4,
+        Section::Grams => header.grams * 8,
+        Section::GramCounts => header.grams * 4,
+        Section::GramPlaces => (header.grams + 1) * 8,
+        _ => return None,
+    };
+    Some(size)
+}

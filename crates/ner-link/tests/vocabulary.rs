@@ -1,0 +1,227 @@
+//! Files of vocabularies, and links to them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ner_link::{
+    Answer, BuildError, BuildReport, Builder, LinkOptions, Linker, Query, Record, Stage, Vocabulary, key_of, variant_of,
+};
+use proptest::prelude::*;
+
+fn record(id: &str, names: &[&str], types: &[&str]) -> Record {
+    let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    Record {
+        id: id.to_owned(),
+        name: names.first().map(|name| (*name).to_owned()),
+        synonyms: owned(names.get(1..).unwrap_or_default()),
+        types: owned(types),
+        ..Default::default()
+    }
+}
+
+fn some_records() -> Vec<Record> {
+    vec![
+        Record {
+            other_ids: vec!["OMIM:1".to_owned()],
+            xrefs: vec!["UMLS:C1".to_owned()],
+            ..record("D001943", &["Breast Neoplasms", "Breast Cancer", "Cancer of the Breast"], &["C04.1", "C17"])
+        },
+        record("D010051", &["Ovarian Neoplasms", "Ovarian Cancer", "Cancer of the Ovary"], &["C04.2"]),
+        record("D009325", &["Nausea"], &["C23"]),
+        record("D014839", &["Vomiting", "Emesis"], &["C23"]),
+        record("D003924", &["Diabetes Mellitus, Type 2", "NIDDM"], &["C18"]),
+        record("D003922", &["Diabetes Mellitus, Type 1", "IDDM"], &["C18"]),
+        record("A01", &["Breast"], &["A01"]),
+        record("X1", &["Cold"], &["sign"]),
+        record("X2", &["Common cold", "Cold"], &["disease"]),
+        Record { synonyms: vec!["Cold".to_owned()], ..record("X2", &[], &[]) },
+        record("X3", &["+/-", "Ménière’s disease"], &[]),
+        record("X4", &[], &["type without a name"]),
+    ]
+}
+
+fn built(folder: &Path, records: impl IntoIterator<Item = Record>) -> (PathBuf, BuildReport) {
+    let mut builder = Builder::new();
+    records.into_iter().for_each(|record| builder.add(record));
+    let path = folder.join("test.voc");
+    let report = builder.write(&path, "of the test").unwrap();
+    (path, report)
+}
+
+struct Linked {
+    linker: Linker,
+    _folder: tempfile::TempDir,
+}
+
+impl Linked {
+    fn with(records: impl IntoIterator<Item = Record>, k: usize, threshold: f64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let vocabulary = Vocabulary::open(&built(folder.path(), records).0).unwrap();
+        Self { linker: Linker::new(Arc::new(vocabulary), LinkOptions { k, threshold }), _folder: folder }
+    }
+
+    fn ids(&self, query: &Query) -> Vec<Vec<String>> {
+        let ids = |answer: Answer| answer.candidates.into_iter().map(|candidate| candidate.id).collect();
+        self.linker.link(query).into_iter().map(ids).collect()
+    }
+
+    /// The best id of each answer.
+    #[track_caller]
+    fn check(&self, text: &str, expected: &[&str]) {
+        let query = Query { text, ..Default::default() };
+        let best: Vec<String> =
+            self.ids(&query).into_iter().map(|ids| ids.first().cloned().unwrap_or_default()).collect();
+        assert_eq!(best, expected, "{text}");
+        assert_eq!(self.linker.link(&query), self.linker.link(&query));
+    }
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, report) = built(folder.path(), some_records());
+    let vocabulary = Vocabulary::open(&path).unwrap();
+    vocabulary.verify().unwrap();
+    assert_eq!((report.concepts, report.names), (10, 18));
+    assert_eq!((report.empty_names, report.repeated_names, report.unnamed_concepts), (1, 1, 1));
+    assert_eq!(report.bytes, std::fs::metadata(&path).unwrap().len());
+    assert_eq!((u64::from(vocabulary.concepts()), vocabulary.names()), (report.concepts, report.names));
+    assert_eq!((vocabulary.release(), vocabulary.sha256()), ("of the test", report.sha256.as_str()));
+    let concept = vocabulary.concept(vocabulary.find("D001943").unwrap()).unwrap();
+    assert_eq!(concept.id, "D001943");
+    assert_eq!(concept.names, ["Breast Neoplasms", "Breast Cancer", "Cancer of the Breast"]);
+    assert_eq!(concept.types, ["C04.1", "C17"]);
+    assert_eq!((concept.other_ids, concept.xrefs), (vec!["OMIM:1".to_owned()], vec!["UMLS:C1".to_owned()]));
+    assert_eq!(vocabulary.find("X4"), None);
+    assert_eq!(vocabulary.concept(10), None);
+    let ids: Vec<String> = (0..10).map(|concept| vocabulary.concept(concept).unwrap().id).collect();
+    assert!(ids.is_sorted());
+    // The same records make the same file.
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(built(folder.path(), some_records()).1, report);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    // An open vocabulary stays as it is when another is written in its place.
+    built(folder.path(), [record("Y", &["Other"], &[])]);
+    vocabulary.verify().unwrap();
+}
+
+#[test]
+fn foreign_and_damaged_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = built(folder.path(), some_records());
+    let bytes = std::fs::read(&path).unwrap();
+    let error = |bytes: &[u8]| {
+        let path = folder.path().join("bad.voc");
+        std::fs::write(&path, bytes).unwrap();
+        let opened = Vocabulary::open(&path).and_then(|vocabulary| vocabulary.verify());
+        opened.unwrap_err().to_string()
+    };
+    for foreign in [&b""[..], b"PK\x03\x04 and so on and on", &bytes[..15]] {
+        assert!(error(foreign).contains("bad.voc: not a vocabulary"));
+    }
+    for length in (16..bytes.len()).step_by(31) {
+        let message = error(&bytes[..length]);
+        assert!(message.contains(&format!("has {length}; copy or build it again")), "{message}");
+    }
+    assert!(error(&[&bytes[..], b"."].concat()).contains("incomplete: the file should have"));
+    let changed = |at: usize| {
+        let mut bytes = bytes.clone();
+        bytes[at] ^= 1;
+        error(&bytes)
+    };
+    assert!(changed(8).contains("version 0, but this program reads version 1"));
+    // Every byte of the content counts, and no damage is a panic.
+    let content = bytes.windows(2).position(|two| two == b"}}").unwrap() + 2;
+    for at in (16..bytes.len()).step_by(23) {
+        assert!(at < content || changed(at).contains("damaged ("), "{at}");
+    }
+    assert!(Vocabulary::open(Path::new("no/such.voc")).err().unwrap().to_string().starts_with("no/such.voc: "));
+}
+
+#[test]
+fn nothing_is_no_vocabulary() {
+    let error = Builder::new().write(Path::new("never.voc"), "").unwrap_err();
+    assert!(matches!(error, BuildError::Empty));
+}
+
+#[test]
+fn stages() {
+    let linked = Linked::with(some_records(), 2, 0.5);
+    let best = |text| linked.linker.link(&Query { text, ..Default::default() })[0].candidates.first().cloned();
+    let exact = best("cancer, of the BREAST").unwrap();
+    assert_eq!((exact.id.as_str(), exact.name.as_str(), exact.stage), ("D001943", "Breast Neoplasms", Stage::Exact));
+    assert_eq!((exact.matched.as_str(), exact.score), ("Cancer of the Breast", 1.0));
+    assert_eq!(best("type II diabetes mellitus").map(|found| (found.id, found.stage)).unwrap().1, Stage::Variant);
+    let near = best("vomitting").unwrap();
+    assert_eq!((near.id.as_str(), near.stage), ("D014839", Stage::Ngrams));
+    assert!(near.score < 0.9);
+    assert_eq!(best("quux"), None);
+    assert_eq!(best("+/-"), None);
+    linked.check("Meniere disease", &["X3"]);
+    linked.check("type I diabetes mellitus", &["D003922"]);
+    // Given twice, though the other concept prefers the name.
+    assert_eq!(linked.ids(&Query { text: "cold", ..Default::default() }), [["X2", "X1"]]);
+}
+
+#[test]
+fn composite_mentions() {
+    let linked = Linked::with(some_records(), 1, 0.6);
+    linked.check("breast and ovarian cancer", &["D001943", "D010051"]);
+    linked.check("cancer of the breast or ovary", &["D001943", "D010051"]);
+    linked.check("nausea/vomiting", &["D009325", "D014839"]);
+    linked.check("nausea and vomiting", &["D009325", "D014839"]);
+    // A part that is no name: the whole is one mention.
+    assert_eq!(linked.linker.link(&Query { text: "nausea and quux", ..Default::default() }).len(), 1);
+}
+
+#[test]
+fn long_forms_and_types() {
+    let linked = Linked::with(some_records(), 3, 0.6);
+    let query = Query { text: "BC", long_form: Some("breast cancer"), types: &[] };
+    assert_eq!(linked.ids(&query)[0][0], "D001943");
+    let types = |filter: &str| vec![filter.to_owned()];
+    let only = |text, filter: &str| linked.ids(&Query { text, long_form: None, types: &types(filter) })[0].clone();
+    assert_eq!(only("cold", "sign"), ["X1"]);
+    assert_eq!(only("breast", "A01"), ["A01"]);
+    assert!(!only("breasts", "C04*").contains(&"A01".to_owned()));
+    assert_eq!(only("breast cancer", "C04*")[0], "D001943");
+    assert!(only("breast cancer", "C04").is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn exact_links_are_those_of_a_search_through_all_names(
+        names in proptest::collection::vec(("[A-F]", "[abÄ]{1,2}( |-|, )?[abs]{0,2}"), 1..30),
+        text in "[abä]{1,2}( |-|, )?[abs]{0,2}",
+    ) {
+        let records = names.iter().map(|(id, name)| record(id, &[name], &[]));
+        prop_assume!(names.iter().any(|(_, name)| !key_of(name).is_empty()));
+        let linked = Linked::with(records, 100, 0.9);
+        let mut answers = linked.linker.link(&Query { text: &text, ..Default::default() });
+        let is_composite = answers.len() > 1;
+        let candidates = if is_composite { Vec::new() } else { answers.remove(0).candidates };
+        let found = |stage: Stage| {
+            let mut ids: Vec<&str> =
+                candidates.iter().filter(|found| found.stage <= stage).map(|found| found.id.as_str()).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let plain = |is_same: &dyn Fn(&str) -> bool| {
+            let mut ids: Vec<&str> =
+                names.iter().filter(|(_, name)| is_same(&key_of(name))).map(|(id, _)| id.as_str()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        let key = key_of(&text);
+        if !key.is_empty() {
+            prop_assert_eq!(found(Stage::Exact), plain(&|other| other == key));
+            let variant = variant_of(&key);
+            prop_assert_eq!(found(Stage::Variant), plain(&|other| !other.is_empty() && variant_of(other) == variant));
+        }
+    }
+}
