@@ -12,7 +12,8 @@ mod commands;
 mod terminal;
 
 use crate::commands::{
-    active, annotate, assert, convert, data, doctor, eval, reference, runs, score, serve, sweep, train,
+    active, annotate, assert, convert, data, doctor, eval, link, reference, runs, score, serve, sweep, train,
+    vocabulary,
 };
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -77,6 +78,10 @@ enum Command {
     Convert(convert::Args),
     /// Add assertions (absent, possible, somebody else's) and sections to mentions of any origin
     Assert(assert::Args),
+    /// Build vocabularies for `link`, or say what one holds
+    Vocabulary(vocabulary::Args),
+    /// Add concept ids of your vocabulary to mentions of any origin
+    Link(link::Args),
     /// Check what this machine has and what is missing
     Doctor(doctor::Args),
     /// Print a page of the reference
@@ -113,6 +118,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Assert(args) => assert::run(&args),
+        Command::Vocabulary(args) => vocabulary::run(args),
+        Command::Link(args) => link::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Reference(args) => reference::run(&args, &Cli::command()),
     };

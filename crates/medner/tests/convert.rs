@@ -220,3 +220,56 @@ fn assertions_are_added_to_mentions_of_any_origin() {
     let ast = fs::read_to_string(folder.join("i2b2/ast/1.ast")).unwrap();
     assert!(ast.contains("||t=\"Sign\"||a=\"absent\""), "{ast}");
 }
+
+#[test]
+fn mentions_are_linked_to_a_vocabulary_of_ones_own() {
+    let folder = folder();
+    let folder = folder.path();
+    let medner = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+        run(command.current_dir(folder).env_remove("RUST_LOG").args(arguments.split(' ')))
+    };
+    fs::write(
+        folder.join("names.tsv"),
+        "id\tname\tsynonyms\nD1\tHeart Failure\tCardiac failure\nD2\tGout\t\nD3\tBreast Cancer\t\nD4\tOvarian Cancer\t\n",
+    )
+    .unwrap();
+    let (code, _, err) = medner("vocabulary build names.tsv --out our.voc --release 7");
+    assert!(code == Some(0) && err.contains("4 concepts, 5 names"), "{err}");
+    let (_, out, _) = medner("vocabulary show our.voc --verify --format json");
+    let facts: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&facts["release"], &facts["concepts"]), (&"7".into(), &4.into()));
+
+    let text = "Cardiac failure (CF) and gouts. CF, xyzzy, breast and ovarian cancer.";
+    let span = |mention: &str, last: bool| {
+        let start = if last { text.rfind(mention) } else { text.find(mention) }.unwrap();
+        format!(r#"{{"start":{start},"end":{},"label":"Disease"}}"#, start + mention.len())
+    };
+    let spans = [("gouts", false), ("CF", true), ("xyzzy", false), ("breast and ovarian cancer", false)];
+    let spans = spans.map(|(mention, last)| span(mention, last)).join(",");
+    fs::write(folder.join("a.jsonl"), format!(r#"{{"id":"1","text":"{text}","spans":[{spans}]}}"#)).unwrap();
+    let (code, _, err) = medner("link a.jsonl b.jsonl --to jsonl --vocabulary Disease=our.voc");
+    assert!(code == Some(0) && err.contains("3 mentions linked, 1 without a concept"), "{err}");
+    let linked: serde_json::Value = serde_json::from_str(&fs::read_to_string(folder.join("b.jsonl")).unwrap()).unwrap();
+    let ids = |at: usize| linked["spans"][at]["concept_ids"].clone();
+    assert_eq!(
+        [ids(0), ids(1), ids(2), ids(3)],
+        [
+            serde_json::json!(["D2"]),
+            serde_json::json!(["D1"]),
+            serde_json::Value::Null,
+            serde_json::json!(["D3", "D4"])
+        ]
+    );
+    let (_, _, err) = medner("link b.jsonl c.jsonl --to jsonl --vocabulary our.voc");
+    assert!(err.contains("3 mentions had ids"), "{err}");
+    for (arguments, message) in [
+        ("link a.jsonl d.jsonl --to jsonl --vocabulary Diseese=our.voc", "no mention has the type Diseese"),
+        ("link a.jsonl d.jsonl --to jsonl --vocabulary names.tsv", "vocabulary build"),
+        ("link a.jsonl d.jsonl --to jsonl --vocabulary our.voc --vocabulary our.voc", "two vocabularies"),
+        ("vocabulary build names.tsv --out x.voc --name-column term", "names.tsv"),
+    ] {
+        let (code, _, err) = medner(arguments);
+        assert!(code == Some(1) && err.contains(message), "{arguments}: {err}");
+    }
+}

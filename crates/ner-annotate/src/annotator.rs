@@ -2,13 +2,13 @@ use crate::Model;
 use crate::{Combination, LongForm, MergedMention, merge};
 use ner_context::{ContextRules, SectionKind};
 use ner_document::{CharIndex, Document, Span};
-use ner_link::{definitions, uses};
+use ner_link::long_forms;
 use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
     mean_output, vote,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Models that annotate together.
 ///
@@ -296,13 +296,10 @@ impl Annotator {
 
 /// Adds long forms to the mentions that are short forms, where they are defined and where they are used.
 fn add_long_forms(text: &str, mentions: &mut [MergedMention]) {
-    let definitions = definitions(text);
-    if definitions.is_empty() {
+    let long_forms = long_forms(text);
+    if long_forms.is_empty() {
         return;
     }
-    let used = uses(text, &definitions).into_iter().map(|found| (found.span, definitions[found.definition].long));
-    let defined = definitions.iter().map(|definition| (definition.short, definition.long));
-    let long_forms: HashMap<Span, Span> = used.chain(defined).collect();
     let index = CharIndex::new(text);
     for mention in mentions {
         let long_form = long_forms

@@ -133,6 +133,13 @@ pub fn uses(text: &str, definitions: &[Definition]) -> Vec<Use> {
     uses
 }
 
+/// The long form of each place in `text` where a short form stands, its definition included.
+pub fn long_forms(text: &str) -> HashMap<Span, Span> {
+    let definitions = definitions(text);
+    let used = uses(text, &definitions).into_iter().map(|found| (found.span, definitions[found.definition].long));
+    used.chain(definitions.iter().map(|definition| (definition.short, definition.long))).collect()
+}
+
 /// Whether `span` begins at one of the `sorted` spans: the definition itself is no use.
 fn begins_with_one(span: Span, sorted: &[Span]) -> bool {
     let at = sorted.partition_point(|other| other.start < span.start);

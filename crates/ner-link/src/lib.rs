@@ -24,7 +24,7 @@ pub mod readers;
 mod record;
 mod vocabulary;
 
-pub use abbreviations::{Definition, Use, definitions, uses};
+pub use abbreviations::{Definition, Use, definitions, long_forms, uses};
 pub use build::{BuildError, BuildReport, Builder};
 pub use linker::{Answer, Candidate, LinkOptions, Linker, Query, Stage};
 pub use normalise::{key_of, variant_of};

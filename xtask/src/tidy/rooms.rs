@@ -61,6 +61,7 @@ pub const ROOMS: &[Room] = &[
             "ner-experiment",
             "ner-files",
             "ner-hub",
+            "ner-link",
             "ner-model",
             "ner-report",
             "ner-runs",

@@ -1,0 +1,157 @@
+//! `medner vocabulary`: builds a vocabulary that mentions can be linked to, and says what one holds.
+
+use crate::OutputFormat;
+use crate::terminal::stdout;
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ner_link::{BuildReport, Builder, Format, ReadOptions, ReadReport, Vocabulary, read};
+use serde_json::json;
+use std::io::Write;
+use std::path::PathBuf;
+use tracing::{info, warn};
+
+/// Build vocabularies for `link`, or say what one holds
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Build one file from the files of one or several vocabularies
+    Build(BuildArgs),
+    /// Print what a vocabulary holds
+    Show(ShowArgs),
+}
+
+/// Build one file from the files of one or several vocabularies
+///
+/// Reads tables (TSV, CSV) with a header, MEDIC, CTD, OBO and HPO, MeSH XML, MRCONSO.RRF with MRSTY.RRF of UMLS,
+/// RXNCONSO.RRF of RxNorm, descriptions of SNOMED CT (RF2) and the order file of ICD-10-CM, plain or gzipped. Records with
+/// the same id become one concept. What a reader leaves out is counted with its reason and first line. The file is mapped
+/// into memory, so that it opens at once and processes share it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner vocabulary build names.tsv --out ours.voc
+  medner vocabulary build diseases.csv --id-column code --name-column term --out icd.voc --release 2026
+  medner vocabulary build doid.obo --out doid.voc
+  medner vocabulary build MRCONSO.RRF MRSTY.RRF --out umls.voc --release 2026AA
+  medner link found.jsonl linked.jsonl --to jsonl --vocabulary Disease=doid.voc")]
+struct BuildArgs {
+    /// Files of the vocabulary
+    #[arg(value_name = "IN", required = true)]
+    inputs: Vec<PathBuf>,
+    /// File to write
+    #[arg(long, value_name = "NAME.voc")]
+    out: PathBuf,
+    /// Format of all inputs [default: detected for each]
+    #[arg(long, value_name = "FORMAT", value_parser = vocabulary_format())]
+    format: Option<Format>,
+    /// Release of the vocabulary, kept in its header
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    release: String,
+    /// Column of the ids (TSV, CSV)
+    #[arg(long, value_name = "NAME", default_value = "id")]
+    id_column: String,
+    /// Column of the preferred names (TSV, CSV)
+    #[arg(long, value_name = "NAME", default_value = "name")]
+    name_column: String,
+    /// Column of the synonyms, separated by | (TSV, CSV); it need not be there
+    #[arg(long, value_name = "NAME", default_value = "synonyms")]
+    synonyms_column: String,
+    /// Column of the types, separated by | (TSV, CSV); it need not be there
+    #[arg(long, value_name = "NAME", default_value = "types")]
+    types_column: String,
+    /// Language of names, by what its code begins with (UMLS, SNOMED CT); repeatable
+    #[arg(long = "language", value_name = "CODE", default_value = "en")]
+    languages: Vec<String>,
+}
+
+/// Print what a vocabulary holds
+#[derive(clap::Args)]
+struct ShowArgs {
+    /// The vocabulary
+    #[arg(value_name = "NAME.voc")]
+    vocabulary: PathBuf,
+    /// Also read every byte and compare the checksum
+    #[arg(long)]
+    verify: bool,
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+fn vocabulary_format() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::names()).try_map(|name| Format::named(&name).ok_or("unknown"))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If a file cannot be read or written, or is not as its format asks.
+pub fn run(args: Args) -> Result<()> {
+    match args.command {
+        Command::Build(args) => build(args),
+        Command::Show(args) => show(&args),
+    }
+}
+
+fn build(args: BuildArgs) -> Result<()> {
+    let options = ReadOptions {
+        format: args.format,
+        id_column: args.id_column,
+        name_column: args.name_column,
+        synonyms_column: args.synonyms_column,
+        types_column: args.types_column,
+        languages: args.languages,
+        ..ReadOptions::default()
+    };
+    let mut builder = Builder::new();
+    for path in &args.inputs {
+        let ReadReport { format, records, skipped, .. } = read(path, &options, &mut |record| builder.add(record))?;
+        let format = format.map(|format| format.to_string()).unwrap_or_default();
+        info!("{}: {records} records ({format})", path.display());
+        for (why, left_out) in skipped {
+            let at = left_out.first_line;
+            warn!("{}: left out {}: {why} (first at line {at})", path.display(), left_out.count);
+        }
+    }
+    let BuildReport { concepts, names, empty_names, unnamed_concepts, bytes, sha256, .. } =
+        builder.write(&args.out, &args.release)?;
+    for (count, what) in [
+        (empty_names, "names without letters and digits, which nothing could find"),
+        (unnamed_concepts, "ids without a name"),
+    ] {
+        if count > 0 {
+            warn!("left out {count} {what}");
+        }
+    }
+    info!("{}: {concepts} concepts, {names} names, {bytes} bytes, SHA-256 {sha256}", args.out.display());
+    Ok(())
+}
+
+fn show(args: &ShowArgs) -> Result<()> {
+    let vocabulary = Vocabulary::open(&args.vocabulary)?;
+    if args.verify {
+        vocabulary.verify().context("build it again")?;
+    }
+    let facts = json!({
+        "release": vocabulary.release(),
+        "concepts": vocabulary.concepts(),
+        "names": vocabulary.names(),
+        "sha256": vocabulary.sha256(),
+    });
+    let mut out = stdout::stdout();
+    match args.format {
+        OutputFormat::Json => writeln!(out, "{facts:#}")?,
+        OutputFormat::Table => {
+            for (name, value) in facts.as_object().into_iter().flatten() {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                writeln!(out, "{name:<9} {value}")?;
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
