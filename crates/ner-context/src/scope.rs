@@ -13,8 +13,8 @@ use std::ops::Range;
 pub(crate) struct Cue {
     /// The words that it covers.
     words: Range<usize>,
-    /// Its rules.
-    rules: Vec<usize>,
+    /// Its rule.
+    rule: usize,
 }
 
 /// The cues of a sentence, from left to right.
@@ -24,8 +24,10 @@ pub(crate) struct Cues {
     before: Vec<Cue>,
     /// Those that say something of mentions before them, and likewise.
     after: Vec<Cue>,
-    /// The words of phrases that say nothing. They end no scope.
-    idle: Vec<Range<usize>>,
+    /// The first word of the sentence, and whether each of its words belongs to a phrase that says nothing. Such words end
+    /// no scope.
+    start: usize,
+    is_idle: Vec<bool>,
 }
 
 /// A cue that says something of a mention.
@@ -63,6 +65,11 @@ pub(crate) struct Text<'t> {
     pub is_mention: &'t [bool],
 }
 
+/// Most words between a cue and its mention: what is farther away in a "sentence" is no sentence.
+const REACH: usize = 150;
+/// Most words of a phrase.
+const LONGEST: usize = 16;
+
 /// Confidence of a cue, for each word that stands between it and the mention.
 const FADING: f32 = 0.98;
 
@@ -73,7 +80,8 @@ impl Cues {
             let mut cues = Vec::new();
             let mut at = sentence.start;
             while at < sentence.end {
-                let free = text.is_mention[at..sentence.end].iter().take_while(|&&is_mention| !is_mention).count();
+                let ahead = text.is_mention[at..sentence.end].iter().take(LONGEST);
+                let free = ahead.take_while(|&&is_mention| !is_mention).count();
                 let applies = |rule: usize, length: usize| {
                     let row = &lexicon.rules[rule];
                     // A cue that must be adjacent to its mention is none elsewhere.
@@ -89,8 +97,8 @@ impl Cues {
                 };
                 let rest = at..at + free;
                 match lexicon.longest(&text.ids[rest.clone()], &text.words[rest], applies) {
-                    Some((length, rules)) => {
-                        cues.push(Cue { words: at..at + length, rules });
+                    Some((length, rule)) => {
+                        cues.push(Cue { words: at..at + length, rule });
                         at += length;
                     }
                     None => at += 1,
@@ -99,9 +107,12 @@ impl Cues {
             cues
         };
         let (before, after) = (of_place(Place::Before), of_place(Place::After));
-        let says_nothing = |cue: &&Cue| cue.rules.iter().any(|&rule| lexicon.rules[rule].says == Says::Nothing);
-        let idle = before.iter().chain(&after).filter(says_nothing).map(|cue| cue.words.clone()).collect();
-        Self { before, after, idle }
+        let mut is_idle = vec![false; sentence.len()];
+        let says_nothing = |cue: &&Cue| lexicon.rules[cue.rule].says == Says::Nothing;
+        for Cue { words, .. } in before.iter().chain(&after).filter(says_nothing) {
+            is_idle[words.start - sentence.start..words.end - sentence.start].fill(true);
+        }
+        Self { before, after, start: sentence.start, is_idle }
     }
 }
 
@@ -137,11 +148,11 @@ impl Scope<'_> {
 
     /// Whether a word ends no scope: it belongs to a mention, or to a phrase that says nothing.
     fn is_idle(&self, at: usize) -> bool {
-        self.text.is_mention[at] || self.cues.idle.iter().any(|words| words.contains(&at))
+        self.text.is_mention[at] || self.cues.is_idle[at - self.cues.start]
     }
 
-    fn rules(&self, cue: &Cue) -> impl Iterator<Item = (usize, Says)> {
-        cue.rules.iter().map(|&rule| (rule, self.lexicon.rules[rule].says))
+    fn says(&self, cue: &Cue) -> Says {
+        self.lexicon.rules[cue.rule].says
     }
 
     /// Words of the mention itself that decide.
@@ -151,8 +162,8 @@ impl Scope<'_> {
             let rest = at..self.mention.end;
             let is_inner = |rule: usize, _| self.lexicon.rules[rule].is_at(Place::Inside);
             let found = self.lexicon.longest(&self.text.ids[rest.clone()], &self.text.words[rest], is_inner);
-            let Some((length, rules)) = found else { continue };
-            candidates.extend(rules.into_iter().filter_map(|rule| self.candidate(rule, at..at + length, 0..0)));
+            let Some((length, rule)) = found else { continue };
+            candidates.extend(self.candidate(rule, at..at + length, 0..0));
         }
         // "Allergy to eggs" is present below "Allergies", but "no allergy to eggs" is absent.
         for candidate in candidates.iter_mut().filter(|candidate| candidate.says == Says::Present) {
@@ -164,18 +175,27 @@ impl Scope<'_> {
     /// Walks from the mention to the beginning of the sentence.
     fn before(&self) -> Vec<Candidate> {
         let mut candidates: Vec<Candidate> = Vec::new();
-        let mut cues = self.cues.before.iter().rev().skip_while(|cue| cue.words.end > self.mention.start).peekable();
+        let nearest = self.cues.before.partition_point(|cue| cue.words.end <= self.mention.start);
+        let mut cues = self.cues.before[..nearest].iter().rev().peekable();
+        let first = self.sentence.start.max(self.mention.start.saturating_sub(REACH));
+        // "HCV: negative HBV: positive": the answer before belongs to the question before.
+        let is_question = self.text.words.get(self.mention.end).is_some_and(|word| word.text == ":");
         let (mut is_settled, mut closed, mut colon, mut comma) = (false, 0usize, false, None);
         // Where the cue of possibility begins that was met last.
         let mut possible = usize::MAX;
         let mut at = self.mention.start;
-        while at > self.sentence.start {
+        while at > first {
             if let Some(cue) = cues.next_if(|cue| cue.words.end == at) {
                 at = cue.words.start;
                 if closed > 0 {
                     continue;
                 }
-                if self.rules(cue).any(|(_, says)| says == Says::End) {
+                let says = self.says(cue);
+                let follows = |text: &str| at > first && self.text.words[at - 1].text == text;
+                if is_question && says.is_certainty() && follows(":") {
+                    break;
+                }
+                if says == Says::End {
                     // "Although there is no rigidity, bradykinesia is marked": a clause ends at its comma.
                     if at == self.sentence.start
                         && let Some(comma) = comma
@@ -184,18 +204,14 @@ impl Scope<'_> {
                     }
                     break;
                 }
-                let follows_comma = at > self.sentence.start && self.text.words[at - 1].text == ",";
-                let was_settled = is_settled;
-                for (rule, says) in self.rules(cue) {
-                    // "History of possible asthma" is both.
-                    let is_blocked = was_settled
-                        && !self.lexicon.rules[rule].far
-                        && (says.is_certainty() || says == Says::Historical && cue.words.end != possible);
-                    let between = cue.words.end..self.mention.start;
-                    candidates.extend(self.candidate(rule, cue.words.clone(), between).filter(|_| !is_blocked));
-                    is_settled |= says.is_certainty() || says == Says::Historical && follows_comma;
-                }
-                if self.rules(cue).any(|(_, says)| says == Says::Possible) {
+                // "History of possible asthma" is both.
+                let is_blocked = is_settled
+                    && !self.lexicon.rules[cue.rule].far
+                    && (says.is_certainty() || says == Says::Historical && cue.words.end != possible);
+                let between = cue.words.end..self.mention.start;
+                candidates.extend(self.candidate(cue.rule, cue.words.clone(), between).filter(|_| !is_blocked));
+                is_settled |= says.is_certainty() || says == Says::Historical && follows(",");
+                if says == Says::Possible {
                     possible = cue.words.start;
                 }
                 continue;
@@ -206,7 +222,7 @@ impl Scope<'_> {
             }
             match self.text.words[at].text {
                 ";" => break,
-                ")" if self.text.words[self.sentence.start..at].iter().any(|word| word.text == "(") => closed += 1,
+                ")" if self.text.words[first..at].iter().any(|word| word.text == "(") => closed += 1,
                 "(" => closed = closed.saturating_sub(1),
                 ":" => colon = true,
                 // "Neuro: no headache, Resp: cough": what stands before is another list.
@@ -221,33 +237,33 @@ impl Scope<'_> {
     /// Walks from the mention to the end of the sentence.
     fn after(&self) -> Vec<Candidate> {
         let mut candidates = Vec::new();
-        let behind = |cue: &&Cue| cue.words.start < self.mention.end;
-        let mut cues = self.cues.after.iter().skip_while(behind).peekable();
-        let mut others = self.cues.before.iter().skip_while(behind).peekable();
+        let behind = |cues: &[Cue]| cues.partition_point(|cue| cue.words.start < self.mention.end);
+        let mut cues = self.cues.after[behind(&self.cues.after)..].iter().peekable();
+        let mut others = self.cues.before[behind(&self.cues.before)..].iter().peekable();
+        let end = self.sentence.end.min(self.mention.end + REACH);
         let (mut is_settled, mut is_past) = (false, false);
         let mut at = self.mention.end;
-        while at < self.sentence.end {
+        while at < end {
             if let Some(cue) = cues.next_if(|cue| cue.words.start == at) {
                 while others.next_if(|other| other.words.start < cue.words.end).is_some() {}
                 at = cue.words.end;
-                for (rule, says) in self.rules(cue) {
-                    if says == Says::End {
-                        return candidates;
-                    }
-                    let is_blocked = if says == Says::Historical { is_past } else { is_settled && says.is_certainty() };
-                    let between = self.mention.end..cue.words.start;
-                    if let Some(candidate) = self.candidate(rule, cue.words.clone(), between).filter(|_| !is_blocked) {
-                        is_settled |= says.is_certainty();
-                        is_past |= says == Says::Historical;
-                        candidates.push(candidate);
-                    }
+                let says = self.says(cue);
+                if says == Says::End {
+                    return candidates;
+                }
+                let is_blocked = if says == Says::Historical { is_past } else { is_settled && says.is_certainty() };
+                let between = self.mention.end..cue.words.start;
+                if let Some(candidate) = self.candidate(cue.rule, cue.words.clone(), between).filter(|_| !is_blocked) {
+                    is_settled |= says.is_certainty();
+                    is_past |= says == Says::Historical;
+                    candidates.push(candidate);
                 }
                 continue;
             }
             // A cue about what follows it begins something new.
             if others
                 .next_if(|other| other.words.start <= at)
-                .is_some_and(|other| other.words.start == at && self.rules(other).any(|(_, says)| says.is_certainty()))
+                .is_some_and(|other| other.words.start == at && self.says(other).is_certainty())
                 || self.text.words[at].text == ";" && !self.text.is_mention[at]
             {
                 return candidates;

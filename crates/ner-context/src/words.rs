@@ -23,7 +23,11 @@ impl Word<'_> {
 
 /// Lower case, with a plain apostrophe.
 pub(crate) fn fold(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).map(|c| if c == '’' { '\'' } else { c }).collect()
+    text.chars().flat_map(char::to_lowercase).map(|c| if is_apostrophe(c) { '\'' } else { c }).collect()
+}
+
+const fn is_apostrophe(char: char) -> bool {
+    matches!(char, '\'' | '’' | '´' | '`')
 }
 
 /// The words of a text in order.
@@ -34,10 +38,10 @@ pub(crate) fn words(text: &str) -> Vec<Word<'_>> {
     let mut chars = text.char_indices().enumerate().peekable();
     while let Some((at, (byte, char))) = chars.next() {
         let next = chars.peek().map(|&(_, (_, next))| next);
-        let is_inner = matches!(char, '\'' | '’') && run.is_some() && next.is_some_and(char::is_alphabetic);
+        let is_inner = is_apostrophe(char) && run.is_some() && next.is_some_and(char::is_alphabetic);
         if char.is_alphanumeric() || is_inner {
             let (first_byte, first) = *run.get_or_insert((byte, at));
-            if !next.is_some_and(|next| next.is_alphanumeric() || matches!(next, '\'' | '’')) {
+            if !next.is_some_and(|next| next.is_alphanumeric() || is_apostrophe(next)) {
                 words.push(Word { span: Span::new(first, at + 1), text: &text[first_byte..byte + char.len_utf8()] });
                 run = None;
             }
