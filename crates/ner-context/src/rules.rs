@@ -109,6 +109,10 @@ impl ContextRules {
         for place in &places {
             is_mention[place.clone()].fill(true);
         }
+        // A heading that a rule knows decides as a section, not as a cue.
+        for Section { heading, .. } in sections.iter().filter(|section| section.kind.is_some()) {
+            is_mention[words_of(&words, *heading)].fill(true);
+        }
         let text = Text { words: &words, ids: &ids, is_mention: &is_mention };
         let sentences = sentences(document, &words, &lines, &sections);
         let introductions = introductions(&words, &sentences);
@@ -116,7 +120,8 @@ impl ContextRules {
         let mut known: Option<(usize, Cues)> = None;
         let mut contexts = Vec::with_capacity(mentions.len());
         for (&mention, place) in mentions.iter().zip(&places) {
-            let section = sections.iter().rev().find(|section| section.body.start <= mention.start);
+            let before = sections.partition_point(|section| section.body.start <= mention.start);
+            let section = before.checked_sub(1).and_then(|at| sections.get(at));
             let kind = section.and_then(|section| section.kind);
             let at = sentences.partition_point(|sentence| sentence.end <= place.start);
             let mut found = Said::default();
@@ -132,7 +137,8 @@ impl ContextRules {
                     found = said(&self.lexicon, &text, &cues, sentence.clone(), sentence.end..sentence.end);
                 }
             }
-            let heading = section.map(|section| section.heading).zip(kind);
+            let deciding = section.filter(|section| mention.start < section.decides_to);
+            let heading = deciding.map(|section| section.heading).zip(kind);
             contexts.push(MentionContext { assertion: self.conclude(found, heading), section: kind });
         }
         contexts
@@ -221,7 +227,7 @@ mod tests {
                 "conditional by ALLERGIES, in allergies",
                 // A heading in capitals that no rule knows ends the section before.
                 "present by -, in -",
-                "present by PMH:, in past_medical_history",
+                "present by PMH, in past_medical_history",
                 "present by -, in social_history",
                 "absent by No, in assessment_and_plan",
             ]

@@ -64,6 +64,9 @@ pub struct Section<'r> {
     pub heading: Span,
     /// What follows, up to the next heading.
     pub body: Span,
+    /// Up to here the heading decides what has no cue of its own: up to the end of the paragraph, or of the sentence if
+    /// that says that there is nothing ("Allergies: none.").
+    pub decides_to: usize,
 }
 
 /// Known headings.
@@ -107,7 +110,13 @@ impl Headings {
                         if let Some(before) = sections.last_mut() {
                             before.body.end = heading.start;
                         }
-                        sections.push(Section { kind, heading, body: Span::new(heading.end, usize::MAX) });
+                        let body = Span::new(heading.end, usize::MAX);
+                        sections.push(Section {
+                            kind,
+                            heading,
+                            body,
+                            decides_to: decides_to(words, lines, at + count),
+                        });
                         at += count;
                     }
                     None => at += 1,
@@ -145,6 +154,36 @@ impl Headings {
         is_unknown.then_some((count, None))
     }
 }
+
+/// Words that begin a section about nothing.
+const NOTHING: [&str; 9] =
+    ["none", "nkda", "nka", "no", "denies", "noncontributory", "negative", "unremarkable", "unknown"];
+
+/// The position up to which a heading decides, whose colon or body begins at word `first`.
+fn decides_to(words: &[Word], lines: &[std::ops::Range<usize>], first: usize) -> usize {
+    let end_of = |last: usize| words.get(last).map_or(usize::MAX, |word| word.span.start);
+    let body = first + words[first..].iter().take(3).take_while(|word| matches!(word.text, ":" | "-" | "*")).count();
+    if words.get(body).is_some_and(|word| NOTHING.contains(&word.folded().as_str())) {
+        let stop = words[body..].iter().position(|word| matches!(word.text, "." | ";"));
+        let line = lines.partition_point(|line| line.end <= body);
+        let of_line = lines.get(line).map_or(words.len(), |line| line.end);
+        return end_of(stop.map_or(of_line, |stop| (body + stop + 1).min(of_line)));
+    }
+    // The paragraph: to the first empty line behind some content, unless a list goes on.
+    let line = lines.partition_point(|line| line.end <= body);
+    let last = (line + MOST_LINES).min(lines.len());
+    for line in line..last.saturating_sub(1) {
+        let further = lines[line + 1..last].iter().find(|line| !line.is_empty());
+        let goes_on = further.is_none_or(|further| bullet(&words[further.clone()]) > 0);
+        if lines[line + 1].is_empty() && !goes_on {
+            return end_of(lines[line].end);
+        }
+    }
+    lines.get(last).map_or(usize::MAX, |line| end_of(line.start))
+}
+
+/// Most lines for which a heading decides.
+const MOST_LINES: usize = 100;
 
 /// The number of words of the bullet or number that a line begins with.
 pub(crate) fn bullet(line: &[Word]) -> usize {

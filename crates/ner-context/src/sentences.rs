@@ -47,7 +47,8 @@ fn continues(lines: &[Range<usize>], words: &[Word], headings: &[Span]) -> Vec<b
     let pair = |pair: &[Range<usize>]| {
         let (line, next) = (&pair[0], &pair[1]);
         let (Some(last), Some(first)) = (words[line.clone()].last(), words[next.clone()].first()) else { return false };
-        let is_heading = |position| headings.iter().any(|heading| heading.start == position);
+        // Headings are in order.
+        let is_heading = |position| headings.binary_search_by_key(&position, |heading| heading.start).is_ok();
         if bullet(&words[next.clone()]) > 0 || is_heading(first.span.start) {
             return false;
         }
@@ -57,7 +58,7 @@ fn continues(lines: &[Range<usize>], words: &[Word], headings: &[Span]) -> Vec<b
         match last.text {
             "," | "-" | "/" | "&" | "(" => true,
             "." | "?" | "!" | ";" | ":" => false,
-            _ if headings.iter().any(|heading| heading.end == last.span.end) => false,
+            _ if headings.binary_search_by_key(&last.span.end, |heading| heading.end).is_ok() => false,
             text if CONNECTING.contains(&text) => true,
             _ if first.text.starts_with(char::is_lowercase) => width(line) >= SHORTEST,
             _ => WIDTHS.contains(&widest) && width(line) >= SHORTEST && width(line) + 1 + first.span.len() > widest,
@@ -88,9 +89,10 @@ pub(crate) fn sentences(
                 Some(before) if words[before.end - 1].text == "?" && is_answer(&words[first..last]) => {
                     before.end = last;
                 }
-                // "?pneumonia"
+                // "?pneumonia", "? pneumonia"
                 Some(before)
-                    if words[before.end - 1].text == "?" && words[first - 1].span.end == words[first].span.start =>
+                    if words[before.end - 1].text == "?"
+                        && (before.len() == 1 || words[first - 1].span.end == words[first].span.start) =>
                 {
                     before.end = last;
                 }
@@ -103,6 +105,10 @@ pub(crate) fn sentences(
     }
     found
 }
+
+/// Abbreviations of more than three letters. A full stop behind another such word ends its sentence.
+const SHORT: [&str; 12] =
+    ["prob", "poss", "susp", "resp", "temp", "hosp", "approx", "diff", "hist", "assoc", "dept", "incl"];
 
 /// Whether a sentence is a short answer.
 fn is_answer(sentence: &[Word]) -> bool {
@@ -149,5 +155,27 @@ fn bounds_of_text(
         stop.text == "." && is_lower && is_capital && stop.span.end == after.span.start
     };
     bounds.extend(words.windows(3).filter(|three| glued(three)).map(|three| three[2].span.start));
+    // "No." is an answer, and the abbreviation of "number" only before one. A small letter may begin a sentence, too.
+    let is_number = |word: &Word| word.text.starts_with(|c: char| c.is_ascii_digit());
+    let ends = |three: &[Word]| {
+        let [before, stop, after] = three else { return false };
+        let is_no = before.text.eq_ignore_ascii_case("no") && !is_number(after);
+        let is_whole = before.text.len() > 3 && before.text.chars().all(char::is_lowercase);
+        let is_whole = is_whole && !SHORT.contains(&before.text);
+        stop.text == "."
+            && stop.span.end < after.span.start
+            && (is_no || is_whole && after.is_word() && !is_number(after))
+    };
+    bounds.extend(words.windows(3).filter(|three| ends(three)).map(|three| three[2].span.start));
+    // "Chest pain: no  Dyspnea: yes": columns of a form.
+    let parts = |two: &[Word]| is_answer(&two[..1]) && two[1].span.start > two[0].span.end + 1;
+    bounds.extend(words.windows(2).filter(|two| parts(two)).map(|two| two[1].span.start));
+    // "1) no pain 2) cough"
+    let item = |three: &[Word]| {
+        let [before, number, bracket] = three else { return false };
+        let is_item = number.text.len() <= 2 && number.text.bytes().all(|b| b.is_ascii_digit()) && bracket.text == ")";
+        is_item && before.is_word() && before.span.end < number.span.start
+    };
+    bounds.extend(words.windows(3).filter(|three| item(three)).map(|three| three[1].span.start));
     bounds
 }
