@@ -1,4 +1,4 @@
-use ner_context::{Assertion, SECTION, SectionName};
+use ner_context::{Assertion, SectionName};
 use ner_document::{Confidence, LabelMap, Mention, Span};
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -60,9 +60,7 @@ impl MergedMention {
         if let Some(long_form) = &self.long_form {
             mention.attributes.insert(LONG_FORM.to_owned(), long_form.text.clone());
         }
-        if let Some(section) = &self.section {
-            mention.attributes.insert(SECTION.to_owned(), section.name.clone());
-        }
+        SectionName::set(self.section.as_ref(), &mut mention);
         mention
     }
 }

@@ -51,7 +51,10 @@ impl NoteNlp<'_> {
         document: &Document,
         findings: &[Finding],
     ) -> Result<(Vec<NoteNlpRow>, ConversionReport), OmopError> {
-        let note_id = document.id.trim().parse().map_err(|_| OmopError::NoteId(document.id.clone()))?;
+        // In its plain form only: 7 and 007 would be one note.
+        let is_plain = |id: &u32| id.to_string() == document.id.trim();
+        let note_id = document.id.trim().parse().ok().filter(is_plain).and_then(|id| i32::try_from(id).ok());
+        let note_id = note_id.ok_or_else(|| OmopError::NoteId(document.id.clone()))?;
         let index = document.char_index();
         let mut report = ConversionReport { documents: 1, ..ConversionReport::default() };
         let mut rows = Vec::with_capacity(findings.len());

@@ -1,6 +1,6 @@
 //! Assertions and sections as attributes of mentions.
 
-use crate::{Assertion, SectionKind};
+use crate::{Assertion, SectionName};
 use ner_document::{Mention, Span};
 
 /// The assertion's value; the name that readers of `.ast` files use, too.
@@ -13,6 +13,8 @@ pub const CUE: &str = "assertion_cue";
 pub const CONFIDENCE: &str = "assertion_confidence";
 /// Name of the section.
 pub const SECTION: &str = "section";
+/// LOINC code of the section.
+pub const SECTION_LOINC: &str = "section_loinc";
 
 impl Assertion {
     /// Sets the attributes of a mention, over those that it has.
@@ -32,9 +34,16 @@ impl Assertion {
     }
 }
 
-impl SectionKind {
-    /// Sets the section of a mention.
-    pub fn set(&self, mention: &mut Mention) {
-        mention.attributes.insert(SECTION.to_owned(), self.name.clone());
+impl SectionName {
+    /// Sets the section of a mention, over one that it has; without a section, removes it.
+    pub fn set(section: Option<&Self>, mention: &mut Mention) {
+        let name = section.map(|section| section.name.clone());
+        let loinc = section.and_then(|section| section.loinc.clone());
+        for (attribute, value) in [(SECTION, name), (SECTION_LOINC, loinc)] {
+            match value {
+                Some(value) => drop(mention.attributes.insert(attribute.to_owned(), value)),
+                None => drop(mention.attributes.remove(attribute)),
+            }
+        }
     }
 }

@@ -23,7 +23,7 @@ mod sections;
 mod sentences;
 mod words;
 
-pub use attributes::{ASSERTION, CONFIDENCE, CUE, HISTORICAL, SECTION};
+pub use attributes::{ASSERTION, CONFIDENCE, CUE, HISTORICAL, SECTION, SECTION_LOINC};
 pub use lexicon::AssertionValue;
 pub use rules::{Assertion, ContextRules, MentionContext, RuleError};
 pub use sections::{Section, SectionKind, SectionName};

@@ -175,13 +175,18 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, RuleError> {
     Ok(toml::from_str(text).map_err(Box::new)?)
 }
 
+/// What has no more words may be an item of a list without bullets.
+const SHORTEST_SENTENCE: usize = 4;
+
 /// For each sentence that is an item of a list, the sentence that introduces the list: "No history of:", "Denies:".
 fn introductions(words: &[Word], sentences: &[Range<usize>]) -> Vec<Option<usize>> {
     let mut last = None;
     let introduction = |(at, sentence): (usize, &Range<usize>)| {
-        let is_item = bullet(&words[sentence.clone()]) > 0;
+        let introduces = words[sentence.end - 1].text == ":";
+        // A bullet, or a line of few words below the introduction.
+        let is_item = bullet(&words[sentence.clone()]) > 0 || sentence.len() <= SHORTEST_SENTENCE && !introduces;
         if !is_item {
-            last = (words[sentence.end - 1].text == ":").then_some(at);
+            last = introduces.then_some(at);
         }
         last.filter(|_| is_item)
     };

@@ -18,7 +18,7 @@ use ner_eval::{DocumentScores, Intervals, Resampling, Scores, bootstrap_interval
 use ner_model::{AssertionClassifier, Precision, device_name, find_device, precision_name};
 use serde::Serialize;
 use std::path::Path;
-use tracing::info;
+use tracing::{info, warn};
 
 /// What dev chooses from: the addend to the log-probability of the value that the rules say.
 const WEIGHTS: [f32; 8] = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, RULES_ALONE];
@@ -241,6 +241,12 @@ impl AssertionModel {
         };
         let values = classifier.values().iter().map(value).collect::<Result<Vec<_>>>()?;
         info!("{wanted}: {} values on {} in {}", values.len(), device_name(device), precision_name(kind));
+        if classifier.inference().rules_weight == Some(RULES_ALONE) {
+            warn!(
+                "{wanted}: dev chose the rules alone, so this model changes a value only where the rules say one that it was \
+                 not trained on"
+            );
+        }
         Ok(Self { classifier, values })
     }
 
@@ -261,7 +267,11 @@ impl AssertionModel {
                 value,
                 historical,
                 cue: cue.filter(|_| value == said),
-                confidence: Confidence::new(probability).unwrap_or(confidence),
+                // A probability behind rules that decide alone would always be 1.
+                confidence: match weight == RULES_ALONE {
+                    true => confidence,
+                    false => Confidence::new(probability).unwrap_or(confidence),
+                },
             };
         }
         Ok(())

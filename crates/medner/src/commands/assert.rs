@@ -3,7 +3,7 @@
 use super::convert;
 use crate::args::RuleArgs;
 use anyhow::{Result, ensure};
-use ner_context::{ASSERTION, AssertionValue};
+use ner_context::{ASSERTION, AssertionValue, SectionKind, SectionName};
 use ner_data::{Document, Span};
 use ner_experiment::assertion::AssertionModel;
 use ner_experiment::record::runs_folder;
@@ -65,12 +65,13 @@ pub fn run(args: &Args) -> Result<()> {
         if let Some(model) = &model {
             model.apply(document, &spans, &mut contexts)?;
         }
-        let found: Vec<_> = contexts.iter().map(|context| (context.assertion, context.section)).collect();
+        let found: Vec<_> =
+            contexts.iter().map(|context| (context.assertion, context.section.map(SectionKind::name))).collect();
         for (mention, (assertion, section)) in document.mentions.iter_mut().zip(found) {
             if !seen.contains(&mention.entity_type) {
                 seen.insert(mention.entity_type.clone());
             }
-            section.inspect(|section| section.set(mention));
+            SectionName::set(section.as_ref(), mention);
             if wanted.is_empty() || wanted.contains(mention.entity_type.as_str()) {
                 replaced += usize::from(mention.attributes.contains_key(ASSERTION));
                 assertion.set(mention);

@@ -58,7 +58,7 @@ impl HandoverArgs {
             super::name_of(to)
         );
         if let Some(patient) = &self.patient {
-            let is_reference = !patient.is_empty() && !patient.contains(char::is_whitespace);
+            let is_reference = patient.contains(['/', ':']) && !patient.contains(char::is_whitespace);
             ensure!(is_reference, "--patient is a reference of FHIR, as in Patient/123 or https://server/Patient/123");
         }
         if is_omop && let Some(out) = out.filter(|out| *out != Path::new("-")) {

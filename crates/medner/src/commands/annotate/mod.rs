@@ -166,7 +166,9 @@ pub fn run(args: Args) -> Result<()> {
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
         ensure!(bad.is_empty(), "{} files could not be read; see the warnings above", bad.len());
-        warn!("nothing to do: the output was complete already; new and changed inputs need another --out");
+        warn!(
+            "nothing to do: the output was complete already; new and changed inputs, and other settings, need another --out"
+        );
         return Ok(());
     };
     let bytes = begun.inputs.iter().map(|(input, _)| input.size()).sum();

@@ -688,7 +688,9 @@ fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>)
     for key in ["category", "below_threshold", "assertion", "historical", "section"] {
         attributes.extend(item.get(key).and_then(scalar).map(|value| (key.to_owned(), value)));
     }
-    for (key, place) in [("section", "/section/name"), ("long_form", "/long_form/text")] {
+    for (key, place) in
+        [("section", "/section/name"), ("section_loinc", "/section/loinc"), ("long_form", "/long_form/text")]
+    {
         attributes.extend(item.pointer(place).and_then(scalar).map(|value| (key.to_owned(), value)));
     }
 }
@@ -925,8 +927,13 @@ mod tests {
         let bytes = r#"{"id":"1","offsets":"bytes","text":"é fever","mentions":[{"start":3,"end":8,"text":"fever","type":"Disease"}]}"#;
         assert_eq!(read(bytes).mentions[0].span(), Span::new(2, 7));
         let asserted = r#"{"id":"1","offsets":"bytes","text":"é no fever","mentions":[{"start":6,"end":11,"type":"Disease","assertion":{"value":"absent","historical":false,"cue":{"start":3,"end":5,"text":"no"},"confidence":0.9},"section":{"name":"plan","loinc":"1-8"}}]}"#;
-        let expected =
-            [("assertion", "absent"), ("assertion_confidence", "0.9"), ("assertion_cue", "2-4"), ("section", "plan")];
+        let expected = [
+            ("assertion", "absent"),
+            ("assertion_confidence", "0.9"),
+            ("assertion_cue", "2-4"),
+            ("section", "plan"),
+            ("section_loinc", "1-8"),
+        ];
         let attributes = &read(asserted).mentions[0].attributes;
         assert!(attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{attributes:?}");
     }
