@@ -116,8 +116,8 @@ impl ContextRules {
         let text = Text { words: &words, ids: &ids, is_mention: &is_mention };
         let sentences = sentences(document, &words, &lines, &sections);
         let introductions = introductions(&words, &sentences);
-        // The cues of the last sentence: mentions come in order.
-        let mut known: Option<(usize, Cues)> = None;
+        // The cues of the last sentence, and of the last introduction: mentions come in order.
+        let (mut last, mut last_introduction) = (None, None);
         let mut contexts = Vec::with_capacity(mentions.len());
         for (&mention, place) in mentions.iter().zip(&places) {
             let before = sections.partition_point(|section| section.body.start <= mention.start);
@@ -126,15 +126,14 @@ impl ContextRules {
             let at = sentences.partition_point(|sentence| sentence.end <= place.start);
             let mut found = Said::default();
             if let Some(sentence) = sentences.get(at).filter(|_| !place.is_empty()) {
-                let cues = known.take().filter(|(of, _)| *of == at).map(|(_, cues)| cues);
-                let cues = cues.unwrap_or_else(|| Cues::of(&self.lexicon, &text, sentence.clone()));
-                found = said(&self.lexicon, &text, &cues, sentence.clone(), place.clone());
-                known = Some((at, cues));
+                let cues = remembered(&mut last, at, || Cues::of(&self.lexicon, &text, sentence.clone()));
+                found = said(&self.lexicon, &text, cues, sentence.clone(), place.clone());
                 // An item of a list: what introduces the list, as if the mention stood there.
-                if let Some(sentence) = introductions[at].map(|at| sentences[at].clone()).filter(|_| found.is_nothing())
-                {
-                    let cues = Cues::of(&self.lexicon, &text, sentence.clone());
-                    found = said(&self.lexicon, &text, &cues, sentence.clone(), sentence.end..sentence.end);
+                if let Some(at) = introductions[at].filter(|_| found.is_nothing()) {
+                    let sentence = &sentences[at];
+                    let cues =
+                        remembered(&mut last_introduction, at, || Cues::of(&self.lexicon, &text, sentence.clone()));
+                    found = said(&self.lexicon, &text, cues, sentence.clone(), sentence.end..sentence.end);
                 }
             }
             let deciding = section.filter(|section| mention.start < section.decides_to);
@@ -169,6 +168,12 @@ impl ContextRules {
             (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: self.without_cue },
         }
     }
+}
+
+/// The cues of sentence `at`: those of the last call, if it was the same sentence.
+fn remembered(last: &mut Option<(usize, Cues)>, at: usize, make: impl FnOnce() -> Cues) -> &Cues {
+    let cues = last.take().filter(|(of, _)| *of == at).map(|(_, cues)| cues);
+    &last.insert((at, cues.unwrap_or_else(make))).1
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, RuleError> {

@@ -58,7 +58,7 @@ impl Said {
     }
 }
 
-/// A text's words, and which of them belong to mentions.
+/// A text's words, and which of them belong to mentions or known headings, where no cue is looked for.
 pub(crate) struct Text<'t> {
     pub words: &'t [Word<'t>],
     pub ids: &'t [u32],
