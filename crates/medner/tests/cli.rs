@@ -416,3 +416,17 @@ fn a_command_line_that_makes_no_sense_ends_with_2() {
     let (code, _, err) = run(medner(folder.path()).args(["data", "bc5cdr", "--sample", "--data-dir", "x"]));
     assert_eq!(code, Some(2), "{err}");
 }
+
+#[test]
+fn concepts_are_scored_by_document_and_by_mention() {
+    let folder = folder();
+    let predicted = GOOD.replace("\tD2\n", "\tD9\n");
+    let (code, out, err) = score(&folder, GOOD, &predicted, &["--concepts", "--format", "json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let concepts = &json(&out)["concepts"];
+    assert_eq!((&concepts["matched"], &concepts["accuracy"]), (&2.into(), &0.5.into()), "{out}");
+    assert_eq!(concepts["documents"]["overall"]["f1"], 0.5);
+    let none = GOOD.replace("\tD1\n", "\n").replace("\tD2\n", "\n");
+    let (code, _, err) = score(&folder, &none, GOOD, &["--concepts"]);
+    assert!(code == Some(1) && err.contains("no gold mention has a concept id"), "{err}");
+}

@@ -54,7 +54,7 @@ pub struct ValueScores {
 }
 
 impl ValueScores {
-    fn new(documents: &[DocumentCounts], resampling: &Resampling) -> Self {
+    pub(crate) fn new(documents: &[DocumentCounts], resampling: &Resampling) -> Self {
         let intervals = bootstrap_intervals(documents, resampling);
         Self { scores: sum_by_type(documents).into(), intervals }
     }

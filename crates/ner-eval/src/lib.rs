@@ -29,7 +29,7 @@
 //! - `pairing.rs` decides which prediction matches which gold mention if positions or types differ. `semeval.rs` and
 //!   `errors.rs` count its pairs, so that they agree.
 //! - `breakdown.rs` scores groups of mentions by any key; `calibration.rs` compares confidences with correctness;
-//!   `attribute.rs` compares values of an attribute.
+//!   `attribute.rs` compares values of an attribute, `concepts.rs` ids of concepts.
 //!
 //! Sources: Tjong Kim Sang & Buchholz 2000 (CoNLL-2000, `conlleval`), Tjong Kim Sang & De Meulder 2003 (CoNLL-2003,
 //! section 2.4), seqeval 1.2.2 (`seqeval/metrics/sequence_labeling.py`, `seqeval/metrics/v1.py`, `seqeval/scheme.py`),
@@ -42,6 +42,7 @@
 mod attribute;
 mod breakdown;
 mod calibration;
+mod concepts;
 mod counts;
 mod error;
 mod errors;
@@ -57,6 +58,7 @@ pub use breakdown::{
     scores_by_number,
 };
 pub use calibration::{Calibration, CalibrationBin, calibration};
+pub use concepts::{ConceptScores, score_concepts};
 pub use counts::{Counts, DocumentCounts, Score, Scores};
 pub use error::{MalformedTag, ScoreError, Side};
 pub use errors::{ConfusionCell, ErrorCounts, Errors, FrequentErrors, FrequentString, count_errors, frequent_errors};

@@ -5,16 +5,16 @@ use crate::args::{self, Columns, FaultArgs, InputOffsets, format_name};
 use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
 use crate::terminal::score_table::{self, add_row, percent, table};
 use crate::terminal::stdout;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use ner_data::format::brat;
 use ner_data::format::conll::{ConllOptions, TaggedSentence, read_sentences};
 use ner_data::format::i2b2::{self, Concept, TokenPosition};
 use ner_data::{Diagnostics, Document, Format, FormatOptions, Mention, Span, shown, shown_lines};
 use ner_eval::{
-    AttributeScores, ConfusionCell, DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments, PairedTest,
-    Resampling, Score, ScoreError, Scores, SeqevalScheme, Side, TagScores, ValueScores, bootstrap_intervals, entities,
-    macro_f1, micro_f1, paired_test, score_attribute, score_tags,
+    AttributeScores, ConceptScores, ConfusionCell, DocumentCounts, DocumentScores, Intervals, Mode, PairedDocuments,
+    PairedTest, Resampling, Score, ScoreError, Scores, SeqevalScheme, Side, TagScores, ValueScores,
+    bootstrap_intervals, entities, macro_f1, micro_f1, paired_test, score_attribute, score_concepts, score_tags,
 };
 use ner_experiment::corpus::check_faults;
 use ner_experiment::input::is_stream;
@@ -34,7 +34,8 @@ use tracing::warn;
 /// F1 has a bootstrap interval over documents (over sentences for tags). Tags are scored in both of seqeval's modes,
 /// with a warning if the results differ.
 ///
-/// --attribute also scores an attribute that mentions have in both files, such as the assertion.
+/// --attribute also scores an attribute that mentions have in both files, such as the assertion; --concepts the ids that
+/// they are linked to.
 #[derive(clap::Args)]
 #[command(after_help = format!("\
 Examples:
@@ -45,6 +46,7 @@ Examples:
   medner score --gold a --predicted b --detail      partial matches, error classes
   medner score --gold a --predicted b --compare c   is b better than c?
   medner score --gold a.jsonl --predicted b.jsonl --attribute assertion
+  medner score --gold a.PubTator.txt --predicted linked.PubTator.txt --concepts
   medner score --gold a --predicted b --format json | jq .overall.f1
 
 {JSON_KEYS}
@@ -95,6 +97,9 @@ pub struct Args {
     /// Also score this attribute of mentions: `assertion`, `historical`, or any other that the files hold
     #[arg(long, value_name = "NAME")]
     attribute: Option<String>,
+    /// Also score the concept ids of mentions: per document, and of mentions whose span and type are right
+    #[arg(long)]
+    concepts: bool,
     #[command(flatten)]
     detail: DetailArgs,
     /// Output format
@@ -169,6 +174,9 @@ struct Report<'a> {
     /// With `--attribute`.
     #[serde(skip_serializing_if = "Option::is_none")]
     attribute: Option<AttributeScores>,
+    /// With `--concepts`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concepts: Option<ConceptScores>,
     /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<Detail>,
@@ -269,6 +277,9 @@ fn print(report: &Report<'_>) -> Result<()> {
     if let Some(attribute) = &report.attribute {
         print_attribute(attribute, &mut out)?;
     }
+    if let Some(concepts) = &report.concepts {
+        print_concepts(concepts, &mut out)?;
+    }
     if let Some(comparison) = &report.comparison {
         writeln!(out, "\n{}", shown_lines(&comparison.words))?;
     }
@@ -326,6 +337,19 @@ fn print_attribute(attribute: &AttributeScores, out: &mut impl Write) -> Result<
     Ok(())
 }
 
+fn print_concepts(concepts: &ConceptScores, out: &mut impl Write) -> Result<()> {
+    let ConceptScores { documents: ValueScores { scores, intervals }, matched, accuracy, accuracy_interval } = concepts;
+    writeln!(out, "\nConcepts of documents (distinct ids, wherever they are mentioned), in percent\n")?;
+    score_table::print_by("types", scores, Some(intervals), out)?;
+    let (level, interval) = (100.0 * intervals.resampling.level, score_table::range(*accuracy_interval));
+    writeln!(
+        out,
+        "Accuracy of the ids of {matched} mentions whose span and type are right: {} ({level} % interval {interval}).",
+        percent(*accuracy)
+    )?;
+    Ok(())
+}
+
 /// The compared paths, gold first.
 fn paths(args: &Args) -> Vec<&Path> {
     [&args.gold, &args.predicted].into_iter().chain(&args.compare).map(PathBuf::as_path).collect()
@@ -353,6 +377,9 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
         }
     }
     if texts.is_none() && formats.iter().all(|format| *format == Format::I2b2) {
+        if args.concepts {
+            bail!("--concepts has no effect on i2b2 concepts without texts: that format has no concept ids");
+        }
         if args.attribute.is_some() {
             bail!(
                 "--attribute needs the texts of the concepts, but no folder has them; put them beside gold's concepts"
@@ -384,7 +411,17 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
         check_attribute(name, [(&args.gold, gold), (&args.predicted, predicted)])?;
         anyhow::Ok(score_attribute(&paired.documents, name, &Resampling::default()))
     });
-    Ok(Report { attribute: attribute.transpose()?, ..report_of_spans(args, formats, scored, other, detail)? })
+    let concepts = args.concepts.then(|| {
+        let has_ids = |mention: &Mention| !mention.concept_ids.is_empty();
+        let is_there = gold.iter().flat_map(|document| &document.mentions).any(has_ids);
+        ensure!(is_there, "no gold mention has a concept id, so --concepts has nothing to score");
+        Ok(score_concepts(&paired.documents, &Resampling::default()))
+    });
+    Ok(Report {
+        attribute: attribute.transpose()?,
+        concepts: concepts.transpose()?,
+        ..report_of_spans(args, formats, scored, other, detail)?
+    })
 }
 
 /// Warns if no predicted mention has an attribute.
@@ -493,6 +530,7 @@ fn report_of_spans<'a>(
         invalid_predicted_transitions: None,
         modes: None,
         attribute: None,
+        concepts: None,
         comparison,
         detail,
     })
@@ -515,6 +553,9 @@ fn compare<'a>(
 fn by_tags(args: &Args) -> Result<Report<'_>> {
     if args.attribute.is_some() {
         bail!("--attribute applies only to documents; tags have no attributes");
+    }
+    if args.concepts {
+        bail!("--concepts applies only to documents; tags have no concept ids");
     }
     if args.detail.with_text {
         bail!("--with-text applies only to documents; tags are compared without their words");
@@ -591,6 +632,7 @@ fn by_tags(args: &Args) -> Result<Report<'_>> {
         invalid_gold_transitions: Some(scored.invalid_gold_transitions),
         invalid_predicted_transitions: Some(invalid),
         attribute: None,
+        concepts: None,
         comparison,
         detail: detail.transpose()?,
     })
