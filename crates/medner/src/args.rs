@@ -18,6 +18,7 @@ use ner_model::Precision;
 use ner_track::{Extra, TrackerKind, Wanted};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where the corpus comes from.
@@ -146,13 +147,13 @@ impl ContextArgs {
         for entity_type in &self.assert_types {
             annotator.make_assertable(entity_type).map_err(anyhow::Error::msg)?;
         }
-        let annotator = annotator.with_context(self.rules.read()?);
-        let has_files = self.rules.assertion_rules.is_some() || self.rules.section_rules.is_some();
-        ensure!(
-            annotator.has_context() || !has_files,
-            "rules have no effect: no type of these models is assertable; name one with --assert"
-        );
-        Ok(annotator)
+        // Rules are read only where they have an effect.
+        if annotator.assertable().is_empty() {
+            let has_files = self.rules.assertion_rules.is_some() || self.rules.section_rules.is_some();
+            ensure!(!has_files, "rules have no effect: no type of these models is assertable; name one with --assert");
+            return Ok(annotator);
+        }
+        Ok(annotator.with_context(self.rules.read()?))
     }
 
     /// Adds what must be equal to resume an output.
@@ -287,6 +288,17 @@ impl InputOffsets {
 /// Parses the unit of input offsets.
 fn offset_unit() -> impl TypedValueParser<Value = OffsetUnit> {
     named(OffsetUnit::ALL.map(OffsetUnit::name))
+}
+
+/// Fails if no mention has a type that was named on the command line; `seen` are the types of the mentions.
+///
+/// # Errors
+/// If types were not seen; the message names them.
+pub fn check_seen<'n>(named: impl IntoIterator<Item = &'n str>, seen: &BTreeSet<String>) -> Result<()> {
+    let unseen: Vec<&str> = named.into_iter().filter(|name| !seen.contains(*name)).collect();
+    let types = || seen.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    ensure!(unseen.is_empty(), "no mention has the type {}; the types are {}", unseen.join(", "), types());
+    Ok(())
 }
 
 /// The format of a file or folder: the given one, or the detected one.

@@ -113,17 +113,26 @@ impl Annotator {
     /// # Errors
     /// If no model has the type; the message lists them.
     pub fn make_assertable(&mut self, entity_type: &str) -> Result<(), String> {
+        self.check_type(entity_type)?;
         let has_type = |model: &&mut Model| model.recognizer.labels().types.iter().any(|name| name == entity_type);
-        let mut is_known = false;
         for model in self.models.iter_mut().filter(has_type) {
             model.assertable.insert(entity_type.to_owned());
-            is_known = true;
         }
-        let types = || self.models.iter().flat_map(|model| model.recognizer.labels().types.clone());
-        let list = || types().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ");
-        is_known
-            .then_some(())
-            .ok_or_else(|| format!("no model finds the type {entity_type}; the models find {}", list()))
+        Ok(())
+    }
+
+    /// Checks that one of the models finds a type.
+    ///
+    /// # Errors
+    /// If none does; the message lists the types.
+    pub fn check_type(&self, entity_type: &str) -> Result<(), String> {
+        let types = self.models.iter().flat_map(|model| &model.recognizer.labels().types).map(String::as_str);
+        let types: BTreeSet<&str> = types.collect();
+        if types.contains(entity_type) {
+            return Ok(());
+        }
+        let known = types.into_iter().collect::<Vec<_>>().join(", ");
+        Err(format!("no model finds the type {entity_type}; the models find {known}"))
     }
 
     /// The assertable types of all models.
@@ -152,7 +161,8 @@ impl Annotator {
     }
 
     /// The mentions in each document, merged as in [`merge`]; or those of the ensemble, with the names of the models
-    /// that found each. With [`with_context`](Self::with_context) they have assertion and section. Documents may come from several calls of [`Tokenizers::prepare_for`] for different models.
+    /// that found each. With [`with_context`](Self::with_context) they have assertion and section. Documents may come from
+    /// several calls of [`Tokenizers::prepare_for`] for different models.
     /// `progress` gets the number of tokens after each batch of a model, and may stop the computation ([`Progress`]).
     pub fn find<P: Progress>(
         &self,

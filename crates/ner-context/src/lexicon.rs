@@ -231,10 +231,10 @@ impl Lexicon {
                     lexicon.insert(&phrase, at).map_err(fault)?;
                 }
             }
-            for (words, ids) in [(&rule.ends_at, true), (&rule.unless, false)] {
-                let found = words.iter().map(|word| lexicon.id_of(&fold(word))).collect();
-                if ids { &mut lexicon.ends_at } else { &mut lexicon.unless }.push(found);
-            }
+            let mut ids_of = |words: &[String]| words.iter().map(|word| lexicon.id_of(&fold(word))).collect();
+            let (ends_at, unless) = (ids_of(&rule.ends_at), ids_of(&rule.unless));
+            lexicon.ends_at.push(ends_at);
+            lexicon.unless.push(unless);
         }
         Ok(Self { rules, ..lexicon })
     }

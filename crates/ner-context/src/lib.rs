@@ -26,4 +26,4 @@ mod words;
 pub use attributes::{ASSERTION, CONFIDENCE, CUE, HISTORICAL, SECTION, SECTION_LOINC};
 pub use lexicon::AssertionValue;
 pub use rules::{Assertion, ContextRules, MentionContext, RuleError};
-pub use sections::{Section, SectionKind, SectionName};
+pub use sections::{SectionKind, SectionName};

@@ -48,13 +48,15 @@ pub struct MentionContext<'r> {
 pub struct ContextRules {
     lexicon: Lexicon,
     headings: Headings,
-    /// Confidence of `present` without a cue.
-    without_cue: Confidence,
 }
 
 const ASSERTION_RULES: &str = include_str!("assertion.toml");
 const SECTION_RULES: &str = include_str!("sections.toml");
-const WITHOUT_CUE: f32 = 0.8;
+
+/// Confidence of what no cue decides: `present`, or what the heading says.
+fn without_cue() -> Confidence {
+    Confidence::new(0.8).expect("a number from 0 to 1")
+}
 
 impl ContextRules {
     /// The built-in rules.
@@ -83,17 +85,7 @@ impl ContextRules {
             }
             kinds.extend(own.sections);
         }
-        Ok(Self {
-            lexicon: Lexicon::new(&words, rules).map_err(RuleError::Rule)?,
-            headings: Headings::new(kinds),
-            without_cue: Confidence::new(WITHOUT_CUE).ok_or_else(|| RuleError::Rule(String::new()))?,
-        })
-    }
-
-    /// The sections of a text.
-    pub fn sections(&self, text: &str) -> Vec<Section<'_>> {
-        let words = words(text);
-        self.headings.find(&words, &lines(text, &words))
+        Ok(Self { lexicon: Lexicon::new(&words, rules).map_err(RuleError::Rule)?, headings: Headings::new(kinds) })
     }
 
     /// What the text of a document says of each of these mentions. Its own mentions are ignored.
@@ -138,35 +130,35 @@ impl ContextRules {
             }
             let deciding = section.filter(|section| mention.start < section.decides_to);
             let heading = deciding.map(|section| section.heading).zip(kind);
-            contexts.push(MentionContext { assertion: self.conclude(found, heading), section: kind });
+            contexts.push(MentionContext { assertion: conclude(found, heading), section: kind });
         }
         contexts
     }
+}
 
-    /// The assertion, from what the cues say and from the section.
-    fn conclude(&self, said: Said, heading: Option<(Span, &SectionKind)>) -> Assertion {
-        use AssertionValue::{Absent, AssociatedWithSomeoneElse, Present};
-        let of_section = heading.and_then(|(span, kind)| Some((kind.assertion?, span, self.without_cue)));
-        let value = match (said.value, of_section) {
-            (Some(said), Some(section)) if section.0 == AssociatedWithSomeoneElse => {
-                if said.0 == AssociatedWithSomeoneElse { Some(said) } else { Some(section) }
-            }
-            (Some(said), _) => Some(said),
-            (None, section) => section,
-        };
-        let past_section = heading.filter(|(_, kind)| kind.historical && value.is_none());
-        let past = said.historical.or(past_section.map(|(span, _)| (span, self.without_cue)));
-        match (value, past) {
-            (Some((Present, ..)) | None, Some((cue, confidence))) => {
-                Assertion { value: Present, historical: true, cue: Some(cue), confidence }
-            }
-            (Some((value, cue, confidence)), past) => {
-                // What is absent, or somebody else's, is no past of the patient.
-                let historical = past.is_some() && !matches!(value, Absent | AssociatedWithSomeoneElse);
-                Assertion { value, historical, cue: Some(cue), confidence }
-            }
-            (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: self.without_cue },
+/// The assertion, from what the cues say and from the section.
+fn conclude(said: Said, heading: Option<(Span, &SectionKind)>) -> Assertion {
+    use AssertionValue::{Absent, AssociatedWithSomeoneElse, Present};
+    let of_section = heading.and_then(|(span, kind)| Some((kind.assertion?, span, without_cue())));
+    let value = match (said.value, of_section) {
+        (Some(said), Some(section)) if section.0 == AssociatedWithSomeoneElse => {
+            if said.0 == AssociatedWithSomeoneElse { Some(said) } else { Some(section) }
         }
+        (Some(said), _) => Some(said),
+        (None, section) => section,
+    };
+    let past_section = heading.filter(|(_, kind)| kind.historical && value.is_none());
+    let past = said.historical.or(past_section.map(|(span, _)| (span, without_cue())));
+    match (value, past) {
+        (Some((Present, ..)) | None, Some((cue, confidence))) => {
+            Assertion { value: Present, historical: true, cue: Some(cue), confidence }
+        }
+        (Some((value, cue, confidence)), past) => {
+            // What is absent, or somebody else's, is no past of the patient.
+            let historical = past.is_some() && !matches!(value, Absent | AssociatedWithSomeoneElse);
+            Assertion { value, historical, cue: Some(cue), confidence }
+        }
+        (None, None) => Assertion { value: Present, historical: false, cue: None, confidence: without_cue() },
     }
 }
 

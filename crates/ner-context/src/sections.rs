@@ -57,7 +57,7 @@ pub(crate) struct SectionFile {
 
 /// A section of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Section<'r> {
+pub(crate) struct Section<'r> {
     /// What it is; `None` below a heading that no rule knows.
     pub kind: Option<&'r SectionKind>,
     /// The heading, without its colon.

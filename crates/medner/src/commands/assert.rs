@@ -1,8 +1,8 @@
 //! `medner assert`: what the text says of mentions, whoever found them.
 
 use super::convert;
-use crate::args::RuleArgs;
-use anyhow::{Result, ensure};
+use crate::args::{RuleArgs, check_seen};
+use anyhow::Result;
 use ner_context::{ASSERTION, AssertionValue, SectionKind, SectionName};
 use ner_data::{Document, Span};
 use ner_experiment::assertion::AssertionModel;
@@ -81,13 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
         Ok(())
     };
     convert::run_with(&args.conversion, &mut change)?;
-    let unseen: Vec<&str> = wanted.into_iter().filter(|&name| !seen.contains(name)).collect();
-    ensure!(
-        unseen.is_empty(),
-        "no mention has the type {}; the types are {}",
-        unseen.join(", "),
-        seen.into_iter().collect::<Vec<_>>().join(", ")
-    );
+    check_seen(wanted, &seen)?;
     if replaced > 0 {
         warn!("{replaced} mentions had an assertion, which was replaced");
     }

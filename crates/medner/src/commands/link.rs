@@ -1,6 +1,7 @@
 //! `medner link`: concepts of a vocabulary for mentions of any origin.
 
 use super::convert;
+use crate::args::check_seen;
 use anyhow::{Context, Result, ensure};
 use ner_data::Document;
 use ner_link::{Answer, LinkOptions, Linker, Query, Vocabulary, long_forms};
@@ -69,13 +70,7 @@ pub fn run(args: &Args) -> Result<()> {
         Ok(())
     };
     convert::run_with(&args.conversion, &mut change)?;
-    let unseen: Vec<&str> = linkers.keys().flatten().copied().filter(|name| !tally.types.contains(*name)).collect();
-    ensure!(
-        unseen.is_empty(),
-        "no mention has the type {}; the types are {}",
-        unseen.join(", "),
-        tally.types.into_iter().collect::<Vec<_>>().join(", ")
-    );
+    check_seen(linkers.keys().flatten().copied(), &tally.types)?;
     let Tally { linked, unlinked, kept, .. } = tally;
     if kept > 0 {
         warn!("{kept} mentions had ids and were not linked; --replace links them again");

@@ -1,5 +1,6 @@
 //! Inputs in other encodings than UTF-8: decoded where the file says what it is, and otherwise refused by name.
 
+use super::per_document;
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use std::borrow::Cow;
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
@@ -220,9 +221,7 @@ impl<R: BufRead> BufRead for Decoded<R> {
 
 impl<R: BufRead> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let amount = self.fill_buf()?.read(buffer)?;
-        self.consume(amount);
-        Ok(amount)
+        per_document::read_from_buffer(self, buffer)
     }
 }
 

@@ -41,10 +41,15 @@ impl<R: BufRead> BufRead for PerDocument<R> {
 
 impl<R: BufRead> Read for PerDocument<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let amount = self.fill_buf()?.read(buffer)?;
-        self.consume(amount);
-        Ok(amount)
+        read_from_buffer(self, buffer)
     }
+}
+
+/// What [`Read::read`](std::io::Read::read) is for a reader with a buffer of its own.
+pub(super) fn read_from_buffer(reader: &mut impl BufRead, buffer: &mut [u8]) -> io::Result<usize> {
+    let amount = io::Read::read(&mut reader.fill_buf()?, buffer)?;
+    reader.consume(amount);
+    Ok(amount)
 }
 
 #[cfg(test)]

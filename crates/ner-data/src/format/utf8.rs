@@ -1,4 +1,4 @@
-use super::encoding;
+use super::{encoding, per_document};
 use std::io::{self, BufRead, Read};
 
 /// Decodes an input as UTF-8, without a byte-order mark, and with U+FFFD for invalid bytes.
@@ -106,9 +106,7 @@ impl<R: BufRead> BufRead for Utf8<R> {
 
 impl<R: BufRead> Read for Utf8<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let amount = self.fill_buf()?.read(buffer)?;
-        self.consume(amount);
-        Ok(amount)
+        per_document::read_from_buffer(self, buffer)
     }
 }
 

@@ -19,7 +19,7 @@ use ner_files::{Lock, in_use, is_draft, remove_left_drafts, write_bytes};
 use output::{OutputPlace, Sink, To};
 use record::Kept;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,7 +161,7 @@ pub fn run(args: Args) -> Result<()> {
         handover::check_categories(annotator.models())?;
     }
     let annotator = args.context.apply(annotator)?;
-    let thresholds = args.thresholds(annotator.models())?;
+    let thresholds = args.thresholds(&annotator)?;
     let settings = args.settings(&annotator, &thresholds)?;
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
@@ -278,19 +278,13 @@ impl Annotating<'_> {
 }
 
 impl Args {
-    fn thresholds(&self, models: &[Model]) -> Result<Thresholds> {
+    fn thresholds(&self, annotator: &Annotator) -> Result<Thresholds> {
         let mut thresholds = Thresholds::default();
-        let types: BTreeSet<&String> = models.iter().flat_map(|model| &model.recognizer.labels().types).collect();
         for (entity_type, least) in &self.thresholds {
             match entity_type {
                 None => thresholds.general = *least,
                 Some(entity_type) => {
-                    let known = || types.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-                    ensure!(
-                        types.contains(entity_type),
-                        "no model finds the type {entity_type}; the models find {}",
-                        known()
-                    );
+                    annotator.check_type(entity_type).map_err(anyhow::Error::msg)?;
                     thresholds.by_type.insert(entity_type.clone(), *least);
                 }
             }
