@@ -10,6 +10,7 @@ mod allocator;
 mod args;
 mod commands;
 mod terminal;
+mod vocabularies;
 
 use crate::commands::{
     active, annotate, assert, convert, data, doctor, eval, link, reference, runs, score, serve, sweep, train,

@@ -2,13 +2,15 @@ use crate::Model;
 use crate::{Combination, LongForm, MergedMention, merge};
 use ner_context::{ContextRules, SectionKind};
 use ner_document::{CharIndex, Document, Span};
-use ner_link::long_forms;
+use ner_link::{Linkers, long_forms};
 use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
     mean_output, vote,
 };
+use rayon::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Models that annotate together.
 ///
@@ -22,6 +24,8 @@ pub struct Annotator {
     context: Option<ContextRules>,
     /// Whether mentions that are abbreviations get their long form.
     has_long_forms: bool,
+    /// Vocabularies that mentions are linked to.
+    linkers: Option<Arc<Linkers>>,
 }
 
 /// The tokenizers of an annotator's models.
@@ -85,7 +89,7 @@ impl Tokenizers {
 impl Annotator {
     /// An annotator with these models. Their names must differ.
     pub const fn new(models: Vec<Model>) -> Self {
-        Self { models, combination: None, context: None, has_long_forms: false }
+        Self { models, combination: None, context: None, has_long_forms: false, linkers: None }
     }
 
     /// Combines the models into one by averaging or voting ([`Combination::of`]). Every document must be prepared for
@@ -106,6 +110,28 @@ impl Annotator {
     /// Adds the long form to every mention that is an abbreviation which its document defines.
     pub fn with_long_forms(self) -> Self {
         Self { has_long_forms: true, ..self }
+    }
+
+    /// Links mentions to vocabularies: they get the concepts that they mean.
+    ///
+    /// # Errors
+    /// If no model finds a type that has a vocabulary of its own, or every type that they find has one and there is
+    /// another for all types.
+    pub fn with_vocabularies(self, linkers: Arc<Linkers>) -> Result<Self, String> {
+        for entity_type in linkers.entity_types() {
+            self.check_type(entity_type)?;
+        }
+        let mut types = self.models.iter().flat_map(|model| &model.recognizer.labels().types);
+        let is_own = |name: &String| linkers.entity_types().any(|own| own == name);
+        if linkers.iter().any(|(of, ..)| of.is_none()) && types.all(is_own) {
+            return Err("the vocabulary for all types has no effect: every type has its own".to_owned());
+        }
+        Ok(Self { linkers: Some(linkers), ..self })
+    }
+
+    /// The vocabularies that mentions are linked to.
+    pub fn linkers(&self) -> Option<&Linkers> {
+        self.linkers.as_deref()
     }
 
     /// Makes a type of one of the models assertable.
@@ -178,10 +204,13 @@ impl Annotator {
                 self.add_context(rules, &prepared.document, mentions);
             }
         }
-        if self.has_long_forms {
-            for (prepared, mentions) in documents.iter().zip(&mut found).filter(|(_, mentions)| !mentions.is_empty()) {
-                add_long_forms(&prepared.document.text, mentions);
-            }
+        if self.has_long_forms || self.linkers.is_some() {
+            let finish = |(prepared, mentions): (&Prepared, &mut Vec<MergedMention>)| {
+                if !mentions.is_empty() {
+                    finish(&prepared.document.text, mentions, self.has_long_forms, self.linkers());
+                }
+            };
+            documents.par_iter().zip(&mut found).for_each(finish);
         }
         found
     }
@@ -283,6 +312,7 @@ impl Annotator {
                 assertion: None,
                 section: None,
                 long_form: None,
+                concepts: Vec::new(),
                 entity_type: mention.entity_type,
             })
         };
@@ -304,10 +334,11 @@ impl Annotator {
     }
 }
 
-/// Adds long forms to the mentions that are short forms, where they are defined and where they are used.
-fn add_long_forms(text: &str, mentions: &mut [MergedMention]) {
+/// Adds long forms to the mentions that are short forms, where they are defined and where they are used, and concepts to
+/// those whose type has a vocabulary. Links begin with the long form, also where mentions do not get it.
+fn finish(text: &str, mentions: &mut [MergedMention], has_long_forms: bool, linkers: Option<&Linkers>) {
     let long_forms = long_forms(text);
-    if long_forms.is_empty() {
+    if long_forms.is_empty() && linkers.is_none() {
         return;
     }
     let index = CharIndex::new(text);
@@ -315,7 +346,11 @@ fn add_long_forms(text: &str, mentions: &mut [MergedMention]) {
         let long_form = long_forms
             .get(&mention.span)
             .and_then(|&span| Some(LongForm { span, text: index.slice(text, span)?.to_owned() }));
-        mention.long_form = long_form;
+        if let (Some(linkers), Some(text)) = (linkers, index.slice(text, mention.span)) {
+            let long_form = long_form.as_ref().map(|long_form| long_form.text.as_str());
+            mention.concepts = linkers.link(&mention.entity_type, text, long_form);
+        }
+        mention.long_form = long_form.filter(|_| has_long_forms);
     }
 }
 
@@ -334,7 +369,7 @@ mod tests {
         };
         let found = text.match_indices("HF").chain(text.match_indices("fever")).map(mention).collect();
         let mut mentions = merge([("m", found, &LabelMap::default())]);
-        add_long_forms(text, &mut mentions);
+        finish(text, &mut mentions, true, None);
         let shown: Vec<Option<&str>> =
             mentions.iter().map(|mention| mention.long_form.as_ref().map(|long| long.text.as_str())).collect();
         assert_eq!(shown, [Some("Héart failure"), Some("Héart failure"), None, None]);

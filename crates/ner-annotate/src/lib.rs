@@ -27,4 +27,4 @@ pub use ensemble::Combination;
 pub use merge::{LongForm, MergedMention, Thresholds, merge};
 pub use model::Model;
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
-pub use wire::{Offsets, WireAssertion, WireMention, WirePart, wire_mentions};
+pub use wire::{Offsets, WireAssertion, WireCandidate, WireConcept, WireMention, WirePart, wire_mentions};

@@ -1,5 +1,6 @@
 use ner_context::{Assertion, SectionName};
 use ner_document::{Confidence, LabelMap, Mention, Span};
+use ner_link::LinkedConcept;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct MergedMention {
     pub section: Option<SectionName>,
     /// What it is short for, if the document says so.
     pub long_form: Option<LongForm>,
+    /// The concept that it means; several if it is a composite mention, none without a vocabulary or a name in it.
+    pub concepts: Vec<LinkedConcept>,
 }
 
 /// The long form of an abbreviation.
@@ -45,7 +48,7 @@ const LONG_FORM: &str = "long_form";
 
 impl MergedMention {
     /// Converts it to a mention. Category, models (joined by `|`), assertion, section and long form become attributes, as
-    /// does `below_threshold` if it is true.
+    /// does `below_threshold` if it is true. Concepts become ids, with the attributes of [`LinkedConcept::set`].
     pub fn to_mention(&self) -> Mention {
         let mut mention = Mention::new(self.span, self.entity_type.as_str());
         mention.confidence = Some(self.confidence);
@@ -61,6 +64,7 @@ impl MergedMention {
             mention.attributes.insert(LONG_FORM.to_owned(), long_form.text.clone());
         }
         SectionName::set(self.section.as_ref(), &mut mention);
+        LinkedConcept::set(&self.concepts, &mut mention);
         mention
     }
 }
@@ -91,6 +95,7 @@ pub fn merge<'m>(found: impl IntoIterator<Item = (&'m str, Vec<Mention>, &'m Lab
                 assertion: None,
                 section: None,
                 long_form: None,
+                concepts: Vec::new(),
             };
             match merged.get_mut(&key) {
                 None => drop(merged.insert(key, new)),

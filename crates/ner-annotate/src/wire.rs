@@ -3,6 +3,7 @@
 use crate::MergedMention;
 use ner_context::{Assertion, AssertionValue, SectionName};
 use ner_document::{CharIndex, Document, Span};
+use ner_link::{LinkedConcept, Other};
 use serde::{Deserialize, Serialize};
 
 /// Unit of positions.
@@ -58,6 +59,56 @@ pub struct WireMention<'a> {
     /// What it is short for; omitted if the document does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long_form: Option<WirePart<'a>>,
+    /// The concept that it means, several for a composite mention; omitted if there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub concepts: Vec<WireConcept<'a>>,
+}
+
+/// A concept in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WireConcept<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its preferred name.
+    pub name: &'a str,
+    /// From 0 to 1.
+    pub score: f32,
+    /// The release of the vocabulary, or the name of its file.
+    pub vocabulary: &'a str,
+    /// URI of the code system; omitted if the vocabulary does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<&'a str>,
+    /// The text that was looked up.
+    pub text: &'a str,
+    /// Further candidates, the best first; omitted if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<WireCandidate<'a>>,
+}
+
+/// A further candidate in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WireCandidate<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its preferred name.
+    pub name: &'a str,
+    /// From 0 to 1.
+    pub score: f32,
+}
+
+impl<'a> From<&'a LinkedConcept> for WireConcept<'a> {
+    fn from(concept: &'a LinkedConcept) -> Self {
+        let other = |Other { id, name, score }: &'a Other| WireCandidate { id, name, score: score.value() };
+        Self {
+            id: &concept.id,
+            name: &concept.name,
+            score: concept.score.value(),
+            vocabulary: &concept.vocabulary,
+            system: concept.system.as_deref(),
+            text: &concept.text,
+            others: concept.others.iter().map(other).collect(),
+        }
+    }
 }
 
 /// An assertion in JSON.
@@ -113,6 +164,7 @@ pub fn wire_mentions<'a>(
             assertion: mention.assertion.as_ref().map(assertion),
             section: mention.section.as_ref(),
             long_form: mention.long_form.as_ref().and_then(|long_form| part(long_form.span)),
+            concepts: mention.concepts.iter().map(WireConcept::from).collect(),
         })
     };
     mentions.iter().map(wire).collect()

@@ -4,6 +4,7 @@ use crate::{Finding, ProcessedAt, Software};
 use ner_context::AssertionValue;
 use ner_data::frames::NoteNlpRow;
 use ner_data::{CharIndex, ConversionReport, Document, Item, Span, shown};
+use ner_link::{LinkedConcept, OMOP_SYSTEM};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// Why a document has no rows.
@@ -30,6 +31,9 @@ pub struct NoteNlp<'a> {
     pub processed_at: ProcessedAt,
     /// The program.
     pub software: Software<'a>,
+    /// Whether mentions are linked to a vocabulary. A mention without an OMOP concept then has the concept 0, as the
+    /// model asks; without vocabularies it has none.
+    pub is_linked: bool,
 }
 
 /// Characters of the `varchar` columns.
@@ -42,7 +46,7 @@ const MODIFIERS: usize = 2000;
 const AROUND: usize = 60;
 
 impl NoteNlp<'_> {
-    /// The rows of a document: one for each finding.
+    /// The rows of a document: one for each finding, and for each concept of a composite mention.
     ///
     /// # Errors
     /// If its id is not an integer, or the ids of rows are used up.
@@ -58,7 +62,8 @@ impl NoteNlp<'_> {
         let index = document.char_index();
         let mut report = ConversionReport { documents: 1, ..ConversionReport::default() };
         let mut rows = Vec::with_capacity(findings.len());
-        for finding in findings {
+        let each = findings.iter().flat_map(|finding| finding.each_concept().into_iter().map(move |concept| (finding, concept)));
+        for (finding, concept) in each {
             let note_nlp_id = self.next_id;
             self.next_id = self.next_id.checked_add(1).ok_or(OmopError::TooMany)?;
             let Software { name, version } = self.software;
@@ -66,7 +71,7 @@ impl NoteNlp<'_> {
             let cells = [
                 (finding.text(document, &index).to_owned(), VARIANT),
                 (system, SYSTEM),
-                (modifiers(finding, document, &index), MODIFIERS),
+                (modifiers(finding, concept, document, &index), MODIFIERS),
             ];
             let is_cut = cells.iter().any(|(text, most)| text.chars().count() > *most);
             let [lexical_variant, nlp_system, term_modifiers] =
@@ -77,6 +82,8 @@ impl NoteNlp<'_> {
             } else {
                 tally.kept += 1
             }
+            let of_omop = concept.filter(|concept| concept.system.as_deref() == Some(OMOP_SYSTEM));
+            let concept_id = of_omop.and_then(|concept| concept.id.parse().ok()).or(self.is_linked.then_some(0));
             rows.push(NoteNlpRow {
                 note_nlp_id,
                 note_id,
@@ -84,8 +91,9 @@ impl NoteNlp<'_> {
                 snippet: snippet(document, &index, finding.span),
                 offset: finding.span.start.to_string(),
                 lexical_variant,
-                note_nlp_concept_id: None,
-                note_nlp_source_concept_id: None,
+                note_nlp_concept_id: concept_id,
+                // The vocabulary is OMOP's own: nothing was mapped.
+                note_nlp_source_concept_id: concept_id,
                 nlp_system,
                 nlp_date: self.processed_at.days(),
                 nlp_datetime: self.processed_at.seconds(),
@@ -163,7 +171,7 @@ fn is_rule_out(finding: &Finding, document: &Document, index: &CharIndex) -> boo
 const ESCAPED: &AsciiSet = &CONTROLS.add(b';').add(b'=').add(b'%');
 
 /// `Negation=false;Subject=patient;…`: the model's own modifiers with its spelling, then those of medner in lower case.
-fn modifiers(finding: &Finding, document: &Document, index: &CharIndex) -> String {
+fn modifiers(finding: &Finding, concept: Option<&LinkedConcept>, document: &Document, index: &CharIndex) -> String {
     let mut parts: Vec<(&str, String)> = Vec::new();
     if let Some(assertion) = finding.assertion {
         use AssertionValue::{Absent, AssociatedWithSomeoneElse, Conditional, Hypothetical, Possible};
@@ -187,6 +195,12 @@ fn modifiers(finding: &Finding, document: &Document, index: &CharIndex) -> Strin
     if let Some(section) = finding.section {
         parts.push(("section", section.name.clone()));
         parts.extend(section.loinc.clone().map(|code| ("section_loinc", code)));
+    }
+    if let Some(LinkedConcept { id, name, score, system, .. }) = concept {
+        parts.push(("concept", id.clone()));
+        parts.extend(system.clone().map(|system| ("concept_system", system)));
+        parts.push(("concept_name", name.clone()));
+        parts.push(("link_score", score.to_string()));
     }
     let part = |(key, value): (&str, String)| format!("{key}={}", utf8_percent_encode(&value, ESCAPED));
     parts.into_iter().map(part).collect::<Vec<_>>().join(";")

@@ -9,6 +9,7 @@ use ner_clinical::{Bundled, Fhir, Finding, NoteNlp, ProcessedAt, Software};
 use ner_context::{Assertion, AssertionValue, SectionName};
 use ner_data::frames::{NoteNlpRow, RowWriter, read};
 use ner_data::{Confidence, Document, Item, Span};
+use ner_link::{LinkedConcept, OMOP_SYSTEM};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +35,7 @@ No [heparin](medication absent@No) yet; [insulin](medication hypothetical@if) if
 After [bypass surgery](treatment historical@After), no [dialysis](treatment absent@no), [oxygen](treatment -).
 [Troponin](test -) was high; [echo](test absent@not done) was not done.
 Allergies: [penicillin](medication -)
+Has [breast and ovarian cancer](problem present).
 ";
 
 struct Made {
@@ -41,6 +43,29 @@ struct Made {
     category: &'static str,
     assertion: Option<Assertion>,
     section: Option<SectionName>,
+    concepts: Vec<LinkedConcept>,
+}
+
+/// Concepts of some mentions.
+const CONCEPTS: [(&str, &str, &str, &str); 4] = [
+    ("chest pain", SNOMED, "29857009", "Chest pain"),
+    ("aspirin", OMOP_SYSTEM, "1112807", "aspirin"),
+    ("breast and ovarian cancer", SNOMED, "254837009", "Malignant neoplasm of breast"),
+    ("breast and ovarian cancer", SNOMED, "363443007", "Malignant tumor of ovary"),
+];
+const SNOMED: &str = "http://snomed.info/sct";
+
+fn concepts(mention: &str) -> Vec<LinkedConcept> {
+    let concept = |&(text, system, id, name): &(&str, &str, &str, &str)| LinkedConcept {
+        id: id.into(),
+        name: name.into(),
+        score: Confidence::new(0.95).unwrap(),
+        system: Some(system.into()),
+        vocabulary: "test".into(),
+        text: text.into(),
+        others: Vec::new(),
+    };
+    CONCEPTS.iter().filter(|(text, ..)| *text == mention).map(concept).collect()
 }
 
 /// The document, and what models found in it.
@@ -83,7 +108,8 @@ fn example() -> (Document, Vec<Made>) {
                 .into_iter()
                 .find(|name| *name == category)
                 .unwrap();
-            found.push(Made { span, category, assertion, section });
+            let mention: String = text.chars().skip(span.start).take(span.len()).collect();
+            found.push(Made { span, category, assertion, section, concepts: concepts(&mention) });
         }
     }
     (Document::new("12", text), found)
@@ -98,6 +124,7 @@ fn findings<'m>(made: &'m [Made], models: &'m [String]) -> Vec<Finding<'m>> {
         models: if made.category == "medication" { models } else { &models[..1] },
         assertion: made.assertion.as_ref(),
         section: made.section.as_ref(),
+        concepts: &made.concepts,
     };
     made.iter().map(finding).collect()
 }
@@ -160,6 +187,7 @@ fn what_fhir_refuses_is_replaced_and_counted() {
         models: &models,
         assertion: None,
         section: None,
+        concepts: &[],
     };
     let (bundled, value) = bundle(&document, &[finding], Some("Patient/1"));
     assert_eq!(bundled.report.items[&Item::Mention].moved, 1);
@@ -182,7 +210,7 @@ fn what_fhir_refuses_is_replaced_and_counted() {
 }
 
 fn rows(document: &Document, findings: &[Finding]) -> (NoteNlp<'static>, Vec<NoteNlpRow>) {
-    let mut omop = NoteNlp { next_id: 1, processed_at: time(), software: SOFTWARE };
+    let mut omop = NoteNlp { next_id: 1, processed_at: time(), software: SOFTWARE, is_linked: true };
     let rows = omop.rows(document, findings).unwrap().0;
     (omop, rows)
 }
@@ -192,7 +220,11 @@ fn a_note_becomes_its_golden_rows() {
     let (document, made) = example();
     let models = models();
     let (omop, rows) = rows(&document, &findings(&made, &models));
-    assert_eq!((rows.len(), omop.next_id), (made.len(), made.len() as i32 + 1));
+    // A row more: of the second concept of a composite mention.
+    assert_eq!((rows.len(), omop.next_id), (made.len() + 1, made.len() as i32 + 2));
+    // Ids of other code systems are no concepts of OMOP's.
+    let concepts: Vec<i32> = rows.iter().filter_map(|row| row.note_nlp_concept_id).filter(|id| *id != 0).collect();
+    assert_eq!(concepts, [1_112_807]);
     let quoted = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\"").replace('\n', "\\n"));
     let mut table = NoteNlpRow::COLUMNS.join(",") + "\n";
     for row in &rows {
@@ -224,6 +256,7 @@ fn rows_have_the_columns_and_types_of_the_published_table() {
         models: &models,
         assertion: None,
         section: None,
+        concepts: &[],
     };
     let (omop, mut all) = rows(&long, &[finding]);
     assert_eq!(all[0].term_modifiers, "type=a%3Bb%3Dc%25;confidence=0.5");
@@ -259,7 +292,7 @@ fn rows_have_the_columns_and_types_of_the_published_table() {
 
 #[test]
 fn a_note_needs_an_integer_as_its_id() {
-    let mut omop = NoteNlp { next_id: i32::MAX, processed_at: time(), software: SOFTWARE };
+    let mut omop = NoteNlp { next_id: i32::MAX, processed_at: time(), software: SOFTWARE, is_linked: false };
     for id in ["note", "3000000000", ""] {
         let error = omop.rows(&Document::new(id, "secret"), &[]).unwrap_err().to_string();
         assert!(error.contains("--id-column") && !error.contains("secret"), "{error}");

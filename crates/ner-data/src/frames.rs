@@ -278,6 +278,14 @@ pub struct FoundRow {
     pub cue: Option<(usize, usize)>,
     /// Name of its section.
     pub section: Option<String>,
+    /// Ids of its concepts, joined by `|`.
+    pub concept_ids: Option<String>,
+    /// Their preferred names, likewise.
+    pub concept_names: Option<String>,
+    /// Score of the worst of its links, from 0 to 1.
+    pub link_score: Option<f32>,
+    /// URI of the code system of its concepts.
+    pub concept_system: Option<String>,
 }
 
 /// A row of OMOP's table NOTE_NLP (CDM 5.4).
@@ -446,6 +454,10 @@ impl Row for FoundRow {
             numbers("cue_start", rows.iter().map(|row| row.cue.map(|(start, _)| start))),
             numbers("cue_end", rows.iter().map(|row| row.cue.map(|(_, end)| end))),
             strings("section", rows.iter().map(|row| row.section.as_deref())),
+            strings("concept_ids", rows.iter().map(|row| row.concept_ids.as_deref())),
+            strings("concept_names", rows.iter().map(|row| row.concept_names.as_deref())),
+            Series::new("link_score".into(), rows.iter().map(|row| row.link_score).collect::<Vec<_>>()).into(),
+            strings("concept_system", rows.iter().map(|row| row.concept_system.as_deref())),
         ])
     }
 }
@@ -473,6 +485,10 @@ mod tests {
             historical: at.is_multiple_of(2).then_some(true),
             cue: at.is_multiple_of(2).then_some((0, at)),
             section: None,
+            concept_ids: Some("D1|D2".into()),
+            concept_names: None,
+            link_score: Some(0.5),
+            concept_system: None,
         };
         let count = GROUP + 3;
         let mut writer = RowWriter::create(&path).expect("made");

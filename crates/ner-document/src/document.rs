@@ -66,6 +66,9 @@ pub struct Mention {
 pub struct Confidence(f32);
 
 impl Confidence {
+    /// The least one.
+    pub const MIN: Self = Self(0.0);
+
     /// A confidence, or `None` if `value` is not from 0 to 1.
     pub fn new(value: f32) -> Option<Self> {
         // `-0.0 + 0.0` is `0.0`: zero has one representation.

@@ -1,7 +1,7 @@
 //! From records to a vocabulary file.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -42,6 +42,8 @@ pub struct BuildReport {
     pub empty_names: u64,
     /// Concepts without a name, for example ids with nothing but types. They are left out.
     pub unnamed_concepts: u64,
+    /// Concepts that a record calls inactive. They are left out.
+    pub inactive_concepts: u64,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, in hexadecimal.
@@ -55,9 +57,11 @@ pub struct BuildReport {
 pub struct Builder {
     concepts: HashMap<String, u32>,
     facts: HashMap<u32, Facts>,
+    inactive: HashSet<u32>,
     types: HashMap<String, u32>,
     texts: String,
     names: Vec<Given>,
+    system: String,
 }
 
 #[derive(Default)]
@@ -106,6 +110,9 @@ impl Builder {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => *entry.insert(number),
         };
+        if record.is_inactive {
+            self.inactive.insert(concept);
+        }
         if !(record.types.is_empty() && record.other_ids.is_empty() && record.xrefs.is_empty()) {
             let facts = self.facts.entry(concept).or_default();
             for name in record.types {
@@ -134,12 +141,17 @@ impl Builder {
         self.names.push(Given { concept, place, length, is_preferred });
     }
 
+    /// Says to which code system the ids belong: its URI, as FHIR names it.
+    pub fn set_system(&mut self, system: impl Into<String>) {
+        self.system = system.into();
+    }
+
     /// Writes the file. `release` says what it is, in the user's words: "MeSH 2026, C and D".
     ///
     /// # Errors
     /// If there are no names, or more than the file can number, or it cannot be written.
     pub fn write(self, path: &Path, release: &str) -> Result<BuildReport, BuildError> {
-        let Self { concepts, mut facts, types, texts, names: given } = self;
+        let Self { concepts, mut facts, inactive, types, texts, names: given, system } = self;
         if u32::try_from(given.len()).is_err() {
             return Err(BuildError::TooMany);
         }
@@ -157,6 +169,9 @@ impl Builder {
         // One name for each concept and key: the preferred one, or else the first.
         let mut names: Vec<Name> = Vec::with_capacity(given.len());
         for (name, key) in given.into_iter().zip(key_numbers) {
+            if inactive.contains(&name.concept) {
+                continue;
+            }
             if keys[key as usize].is_empty() {
                 report.empty_names += 1;
                 continue;
@@ -178,7 +193,8 @@ impl Builder {
         names.iter().for_each(|name| is_named[name.concept as usize] = true);
         let mut ids: Vec<(String, u32)> =
             concepts.into_iter().filter(|(_, concept)| is_named[*concept as usize]).collect();
-        report.unnamed_concepts = (is_named.len() - ids.len()) as u64;
+        report.inactive_concepts = inactive.len() as u64;
+        report.unnamed_concepts = (is_named.len() - ids.len() - inactive.len()) as u64;
         if ids.is_empty() {
             return Err(BuildError::Empty);
         }
@@ -260,6 +276,7 @@ impl Builder {
         report.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let header = Header {
             release: release.to_owned(),
+            system,
             sha256: report.sha256.clone(),
             length,
             concepts: report.concepts,

@@ -25,6 +25,10 @@ pub const PRELUDE: usize = 16;
 pub struct Header {
     /// What the user says that this vocabulary is.
     pub release: String,
+    /// URI of the code system that the ids belong to, as FHIR names it; empty if unknown. Files of the time before it lack
+    /// it, and readers of that time pass it over: the version stayed.
+    #[serde(default)]
+    pub system: String,
     /// Of the content, in hexadecimal.
     pub sha256: String,
     /// Length of the content in bytes.

@@ -9,6 +9,7 @@
 //! - `vocabulary.rs`: [`Vocabulary`], such a file mapped into memory.
 //! - `ngrams.rs`: names that resemble a mention.
 //! - `linker.rs`: [`Linker`], from a mention to its concepts. `composite.rs`: mentions of several concepts.
+//! - `typed.rs`: [`Linkers`], a vocabulary for each entity type, and what a linked mention says.
 
 // One exception, argued in `vocabulary.rs`: mapping a file into memory.
 #![deny(unsafe_code)]
@@ -22,12 +23,14 @@ mod ngrams;
 mod normalise;
 pub mod readers;
 mod record;
+mod typed;
 mod vocabulary;
 
 pub use abbreviations::{Definition, Use, definitions, long_forms, uses};
 pub use build::{BuildError, BuildReport, Builder};
 pub use linker::{Answer, Candidate, LinkOptions, Linker, Query, Stage};
 pub use normalise::{key_of, variant_of};
-pub use readers::{Format, ReadError, ReadOptions, ReadReport, read};
+pub use readers::{Format, OMOP_SYSTEM, ReadError, ReadOptions, ReadReport, read};
 pub use record::Record;
+pub use typed::{Linked, LinkedConcept, Linkers, LinkersError, Other, SCORE};
 pub use vocabulary::{Concept, OpenError, Vocabulary};

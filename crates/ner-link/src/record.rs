@@ -15,4 +15,7 @@ pub struct Record {
     pub other_ids: Vec<String>,
     /// Ids in other vocabularies, and headings that the concept is mapped to.
     pub xrefs: Vec<String>,
+    /// Whether the vocabulary says that the concept must not be used any more. Then it is left out, whatever other records
+    /// say of it.
+    pub is_inactive: bool,
 }

@@ -120,6 +120,21 @@ impl Vocabulary {
         &self.header.release
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// URI of the code system that the ids belong to; `None` if nobody said it.
+    pub fn system(&self) -> Option<&str> {
+        Some(self.header.system.as_str()).filter(|system| !system.is_empty())
+    }
+
+    /// The types of concepts.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        (0..).map_while(|number| self.type_name(number))
+    }
+
     /// SHA-256 of the content, in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.header.sha256
@@ -172,13 +187,9 @@ impl Vocabulary {
             return false;
         };
         let count = take_varint(&mut bytes).unwrap_or_default();
-        (0..count).any(|_| {
-            let name = take_varint(&mut bytes).and_then(|number| self.type_name(number as u32)).unwrap_or_default();
-            filters.iter().any(|filter| match filter.strip_suffix('*') {
-                Some(start) => name.starts_with(start),
-                None => name == filter,
-            })
-        })
+        // A damaged file may state any count.
+        let mut types = (0..count).map_while(|_| take_varint(&mut bytes));
+        types.any(|number| admits(filters, self.type_name(number as u32).unwrap_or_default()))
     }
 
     pub(crate) fn name(&self, name: u32) -> &str {
@@ -242,6 +253,14 @@ impl Vocabulary {
     fn type_name(&self, number: u32) -> Option<&str> {
         std::str::from_utf8(self.slice(Section::TypePlaces, Section::TypeTexts, number)?).ok()
     }
+}
+
+/// Whether one of the filters admits a type.
+pub(crate) fn admits(filters: &[String], name: &str) -> bool {
+    filters.iter().any(|filter| match filter.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == filter,
+    })
 }
 
 fn open(path: &Path) -> Result<Vocabulary, OpenFault> {

@@ -18,7 +18,7 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ner-context", may_use: &["ner-document", "ner-text"] },
     Room { name: "ner-link", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-data", may_use: &["ner-document", "ner-files", "ner-text"] },
-    Room { name: "ner-clinical", may_use: &["ner-context", "ner-data"] },
+    Room { name: "ner-clinical", may_use: &["ner-context", "ner-data", "ner-link"] },
     Room { name: "ner-eval", may_use: &["ner-document"] },
     Room { name: "ner-hub", may_use: &["ner-files"] },
     Room { name: "ner-model", may_use: &["ner-document", "ner-files", "ner-text"] },
@@ -28,7 +28,7 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ner-runs", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-track", may_use: &["ner-files", "ner-runs"] },
     Room { name: "ner-report", may_use: &["ner-data", "ner-eval"] },
-    Room { name: "ner-serve", may_use: &["ner-active", "ner-annotate", "ner-data", "ner-document", "ner-text"] },
+    Room { name: "ner-serve", may_use: &["ner-active", "ner-annotate", "ner-data", "ner-document", "ner-link", "ner-text"] },
     Room {
         name: "ner-experiment",
         may_use: &[

@@ -2,10 +2,11 @@
 
 use crate::OutputFormat;
 use crate::terminal::stdout;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use ner_link::{BuildReport, Builder, Format, ReadOptions, ReadReport, Vocabulary, read};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use tracing::{info, warn};
@@ -28,8 +29,8 @@ enum Command {
 /// Build one file from the files of one or several vocabularies
 ///
 /// Reads tables (TSV, CSV) with a header, MEDIC, CTD, OBO and HPO, MeSH XML, MRCONSO.RRF with MRSTY.RRF of UMLS,
-/// RXNCONSO.RRF of RxNorm, descriptions of SNOMED CT (RF2) and the order file of ICD-10-CM, plain or gzipped. Records with
-/// the same id become one concept. What a reader leaves out is counted with its reason and first line. The file is mapped
+/// RXNCONSO.RRF of RxNorm, descriptions and concepts of SNOMED CT (RF2), the order file of ICD-10-CM, and CONCEPT.csv with
+/// CONCEPT_SYNONYM.csv of OMOP, plain or gzipped. Records with the same id become one concept. What a reader leaves out is counted with its reason and first line. The file is mapped
 /// into memory, so that it opens at once and processes share it.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -37,6 +38,9 @@ Examples:
   medner vocabulary build names.tsv --out ours.voc
   medner vocabulary build diseases.csv --id-column code --name-column term --out icd.voc --release 2026
   medner vocabulary build doid.obo --out doid.voc
+  medner vocabulary build ours.csv --out ours.voc --system https://example.org/codes
+  medner vocabulary build sct2_Description_Snapshot-en.txt sct2_Concept_Snapshot.txt --out snomed.voc
+  medner vocabulary build CONCEPT.csv CONCEPT_SYNONYM.csv --out omop.voc
   medner vocabulary build MRCONSO.RRF MRSTY.RRF --out umls.voc --release 2026AA
   medner link found.jsonl linked.jsonl --to jsonl --vocabulary Disease=doid.voc")]
 struct BuildArgs {
@@ -52,6 +56,10 @@ struct BuildArgs {
     /// Release of the vocabulary, kept in its header
     #[arg(long, value_name = "TEXT", default_value = "")]
     release: String,
+    /// URI of the code system that the ids belong to, for FHIR, kept in its header [default: that of the format or file, if
+    /// it tells one]
+    #[arg(long, value_name = "URI")]
+    system: Option<String>,
     /// Column of the ids (TSV, CSV)
     #[arg(long, value_name = "NAME", default_value = "id")]
     id_column: String,
@@ -108,9 +116,17 @@ fn build(args: BuildArgs) -> Result<()> {
         languages: args.languages,
         ..ReadOptions::default()
     };
+    if let Some(system) = &args.system {
+        let is_uri = system.contains(':') && !system.contains(char::is_whitespace);
+        ensure!(is_uri, "--system is a URI, as in http://snomed.info/sct or urn:oid:1.2.3");
+    }
     let mut builder = Builder::new();
+    let (mut systems, mut formats) = (BTreeSet::new(), Vec::new());
     for path in &args.inputs {
-        let ReadReport { format, records, skipped, .. } = read(path, &options, &mut |record| builder.add(record))?;
+        let ReadReport { format, records, skipped, system, .. } =
+            read(path, &options, &mut |record| builder.add(record))?;
+        systems.insert(system);
+        formats.extend(format);
         let format = format.map(|format| format.to_string()).unwrap_or_default();
         info!("{}: {records} records ({format})", path.display());
         for (why, left_out) in skipped {
@@ -118,11 +134,20 @@ fn build(args: BuildArgs) -> Result<()> {
             warn!("{}: left out {}: {why} (first at line {at})", path.display(), left_out.count);
         }
     }
-    let BuildReport { concepts, names, empty_names, unnamed_concepts, bytes, sha256, .. } =
+    match (&args.system, systems.into_iter().collect::<Vec<_>>().as_slice()) {
+        (Some(system), _) | (None, [Some(system)]) => builder.set_system(system),
+        (None, [None]) => info!("without a code system; FHIR needs one: --system URI"),
+        (None, _) => warn!("the inputs belong to different code systems, or do not tell; FHIR needs one: --system URI"),
+    }
+    if formats.contains(&Format::Snomed) && !formats.contains(&Format::SnomedConcepts) {
+        warn!("inactive concepts are not left out: add the release's file of concepts (sct2_Concept_Snapshot…)");
+    }
+    let BuildReport { concepts, names, empty_names, unnamed_concepts, inactive_concepts, bytes, sha256, .. } =
         builder.write(&args.out, &args.release)?;
     for (count, what) in [
         (empty_names, "names without letters and digits, which nothing could find"),
         (unnamed_concepts, "ids without a name"),
+        (inactive_concepts, "concepts that must not be used: inactive, invalid or not standard"),
     ] {
         if count > 0 {
             warn!("left out {count} {what}");
@@ -139,6 +164,7 @@ fn show(args: &ShowArgs) -> Result<()> {
     }
     let facts = json!({
         "release": vocabulary.release(),
+        "system": vocabulary.system(),
         "concepts": vocabulary.concepts(),
         "names": vocabulary.names(),
         "sha256": vocabulary.sha256(),
@@ -148,7 +174,11 @@ fn show(args: &ShowArgs) -> Result<()> {
         OutputFormat::Json => writeln!(out, "{facts:#}")?,
         OutputFormat::Table => {
             for (name, value) in facts.as_object().into_iter().flatten() {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = match value {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
                 writeln!(out, "{name:<9} {value}")?;
             }
         }

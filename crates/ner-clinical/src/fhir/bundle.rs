@@ -10,6 +10,7 @@ use crate::{Finding, ProcessedAt, Software};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ner_data::{ConversionReport, Document, Item};
+use ner_link::LinkedConcept;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -52,7 +53,7 @@ pub struct Bundled {
 
 impl Fhir<'_> {
     /// The bundle of a document. Ids are hashes of the document's id and a finding's span and type, so that a document
-    /// that is annotated again updates its resources.
+    /// that is annotated again updates its resources. Those of a composite mention also depend on the concept.
     pub fn bundle(&self, document: &Document, findings: &[Finding]) -> Bundled {
         let index = document.char_index();
         let note = self.note(document);
@@ -84,12 +85,17 @@ impl Fhir<'_> {
             } else {
                 tally.moved += 1
             }
-            let (id, resource) = place.resource(finding, becomes, &text);
-            match groups.iter_mut().find(|(models, _)| *models == finding.models) {
-                Some((_, targets)) => targets.push(local(&id)),
-                None => groups.push((finding.models, vec![local(&id)])),
+            // The codings of a CodeableConcept mean one concept: a composite mention has a resource for each of its own.
+            let concepts = finding.each_concept();
+            let is_composite = concepts.len() > 1;
+            for concept in concepts {
+                let (id, resource) = place.resource(finding, becomes.clone(), &text, concept, is_composite);
+                match groups.iter_mut().find(|(models, _)| *models == finding.models) {
+                    Some((_, targets)) => targets.push(local(&id)),
+                    None => groups.push((finding.models, vec![local(&id)])),
+                }
+                resources.push((id, resource));
             }
-            resources.push((id, resource));
         }
         let mut models: Vec<&String> = groups.iter().flat_map(|(models, _)| *models).collect();
         models.sort();
@@ -162,11 +168,26 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    fn resource(&self, finding: &Finding, becomes: Becomes, text: &str) -> (String, Resource) {
+    fn resource(
+        &self,
+        finding: &Finding,
+        becomes: Becomes,
+        text: &str,
+        concept: Option<&LinkedConcept>,
+        is_composite: bool,
+    ) -> (String, Resource) {
         let [start, end] = [finding.span.start, finding.span.end].map(|at| at.to_string());
-        let id = id("finding", [&self.document.id, &start, &end, finding.entity_type]);
-        let extension = [Extension { url: MENTION_EXTENSION, value: Value::Extension(self.parts(finding)) }];
-        let (subject, code) = (self.subject.clone(), CodeableConcept::text(text));
+        // Without the concept if there is one: another vocabulary then updates the resource.
+        let part = concept.filter(|_| is_composite).map(|concept| concept.id.as_str());
+        let place = [self.document.id.as_str(), &start, &end, finding.entity_type];
+        let id = id("finding", place.into_iter().chain(part));
+        let mut parts = self.parts(finding);
+        if let Some(concept) = concept {
+            parts.push(Extension { url: "linkScore", value: Value::ValueDecimal(concept.score.value()) });
+        }
+        let extension = [Extension { url: MENTION_EXTENSION, value: Value::Extension(parts) }];
+        let subject = self.subject.clone();
+        let code = CodeableConcept { coding: concept.and_then(coding).into_iter().collect(), ..CodeableConcept::text(text) };
         let resource = match becomes {
             Becomes::Condition { clinical, verification } => Resource::Condition(Condition {
                 id: id.clone(),
@@ -226,12 +247,22 @@ impl Place<'_> {
             }
         }
         if let Some(section) = finding.section {
-            let coding = section.loinc.iter().map(|code| Coding { system: LOINC, code: code.clone() }).collect();
+            let coding = |code: &String| Coding { system: LOINC.to_owned(), code: code.clone(), display: None };
+            let coding = section.loinc.iter().map(coding).collect();
             let text = Some(clean(&section.name).into_owned());
             add("section", Value::ValueCodeableConcept(CodeableConcept { coding, text }));
         }
         parts
     }
+}
+
+/// `None` if the vocabulary does not say its code system: a code alone means nothing.
+fn coding(concept: &LinkedConcept) -> Option<Coding> {
+    Some(Coding {
+        system: concept.system.clone()?,
+        code: clean(&concept.id).into_owned(),
+        display: Some(clean(&concept.name).into_owned()),
+    })
 }
 
 fn entry(id: &str, resource: Resource) -> Entry {

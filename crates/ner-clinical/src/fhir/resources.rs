@@ -44,8 +44,10 @@ pub(super) struct Reference {
 
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Coding {
-    pub system: &'static str,
+    pub system: String,
     pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -58,7 +60,7 @@ pub(super) struct CodeableConcept {
 
 impl CodeableConcept {
     pub fn code(system: &'static str, code: &str) -> Self {
-        Self { coding: vec![Coding { system, code: code.to_owned() }], text: None }
+        Self { coding: vec![Coding { system: system.to_owned(), code: code.to_owned(), display: None }], text: None }
     }
 
     pub fn text(text: impl Into<String>) -> Self {

@@ -179,6 +179,7 @@ pub fn ctd(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
             types: list(types),
             other_ids: list(other_ids),
             xrefs: cas.map(|at| split(&row[at], '|').map(|id| format!("CAS:{id}")).collect()).unwrap_or_default(),
+            is_inactive: false,
         });
     }
     Ok(())

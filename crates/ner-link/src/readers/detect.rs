@@ -31,6 +31,12 @@ pub fn format_of(path: &Path, first: &[u8]) -> Result<Format, String> {
         Format::Obo
     } else if line.starts_with("id\teffectiveTime\tactive\tmoduleId\tconceptId\t") {
         Format::Snomed
+    } else if line.starts_with("id\teffectiveTime\tactive\tmoduleId\tdefinitionStatusId") {
+        Format::SnomedConcepts
+    } else if line.starts_with("concept_id\tconcept_name\tdomain_id\tvocabulary_id\t") {
+        Format::OmopConcept
+    } else if line.starts_with("concept_id\tconcept_synonym_name\t") {
+        Format::OmopSynonym
     } else if line.contains("||") {
         Format::Medic
     } else if is_ordered().is_some() {

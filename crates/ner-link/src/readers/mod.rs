@@ -7,6 +7,7 @@ mod icd;
 mod lines;
 mod mesh;
 mod obo;
+mod omop;
 mod rrf;
 mod snomed;
 
@@ -43,12 +44,21 @@ pub enum Format {
     Rxnconso,
     /// Descriptions of SNOMED CT, RF2 snapshot.
     Snomed,
+    /// Concepts of SNOMED CT, RF2 snapshot: which are inactive. To be built together with the descriptions.
+    SnomedConcepts,
+    /// `CONCEPT.csv` of OMOP's vocabularies, as Athena exports it.
+    OmopConcept,
+    /// `CONCEPT_SYNONYM.csv`, to be built together with `CONCEPT.csv`.
+    OmopSynonym,
     /// The order file of ICD-10-CM.
     Icd10cm,
 }
 
+/// URI of OMOP's concept ids as a code system, after HL7's guide "FHIR to OMOP".
+pub const OMOP_SYSTEM: &str = "https://fhir-terminology.ohdsi.org";
+
 /// Names on the command line.
-const FORMATS: [(&str, Format); 11] = [
+const FORMATS: [(&str, Format); 14] = [
     ("tsv", Format::Tsv),
     ("csv", Format::Csv),
     ("medic", Format::Medic),
@@ -59,6 +69,9 @@ const FORMATS: [(&str, Format); 11] = [
     ("mrsty", Format::Mrsty),
     ("rxnconso", Format::Rxnconso),
     ("snomed", Format::Snomed),
+    ("snomed-concepts", Format::SnomedConcepts),
+    ("omop-concept", Format::OmopConcept),
+    ("omop-synonym", Format::OmopSynonym),
     ("icd10cm", Format::Icd10cm),
 ];
 
@@ -66,6 +79,20 @@ impl Format {
     /// The names of all formats.
     pub fn names() -> impl Iterator<Item = &'static str> {
         FORMATS.iter().map(|(name, _)| *name)
+    }
+
+    /// URI of the code system whose ids files of this format hold, after <https://terminology.hl7.org/external_terminologies.html>;
+    /// `None` if the format does not tell. An OBO file says it itself ([`ReadReport::system`]).
+    pub const fn system(self) -> Option<&'static str> {
+        match self {
+            Self::Mesh => Some("http://terminology.hl7.org/CodeSystem/MSH"),
+            Self::Mrconso | Self::Mrsty => Some("http://www.nlm.nih.gov/research/umls"),
+            Self::Rxnconso => Some("http://www.nlm.nih.gov/research/umls/rxnorm"),
+            Self::Snomed | Self::SnomedConcepts => Some("http://snomed.info/sct"),
+            Self::Icd10cm => Some("http://hl7.org/fhir/sid/icd-10-cm"),
+            Self::OmopConcept | Self::OmopSynonym => Some(OMOP_SYSTEM),
+            Self::Tsv | Self::Csv | Self::Medic | Self::Ctd | Self::Obo => None,
+        }
     }
 
     /// The format with this name.
@@ -136,6 +163,8 @@ pub struct ReadReport {
     pub entries: u64,
     /// Records given.
     pub records: u64,
+    /// URI of the code system, if the format or the file tells it.
+    pub system: Option<String>,
     /// What was left out and why: a number, and the first line.
     pub skipped: BTreeMap<&'static str, Skipped>,
 }
@@ -211,7 +240,8 @@ pub fn read(path: &Path, options: &ReadOptions, sink: &mut dyn FnMut(Record)) ->
         None => detect::format_of(path, input.first_bytes().map_err(|error| at(0, ReadFault::Io(error)))?)
             .map_err(|what| at(0, ReadFault::Malformed(what)))?,
     };
-    let mut output = Output { report: ReadReport { format: Some(format), ..Default::default() }, sink };
+    let system = format.system().map(str::to_owned);
+    let mut output = Output { report: ReadReport { format: Some(format), system, ..Default::default() }, sink };
     let result = match format {
         Format::Tsv => columns::table(&mut input, false, options, &mut output),
         Format::Csv => columns::table(&mut input, true, options, &mut output),
@@ -223,6 +253,9 @@ pub fn read(path: &Path, options: &ReadOptions, sink: &mut dyn FnMut(Record)) ->
         Format::Rxnconso => rrf::concepts(&mut input, rrf::RXNORM, options, &mut output),
         Format::Mrsty => rrf::types(&mut input, &mut output),
         Format::Snomed => snomed::read(&mut input, options, &mut output),
+        Format::SnomedConcepts => snomed::concepts(&mut input, &mut output),
+        Format::OmopConcept => omop::concepts(&mut input, &mut output),
+        Format::OmopSynonym => omop::synonyms(&mut input, options, &mut output),
         Format::Icd10cm => icd::read(&mut input, &mut output),
     };
     let line = input.place();

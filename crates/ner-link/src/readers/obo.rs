@@ -33,8 +33,16 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
         let Some((tag, value)) = line.split_once(':') else {
             return Err(ReadFault::of("neither a stanza, nor \"tag: value\""));
         };
-        let Some(Term { record, is_obsolete, .. }) = &mut term else { continue };
         let value = value.trim();
+        // "hp" and "doid" are names of the OBO Foundry; others are URIs already, or parts of an ontology.
+        if tag.trim_end() == "ontology" && term.is_none() && output.report.entries == 0 && !value.is_empty() {
+            let value = plain(value);
+            let is_name = value.chars().all(|char| char.is_ascii_alphanumeric() || "_-".contains(char));
+            let purl = || format!("http://purl.obolibrary.org/obo/{value}.owl");
+            output.report.system = is_name.then(purl).or_else(|| value.contains("://").then(|| value.clone()));
+            continue;
+        }
+        let Some(Term { record, is_obsolete, .. }) = &mut term else { continue };
         match tag.trim_end() {
             "id" if !record.id.is_empty() => return Err(ReadFault::of("a second id in a [Term]")),
             "id" => record.id = plain(value),

@@ -1,21 +1,20 @@
-//! Descriptions of SNOMED CT, Release Format 2, snapshot (`sct2_Description_Snapshot-en_….txt`).
+//! SNOMED CT, Release Format 2, snapshot: descriptions (`sct2_Description_Snapshot-en_….txt`) and concepts
+//! (`sct2_Concept_Snapshot_….txt`).
 //!
-//! The file does not say whether a concept is active: its descriptions stay active after it.
+//! Descriptions stay active after their concept: only the file of concepts says which are inactive.
 
 use super::{Input, Output, ReadFault, ReadOptions};
 use crate::record::Record;
 
 const COLUMNS: [&str; 9] =
     ["id", "effectiveTime", "active", "moduleId", "conceptId", "languageCode", "typeId", "term", "caseSignificanceId"];
+const CONCEPT_COLUMNS: [&str; 5] = ["id", "effectiveTime", "active", "moduleId", "definitionStatusId"];
 const FULLY_SPECIFIED_NAME: &str = "900000000000003001";
 const SYNONYM: &str = "900000000000013009";
 const DEFINITION: &str = "900000000000550004";
 
 pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Result<(), ReadFault> {
-    let header: Vec<&str> = input.next_line()?.unwrap_or_default().split('\t').collect();
-    if header != COLUMNS {
-        return Err(ReadFault::of(format!("the columns are not {}", COLUMNS.join(", "))));
-    }
+    check_header(input, &COLUMNS)?;
     loop {
         let number = input.line + 1;
         let Some(line) = input.next_line()? else { break };
@@ -31,13 +30,9 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
         if concept.is_empty() || term.is_empty() {
             return Err(ReadFault::of("an empty conceptId or term"));
         }
-        match *active {
-            "1" => {}
-            "0" => {
-                output.report.skip("inactive descriptions", number);
-                continue;
-            }
-            _ => return Err(ReadFault::of("active is neither 0 nor 1")),
+        if !is_active(active)? {
+            output.report.skip("inactive descriptions", number);
+            continue;
         }
         if !options.admits_language(language) {
             output.report.skip("names in other languages", number);
@@ -63,4 +58,44 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
         output.give(record);
     }
     Ok(())
+}
+
+/// The file of concepts: a record without names for each, which says whether it is inactive.
+pub fn concepts(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
+    check_header(input, &CONCEPT_COLUMNS)?;
+    while let Some(line) = input.next_line()? {
+        if line.is_empty() {
+            continue;
+        }
+        output.report.entries += 1;
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [id, _, active, _, _] = fields.as_slice() else {
+            return Err(ReadFault::of(format!(
+                "{} columns, but the header has {}",
+                fields.len(),
+                CONCEPT_COLUMNS.len()
+            )));
+        };
+        if id.is_empty() {
+            return Err(ReadFault::of("an empty id"));
+        }
+        output.give(Record { id: (*id).to_owned(), is_inactive: !is_active(active)?, ..Default::default() });
+    }
+    Ok(())
+}
+
+fn check_header(input: &mut Input, columns: &[&str]) -> Result<(), ReadFault> {
+    let header: Vec<&str> = input.next_line()?.unwrap_or_default().split('\t').collect();
+    if header == columns {
+        return Ok(());
+    }
+    Err(ReadFault::of(format!("the columns are not {}", columns.join(", "))))
+}
+
+fn is_active(field: &str) -> Result<bool, ReadFault> {
+    match field {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(ReadFault::of("active is neither 0 nor 1")),
+    }
 }

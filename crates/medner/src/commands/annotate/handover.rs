@@ -5,6 +5,7 @@ use anyhow::{Context, Result, ensure};
 use ner_annotate::Model;
 use ner_clinical::{ProcessedAt, has_resource};
 use ner_data::format::without_packing;
+use ner_link::{Linkers, OMOP_SYSTEM};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,7 +36,7 @@ impl HandoverArgs {
     ///
     /// # Errors
     /// If an option has no effect on the format, or `SOURCE_DATE_EPOCH` is no time.
-    pub fn resolve(&self, to: To, out: Option<&Path>, all_spans: bool) -> Result<Option<Handover>> {
+    pub fn resolve(&self, to: To, out: Option<&Path>, all_spans: bool, is_linked: bool) -> Result<Option<Handover>> {
         let (is_fhir, is_omop) = (to == To::Fhir, to == To::Omop);
         for (is_given, has_effect, option, formats) in [
             (self.processed_at.is_some(), is_fhir || is_omop, "--processed-at", "fhir and omop"),
@@ -74,6 +75,7 @@ impl HandoverArgs {
             patient: self.patient.clone(),
             with_text: self.with_text,
             first_note_nlp_id: self.first_note_nlp_id.unwrap_or(1),
+            is_linked,
         }))
     }
 
@@ -120,6 +122,29 @@ pub fn check_categories(models: &[Model]) -> Result<()> {
     ensure!(types.iter().any(|(_, has_resource)| *has_resource), "no type has a FHIR resource ({names}): {advice}");
     if !without.is_empty() {
         warn!("types without a FHIR resource are left out and counted: {names}; {advice}");
+    }
+    Ok(())
+}
+
+/// Checks that ids have their place in the format.
+///
+/// # Errors
+/// If FHIR lacks the code system of a vocabulary.
+pub fn check_vocabularies(to: To, linkers: &Linkers) -> Result<()> {
+    for (_, linker, _) in linkers.iter() {
+        let vocabulary = linker.vocabulary();
+        let path = vocabulary.path().display();
+        ensure!(
+            to != To::Fhir || vocabulary.system().is_some(),
+            "{path} does not say to which code system its ids belong, which a coding of FHIR needs: build it with \
+             --system URI"
+        );
+        if to == To::Omop && vocabulary.system() != Some(OMOP_SYSTEM) {
+            warn!(
+                "the ids of {path} are not OMOP's: they go to term_modifiers, and note_nlp_concept_id stays 0; a vocabulary \
+                 of CONCEPT.csv has OMOP's"
+            );
+        }
     }
     Ok(())
 }

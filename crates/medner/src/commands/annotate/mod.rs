@@ -6,6 +6,7 @@ mod record;
 
 use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
 use crate::terminal::interrupt;
+use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use handover::HandoverArgs;
@@ -42,6 +43,8 @@ use tracing::{info, warn};
 /// Mentions of problems and diseases get an assertion (present, absent, possible, conditional, hypothetical,
 /// associated_with_someone_else; and historical) with the cue that decided it, and the section of the note: docs/assertion.md.
 ///
+/// With --vocabulary, mentions get the concepts that they mean: id, preferred name and score (docs/link.md).
+///
 /// The confidence of a mention, from 0 to 1, is that of the least certain decision behind it (about a word, a boundary
 /// between words, or an end). It refers to the whole span and is not calibrated.
 #[derive(clap::Args)]
@@ -56,6 +59,7 @@ Examples:
   medner annotate notes.parquet --text-column note --id-column id --model i2b2 --to parquet --out found.parquet
   medner annotate CDR_TestSet.PubTator.txt --model path/to/folder --to html --out found.html
   medner annotate notes/ --model i2b2 --assert treatment --to csv --out found.csv     assertions of treatments, too
+  medner annotate all.jsonl --model bc5cdr --vocabulary Disease=doid.voc --vocabulary Chemical=mesh.voc --out found.jsonl
   medner annotate notes/ --model i2b2 --to fhir --out found.ndjson                    FHIR R4: docs/hospital.md
   medner annotate notes.parquet --text-column note_text --id-column note_id --model i2b2 --to omop --out note_nlp.parquet
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
@@ -74,6 +78,8 @@ pub struct Args {
     models: ModelArgs,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    linking: LinkArgs,
     /// Use the models as one: average their probabilities, or vote
     #[arg(long)]
     ensemble: bool,
@@ -139,7 +145,12 @@ pub fn run(args: Args) -> Result<()> {
         offsets: args.offsets,
         scheme: args.scheme.unwrap_or_default().scheme(),
         escape_formulas: args.escape_formulas,
-        handover: args.handover.resolve(args.to, args.out.as_deref(), args.all_spans)?,
+        handover: args.handover.resolve(
+            args.to,
+            args.out.as_deref(),
+            args.all_spans,
+            args.linking.vocabularies().are_given(),
+        )?,
     };
     for (is_given, needs, option) in
         [(args.scheme.is_some(), To::Conll, "--scheme"), (args.escape_formulas, To::Csv, "--escape-formulas")]
@@ -152,6 +163,7 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     output::check(&options)?;
+    output::check_candidates(args.to, args.linking.vocabularies())?;
     let input_options = args.text_columns.options(args.columns);
     let Inputs { inputs, is_tree, bad } = input::find(&wanted, args.from, &input_options)?;
     let layout = Layout::new(&args, is_tree)?;
@@ -160,7 +172,10 @@ pub fn run(args: Args) -> Result<()> {
     if args.to == To::Fhir {
         handover::check_categories(annotator.models())?;
     }
-    let annotator = args.context.apply(annotator)?;
+    let annotator = args.linking.apply(args.context.apply(annotator)?)?;
+    if let Some(linkers) = annotator.linkers() {
+        handover::check_vocabularies(args.to, linkers)?;
+    }
     let thresholds = args.thresholds(&annotator)?;
     let settings = args.settings(&annotator, &thresholds)?;
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
@@ -313,6 +328,7 @@ impl Args {
             settings["escape_formulas"] = true.into();
         }
         self.context.add_settings(annotator, &mut settings)?;
+        self.linking.add_settings(annotator, &mut settings);
         if let Some(handover) = self.handover.settings() {
             settings["handover"] = handover;
         }

@@ -1,6 +1,7 @@
 //! Output formats of `medner annotate`.
 
 use crate::terminal::stdout;
+use crate::vocabularies::VocabularyArgs;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
@@ -8,7 +9,8 @@ use ner_clinical::{Fhir, Finding, NoteNlp, ProcessedAt, Software};
 use ner_context::AssertionValue;
 use ner_data::format::{Output, conll};
 use ner_data::frames::{FoundRow, NoteNlpRow, RowWriter};
-use ner_data::{ConversionReport, Document, Format, FormatOptions, Span, Writer, shown};
+use ner_data::{Confidence, ConversionReport, Document, Format, FormatOptions, Span, Writer, shown};
+use ner_link::LinkedConcept;
 use ner_report::annotated::AnnotatedPage;
 use ner_report::marked::{Highlight, segments};
 use serde::Serialize;
@@ -115,12 +117,15 @@ pub struct Handover {
     pub with_text: bool,
     /// NOTE_NLP_ID of the first row (OMOP).
     pub first_note_nlp_id: i32,
+    /// Whether mentions are linked to a vocabulary.
+    pub is_linked: bool,
 }
 
 impl Handover {
     /// The rows of NOTE_NLP, from the first.
     const fn omop(&self) -> NoteNlp<'static> {
-        NoteNlp { next_id: self.first_note_nlp_id, processed_at: self.processed_at, software: SOFTWARE }
+        let (next_id, is_linked) = (self.first_note_nlp_id, self.is_linked);
+        NoteNlp { next_id, processed_at: self.processed_at, software: SOFTWARE, is_linked }
     }
 }
 
@@ -339,7 +344,7 @@ pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usi
     Ok(count)
 }
 
-const CSV_HEADER: [&str; 14] = [
+const CSV_HEADER: [&str; 18] = [
     "document",
     "start",
     "end",
@@ -354,10 +359,20 @@ const CSV_HEADER: [&str; 14] = [
     "cue_start",
     "cue_end",
     "section",
+    "concept_ids",
+    "concept_names",
+    "link_score",
+    "concept_system",
 ];
 
 fn outside(document: &Document) -> String {
     format!("document {}: a mention lies outside the text", document.id)
+}
+
+/// A value of each concept, joined by `|`.
+fn joined(concepts: &[LinkedConcept], value: fn(&LinkedConcept) -> &String) -> Option<String> {
+    let values: Vec<&str> = concepts.iter().map(|concept| value(concept).as_str()).collect();
+    (!values.is_empty()).then(|| values.join("|"))
 }
 
 fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Result<Vec<FoundRow>> {
@@ -378,6 +393,10 @@ fn rows(document: &Document, merged: &[MergedMention], offsets: Offsets) -> Resu
             historical: mention.assertion.map(|assertion| assertion.historical),
             cue: mention.assertion.and_then(|assertion| offsets.positions(assertion.cue?, &index)),
             section: mention.section.as_ref().map(|section| section.name.clone()),
+            concept_ids: joined(&mention.concepts, |concept| &concept.id),
+            concept_names: joined(&mention.concepts, |concept| &concept.name),
+            link_score: mention.concepts.iter().map(|concept| concept.score).min().map(Confidence::value),
+            concept_system: mention.concepts.first().and_then(|concept| concept.system.clone()),
         })
     };
     merged.iter().map(row).collect()
@@ -445,8 +464,12 @@ impl Sink for Csv {
             let (confidence, below) = (row.confidence.to_string(), row.below_threshold.to_string());
             let category = row.category.as_deref().unwrap_or_default();
             let FoundRow { document, text, entity_type, models, .. } = &row;
-            let cells = [document.as_str(), text, entity_type, category, models];
-            let [document, text, entity_type, category, models] = cells.map(|cell| self.cell(cell));
+            let [ids, names, system] = [&row.concept_ids, &row.concept_names, &row.concept_system]
+                .map(|cell| cell.as_deref().unwrap_or_default());
+            let cells = [document.as_str(), text, entity_type, category, models, ids, names, system];
+            let [document, text, entity_type, category, models, ids, names, system] =
+                cells.map(|cell| self.cell(cell));
+            let score = row.link_score.map(|score| score.to_string()).unwrap_or_default();
             let historical = row.historical.map(|historical| historical.to_string()).unwrap_or_default();
             let (cue_start, cue_end) =
                 row.cue.map(|(start, end)| (start.to_string(), end.to_string())).unwrap_or_default();
@@ -466,6 +489,10 @@ impl Sink for Csv {
                 &cue_start,
                 &cue_end,
                 section,
+                &ids,
+                &names,
+                &score,
+                &system,
             ])?;
         }
         Ok(())
@@ -504,7 +531,7 @@ impl Sink for Parquet {
 }
 
 fn finding(mention: &MergedMention) -> Finding<'_> {
-    let MergedMention { span, entity_type, category, confidence, models, assertion, section, .. } = mention;
+    let MergedMention { span, entity_type, category, confidence, models, assertion, section, concepts, .. } = mention;
     Finding {
         span: *span,
         entity_type,
@@ -513,6 +540,7 @@ fn finding(mention: &MergedMention) -> Finding<'_> {
         models,
         assertion: assertion.as_ref(),
         section: section.as_ref(),
+        concepts,
     }
 }
 
@@ -618,6 +646,7 @@ fn highlight(mention: &MergedMention) -> Highlight {
         assertion,
         section,
         long_form,
+        concepts,
     } = mention;
     let category = category.clone().unwrap_or_else(|| entity_type.clone());
     let below = if *below_threshold { ", below the threshold" } else { "" };
@@ -632,7 +661,11 @@ fn highlight(mention: &MergedMention) -> Highlight {
     if let Some(long_form) = long_form {
         details.push_str(&format!("; short for {}", long_form.text));
     }
-    let label = said.iter().fold(entity_type.clone(), |label, said| format!("{label} · {said}"));
+    for LinkedConcept { id, name, score, .. } in concepts {
+        details.push_str(&format!("; {id} {name}, {score}"));
+    }
+    let ids = concepts.iter().map(|concept| &concept.id);
+    let label = said.iter().chain(ids).fold(entity_type.clone(), |label, more| format!("{label} · {more}"));
     let is_struck = assertion.is_some_and(|assertion| assertion.value == AssertionValue::Absent);
     Highlight { span: *span, label, category, details, is_dotted: *below_threshold, is_struck }
 }
@@ -678,7 +711,8 @@ impl Sink for Text {
                 let MergedMention { entity_type, confidence, below_threshold, .. } = &merged[at];
                 let doubt = if *below_threshold { "?" } else { "" };
                 let said = said(&merged[at]).map(|said| format!(" {said}")).unwrap_or_default();
-                write!(self.out, "]({} {confidence:.2}{doubt}{said})", shown(entity_type))?;
+                let ids: String = merged[at].concepts.iter().map(|concept| format!(" {}", shown(&concept.id))).collect();
+                write!(self.out, "]({} {confidence:.2}{doubt}{said}{ids})", shown(entity_type))?;
             }
             write!(self.out, "{}", if colour.is_empty() { "" } else { reset })?;
         }
@@ -707,6 +741,19 @@ impl Text {
 fn visible(text: &str) -> String {
     let is_steering = |character: char| character.is_control() && !"\n\t".contains(character);
     text.replace("\r\n", "\n").replace(is_steering, "\u{fffd}")
+}
+
+/// Rejects several candidates for formats that hold one concept of a mention.
+///
+/// # Errors
+/// If there are several.
+pub fn check_candidates(to: To, vocabularies: &VocabularyArgs) -> Result<()> {
+    ensure!(
+        !vocabularies.has_candidates() || matches!(to, To::Jsonl | To::BiocXml | To::BiocJson | To::Brat),
+        "--candidates has no effect on {} output, which holds the best one: it is for jsonl, bioc-xml, bioc-json and brat",
+        super::name_of(to)
+    );
+    Ok(())
 }
 
 /// Rejects options that the format does not support.

@@ -52,8 +52,9 @@ use crate::{
     Argument, CharIndex, Confidence, DiagnosticKind, Diagnostics, Document, Mention, Passage, Relation, Span, Target,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use shapes::MENTIONS;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, BufRead, Cursor, Read, Write};
 use std::path::Path;
@@ -103,6 +104,7 @@ const MENTION_KEYS: &[&str] = &[
     "word",
     "fragments",
     "concept_ids",
+    "concepts",
     "attributes",
     "confidence",
     "score",
@@ -667,6 +669,7 @@ fn read_mention(item: &Value, text: &str, locator: &Locator, faults: &mut Vec<Fa
         mention.attributes = read_attributes(attributes, faults);
     }
     read_wire_attributes(item, &mut mention.attributes);
+    read_concepts(item, &mut mention, faults);
     read_assertion(item, text, locator, &mut mention.attributes, faults);
     let confidence = ["confidence", "score", "prob"].into_iter().find_map(|key| item.get(key));
     if let Some(confidence) = confidence.filter(|value| !value.is_null()) {
@@ -693,6 +696,34 @@ fn read_wire_attributes(item: &Value, attributes: &mut BTreeMap<String, String>)
     {
         attributes.extend(item.pointer(place).and_then(scalar).map(|value| (key.to_owned(), value)));
     }
+}
+
+/// Reads the concepts that `annotate` writes: their ids, and attributes with the names of its other formats.
+fn read_concepts(item: &Value, mention: &mut Mention, faults: &mut Vec<Fault>) {
+    let Some(concepts) = item.get("concepts") else { return };
+    let of = |concept: &Value| Some((scalar(concept.get("id")?)?, concept.get("score")?.as_number()?.clone()));
+    let list = concepts.as_array().map(Vec::as_slice).unwrap_or_default();
+    let read: Option<Vec<(String, Number)>> = list.iter().map(of).collect();
+    let Some(read) = read.filter(|read| !read.is_empty()) else {
+        return faults.push(not_read("concepts that are no list of objects with an id and a score"));
+    };
+    let others = |concept: &Value| concept.get("others").and_then(Value::as_array).cloned().unwrap_or_default();
+    if list.iter().any(|concept| !others(concept).is_empty()) {
+        let candidates = |concept| std::iter::once(of(concept)).chain(others(concept).iter().map(of)).flatten().collect();
+        let candidates: Vec<Vec<(String, Number)>> = list.iter().map(candidates).collect();
+        mention.attributes.extend(serde_json::to_string(&candidates).ok().map(|text| ("link_candidates".to_owned(), text)));
+    }
+    let worst = read.iter().min_by(|(_, one), (_, other)| one.as_f64().partial_cmp(&other.as_f64()).unwrap_or(Ordering::Equal));
+    mention.attributes.extend(worst.map(|(_, score)| ("link_score".to_owned(), plain_number(score))));
+    let names: Option<Vec<String>> = list.iter().map(|concept| scalar(concept.get("name")?)).collect();
+    mention.attributes.extend(names.map(|names| ("concept_name".to_owned(), names.join("|"))));
+    mention.concept_ids.extend(read.into_iter().map(|(id, _)| id));
+}
+
+/// `1.0` as `1`, which is how other formats write it.
+fn plain_number(number: &Number) -> String {
+    let text = number.to_string();
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// Reads the object that `annotate` writes for an assertion.
