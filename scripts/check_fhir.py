@@ -44,7 +44,15 @@ CODES = {
     # Those that medner uses, https://terminology.hl7.org/CodeSystem-v3-RoleCode.html.
     TERMINOLOGY + "v3-RoleCode": {"FAMMEMB", "MTH", "FTH", "PRN", "SIS", "BRO", "SIB", "SONC", "DAUC", "CHILD", "GRMTH",
                                   "GRFTH", "GRPRN", "AUNT", "UNCLE", "COUSN", "NIECE", "NEPHEW"},
+    # Systems whose codes are not listed here: those of sections, and of vocabularies that users link mentions to.
     "http://loinc.org": None,
+    "http://snomed.info/sct": None,
+    "http://www.nlm.nih.gov/research/umls/rxnorm": None,
+    "http://www.nlm.nih.gov/research/umls": None,
+    "http://hl7.org/fhir/sid/icd-10-cm": None,
+    TERMINOLOGY + "MSH": None,
+    "https://fhir-terminology.ohdsi.org": None,
+    "http://purl.obolibrary.org/obo/doid.owl": None,
 }
 
 # Status codes that R4 requires, https://hl7.org/fhir/R4/valuesets.html.

@@ -3,6 +3,8 @@
 //! The same guarantees as in `crates/ner-data/tests/bad_input.rs`, which changes the seeds at random in every test run;
 //! here the coverage of the code decides which changes are worth keeping.
 
+pub mod vocabularies;
+
 use ner_data::format::{Look, Output, buffered, look_at, refused_encoding};
 use ner_data::frames::Texts;
 use ner_data::table::TableTexts;

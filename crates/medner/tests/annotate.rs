@@ -105,7 +105,7 @@ fn offsets_are_exact_on_the_text_as_given_in_every_format() {
     }
     let csv = fs::read_to_string(bench.path("o2.csv")).unwrap();
     let header = "document,start,end,text,entity_type,category,confidence,models,below_threshold,assertion,historical,cue_start,\
-                  cue_end,section\n";
+                  cue_end,section,concept_ids,concept_names,link_score,concept_system\n";
     assert!(csv.starts_with(header), "{csv}");
     assert!(!fs::read_to_string(bench.path("o2.text")).unwrap().contains('\u{0}'));
     // From Parquet, from gzip through convert, and from stdin.
@@ -622,4 +622,144 @@ fn findings_are_handed_over_as_fhir_and_omop() {
         let said = stderr(&output);
         assert!(!output.status.success() && said.contains(says) && !said.contains(SECRET), "{arguments:?}: {said}");
     }
+}
+
+/// A vocabulary for texts that are one mention each, with a model that finds them.
+fn linked_bench() -> Bench {
+    let bench = Bench::new();
+    tiny::finder(&bench.path("finder"));
+    bench.write("categories.toml", "X = \"problem\"\n");
+    bench.write(
+        "names.tsv",
+        "id\tname\tsynonyms\ttypes\nD2\tGout\t\tC05\nD3\tBreast Cancer\t\tC04.1\nD4\tOvarian Cancer\t\tC04.2\nA1\tBreast\t\tA01\n",
+    );
+    bench.vocabulary(&["names.tsv", "--out", "our.voc", "--release", "r1", "--system", "http://snomed.info/sct"]);
+    let line = |(id, text): (usize, &str)| format!("{{\"id\": \"{id}\", \"text\": \"{text}\"}}\n");
+    let texts = ["gouts", "breast and ovarian cancer", "xyzzy"];
+    bench.write("in.jsonl", texts.into_iter().enumerate().map(line).collect::<String>());
+    bench
+}
+
+impl Bench {
+    fn vocabulary(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+        command.env_remove("RUST_LOG").current_dir(self.0.path()).args(["vocabulary", "build"]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        stderr(&output)
+    }
+}
+
+#[test]
+fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
+    let bench = linked_bench();
+    let common = ["in.jsonl", "--model", "finder", "--categories", "categories.toml", "--vocabulary", "X=our.voc"];
+    let with = |more: &[&'static str]| [&common[..], more].concat();
+    let lines = bench.lines(&with(&[]));
+    let system = "http://snomed.info/sct";
+    let concept = |id: &str, name: &str, score: f64, text: &str| {
+        json!({ "id": id, "name": name, "score": score, "vocabulary": "r1", "system": system, "text": text })
+    };
+    let concepts = |at: usize| lines[at]["mentions"][0]["concepts"].clone();
+    assert_eq!(concepts(0), json!([concept("D2", "Gout", 0.95, "gouts")]));
+    let parts = [("D3", "Breast Cancer", "breast cancer"), ("D4", "Ovarian Cancer", "ovarian cancer")];
+    assert_eq!(concepts(1), json!(parts.map(|(id, name, text)| concept(id, name, 1.0, text))));
+    assert_eq!((lines[2]["mentions"].as_array().unwrap().len(), concepts(2)), (1, Value::Null));
+
+    // Every format has the ids, and is read back with them.
+    for (format, out) in [("jsonl", "o.jsonl"), ("bioc-json", "o.json"), ("bioc-xml", "o.xml"), ("brat", "o.brat"), ("pubtator", "o.pub")]
+    {
+        let output = bench.run(&with(&["--to", format, "--out", out]));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let (documents, faults) =
+            Format::from_name(format).unwrap().read(&bench.path(out), &FormatOptions::default()).unwrap();
+        assert_eq!(faults.0, [], "{format}");
+        let ids: Vec<Vec<String>> = documents.iter().map(|document| document.mentions[0].concept_ids.clone()).collect();
+        assert_eq!(ids, [vec!["D2"], vec!["D3", "D4"], vec![]], "{format}");
+        if format != "pubtator" {
+            let attributes = &documents[1].mentions[0].attributes;
+            assert_eq!((&*attributes["link_score"], &*attributes["concept_name"]), ("1", "Breast Cancer|Ovarian Cancer"));
+        }
+    }
+    assert!(fs::read_to_string(bench.path("o.brat/1.ann")).unwrap().contains("N2\tReference T1 ID:D4\t\n"));
+    let out = |format: &'static str| String::from_utf8(bench.run(&with(&["--to", format])).stdout).unwrap();
+    assert!(out("csv").contains(",D3|D4,Breast Cancer|Ovarian Cancer,1,http://snomed.info/sct\n"), "{}", out("csv"));
+    assert!(out("text").contains("D2)") && out("html").contains("D2 Gout"), "{}", out("text"));
+    // A composite mention has a resource, and a row, for each of its concepts.
+    let fhir = bench.lines(&with(&["--to", "fhir"]));
+    let codings: Vec<Value> = fhir
+        .iter()
+        .flat_map(|bundle| bundle["entry"].as_array().unwrap())
+        .filter(|entry| entry["resource"]["resourceType"] == "Condition")
+        .map(|entry| entry["resource"]["code"].clone())
+        .collect();
+    let code = |text: &str, id: &str, name: &str| json!({ "coding": [{ "system": system, "code": id, "display": name }], "text": text });
+    let both = "breast and ovarian cancer";
+    let expected =
+        [code("gouts", "D2", "Gout"), code(both, "D3", "Breast Cancer"), code(both, "D4", "Ovarian Cancer"), json!({ "text": "xyzzy" })];
+    assert_eq!(codings, expected);
+    // OMOP's columns hold OMOP's ids alone.
+    let omop = bench.run(&with(&["--to", "omop"]));
+    let (csv, said) = (String::from_utf8_lossy(&omop.stdout).into_owned(), stderr(&omop));
+    assert!(csv.contains(",breast and ovarian cancer,0,0,") && csv.contains(";concept=D4;"), "{csv}");
+    assert!(said.contains("our.voc are not OMOP's"), "{said}");
+    bench.write(
+        "CONCEPT.csv",
+        "concept_id\tconcept_name\tdomain_id\tvocabulary_id\tconcept_class_id\tstandard_concept\tconcept_code\t\
+         valid_start_date\tvalid_end_date\tinvalid_reason\n440674\tGout\tCondition\tSNOMED\tDisorder\tS\t90560007\t1970\t2099\t\n",
+    );
+    bench.vocabulary(&["CONCEPT.csv", "--out", "omop.voc"]);
+    let omop = bench.run(&["in.jsonl", "--model", "finder", "--vocabulary", "omop.voc", "--to", "omop"]);
+    let csv = String::from_utf8(omop.stdout).unwrap();
+    assert!(csv.contains(",gouts,440674,440674,") && csv.contains(",xyzzy,0,0,"), "{csv}");
+
+    // Several candidates, and types of concepts.
+    let lines = bench.lines(&with(&["--candidates", "3", "--link-threshold", "0.1", "--concept-type", "X=C04*"]));
+    let concept = &lines[1]["mentions"][0]["concepts"][0];
+    assert_eq!(concept["id"], "D3", "{concept}");
+    let others: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line["mentions"][0]["concepts"].as_array().into_iter().flatten())
+        .flat_map(|concept| concept["others"].as_array().into_iter().flatten())
+        .filter_map(|other| other["id"].as_str())
+        .collect();
+    assert!(!lines[0].to_string().contains("Gout") && others.iter().all(|id| id.starts_with('D')), "{lines:?}");
+}
+
+#[test]
+fn vocabularies_that_have_no_effect_are_refused_and_an_output_keeps_its_own() {
+    let bench = linked_bench();
+    bench.vocabulary(&["names.tsv", "--out", "bare.voc"]);
+    for (arguments, says) in [
+        (&["--vocabulary", "Disease=our.voc"][..], "no model finds the type Disease; the models find X"),
+        (&["--vocabulary", "X=our.voc", "--vocabulary", "our.voc"], "every type has its own"),
+        (&["--vocabulary", "X=our.voc", "--vocabulary", "X=bare.voc"], "two vocabularies for X"),
+        (&["--vocabulary", "names.tsv"], "names.tsv: not a vocabulary of medner"),
+        (&["--vocabulary", "our.voc", "--concept-type", "D*"], "no concept has the type D*"),
+        (&["--vocabulary", "our.voc", "--concept-type", "X=C*"], "--concept-type X=C* has no effect"),
+        (&["--vocabulary", "our.voc", "--link-threshold", "2"], "from 0 to 1"),
+        (&["--vocabulary", "our.voc", "--candidates", "2", "--to", "csv"], "--candidates has no effect on csv"),
+        (&["--vocabulary", "bare.voc", "--to", "fhir", "--categories", "categories.toml"], "bare.voc does not say"),
+        (&["--link-threshold", "0.5"], "--vocabulary"),
+    ] {
+        let output = bench.run(&[&["in.jsonl", "--model", "finder"], arguments].concat());
+        assert!(!output.status.success() && stderr(&output).contains(says), "{arguments:?}: {}", stderr(&output));
+    }
+    // What a format cannot hold is counted.
+    let output = bench.run(&["in.jsonl", "--model", "finder", "--vocabulary", "our.voc", "--to", "conll"]);
+    assert!(stderr(&output).contains("concept ids: 0 moved, 3 lost"), "{}", stderr(&output));
+
+    bench.write("cut.parquet", "PAR1");
+    let begun = ["in.jsonl", "cut.parquet", "--model", "finder", "--out", "begun.jsonl", "--vocabulary"];
+    assert_eq!(bench.run(&[&begun[..], &["our.voc"]].concat()).status.code(), Some(1));
+    let output = bench.run(&[&begun[..], &["bare.voc", "--resume"]].concat());
+    assert!(stderr(&output).contains("other models or settings"), "{}", stderr(&output));
+    bench.write("names.tsv", "id\tname\nD2\tGout\n");
+    bench.vocabulary(&["names.tsv", "--out", "other.voc", "--release", "r1", "--system", "http://snomed.info/sct"]);
+    let output = bench.run(&[&begun[..], &["other.voc", "--resume"]].concat());
+    assert!(stderr(&output).contains("other models or settings"), "{}", stderr(&output));
+    // The same vocabulary under another name is the same.
+    fs::rename(bench.path("our.voc"), bench.path("renamed.voc")).unwrap();
+    let output = bench.run(&["in.jsonl", "--model", "finder", "--out", "begun.jsonl", "--vocabulary", "renamed.voc", "--resume"]);
+    assert!(output.status.success(), "{}", stderr(&output));
 }

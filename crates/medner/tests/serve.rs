@@ -73,6 +73,36 @@ fn it_answers_as_annotate_does_outlives_its_folder_and_ends_in_order() {
 }
 
 #[test]
+fn mentions_have_the_concepts_of_annotate() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    tiny::finder(&place.join("finder"));
+    fs::write(place.join("names.tsv"), "id\tname\nD2\tGout\n").unwrap();
+    fs::write(place.join("note.txt"), "gouts").unwrap();
+    let mut build = Command::new(env!("CARGO_BIN_EXE_medner"));
+    build.args(["vocabulary", "build", "names.tsv", "--out", "our.voc", "--system", "urn:oid:1.2"]).current_dir(place);
+    assert!(build.output().unwrap().status.success());
+    let linking = ["--model", "finder", "--vocabulary", "our.voc"];
+    let output = medner(place, &[&["annotate", "note.txt"], &linking[..]].concat()).output().unwrap();
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let concepts = &line["mentions"][0]["concepts"];
+    assert_eq!((&concepts[0]["id"], &concepts[0]["vocabulary"]), (&"D2".into(), &"our".into()), "{line}");
+
+    let (mut child, address) = started(medner(place, &[&["serve", "--port", "0"], &linking[..]].concat()).spawn().unwrap());
+    let (_, body) = ask(&address, "POST /v1/annotate", &json!({ "text": "gouts" }).to_string());
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(&answer["documents"][0]["mentions"][0]["concepts"], concepts, "{body}");
+    let (_, body) = ask(&address, "POST /v1/annotate", &json!({ "text": "gouts", "format": "pubtator" }).to_string());
+    assert!(body.contains("\tgouts\tX\tD2"), "{body}");
+    let (_, body) = ask(&address, "GET /v1/models", "");
+    let vocabulary = &serde_json::from_str::<Value>(&body).unwrap()["vocabularies"][0];
+    let facts = ["type", "release", "system", "concepts", "names"].map(|key| vocabulary[key].clone());
+    assert_eq!(json!(facts), json!([null, "", "urn:oid:1.2", 1, 1]));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn it_does_not_start_open_to_others_or_without_its_model() {
     let folder = tempfile::tempdir().unwrap();
     tiny::model(&folder.path().join("first"), ["Disease", "Drug"], 0.5);

@@ -40,6 +40,31 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
     }
     assert!(detail["seen"]["by_string"][0]["group"] == "seen" && detail["frequent"].is_null());
 
+    // With a vocabulary of the names and ids of gold, gold mentions find their ids, and predicted ones are linked.
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../datasets/bc5cdr/sample/test.PubTator.txt");
+    let mut names = "id\tname\n".to_owned();
+    for line in fs::read_to_string(sample).unwrap().lines() {
+        if let [_, _, _, name, "Disease", id] = line.split('\t').collect::<Vec<_>>().as_slice() {
+            names += &format!("{id}\t{name}\n");
+        }
+    }
+    let [tsv, voc] = ["names.tsv", "disease.voc"].map(|name| bench.path(name));
+    fs::write(&tsv, names).unwrap();
+    let mut build = Command::cargo_bin("medner").unwrap();
+    build.args(["vocabulary", "build"]).arg(&tsv).arg("--out").arg(&voc).assert().success();
+    let [for_disease, for_diseese] = ["Disease", "Diseese"].map(|of| format!("{of}={}", voc.display()));
+    let linked = bench.json(&["eval", "bc5cdr", "--vocabulary", &for_disease, "--candidates", "2"]);
+    assert_eq!(linked["overall"], first["overall"]);
+    let concepts = &linked["concepts"];
+    let gold = &concepts["gold_mentions"];
+    assert!(gold["accuracy"].as_f64().unwrap() > 0.9 && gold["at_k"]["accuracy"].as_f64() >= gold["accuracy"].as_f64());
+    assert!(gold["accuracy_interval"]["low"].as_f64() <= gold["accuracy"].as_f64(), "{gold}");
+    assert_eq!(gold["accuracy_per_type"].as_object().unwrap().keys().collect::<Vec<_>>(), ["Disease"]);
+    assert_eq!((&concepts["ceiling"]["held"], &concepts["ceiling"]["mentions"]), (&gold["matched"], &gold["matched"]));
+    assert!(concepts["predicted_mentions"]["documents"]["overall"]["support"].as_u64() > Some(0));
+    let message = bench.fails(&["eval", "bc5cdr", "--vocabulary", &for_diseese]);
+    assert!(message.contains("no gold mention has the type Diseese"), "{message}");
+
     // Killed after its first epoch, then resumed: equal metrics and scores.
     let mut killed = bench.spawn(&["train", "bc5cdr"]);
     let second = bench.wait_for("state/epoch-1", &[run]);

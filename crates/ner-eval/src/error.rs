@@ -35,6 +35,12 @@ pub enum ScoreError {
         /// The annotation that contains it twice.
         side: Side,
     },
+    /// The candidates of a mention cannot be read.
+    #[error("document {id}: the attribute link_candidates of a mention is not as medner writes it: [[[\"ID\", SCORE], …], …]")]
+    Candidates {
+        /// The document.
+        id: String,
+    },
     /// The two texts of a document differ in length, so their offsets do not correspond.
     #[error("document {id} has {gold} characters in gold and {predicted} in predicted")]
     TextLength {

@@ -6,6 +6,7 @@
 //! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
+//! - [`linking`]: scores of links to vocabularies.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
 //!   computes the inputs for the formulas of `ner-active`.
@@ -16,6 +17,7 @@ pub mod active;
 pub mod assertion;
 pub mod corpus;
 pub mod input;
+pub mod linking;
 pub mod models;
 pub mod plan;
 pub mod predict;

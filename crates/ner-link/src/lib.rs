@@ -32,5 +32,5 @@ pub use linker::{Answer, Candidate, LinkOptions, Linker, Query, Stage};
 pub use normalise::{key_of, variant_of};
 pub use readers::{Format, OMOP_SYSTEM, ReadError, ReadOptions, ReadReport, read};
 pub use record::Record;
-pub use typed::{Linked, LinkedConcept, Linkers, LinkersError, Other, SCORE};
+pub use typed::{Linked, LinkedConcept, Linkers, LinkersError, Other};
 pub use vocabulary::{Concept, OpenError, Vocabulary};

@@ -12,7 +12,7 @@ use crate::vocabulary::admits;
 
 /// Attributes of a linked mention, beside its ids: the score of its worst link, the preferred names (joined by `|`), and all
 /// candidates if there were several: JSON, a list for each part of the mention, of pairs of id and score, the best first.
-pub const SCORE: &str = "link_score";
+const SCORE: &str = "link_score";
 const NAME: &str = "concept_name";
 const CANDIDATES: &str = "link_candidates";
 

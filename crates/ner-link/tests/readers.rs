@@ -237,6 +237,162 @@ fn snomed() {
     check_bad("sct2.txt", RF2.replace("900000000000013009\tErythema", "7\tErythema").as_bytes(), ":3: typeId is");
 }
 
+const RF2_CONCEPTS: &str = "\
+id\teffectiveTime\tactive\tmoduleId\tdefinitionStatusId
+100\t20200101\t1\t9\t7
+200\t20200101\t0\t9\t7
+";
+
+const CONCEPT: &str = "\
+concept_id\tconcept_name\tdomain_id\tvocabulary_id\tconcept_class_id\tstandard_concept\tconcept_code\tvalid_start_date\tvalid_end_date\tinvalid_reason
+7\tRedness\tCondition\tSNOMED\tDisorder\tS\t247441003\t19700101\t20991231\t
+8\tErythema, unspecified\tCondition\tICD10CM\tCode\t\tL53.9\t19700101\t20991231\t
+9\tOld redness\tCondition\tSNOMED\tDisorder\t\t1\t19700101\t20200101\tU
+";
+
+const CONCEPT_SYNONYM: &str = "\
+concept_id\tconcept_synonym_name\tlanguage_concept_id
+7\tErythema\t4180186
+7\tEritema\t4182511
+8\tRubor\t4180186
+";
+
+/// Builds a vocabulary of files, and lists its concepts.
+fn built(files: &[(&str, &str)]) -> (Vec<(String, Vec<String>)>, ner_link::BuildReport) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut builder = ner_link::Builder::new();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        read(&path, &ReadOptions::default(), &mut |record| builder.add(record)).unwrap();
+    }
+    let path = folder.path().join("out.voc");
+    let report = builder.write(&path, "").unwrap();
+    let vocabulary = ner_link::Vocabulary::open(&path).unwrap();
+    let concepts = (0..vocabulary.concepts()).map(|number| vocabulary.concept(number).unwrap());
+    (concepts.map(|concept| (concept.id, concept.names)).collect(), report)
+}
+
+#[test]
+fn inactive_concepts_of_snomed_are_left_out_in_either_order() {
+    check(
+        "sct2_Concept_Snapshot.txt",
+        RF2_CONCEPTS,
+        Format::SnomedConcepts,
+        &["100: - [] ()", "200: - [] ()"],
+        &[],
+    );
+    let descriptions = format!("{RF2}6\t20200101\t1\t9\t200\ten\t900000000000013009\tRubor\t0\n");
+    let mut files = [("d.txt", descriptions.as_str()), ("c.txt", RF2_CONCEPTS)];
+    for _ in 0..2 {
+        let (concepts, report) = built(&files);
+        assert_eq!(concepts, [("100".to_owned(), ["Redness (of skin)", "Erythema"].map(str::to_owned).to_vec())]);
+        assert_eq!((report.inactive_concepts, report.unnamed_concepts), (1, 0));
+        files.reverse();
+    }
+}
+
+#[test]
+fn standard_concepts_of_omop() {
+    check(
+        "CONCEPT.csv",
+        CONCEPT,
+        Format::OmopConcept,
+        &["7: Redness [Condition SNOMED Disorder] (SNOMED:247441003)", "8: - [] ()", "9: - [] ()"],
+        &[("concepts that are not standard", 1, 3), ("invalid concepts", 1, 4)],
+    );
+    check(
+        "CONCEPT_SYNONYM.csv",
+        CONCEPT_SYNONYM,
+        Format::OmopSynonym,
+        &["7: -; Erythema [] ()", "8: -; Rubor [] ()"],
+        &[("names in other languages", 1, 3)],
+    );
+    let (concepts, report) = built(&[("CONCEPT_SYNONYM.csv", CONCEPT_SYNONYM), ("CONCEPT.csv", CONCEPT)]);
+    assert_eq!(concepts, [("7".to_owned(), ["Redness", "Erythema"].map(str::to_owned).to_vec())]);
+    assert_eq!(report.inactive_concepts, 2);
+}
+
+#[test]
+fn a_file_tells_its_code_system() {
+    for (name, text, system) in [
+        ("hp.obo", format!("ontology: hp\n{OBO}"), Some("http://purl.obolibrary.org/obo/hp.owl")),
+        ("x.obo", format!("ontology: http://example.org/x\n{OBO}"), Some("http://example.org/x")),
+        ("y.obo", format!("ontology: x/imports/y\n{OBO}"), None),
+        ("desc.xml", DESCRIPTORS.to_owned(), Some("http://terminology.hl7.org/CodeSystem/MSH")),
+        ("MRCONSO.RRF", MRCONSO.to_owned(), Some("http://www.nlm.nih.gov/research/umls")),
+        ("sct2.txt", RF2.to_owned(), Some("http://snomed.info/sct")),
+        ("CONCEPT.csv", CONCEPT.to_owned(), Some(ner_link::OMOP_SYSTEM)),
+        ("v.tsv", "id\tname\n1\tRedness\n".to_owned(), None),
+    ] {
+        let (_, report) = read_bytes(name, text.as_bytes(), &ReadOptions::default()).unwrap();
+        assert_eq!(report.system.as_deref(), system, "{name}");
+    }
+}
+
+/// For each format a file that is read, a part of it that is replaced, by what, and what is said then.
+#[test]
+fn every_reader_says_the_file_the_line_and_the_reason() {
+    let icd = format!("00001 R23     1 {:<60} Redness\n", "Redness");
+    let rxnconso = "1|ENG||||||A1||1||RXNORM|IN|1|rubrumol||N||\n";
+    let table: [(&str, &str, &str, &str, &str); 30] = [
+        ("v.tsv", "id\tname\n1\tRed\n", "1\tRed", "1\tRed\t", ":2: 3 columns, but the header has 2"),
+        ("v.csv", "id,name\n1,Red\n", "1,Red", "1,Red,", ":2: 3 columns, but the header has 2"),
+        ("v.csv", "id,name\n1,Red\n2,Hot\n", "1,Red", "1,\"Red", ":3: the file ends within quotation marks that line 2 opens"),
+        ("medic.txt", "D1||Red\n", "||Red", "|Red||", ":1: no name after"),
+        ("medic.txt", "D1||Red\nD2||Hot\n", "D2", "", ":2: no id before"),
+        ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "Red\tD1", "Red", ":3: 1 columns"),
+        ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "AID", "Aid", ":2: no column that ends with \"ID\""),
+        ("hp.obo", OBO, "id: HP:1", "id:", ":5: an empty id"),
+        ("hp.obo", OBO, "name: Redness", "name Redness", ":6: neither a stanza"),
+        ("desc.xml", DESCRIPTORS, "</DescriptorRecordSet>", "", ":19: XML: the file ends before its last element is closed"),
+        ("desc.xml", DESCRIPTORS, "<DescriptorName>", "<DescriptorName", ":6: XML: "),
+        ("MRCONSO.RRF", MRCONSO, "C0000001|ENG|S|L2", "|ENG|S|L2", ":2: an empty concept id"),
+        ("MRSTY.RRF", "C1|T184|A2|Sign|AT1||\n", "T184", "", ":1: an empty concept id or type"),
+        ("RXNCONSO.RRF", rxnconso, "|IN|1|", "|IN|", ":1: 17 columns, but the format has 18"),
+        ("sct2.txt", RF2, "typeId", "typeID", ":1: the columns are not id, effectiveTime"),
+        ("sct2.txt", RF2, "2\t20200101\t1", "2\t20200101\t2", ":3: active is neither 0 nor 1"),
+        ("sct2.txt", RF2, "\tErythema\t", "\t\t", ":3: an empty conceptId or term"),
+        ("sct2c.txt", RF2_CONCEPTS, "200\t20200101\t0", "200\t20200101\t", ":3: active is neither 0 nor 1"),
+        ("sct2c.txt", RF2_CONCEPTS, "200\t20200101", "\t20200101", ":3: an empty id"),
+        ("sct2c.txt", RF2_CONCEPTS, "200\t20200101", "20020200101", ":3: 4 columns, but the header has 5"),
+        ("CONCEPT.csv", CONCEPT, "8\tEry", "x\tEry", ":3: concept_id is not an integer of 32 bits"),
+        ("CONCEPT.csv", CONCEPT, "Disorder\tS", "Disorder\tX", ":2: standard_concept is neither"),
+        ("CONCEPT.csv", CONCEPT, "\tU\n", "\tX\n", ":4: invalid_reason is neither"),
+        ("CONCEPT.csv", CONCEPT, "8\tErythema, unspecified\t", "8\t", ":3: 9 columns, but the header has 10"),
+        ("CONCEPT.csv", CONCEPT, "invalid_reason", "reason", ":1: the columns are not concept_id"),
+        ("CONCEPT_SYNONYM.csv", CONCEPT_SYNONYM, "8\tRubor\t", "8\tRubor", ":4: 2 columns, but the header has 3"),
+        ("CONCEPT_SYNONYM.csv", CONCEPT_SYNONYM, "8\tRubor", "\tRubor", ":4: concept_id is not"),
+        ("icd.txt", &icd, "00001", "0000x", ": neither its name nor"),
+        ("icd.txt", &icd, "R23     1", "R23     2", ": neither its name nor"),
+        ("icd.txt", &icd, "R23", "R.3", ":1: no code in columns 7 to 13"),
+    ];
+    let mut seen = std::collections::HashSet::new();
+    for (name, good, part, instead, message) in table {
+        let (_, report) = read_bytes(name, good.as_bytes(), &ReadOptions::default())
+            .unwrap_or_else(|error| panic!("{name} is as it should be, but: {error}"));
+        let format = report.format.unwrap();
+        seen.insert(format);
+        assert!(good.contains(part), "{name}: {part}");
+        check_bad(name, good.replacen(part, instead, 1).as_bytes(), message);
+        // A byte that is no UTF-8, in the last line; a packed file that is cut.
+        let at = good.trim_end().rfind(['\t', '|', ' ', ',', '>']).unwrap_or_default();
+        let broken = [&good.as_bytes()[..=at], b"\xff", &good.as_bytes()[at + 1..]].concat();
+        let options = ReadOptions { format: Some(format), ..ReadOptions::default() };
+        if format != Format::Mesh {
+            let error = read_bytes(name, &broken, &options).unwrap_err();
+            assert!(error.line > 0 && error.to_string().contains("UTF-8"), "{error}");
+        }
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        packed.write_all(good.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        let cut = read_bytes(name, &packed[..packed.len() - 9], &options);
+        assert!(cut.is_err(), "{name}: a file that is cut");
+    }
+    let all: std::collections::HashSet<Format> = Format::names().filter_map(Format::named).collect();
+    assert_eq!(seen, all, "every format has a row");
+}
+
 #[test]
 fn icd_10_cm() {
     let short = format!("{:<60}", "Redness oth");

@@ -212,6 +212,7 @@ function show(text, found) {
   byId("result").hidden = false;
   byId("assertions").hidden = !hasAssertions;
   byId("table").classList.toggle("plain", !hasAssertions);
+  byId("table").classList.toggle("unlinked", !mentions.some(({ concepts }) => concepts));
   buildLegend(byId("legend"), state.categories);
   buildLegend(byId("assertions"), state.assertions);
   buildNote();
@@ -345,18 +346,29 @@ function buildPiece(from, to, items) {
 const owners = new WeakMap();
 
 function describe(mention) {
-  const { start, end, type, category, confidence, models, assertion, section, long_form } = mention;
+  const { start, end, type, category, confidence, models, assertion, section, long_form, concepts } = mention;
   const kind = category.name === type ? type : `${type} (${category.name})`;
   const parts = [`${kind}, confidence ${confidence.toFixed(2)}, ${start}–${end}, ${models.join(", ")}`];
   if (assertion) parts.push(assertionOf(mention) + (assertion.cue ? `, because of “${assertion.cue.text}”` : ""));
   if (section) parts.push(`section ${sectionOf(mention)}`);
   if (long_form) parts.push(`short for ${long_form.text}`);
+  if (concepts) parts.push(`means ${conceptsOf(mention)} (score ${scoreOf(mention)})`);
   return parts.join("; ");
 }
 
 /** What the text says of a mention, in words: `possible, historical`. */
 function assertionOf({ assertion, filters }) {
   return assertion ? filters.slice(1).map((filter) => filter.name).join(", ") : "";
+}
+
+/** The concepts that a mention is linked to: `D006333 Heart Failure`. */
+function conceptsOf({ concepts }) {
+  return (concepts ?? []).map(({ id, name }) => `${id} ${name}`).join(", ");
+}
+
+/** The score of the worst link of a mention. */
+function scoreOf({ concepts }) {
+  return concepts ? Math.min(...concepts.map(({ score }) => score)) : "";
 }
 
 function sectionOf({ section }) {
@@ -424,11 +436,12 @@ function buildTable() {
     jump.title = "Show in the text";
     jump.addEventListener("click", () => goTo(mention));
     const cells = [jump, mention.end, mention.text, mention.type, mention.category.name, mention.confidence.toFixed(3),
-      mention.models.join(", "), assertionOf(mention), mention.assertion?.cue?.text ?? "", sectionOf(mention)];
+      mention.models.join(", "), assertionOf(mention), mention.assertion?.cue?.text ?? "", sectionOf(mention),
+      conceptsOf(mention), scoreOf(mention)];
     cells.forEach((content, at) => {
       const cell = document.createElement("td");
       if (at < 2 || at === 5) cell.className = "number";
-      if (at > 6) cell.className = "context";
+      if (at > 6) cell.className = at > 9 ? "concept" : "context";
       cell.append(content instanceof Node ? content : String(content));
       row.append(cell);
     });
@@ -457,16 +470,18 @@ function step(by) {
 
 /** The columns of `medner annotate --to csv`. */
 const COLUMNS = ["document", "start", "end", "text", "entity_type", "category", "confidence", "models", "below_threshold",
-  "assertion", "historical", "cue_start", "cue_end", "section"];
+  "assertion", "historical", "cue_start", "cue_end", "section", "concept_ids", "concept_names", "link_score",
+  "concept_system"];
 
 /** The category; null if the type has none. */
 const categoryOf = ({ category, type }) => (category.name === type ? null : category.name);
 
 function fields(mention) {
-  const { start, end, text, type, confidence, models, assertion, section } = mention;
+  const { start, end, text, type, confidence, models, assertion, section, concepts } = mention;
   const { value, historical, cue } = assertion ?? {};
   const all = ["text", start, end, text, type, categoryOf(mention), confidence, models.join("|"), false, value, historical,
-    cue?.start, cue?.end, section?.name];
+    cue?.start, cue?.end, section?.name, concepts?.map(({ id }) => id).join("|"), concepts?.map(({ name }) => name).join("|"),
+    scoreOf(mention), concepts?.[0].system];
   return all.map((field) => String(field ?? ""));
 }
 
@@ -480,15 +495,15 @@ function csv() {
 /** The format that `medner convert` reads. */
 function jsonLine() {
   const mentions = shown().map((mention) => {
-    const { start, end, text, type, confidence, models, assertion, section, long_form } = mention;
-    return { start, end, text, type, category: categoryOf(mention), confidence, models, assertion, section, long_form };
+    const { start, end, text, type, confidence, models, assertion, section, long_form, concepts } = mention;
+    return { start, end, text, type, category: categoryOf(mention), confidence, models, assertion, section, long_form, concepts };
   });
   return JSON.stringify({ id: "text", text: state.text, mentions }) + "\n";
 }
 
 /** Standoff annotation. As in brat, a mention across line ends becomes several fragments. */
 function brat() {
-  let [attributes, notes] = [0, 0];
+  let [attributes, notes, concepts] = [0, 0, 0];
   const lines = shown().map((mention, at) => {
     const fragments = [];
     let from = mention.start;
@@ -505,6 +520,11 @@ function brat() {
       // Attributes have values of one word.
       return /\s/.test(value) ? `#${++notes}\t${name} T${at + 1}\t${value}\n` : `A${++attributes}\t${name} T${at + 1} ${value}\n`;
     });
+    // A resource, a colon and an id of one word, as `medner annotate --to brat` writes them.
+    for (const { id } of mention.concepts ?? []) {
+      if (/\s/.test(id)) continue;
+      more.push(`N${++concepts}\tReference T${at + 1} ${/^[^:]+:./.test(id) ? "" : "ID:"}${id}\t\n`);
+    }
     if (historical) more.push(`A${++attributes}\thistorical T${at + 1}\n`);
     return line + more.join("");
   });

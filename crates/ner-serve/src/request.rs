@@ -3,6 +3,7 @@
 use crate::problem::{Kind, Problem};
 use ner_annotate::{Annotator, MergedMention, Model, Offsets, Thresholds};
 use ner_data::{Document, Format};
+use ner_link::{Linker, Linkers};
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
@@ -33,6 +34,42 @@ impl ModelFacts {
             Self { name: model.name.clone(), categories, types, assertable }
         };
         annotator.models().iter().map(facts).collect()
+    }
+}
+
+/// Public data of a vocabulary.
+#[derive(Clone, Debug, Serialize)]
+pub struct VocabularyFacts {
+    /// The type whose mentions are linked to it; `None` for all types without their own.
+    #[serde(rename = "type")]
+    pub entity_type: Option<String>,
+    /// What its builder was told that it is.
+    pub release: String,
+    /// URI of its code system.
+    pub system: Option<String>,
+    /// Number of concepts.
+    pub concepts: u32,
+    /// Number of names.
+    pub names: u64,
+    /// Of its content, in hexadecimal.
+    pub sha256: String,
+}
+
+impl VocabularyFacts {
+    /// Public data of an annotator's vocabularies.
+    pub fn of(annotator: &Annotator) -> Vec<Self> {
+        let facts = |(of, linker, _): (Option<&str>, &Linker, &[String])| {
+            let vocabulary = linker.vocabulary();
+            Self {
+                entity_type: of.map(str::to_owned),
+                release: vocabulary.release().to_owned(),
+                system: vocabulary.system().map(str::to_owned),
+                concepts: vocabulary.concepts(),
+                names: vocabulary.names(),
+                sha256: vocabulary.sha256().to_owned(),
+            }
+        };
+        annotator.linkers().into_iter().flat_map(Linkers::iter).map(facts).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::metrics::{self, Metrics};
 use crate::options::{Limits, ServerOptions};
 use crate::page::{self, CONTENT_SECURITY_POLICY};
 use crate::problem::{Kind, Problem};
-use crate::request::{Asked, ModelFacts};
+use crate::request::{Asked, ModelFacts, VocabularyFacts};
 use crate::turns::Turns;
 use crate::worker::{Arriving, Computed, Held, Job};
 use axum::Router;
@@ -54,6 +54,7 @@ const GUARDED: [&str; 3] = ["/v1/annotate", "/v1/models", "/metrics"];
 pub struct Shared {
     pub options: ServerOptions,
     pub models: Vec<ModelFacts>,
+    pub vocabularies: Vec<VocabularyFacts>,
     pub encoders: Tokenizers,
     pub jobs: mpsc::Sender<Job>,
     pub arriving: Arc<Arriving>,
@@ -394,6 +395,7 @@ async fn models(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let facts = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "models": shared.models,
+        "vocabularies": shared.vocabularies,
         "limits": {
             "body_bytes": limits.body,
             "documents": limits.documents,

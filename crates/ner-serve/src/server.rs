@@ -5,7 +5,7 @@ use crate::connections::{Connections, Place, RESERVE, Times};
 use crate::metrics::Metrics;
 use crate::options::{Limits, ServeError, ServerOptions};
 use crate::problem::{Kind, Problem};
-use crate::request::ModelFacts;
+use crate::request::{ModelFacts, VocabularyFacts};
 use crate::routes::{Shared, is_probe, router};
 use crate::stream::Impatient;
 use crate::turns::Turns;
@@ -146,6 +146,7 @@ impl Server {
         let (arriving, metrics) = (Arc::new(Arriving::default()), Arc::new(Metrics::default()));
         let shared = Arc::new(Shared {
             models: ModelFacts::of(&annotator),
+            vocabularies: VocabularyFacts::of(&annotator),
             encoders: annotator.tokenizers(),
             jobs,
             arriving: arriving.clone(),

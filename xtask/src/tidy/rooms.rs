@@ -40,6 +40,7 @@ pub const ROOMS: &[Room] = &[
             "ner-eval",
             "ner-files",
             "ner-hub",
+            "ner-link",
             "ner-model",
             "ner-report",
             "ner-runs",

@@ -2,13 +2,15 @@
 
 use crate::OutputFormat;
 use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
-use crate::terminal::{assertion_table, score_table, stdout};
+use crate::terminal::{assertion_table, concept_table, score_table, stdout};
+use crate::vocabularies::LinkArgs;
 use anyhow::{Result, bail, ensure};
 use ner_annotate::{Annotator, Combination, Model};
 use ner_data::{Document, DocumentTokenizer, Split, WindowSize};
 use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
 use ner_experiment::assertion::{Systems, assertions_as_types};
 use ner_experiment::corpus::{self, Corpus};
+use ner_experiment::linking::{LinkScores, score_links};
 use ner_experiment::plan::TrainOn;
 use ner_experiment::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
 use ner_experiment::record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
@@ -28,6 +30,7 @@ Examples:
   medner eval bc5cdr                              the newest run, test split
   medner eval bc5cdr --detail                     with an error analysis
   medner eval bc5cdr --run 20260102T030405Z-seed1 --split dev --format json
+  medner eval bc5cdr --vocabulary Disease=medic.voc --vocabulary Chemical=mesh.voc --candidates 5   links, too
   medner eval bc5cdr --run ID --run ID --run ID   an ensemble of several runs with one label set
 
 {JSON_KEYS}"))]
@@ -49,6 +52,8 @@ pub struct Args {
     out: Option<PathBuf>,
     #[command(flatten)]
     detail: DetailArgs,
+    #[command(flatten)]
+    linking: LinkArgs,
     /// Also keep the predictions with their text in the record of the evaluation
     #[arg(long)]
     keep_text: bool,
@@ -95,6 +100,8 @@ pub fn run(args: Args) -> Result<()> {
     if record.plan.recipe.head() == Head::Assertion {
         return score_assertions(&runs, &corpus, &members, &args);
     }
+    // Opened first: a wrong name is said at once.
+    let linkers = args.linking.open()?;
     let models = members.load(&args)?;
     let tokenizer = models[0].recognizer.tokenizer().clone();
     let split = EncodedSplit::of(&tokenizer, &corpus, args.split)?;
@@ -104,13 +111,15 @@ pub fn run(args: Args) -> Result<()> {
     }
     let combination = annotator.combination().map(Combination::name);
     let kept = Kept::begin(&runs, &corpus, &members, combination, tokenizer.window(), &args);
-    let predicted = match annotator.combination() {
+    let mut predicted = match annotator.combination() {
         None => predict(&annotator.models()[0].recognizer, &split, args.split.name()),
         Some(combination) => {
             info!("ensemble of {} runs, by {}", members.folders.len(), combination.name());
             predict_together(&annotator, &split, args.split.name())?
         }
     };
+    let concepts =
+        linkers.map(|linkers| score_links(&linkers, split.documents, &mut predicted)).transpose()?;
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }
@@ -134,6 +143,7 @@ pub fn run(args: Args) -> Result<()> {
         intervals: &intervals,
         by_corpus: corpus.scores_by_part(args.split, &predicted)?,
         systems: None,
+        concepts,
         detail,
     };
     finish(kept, &corpus, &split, &predicted, &report, args.format)
@@ -161,9 +171,9 @@ fn score_assertions(runs: &Path, corpus: &Corpus, members: &Members, args: &Args
     let [folder] = members.folders.as_slice() else { bail!("runs of --task assertion form no ensemble; name one run") };
     let without_effect = args.window.is_some() || args.out.is_some() || args.detail.detail || args.keep_text;
     ensure!(
-        !without_effect,
-        "--window, --out, --detail and --keep-text have no effect on a run of --task assertion; `assert --model` writes \
-         assertions"
+        !without_effect && !args.linking.vocabularies().are_given(),
+        "--window, --out, --detail, --vocabulary and --keep-text have no effect on a run of --task assertion; \
+         `assert --model` writes assertions"
     );
     let record = &members.records[0];
     let device = find_device(&args.device)?;
@@ -181,6 +191,7 @@ fn score_assertions(runs: &Path, corpus: &Corpus, members: &Members, args: &Args
         intervals: &combined.intervals,
         by_corpus: BTreeMap::new(),
         systems: Some(systems),
+        concepts: None,
         detail: None,
     };
     finish(kept, corpus, &split, &predicted, &report, args.format)
@@ -315,6 +326,9 @@ impl<'a> Kept<'a> {
         if let Some(systems) = &report.systems {
             scores["systems"] = json!({ name: systems });
         }
+        if let Some(concepts) = &report.concepts {
+            scores["concepts"] = json!({ name: concepts });
+        }
         self.folder.write_json("scores.json", &scores)?;
         self.record.finished_at = Some(now());
         self.folder.write_run(&self.record)?;
@@ -345,6 +359,9 @@ pub struct Report<'s> {
     /// For a run of `--task assertion`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub systems: Option<Systems>,
+    /// With `--vocabulary`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concepts: Option<LinkScores>,
     /// With `--detail`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
@@ -371,6 +388,9 @@ impl Report<'_> {
                 for (name, scores) in &self.by_corpus {
                     writeln!(out, "\n{name}, on the types that it annotates\n")?;
                     score_table::print(scores, None, &mut out)?;
+                }
+                if let Some(concepts) = &self.concepts {
+                    concept_table::print_links(concepts, &mut out)?;
                 }
                 if let Some(detail) = &self.detail {
                     detail.print(&mut out)?;

@@ -4,7 +4,7 @@ use crate::OutputFormat;
 use crate::args::{self, Columns, FaultArgs, InputOffsets, format_name};
 use crate::terminal::detail::{Detail, DetailArgs, JSON_KEYS};
 use crate::terminal::score_table::{self, add_row, percent, table};
-use crate::terminal::stdout;
+use crate::terminal::{concept_table, stdout};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use ner_data::format::brat;
@@ -61,7 +61,10 @@ interval and p; and words, the result as a sentence.
   end_to_end    the same scores of all mentions that have the attribute: one is correct if
                 span, type and value are
   missed        gold mentions with the attribute that were not found
-  invented      predicted mentions with the attribute that are not in gold"))]
+  invented      predicted mentions with the attribute that are not in gold
+--concepts adds concepts: documents, the scores of distinct ids; matched, accuracy and
+accuracy_per_type of mentions with equal span and type; and at_k if predictions have several
+candidates: k, and the same for ids that are all among the candidates."))]
 pub struct Args {
     /// File or folder with the gold mentions
     #[arg(long, value_name = "PATH")]
@@ -97,7 +100,8 @@ pub struct Args {
     /// Also score this attribute of mentions: `assertion`, `historical`, or any other that the files hold
     #[arg(long, value_name = "NAME")]
     attribute: Option<String>,
-    /// Also score the concept ids of mentions: per document, and of mentions whose span and type are right
+    /// Also score the concept ids of mentions: per document, and of mentions whose span and type are right, also among the
+    /// candidates of `link --candidates`
     #[arg(long)]
     concepts: bool,
     #[command(flatten)]
@@ -278,7 +282,7 @@ fn print(report: &Report<'_>) -> Result<()> {
         print_attribute(attribute, &mut out)?;
     }
     if let Some(concepts) = &report.concepts {
-        print_concepts(concepts, &mut out)?;
+        concept_table::print(concepts, &mut out)?;
     }
     if let Some(comparison) = &report.comparison {
         writeln!(out, "\n{}", shown_lines(&comparison.words))?;
@@ -333,19 +337,6 @@ fn print_attribute(attribute: &AttributeScores, out: &mut impl Write) -> Result<
         out,
         "Mentions with {name} in gold alone: {missed} (missed); in predicted alone: {invented} (invented). They count only \
          end to end."
-    )?;
-    Ok(())
-}
-
-fn print_concepts(concepts: &ConceptScores, out: &mut impl Write) -> Result<()> {
-    let ConceptScores { documents: ValueScores { scores, intervals }, matched, accuracy, accuracy_interval } = concepts;
-    writeln!(out, "\nConcepts of documents (distinct ids, wherever they are mentioned), in percent\n")?;
-    score_table::print_by("types", scores, Some(intervals), out)?;
-    let (level, interval) = (100.0 * intervals.resampling.level, score_table::range(*accuracy_interval));
-    writeln!(
-        out,
-        "Accuracy of the ids of {matched} mentions whose span and type are right: {} ({level} % interval {interval}).",
-        percent(*accuracy)
     )?;
     Ok(())
 }
@@ -415,7 +406,7 @@ fn by_spans<'a>(args: &'a Args, formats: &[Format]) -> Result<Report<'a>> {
         let has_ids = |mention: &Mention| !mention.concept_ids.is_empty();
         let is_there = gold.iter().flat_map(|document| &document.mentions).any(has_ids);
         ensure!(is_there, "no gold mention has a concept id, so --concepts has nothing to score");
-        Ok(score_concepts(&paired.documents, &Resampling::default()))
+        Ok(score_concepts(&paired.documents, &Resampling::default())?)
     });
     Ok(Report {
         attribute: attribute.transpose()?,

@@ -3,6 +3,7 @@
 use crate::args::{ContextArgs, ModelArgs};
 use crate::terminal::interrupt;
 use crate::terminal::stdout::stdout;
+use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, bail};
 use ner_serve::{Limits, ServeError, Server, ServerOptions};
 use std::env::VarError;
@@ -24,6 +25,7 @@ use tracing::{info, warn};
 #[command(after_help = "\
 Examples:
   medner serve --model bc5cdr                       then open http://127.0.0.1:8642/ in a browser
+  medner serve --model bc5cdr --vocabulary Disease=doid.voc --vocabulary Chemical=mesh.voc
   medner serve --model i2b2 --model path/to/folder --categories mine.toml
   MEDNER_TOKEN=$(openssl rand -hex 32) medner serve --model bc5cdr --host 0.0.0.0
   curl -s http://127.0.0.1:8642/v1/annotate --json '{\"text\": \"Aspirin relieved the fever.\"}'
@@ -39,6 +41,8 @@ pub struct Args {
     models: ModelArgs,
     #[command(flatten)]
     context: ContextArgs,
+    #[command(flatten)]
+    linking: LinkArgs,
     #[command(flatten)]
     listen: ListenArgs,
     /// Maximum size of a request body in megabytes (2^20 bytes)
@@ -133,7 +137,7 @@ pub fn run(args: &Args) -> Result<()> {
     let options = ServerOptions { limits, ..args.listen.options()? };
     // Checked before loading the models, which takes a while.
     options.check(address).map_err(explained)?;
-    let annotator = args.context.apply(args.models.selection().load()?.0)?;
+    let annotator = args.linking.apply(args.context.apply(args.models.selection().load()?.0)?)?;
     let server = Server::bind(annotator, address, options).map_err(explained)?;
     let stopper = server.stopper();
     interrupt::on_stop("finishing the accepted requests", move || stopper.stop())?;

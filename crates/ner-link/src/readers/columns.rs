@@ -25,6 +25,33 @@ enum Rows {
     Commas(Box<Reader>),
 }
 
+/// Where in the quotation marks of CSV a reader is. The library does not tell, and takes the rest of the file for one field
+/// if a mark is not closed.
+#[derive(Clone, Copy, PartialEq)]
+enum Quotes {
+    /// At the begin of a field.
+    Begin,
+    /// In a field without marks, or after the last one.
+    Outside,
+    /// Behind the mark that opens, in this line.
+    Inside(u64),
+    /// Behind a mark inside that closes, unless another follows.
+    Closing(u64),
+}
+
+impl Quotes {
+    fn after(self, byte: u8, line: u64) -> Self {
+        match (self, byte) {
+            (Self::Inside(from), b'"') => Self::Closing(from),
+            (Self::Inside(_), _) => self,
+            (Self::Closing(from), b'"') => Self::Inside(from),
+            (Self::Begin, b'"') => Self::Inside(line),
+            (_, b',' | b'\r' | b'\n') => Self::Begin,
+            _ => Self::Outside,
+        }
+    }
+}
+
 impl Rows {
     fn of(is_csv: bool) -> Self {
         if is_csv { Self::Commas(Box::new(ReaderBuilder::new().build())) } else { Self::Tabs }
@@ -47,10 +74,20 @@ impl Rows {
 fn commas(reader: &mut Reader, input: &mut Input) -> Result<Option<Vec<String>>, ReadFault> {
     let (mut bytes, mut ends) = (vec![0; 1 << 10], vec![0; 1 << 5]);
     let (mut written, mut ended) = (0, 0);
+    let mut quotes = Quotes::Begin;
     loop {
+        let mut line = input.line.max(1);
         let next = input.fill_buf()?;
+        let is_end = next.is_empty();
         let (result, read, wrote, fields) = reader.read_record(next, &mut bytes[written..], &mut ends[ended..]);
         let is_line_over = next[..read].ends_with(b"\n");
+        for &byte in &next[..read] {
+            quotes = quotes.after(byte, line);
+            line += u64::from(byte == b'\n');
+        }
+        if let (true, Quotes::Inside(from)) = (is_end, quotes) {
+            return Err(ReadFault::of(format!("the file ends within quotation marks that line {from} opens")));
+        }
         input.consume(read);
         input.row = Some(input.line - u64::from(is_line_over));
         written += wrote;

@@ -18,11 +18,13 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     let mut bytes = Vec::new();
     let mut open: Option<(Record, Path, u64)> = None;
     let mut text = String::new();
+    let mut depth = 0_u64;
     loop {
         bytes.clear();
         let event = reader.read_event_into(&mut bytes).map_err(|error| ReadFault::of(format!("XML: {error}")))?;
         match event {
             Event::Start(element) => {
+                depth += 1;
                 text.clear();
                 let name = element.name();
                 if let Some((_, path, _)) = &mut open {
@@ -54,6 +56,7 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
                 }
             }
             Event::End(_) => {
+                depth = depth.saturating_sub(1);
                 let Some((record, path, _)) = &mut open else { continue };
                 if path.is_empty() {
                     let Some((record, _, line)) = open.take() else { continue };
@@ -82,6 +85,9 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     }
     if open.is_some() {
         return Err(ReadFault::of("XML: the file ends within a record; download it again"));
+    }
+    if depth > 0 {
+        return Err(ReadFault::of("XML: the file ends before its last element is closed; download it again"));
     }
     Ok(())
 }
