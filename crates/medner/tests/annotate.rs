@@ -535,7 +535,7 @@ fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
     let back = fs::read_to_string(bench.path("found.ann")).unwrap();
     assert!(back.contains("associated_with_someone_else") && back.contains("assertion_cue"), "{back}");
     let csv = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "csv"]).stdout).unwrap();
-    assert!(csv.lines().any(|row| row.ends_with(",associated_with_someone_else,false,0,14,family_history")), "{csv}");
+    assert!(csv.lines().any(|row| row.ends_with(",associated_with_someone_else,false,0,14,family_history,,,,")), "{csv}");
     let text = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "text"]).stdout).unwrap();
     assert!(text.contains(" associated with someone else)"), "{text}");
 

@@ -93,7 +93,8 @@ pub struct Concept {
 
 impl Vocabulary {
     /// Opens the file at `path`, which [`Builder::write`](crate::Builder::write) made. Checks the header and the places
-    /// and sizes of its parts; [`verify`](Self::verify) also checks every byte.
+    /// and sizes of its parts; [`verify`](Self::verify) also checks every byte. A search in a file that was damaged
+    /// elsewhere may panic or find something else.
     ///
     /// # Errors
     /// If it cannot be read, or is no complete vocabulary of this version.
@@ -159,6 +160,8 @@ impl Vocabulary {
     pub fn concept(&self, concept: u32) -> Option<Concept> {
         let id = self.id(concept)?;
         let (first, end) = self.run(Section::ConceptNames, concept)?;
+        // A damaged file may state any number.
+        let end = end.min(self.header.names as u32);
         let names = (first..end).map(|name| self.name(name).to_owned()).collect();
         let mut bytes = self.slice(Section::ConceptFactPlaces, Section::ConceptFacts, concept)?;
         let mut types = Vec::new();
