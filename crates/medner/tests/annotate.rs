@@ -535,7 +535,10 @@ fn assertions_are_of_the_types_that_are_asked_for_and_go_into_every_format() {
     let back = fs::read_to_string(bench.path("found.ann")).unwrap();
     assert!(back.contains("associated_with_someone_else") && back.contains("assertion_cue"), "{back}");
     let csv = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "csv"]).stdout).unwrap();
-    assert!(csv.lines().any(|row| row.ends_with(",associated_with_someone_else,false,0,14,family_history,,,,")), "{csv}");
+    assert!(
+        csv.lines().any(|row| row.ends_with(",associated_with_someone_else,false,0,14,family_history,,,,")),
+        "{csv}"
+    );
     let text = String::from_utf8(bench.run(&["note.txt", "--assert", "Disease", "--to", "text"]).stdout).unwrap();
     assert!(text.contains(" associated with someone else)"), "{text}");
 
@@ -657,9 +660,7 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
     let with = |more: &[&'static str]| [&common[..], more].concat();
     let lines = bench.lines(&with(&[]));
     let system = "http://snomed.info/sct";
-    let concept = |id: &str, name: &str, score: f64, text: &str| {
-        json!({ "id": id, "name": name, "score": score, "vocabulary": "r1", "system": system, "text": text })
-    };
+    let concept = |id: &str, name: &str, score: f64, text: &str| json!({ "id": id, "name": name, "score": score, "vocabulary": "r1", "system": system, "text": text });
     let concepts = |at: usize| lines[at]["mentions"][0]["concepts"].clone();
     assert_eq!(concepts(0), json!([concept("D2", "Gout", 0.95, "gouts")]));
     let parts = [("D3", "Breast Cancer", "breast cancer"), ("D4", "Ovarian Cancer", "ovarian cancer")];
@@ -667,8 +668,13 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
     assert_eq!((lines[2]["mentions"].as_array().unwrap().len(), concepts(2)), (1, Value::Null));
 
     // Every format has the ids, and is read back with them.
-    for (format, out) in [("jsonl", "o.jsonl"), ("bioc-json", "o.json"), ("bioc-xml", "o.xml"), ("brat", "o.brat"), ("pubtator", "o.pub")]
-    {
+    for (format, out) in [
+        ("jsonl", "o.jsonl"),
+        ("bioc-json", "o.json"),
+        ("bioc-xml", "o.xml"),
+        ("brat", "o.brat"),
+        ("pubtator", "o.pub"),
+    ] {
         let output = bench.run(&with(&["--to", format, "--out", out]));
         assert!(output.status.success(), "{}", stderr(&output));
         let (documents, faults) =
@@ -678,7 +684,10 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
         assert_eq!(ids, [vec!["D2"], vec!["D3", "D4"], vec![]], "{format}");
         if format != "pubtator" {
             let attributes = &documents[1].mentions[0].attributes;
-            assert_eq!((&*attributes["link_score"], &*attributes["concept_name"]), ("1", "Breast Cancer|Ovarian Cancer"));
+            assert_eq!(
+                (&*attributes["link_score"], &*attributes["concept_name"]),
+                ("1", "Breast Cancer|Ovarian Cancer")
+            );
         }
     }
     assert!(fs::read_to_string(bench.path("o.brat/1.ann")).unwrap().contains("N2\tReference T1 ID:D4\t\n"));
@@ -695,8 +704,12 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
         .collect();
     let code = |text: &str, id: &str, name: &str| json!({ "coding": [{ "system": system, "code": id, "display": name }], "text": text });
     let both = "breast and ovarian cancer";
-    let expected =
-        [code("gouts", "D2", "Gout"), code(both, "D3", "Breast Cancer"), code(both, "D4", "Ovarian Cancer"), json!({ "text": "xyzzy" })];
+    let expected = [
+        code("gouts", "D2", "Gout"),
+        code(both, "D3", "Breast Cancer"),
+        code(both, "D4", "Ovarian Cancer"),
+        json!({ "text": "xyzzy" }),
+    ];
     assert_eq!(codings, expected);
     // OMOP's columns hold OMOP's ids alone.
     let omop = bench.run(&with(&["--to", "omop"]));
@@ -760,6 +773,15 @@ fn vocabularies_that_have_no_effect_are_refused_and_an_output_keeps_its_own() {
     assert!(stderr(&output).contains("other models or settings"), "{}", stderr(&output));
     // The same vocabulary under another name is the same.
     fs::rename(bench.path("our.voc"), bench.path("renamed.voc")).unwrap();
-    let output = bench.run(&["in.jsonl", "--model", "finder", "--out", "begun.jsonl", "--vocabulary", "renamed.voc", "--resume"]);
+    let output = bench.run(&[
+        "in.jsonl",
+        "--model",
+        "finder",
+        "--out",
+        "begun.jsonl",
+        "--vocabulary",
+        "renamed.voc",
+        "--resume",
+    ]);
     assert!(output.status.success(), "{}", stderr(&output));
 }

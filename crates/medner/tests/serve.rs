@@ -88,7 +88,8 @@ fn mentions_have_the_concepts_of_annotate() {
     let concepts = &line["mentions"][0]["concepts"];
     assert_eq!((&concepts[0]["id"], &concepts[0]["vocabulary"]), (&"D2".into(), &"our".into()), "{line}");
 
-    let (mut child, address) = started(medner(place, &[&["serve", "--port", "0"], &linking[..]].concat()).spawn().unwrap());
+    let (mut child, address) =
+        started(medner(place, &[&["serve", "--port", "0"], &linking[..]].concat()).spawn().unwrap());
     let (_, body) = ask(&address, "POST /v1/annotate", &json!({ "text": "gouts" }).to_string());
     let answer: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(&answer["documents"][0]["mentions"][0]["concepts"], concepts, "{body}");

@@ -60,7 +60,9 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
     assert!(gold["accuracy"].as_f64().unwrap() > 0.9 && gold["at_k"]["accuracy"].as_f64() >= gold["accuracy"].as_f64());
     assert!(gold["accuracy_interval"]["low"].as_f64() <= gold["accuracy"].as_f64(), "{gold}");
     assert_eq!(gold["accuracy_per_type"].as_object().unwrap().keys().collect::<Vec<_>>(), ["Disease"]);
-    assert_eq!((&concepts["ceiling"]["held"], &concepts["ceiling"]["mentions"]), (&gold["matched"], &gold["matched"]));
+    // Some gold mentions have several ids, and their names are no names of one.
+    assert_eq!(concepts["ceiling"]["mentions"], gold["matched"]);
+    assert!(concepts["ceiling"]["held"].as_f64() > gold["matched"].as_f64().map(|matched| 0.9 * matched));
     assert!(concepts["predicted_mentions"]["documents"]["overall"]["support"].as_u64() > Some(0));
     let message = bench.fails(&["eval", "bc5cdr", "--vocabulary", &for_diseese]);
     assert!(message.contains("no gold mention has the type Diseese"), "{message}");

@@ -32,7 +32,8 @@ impl Finding<'_> {
     /// Its different concepts; one `None` if it has none. Forms with a place for one concept state it once for each.
     pub(crate) fn each_concept(&self) -> Vec<Option<&LinkedConcept>> {
         let is_new = |at: usize| self.concepts[..at].iter().all(|earlier| earlier.id != self.concepts[at].id);
-        let concepts: Vec<_> = (0..self.concepts.len()).filter(|&at| is_new(at)).map(|at| self.concepts.get(at)).collect();
+        let concepts: Vec<_> =
+            (0..self.concepts.len()).filter(|&at| is_new(at)).map(|at| self.concepts.get(at)).collect();
         if concepts.is_empty() { vec![None] } else { concepts }
     }
 

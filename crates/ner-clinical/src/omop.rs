@@ -62,7 +62,9 @@ impl NoteNlp<'_> {
         let index = document.char_index();
         let mut report = ConversionReport { documents: 1, ..ConversionReport::default() };
         let mut rows = Vec::with_capacity(findings.len());
-        let each = findings.iter().flat_map(|finding| finding.each_concept().into_iter().map(move |concept| (finding, concept)));
+        let each = findings
+            .iter()
+            .flat_map(|finding| finding.each_concept().into_iter().map(move |concept| (finding, concept)));
         for (finding, concept) in each {
             let note_nlp_id = self.next_id;
             self.next_id = self.next_id.checked_add(1).ok_or(OmopError::TooMany)?;

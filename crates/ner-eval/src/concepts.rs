@@ -62,9 +62,8 @@ impl ConceptAccuracies {
             accuracy: score.recall,
             accuracy_interval: interval.and_then(|interval| interval.recall),
         };
-        let of_type = |(name, score): (&String, &Score)| {
-            (name.clone(), accuracy(score, intervals.per_type.get(name).copied()))
-        };
+        let of_type =
+            |(name, score): (&String, &Score)| (name.clone(), accuracy(score, intervals.per_type.get(name).copied()));
         Self {
             overall: accuracy(&scores.overall, Some(intervals.overall)),
             accuracy_per_type: scores.per_type.iter().map(of_type).collect(),
@@ -83,10 +82,7 @@ const CANDIDATES: &str = "link_candidates";
 ///
 /// # Errors
 /// If the attribute `link_candidates` of a mention is in no form that medner writes.
-pub fn score_concepts(
-    documents: &[PairedDocument<'_>],
-    resampling: &Resampling,
-) -> Result<ConceptScores, ScoreError> {
+pub fn score_concepts(documents: &[PairedDocument<'_>], resampling: &Resampling) -> Result<ConceptScores, ScoreError> {
     let (mut by_document, mut equal, mut among, mut k) = (Vec::new(), Vec::new(), Vec::new(), 1);
     for document in documents {
         let counts = |by_type| DocumentCounts { id: document.id.to_owned(), by_type };
@@ -96,7 +92,8 @@ pub fn score_concepts(
         let (mut equal_here, mut among_here) = (BTreeMap::new(), BTreeMap::new());
         for gold in document.gold.iter().filter(|gold| !ids(gold).is_empty()) {
             let Some(predicted) = predicted.get(&place_and_type(gold)) else { continue };
-            let candidates = candidates(predicted).ok_or_else(|| ScoreError::Candidates { id: document.id.to_owned() })?;
+            let candidates =
+                candidates(predicted).ok_or_else(|| ScoreError::Candidates { id: document.id.to_owned() })?;
             k = candidates.iter().map(Vec::len).max().unwrap_or(0).max(k);
             let is_among = ids(gold).into_iter().all(|id| candidates.iter().flatten().any(|other| other == id));
             count(&mut equal_here, gold, ids(gold) == ids(predicted));

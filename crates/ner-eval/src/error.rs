@@ -36,7 +36,9 @@ pub enum ScoreError {
         side: Side,
     },
     /// The candidates of a mention cannot be read.
-    #[error("document {id}: the attribute link_candidates of a mention is not as medner writes it: [[[\"ID\", SCORE], …], …]")]
+    #[error(
+        "document {id}: the attribute link_candidates of a mention is not as medner writes it: [[[\"ID\", SCORE], …], …]"
+    )]
     Candidates {
         /// The document.
         id: String,

@@ -135,6 +135,7 @@ fn usual_ids(linkers: &Linkers, gold: &[Document]) -> HashMap<(String, String), 
 fn other_ids(linker: &Linker, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let vocabulary = linker.vocabulary();
     let concepts = (0..vocabulary.concepts()).filter_map(|number| vocabulary.concept(number));
-    let pairs = concepts.flat_map(|concept| concept.other_ids.into_iter().map(move |other| (other, concept.id.clone())));
+    let pairs =
+        concepts.flat_map(|concept| concept.other_ids.into_iter().map(move |other| (other, concept.id.clone())));
     pairs.filter(|(other, _)| is_wanted(other)).collect()
 }

@@ -126,12 +126,7 @@ impl Linkers {
     ///
     /// # Errors
     /// If there is one already, or a filter admits no concept.
-    pub fn add(
-        &mut self,
-        entity_type: Option<&str>,
-        linker: Linker,
-        types: Vec<String>,
-    ) -> Result<(), LinkersError> {
+    pub fn add(&mut self, entity_type: Option<&str>, linker: Linker, types: Vec<String>) -> Result<(), LinkersError> {
         let vocabulary = linker.vocabulary();
         for filter in &types {
             if !vocabulary.types().any(|name| admits(std::slice::from_ref(filter), name)) {

@@ -295,6 +295,13 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         return Err(OpenFault::Length { expected, actual });
     }
 
+    // Beside one another, as they were written: only the content has a checksum.
+    let mut places: Vec<(u64, u64)> = header.sections.values().copied().collect();
+    places.sort_unstable();
+    let end = places.iter().try_fold(0, |end, (from, length)| (*from == end).then(|| end.saturating_add(*length)));
+    if end != Some(header.length) {
+        return Err(OpenFault::Damaged("the places of the sections".to_owned()));
+    }
     let mut parts = HashMap::new();
     for section in SECTIONS {
         let damaged = |what: &str| OpenFault::Damaged(format!("{section:?}: {what}"));

@@ -275,13 +275,7 @@ fn built(files: &[(&str, &str)]) -> (Vec<(String, Vec<String>)>, ner_link::Build
 
 #[test]
 fn inactive_concepts_of_snomed_are_left_out_in_either_order() {
-    check(
-        "sct2_Concept_Snapshot.txt",
-        RF2_CONCEPTS,
-        Format::SnomedConcepts,
-        &["100: - [] ()", "200: - [] ()"],
-        &[],
-    );
+    check("sct2_Concept_Snapshot.txt", RF2_CONCEPTS, Format::SnomedConcepts, &["100: - [] ()", "200: - [] ()"], &[]);
     let descriptions = format!("{RF2}6\t20200101\t1\t9\t200\ten\t900000000000013009\tRubor\t0\n");
     let mut files = [("d.txt", descriptions.as_str()), ("c.txt", RF2_CONCEPTS)];
     for _ in 0..2 {
@@ -338,14 +332,26 @@ fn every_reader_says_the_file_the_line_and_the_reason() {
     let table: [(&str, &str, &str, &str, &str); 30] = [
         ("v.tsv", "id\tname\n1\tRed\n", "1\tRed", "1\tRed\t", ":2: 3 columns, but the header has 2"),
         ("v.csv", "id,name\n1,Red\n", "1,Red", "1,Red,", ":2: 3 columns, but the header has 2"),
-        ("v.csv", "id,name\n1,Red\n2,Hot\n", "1,Red", "1,\"Red", ":3: the file ends within quotation marks that line 2 opens"),
+        (
+            "v.csv",
+            "id,name\n1,Red\n2,Hot\n",
+            "1,Red",
+            "1,\"Red",
+            ":3: the file ends within quotation marks that line 2 opens",
+        ),
         ("medic.txt", "D1||Red\n", "||Red", "|Red||", ":1: no name after"),
         ("medic.txt", "D1||Red\nD2||Hot\n", "D2", "", ":2: no id before"),
         ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "Red\tD1", "Red", ":3: 1 columns"),
         ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "AID", "Aid", ":2: no column that ends with \"ID\""),
         ("hp.obo", OBO, "id: HP:1", "id:", ":5: an empty id"),
         ("hp.obo", OBO, "name: Redness", "name Redness", ":6: neither a stanza"),
-        ("desc.xml", DESCRIPTORS, "</DescriptorRecordSet>", "", ":19: XML: the file ends before its last element is closed"),
+        (
+            "desc.xml",
+            DESCRIPTORS,
+            "</DescriptorRecordSet>",
+            "",
+            ":20: XML: the file ends before its last element is closed",
+        ),
         ("desc.xml", DESCRIPTORS, "<DescriptorName>", "<DescriptorName", ":6: XML: "),
         ("MRCONSO.RRF", MRCONSO, "C0000001|ENG|S|L2", "|ENG|S|L2", ":2: an empty concept id"),
         ("MRSTY.RRF", "C1|T184|A2|Sign|AT1||\n", "T184", "", ":1: an empty concept id or type"),

@@ -28,7 +28,10 @@ pub const ROOMS: &[Room] = &[
     Room { name: "ner-runs", may_use: &["ner-document", "ner-files"] },
     Room { name: "ner-track", may_use: &["ner-files", "ner-runs"] },
     Room { name: "ner-report", may_use: &["ner-data", "ner-eval"] },
-    Room { name: "ner-serve", may_use: &["ner-active", "ner-annotate", "ner-data", "ner-document", "ner-link", "ner-text"] },
+    Room {
+        name: "ner-serve",
+        may_use: &["ner-active", "ner-annotate", "ner-data", "ner-document", "ner-link", "ner-text"],
+    },
     Room {
         name: "ner-experiment",
         may_use: &[

@@ -118,8 +118,7 @@ pub fn run(args: Args) -> Result<()> {
             predict_together(&annotator, &split, args.split.name())?
         }
     };
-    let concepts =
-        linkers.map(|linkers| score_links(&linkers, split.documents, &mut predicted)).transpose()?;
+    let concepts = linkers.map(|linkers| score_links(&linkers, split.documents, &mut predicted)).transpose()?;
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }

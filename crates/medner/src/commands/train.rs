@@ -213,6 +213,17 @@ pub fn run(args: Args) -> Result<()> {
     let run = folder.id();
     let by_corpus = outcome.by_corpus.get(&split).cloned().unwrap_or_default();
     let systems = outcome.systems.get(&split).cloned();
-    eval::Report { dataset: &name, split, run: &run, train_on, scores, intervals, by_corpus, systems, concepts: None, detail: None }
-        .print(args.format)
+    eval::Report {
+        dataset: &name,
+        split,
+        run: &run,
+        train_on,
+        scores,
+        intervals,
+        by_corpus,
+        systems,
+        concepts: None,
+        detail: None,
+    }
+    .print(args.format)
 }

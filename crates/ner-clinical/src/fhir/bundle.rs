@@ -187,7 +187,8 @@ impl Place<'_> {
         }
         let extension = [Extension { url: MENTION_EXTENSION, value: Value::Extension(parts) }];
         let subject = self.subject.clone();
-        let code = CodeableConcept { coding: concept.and_then(coding).into_iter().collect(), ..CodeableConcept::text(text) };
+        let code =
+            CodeableConcept { coding: concept.and_then(coding).into_iter().collect(), ..CodeableConcept::text(text) };
         let resource = match becomes {
             Becomes::Condition { clinical, verification } => Resource::Condition(Condition {
                 id: id.clone(),

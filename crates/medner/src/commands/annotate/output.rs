@@ -467,8 +467,7 @@ impl Sink for Csv {
             let [ids, names, system] = [&row.concept_ids, &row.concept_names, &row.concept_system]
                 .map(|cell| cell.as_deref().unwrap_or_default());
             let cells = [document.as_str(), text, entity_type, category, models, ids, names, system];
-            let [document, text, entity_type, category, models, ids, names, system] =
-                cells.map(|cell| self.cell(cell));
+            let [document, text, entity_type, category, models, ids, names, system] = cells.map(|cell| self.cell(cell));
             let score = row.link_score.map(|score| score.to_string()).unwrap_or_default();
             let historical = row.historical.map(|historical| historical.to_string()).unwrap_or_default();
             let (cue_start, cue_end) =
@@ -711,7 +710,8 @@ impl Sink for Text {
                 let MergedMention { entity_type, confidence, below_threshold, .. } = &merged[at];
                 let doubt = if *below_threshold { "?" } else { "" };
                 let said = said(&merged[at]).map(|said| format!(" {said}")).unwrap_or_default();
-                let ids: String = merged[at].concepts.iter().map(|concept| format!(" {}", shown(&concept.id))).collect();
+                let ids: String =
+                    merged[at].concepts.iter().map(|concept| format!(" {}", shown(&concept.id))).collect();
                 write!(self.out, "]({} {confidence:.2}{doubt}{said}{ids})", shown(entity_type))?;
             }
             write!(self.out, "{}", if colour.is_empty() { "" } else { reset })?;

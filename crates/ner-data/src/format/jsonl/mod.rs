@@ -709,11 +709,15 @@ fn read_concepts(item: &Value, mention: &mut Mention, faults: &mut Vec<Fault>) {
     };
     let others = |concept: &Value| concept.get("others").and_then(Value::as_array).cloned().unwrap_or_default();
     if list.iter().any(|concept| !others(concept).is_empty()) {
-        let candidates = |concept| std::iter::once(of(concept)).chain(others(concept).iter().map(of)).flatten().collect();
+        let candidates =
+            |concept| std::iter::once(of(concept)).chain(others(concept).iter().map(of)).flatten().collect();
         let candidates: Vec<Vec<(String, Number)>> = list.iter().map(candidates).collect();
-        mention.attributes.extend(serde_json::to_string(&candidates).ok().map(|text| ("link_candidates".to_owned(), text)));
+        mention
+            .attributes
+            .extend(serde_json::to_string(&candidates).ok().map(|text| ("link_candidates".to_owned(), text)));
     }
-    let worst = read.iter().min_by(|(_, one), (_, other)| one.as_f64().partial_cmp(&other.as_f64()).unwrap_or(Ordering::Equal));
+    let worst =
+        read.iter().min_by(|(_, one), (_, other)| one.as_f64().partial_cmp(&other.as_f64()).unwrap_or(Ordering::Equal));
     mention.attributes.extend(worst.map(|(_, score)| ("link_score".to_owned(), plain_number(score))));
     let names: Option<Vec<String>> = list.iter().map(|concept| scalar(concept.get("name")?)).collect();
     mention.attributes.extend(names.map(|names| ("concept_name".to_owned(), names.join("|"))));
