@@ -12,6 +12,7 @@ use polars::prelude::{
     SerReader, Series, TimeUnit,
 };
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Why a frame cannot be created, written or read.
@@ -146,7 +147,33 @@ pub struct Texts {
     text: String,
     id: Option<String>,
     row: usize,
+    /// Where to stop.
     rows: usize,
+}
+
+/// A row group of a Parquet file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowGroup {
+    /// Its rows.
+    pub rows: Range<usize>,
+    /// Its size in the file, in bytes.
+    pub bytes: u64,
+}
+
+/// The row groups of a Parquet file, in order.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn row_groups(path: &Path) -> Result<Vec<RowGroup>, FrameError> {
+    let mut reader = ParquetReader::new(fs::File::open(path)?.into_parts().0);
+    let metadata = reader.get_metadata().map_err(|source| FrameError::Parquet { path: path.into(), source })?;
+    let mut first = 0;
+    let groups = metadata.row_groups.iter().map(|group| {
+        let rows = first..first + group.num_rows();
+        first = rows.end;
+        RowGroup { rows, bytes: group.compressed_size() as u64 }
+    });
+    Ok(groups.collect())
 }
 
 impl Texts {
@@ -194,14 +221,21 @@ impl Texts {
         Ok(())
     }
 
-    /// Number of rows.
-    pub const fn len(&self) -> usize {
-        self.rows
+    /// Only these rows. Ids do not change: without a column of ids, a row's id is its number in the file.
+    pub fn within(mut self, rows: Range<usize>) -> Self {
+        self.rows = self.rows.min(rows.end);
+        self.row = rows.start;
+        self
     }
 
-    /// Whether there are no rows.
+    /// Number of rows left.
+    pub const fn len(&self) -> usize {
+        self.rows.saturating_sub(self.row)
+    }
+
+    /// Whether no rows are left.
     pub const fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.len() == 0
     }
 
     /// The next texts with their ids, in order; `None` at the end. Null texts and ids are `None`.
@@ -213,7 +247,7 @@ impl Texts {
         if self.row >= self.rows {
             return Ok(None);
         }
-        let frame = self.chunk(ROWS)?;
+        let frame = self.chunk(ROWS.min(self.len()))?;
         let first = self.row;
         self.row += ROWS;
         let strings = |name: &str| -> Result<Vec<Option<String>>, PolarsError> {
@@ -498,11 +532,22 @@ mod tests {
         writer.finish().expect("written");
 
         let mut texts = Texts::open(&path, "text", Some("document")).expect("opened");
+        assert_eq!(texts.len(), count);
         let mut rows = Vec::new();
         while let Some(more) = texts.next_rows().expect("read") {
             rows.extend(more);
         }
-        assert_eq!((rows.len(), texts.len()), (count, count));
+        assert_eq!((rows.len(), texts.len()), (count, 0));
+        // Each row is in one row group, and keeps its number.
+        let mut numbers = Vec::new();
+        for group in row_groups(&path).expect("read") {
+            let mut texts = Texts::open(&path, "text", None).expect("opened").within(group.rows);
+            while let Some(more) = texts.next_rows().expect("read") {
+                numbers.extend(more.into_iter().map(|(id, _)| id.expect("a number")));
+            }
+        }
+        assert!(numbers.iter().enumerate().all(|(at, number)| *number == (at + 1).to_string()));
+        assert_eq!(numbers.len(), count);
         assert!(rows.iter().enumerate().all(|(at, (id, text))| {
             let expected = row(at);
             (id.as_deref(), text.as_deref()) == (Some(expected.document.as_str()), Some(expected.text.as_str()))

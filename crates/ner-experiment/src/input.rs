@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -100,6 +101,8 @@ pub struct Input {
     pub kind: Kind,
     /// Where its bytes are.
     pub bytes: Bytes,
+    /// The only rows to read, for Parquet.
+    pub rows: Option<Range<usize>>,
 }
 
 /// Where the bytes of an input are.
@@ -423,7 +426,7 @@ impl Inputs {
             (Bytes::File, kind_of_file(path, &Bytes::File, from, options).with_context(unreadable)?)
         };
         match kind {
-            Ok(kind) => self.inputs.push(Input { path: path.into(), name, kind, bytes }),
+            Ok(kind) => self.inputs.push(Input { path: path.into(), name, kind, bytes, rows: None }),
             Err(refusal) => bail!("{} {}", path.display(), refusal.what),
         }
         Ok(())
@@ -437,7 +440,7 @@ impl Inputs {
         if let Some(kind) = as_whole {
             let whole = path.canonicalize()?;
             let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            self.inputs.push(Input { path: path.into(), name, kind, bytes: Bytes::File });
+            self.inputs.push(Input { path: path.into(), name, kind, bytes: Bytes::File, rows: None });
             return Ok(());
         }
         self.is_tree = true;
@@ -467,7 +470,8 @@ impl Inputs {
             }
             let file = entry.into_path();
             let name = without_ending(file.strip_prefix(path).unwrap_or(&file));
-            self.add_file(Input { path: file, name, kind: Kind::Text, bytes: Bytes::File }, from, options, &mut others);
+            let input = Input { path: file, name, kind: Kind::Text, bytes: Bytes::File, rows: None };
+            self.add_file(input, from, options, &mut others);
         }
         others.say();
         let count = others.files.len();
@@ -514,7 +518,8 @@ impl Inputs {
                 bail!("{}: two files of the archive have this name; unpack it and rename one", place.display());
             }
             let name = without_ending(&inside);
-            let input = Input { path: place, name, kind: Kind::Text, bytes: Bytes::Zip(archive.clone(), at) };
+            let input =
+                Input { path: place, name, kind: Kind::Text, bytes: Bytes::Zip(archive.clone(), at), rows: None };
             self.add_file(input, from, options, &mut others);
         }
         others.say();
@@ -804,6 +809,10 @@ impl Source {
         );
         let mut texts = Texts::open(&input.path, self.options.text_column(), self.options.id_column.as_deref())?;
         let mut row = 0;
+        if let Some(rows) = &input.rows {
+            row = rows.start;
+            texts = texts.within(rows.clone());
+        }
         while let Some(rows) = texts.next_rows()? {
             for (id, text) in rows {
                 row += 1;

@@ -7,6 +7,7 @@
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`linking`]: scores of links to vocabularies.
+//! - [`shards`]: a collection dealt out to processes, and the check of their outputs.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
 //!   computes the inputs for the formulas of `ner-active`.
@@ -26,6 +27,7 @@ pub mod progress;
 pub mod recipe_file;
 pub mod record;
 pub mod seeds;
+pub mod shards;
 pub mod sweep;
 pub mod threshold;
 pub mod tracking;

@@ -3,6 +3,7 @@
 mod handover;
 mod output;
 mod record;
+mod shards;
 
 use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
 use crate::terminal::interrupt;
@@ -16,10 +17,12 @@ use ner_data::format::file_names::short_id;
 use ner_data::{ConversionReport, Document};
 use ner_experiment::input::{self, Done, Ids, Input, InputOptions, Inputs, Kind, Mark, Source};
 use ner_experiment::progress;
+use ner_experiment::shards::{MOST_FAULTS, Shard};
 use ner_files::{Lock, in_use, is_draft, remove_left_drafts, write_bytes};
 use output::{OutputPlace, Sink, To};
 use record::Kept;
 use serde_json::{Value, json};
+use shards::ShardRun;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -63,6 +66,8 @@ Examples:
   medner annotate notes/ --model i2b2 --to fhir --out found.ndjson                    FHIR R4: docs/hospital.md
   medner annotate notes.parquet --text-column note_text --id-column note_id --model i2b2 --to omop --out note_nlp.parquet
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
+  medner annotate notes/ --model i2b2 --out found/ --shard 3/64        the fourth of 64 processes: docs/collections.md
+  medner annotate --check found/                                       which of them have to start again
 
 For a folder of texts, --out is a folder (OUT/ or an existing one) with one file for each text, or one file (OUT.jsonl)
 with all of them. brat and i2b2 output is always a folder. --resume skips what OUT already holds; the result equals that
@@ -119,6 +124,12 @@ pub struct Args {
     escape_formulas: bool,
     #[command(flatten)]
     handover: HandoverArgs,
+    /// Annotate one of OF equal shares of the inputs, with NUMBER from 0; all shards write to the same folder OUT
+    #[arg(long, value_name = "NUMBER/OF", requires = "out", conflicts_with = "resume")]
+    shard: Option<Shard>,
+    /// Check the folder that shards wrote to: prints the numbers of those to start again
+    #[arg(long, value_name = "DIR", exclusive = true)]
+    check: Option<PathBuf>,
 }
 
 fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
@@ -135,6 +146,9 @@ fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
 /// # Errors
 /// If a model or an input is missing, the output cannot be written, or a document could not be annotated.
 pub fn run(args: Args) -> Result<()> {
+    if let Some(folder) = &args.check {
+        return shards::check(folder);
+    }
     let wanted = match args.inputs.as_slice() {
         [] if std::io::stdin().is_terminal() => bail!("name an input file or folder, or - for stdin"),
         [] => vec![PathBuf::from("-")],
@@ -165,8 +179,17 @@ pub fn run(args: Args) -> Result<()> {
     output::check(&options)?;
     output::check_candidates(args.to, args.linking.vocabularies())?;
     let input_options = args.text_columns.options(args.columns);
-    let Inputs { inputs, is_tree, bad } = input::find(&wanted, args.from, &input_options)?;
-    let layout = Layout::new(&args, is_tree)?;
+    let Inputs { mut inputs, is_tree, mut bad } = input::find(&wanted, args.from, &input_options)?;
+    let shard = args.shard.map(|shard| ShardRun::new(&args, shard, &inputs)).transpose()?;
+    let layout = match &shard {
+        Some(shard) => Layout::Part(shard.part()),
+        None => Layout::new(&args, is_tree)?,
+    };
+    if let Some(run) = &shard {
+        inputs = run.inputs();
+        // The first shard reports what no shard can read.
+        bad.retain(|_| args.shard.is_some_and(|shard| shard.number == 0));
+    }
     let (annotator, located) =
         if args.ensemble { args.models.selection().load_ensemble()? } else { args.models.selection().load()? };
     if args.to == To::Fhir {
@@ -177,7 +200,13 @@ pub fn run(args: Args) -> Result<()> {
         handover::check_vocabularies(args.to, linkers)?;
     }
     let thresholds = args.thresholds(&annotator)?;
-    let settings = args.settings(&annotator, &thresholds)?;
+    let mut settings = args.settings(&annotator, &thresholds)?;
+    if let Some(shard) = &shard {
+        shard.add_settings(&args, &located, &mut settings)?;
+        if shard.is_finished(&settings)? {
+            return Ok(());
+        }
+    }
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
         ensure!(bad.is_empty(), "{} files could not be read; see the warnings above", bad.len());
@@ -187,7 +216,7 @@ pub fn run(args: Args) -> Result<()> {
         return Ok(());
     };
     let bytes = begun.inputs.iter().map(|(input, _)| input.size()).sum();
-    let kept = Kept::begin(&args, &located, annotator.models(), (begun.inputs.len(), bytes), settings);
+    let kept = Kept::begin(&args, &located, annotator.models(), (begun.inputs.len(), bytes), settings.clone());
     let annotating = Annotating {
         args: &args,
         annotator: &annotator,
@@ -211,6 +240,9 @@ pub fn run(args: Args) -> Result<()> {
     if summary.stopped {
         let hint = if layout.can_resume() { "; continue with --resume" } else { "; no output was written" };
         bail!("stopped after {} documents{hint}", summary.documents);
+    }
+    if let Some(shard) = shard {
+        return shard.finish(settings, &summary, tally);
     }
     let mut faults = Vec::new();
     if tally.cut > 0 {
@@ -257,7 +289,7 @@ impl Annotating<'_> {
             bad,
             stop: Arc::clone(&stop),
             done,
-            together: !matches!(layout, Layout::PerInput(_)),
+            together: !matches!(layout, Layout::PerInput(_) | Layout::Part(_)),
             bar: bytes.is_some().then(|| bar.clone()),
         };
         let mut writing = Writing {
@@ -376,6 +408,8 @@ enum Layout {
     PerInput(PathBuf),
     /// Files per document, in a folder.
     PerDocument(PathBuf),
+    /// The part of a shard, which appears when it is finished.
+    Part(PathBuf),
 }
 
 /// The remaining work.
@@ -455,7 +489,7 @@ impl Layout {
     fn after_cut(&self) -> String {
         let resume = "then continue with --resume";
         match self {
-            Self::Stream(_) => String::new(),
+            Self::Stream(_) | Self::Part(_) => String::new(),
             Self::File { part, path } => {
                 let (part, path) = (part.display(), path.display());
                 format!(": repair or omit them. {part} has what could be read, and {path} is not written")
@@ -476,7 +510,7 @@ impl Layout {
         match self {
             Self::PerInput(folder) | Self::PerDocument(folder) => Some(folder.join(SETTINGS)),
             Self::Lines { part, .. } => Some(with_suffix(part, ".json")),
-            Self::Stream(_) | Self::File { .. } => None,
+            Self::Stream(_) | Self::File { .. } | Self::Part(_) => None,
         }
     }
 
@@ -528,7 +562,7 @@ impl Layout {
                 }
                 begun.done = Done::Ids(ids);
             }
-            Self::Stream(_) | Self::File { .. } => {}
+            Self::Stream(_) | Self::File { .. } | Self::Part(_) => {}
             Self::PerInput(folder) => {
                 remove_left_drafts(folder)?;
                 let mut owners = BTreeMap::new();
@@ -587,6 +621,9 @@ impl Layout {
             fs_err::File::open(part)?.sync_all()?;
             fs_err::rename(part, path)?;
         }
+        if let Self::Part(path) = self {
+            fs_err::File::open(path)?.sync_all()?;
+        }
         if let (Self::Lines { .. }, Some(settings)) = (self, self.settings()) {
             fs_err::remove_file(settings)?;
         }
@@ -638,6 +675,16 @@ struct Tally {
     bad: usize,
     /// Inputs that could not be read to the end.
     cut: usize,
+    /// The first messages about both.
+    faults: Vec<String>,
+}
+
+impl Tally {
+    fn note(&mut self, message: &str) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(message.to_owned());
+        }
+    }
 }
 
 /// What happened in the current input.
@@ -678,6 +725,7 @@ impl Writing<'_> {
             Layout::File { part, .. } => OutputPlace::Path(part.clone()),
             Layout::Lines { part, .. } => OutputPlace::Lines(part.clone()),
             Layout::PerDocument(folder) => OutputPlace::Path(folder.clone()),
+            Layout::Part(path) => OutputPlace::Path(path.clone()),
             Layout::PerInput(_) => return Ok(()),
         };
         let title = match self.inputs {
@@ -702,6 +750,7 @@ impl Writing<'_> {
             }
             Outcome::Mark(Mark::Cut(message)) => {
                 self.tally.cut += 1;
+                self.tally.note(&message);
                 self.faults.is_cut = true;
                 self.bar.suspend(|| warn!("{message}"));
                 Ok(())
@@ -717,6 +766,7 @@ impl Writing<'_> {
 
     fn bad(&mut self, message: &str) {
         self.tally.bad += 1;
+        self.tally.note(message);
         self.faults.bad += 1;
         self.bar.suspend(|| warn!("skipped: {message}"));
     }
@@ -790,7 +840,9 @@ impl Writing<'_> {
             return Ok(());
         }
         self.close()?;
-        if self.tally.cut == 0 { self.layout.complete() } else { Ok(()) }
+        // A manifest says what a part lacks.
+        let is_whole = self.tally.cut == 0 || matches!(self.layout, Layout::Part(_));
+        if is_whole { self.layout.complete() } else { Ok(()) }
     }
 
     fn report(&self, summary: &Summary, seconds: f64) {

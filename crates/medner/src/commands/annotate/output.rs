@@ -321,27 +321,47 @@ impl WholeLine {
     }
 }
 
-/// Passes the ids of all complete lines to `keep` and cuts off a partial last line. Returns the number of lines.
+/// Passes the ids of all complete lines to `keep`. Returns their number and their length in bytes.
 ///
 /// # Errors
 /// If the file cannot be read, or a line has another form.
-pub fn ids_of_whole_lines(part: &Path, mut keep: impl FnMut(&str)) -> Result<usize> {
-    let mut input = io::BufReader::new(fs_err::File::open(part)?);
+fn ids_of_lines(path: &Path, mut keep: impl FnMut(&str)) -> Result<(usize, u64)> {
+    let mut input = io::BufReader::new(fs_err::File::open(path)?);
     let (mut whole, mut count, mut line) = (0, 0, Vec::new());
     loop {
         line.clear();
         let read = io::BufRead::read_until(&mut input, b'\n', &mut line)?;
         if read == 0 || line.last() != Some(&b'\n') {
-            break;
+            return Ok((count, whole));
         }
         count += 1;
         let line: WholeLine = serde_json::from_slice(&line)
-            .with_context(|| format!("line {count} of {} was not written by annotate", part.display()))?;
+            .with_context(|| format!("line {count} of {} was not written by annotate", path.display()))?;
         keep(line.id());
         whole += read as u64;
     }
+}
+
+/// Passes the ids of all complete lines to `keep` and cuts off a partial last line. Returns the number of lines.
+///
+/// # Errors
+/// If the file cannot be read, or a line has another form.
+pub fn ids_of_whole_lines(part: &Path, keep: impl FnMut(&str)) -> Result<usize> {
+    let (count, whole) = ids_of_lines(part, keep)?;
     fs_err::OpenOptions::new().write(true).open(part)?.set_len(whole)?;
     Ok(count)
+}
+
+/// Passes the ids of all documents in the part of a shard to `keep`, if its format has lines of documents.
+///
+/// # Errors
+/// If the part cannot be read.
+pub fn ids_of_part(part: &Path, keep: &mut dyn FnMut(&str)) -> Result<()> {
+    let is_lines = [To::Jsonl, To::Fhir].iter().any(|to| part.extension().is_some_and(|end| end == to.extension()));
+    if is_lines {
+        ids_of_lines(part, keep)?;
+    }
+    Ok(())
 }
 
 const CSV_HEADER: [&str; 18] = [

@@ -88,7 +88,8 @@ impl Kept {
         let out = args.out.as_deref().filter(|out| *out != Path::new("-"))?;
         let runs = runs_folder(args.models.runs.as_deref()).ok()?;
         let is_there = args.models.runs.is_some() || runs.parent().is_some_and(Path::is_dir);
-        if args.no_run || !is_there {
+        // The record of a shard is its manifest.
+        if args.no_run || args.shard.is_some() || !is_there {
             return None;
         }
         let plan = Plan {

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Simulates the annotation of a large collection by shards, for docs/collections.md.
+
+    python scripts/simulate_cluster.py --notes 100000000 --tokens-per-second 15000 --start 1.5
+
+A worker takes the next shard when it has finished one, as job arrays do. Lengths of notes are log-normal, some workers
+are slow, and each shard starts a process, loads the model and writes its part.
+"""
+
+import argparse
+import heapq
+import math
+import random
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--notes", type=int, default=100_000_000)
+    parser.add_argument("--tokens", type=float, default=300, help="mean tokens of a note")
+    parser.add_argument("--sigma", type=float, default=1.0, help="deviation of the logarithm of the tokens")
+    parser.add_argument("--tokens-per-second", type=float, required=True, help="of one worker, measured")
+    parser.add_argument("--start", type=float, required=True, help="seconds until a process annotates, measured")
+    parser.add_argument("--bytes", type=float, default=1500, help="input and output of a note")
+    parser.add_argument("--bandwidth", type=float, default=50e6, help="bytes a second of one worker to its storage")
+    parser.add_argument("--slow", type=float, default=0.05, help="share of workers at half speed")
+    parser.add_argument("--unit", type=int, default=10_000, help="notes in a file or row group")
+    parser.add_argument("--workers", type=int, nargs="+", default=[8, 64, 512])
+    parser.add_argument("--shards-per-worker", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--seed", type=int, default=1)
+    return parser.parse_args()
+
+
+def seconds_of_units(options: argparse.Namespace, random_: random.Random) -> list[float]:
+    """Seconds of each file or row group on a worker of full speed."""
+    mean, sigma = options.tokens, options.sigma
+    # Files differ because wards do: a quarter of the variance of the logarithm is between files.
+    between = sigma / 2
+    of_notes = []
+    for _ in range(math.ceil(options.notes / options.unit)):
+        tokens = options.unit * mean * random_.lognormvariate(-between * between / 2, between)
+        of_notes.append(tokens / options.tokens_per_second + options.unit * options.bytes / options.bandwidth)
+    return of_notes
+
+
+def simulate(units: list[float], workers: int, shards: int, options: argparse.Namespace, random_: random.Random):
+    """Hours until the last shard has finished, and hours of workers at work."""
+    work = [options.start] * shards
+    for at, seconds in enumerate(units):
+        work[at % shards] += seconds
+    speeds = [0.5 if random_.random() < options.slow else 1.0 for _ in range(workers)]
+    free = [(0.0, worker) for worker in range(workers)]
+    busy = 0.0
+    for seconds in work:
+        time, worker = heapq.heappop(free)
+        taken = seconds / speeds[worker]
+        busy += taken
+        heapq.heappush(free, (time + taken, worker))
+    return max(free)[0] / 3600, busy / 3600
+
+
+def main() -> None:
+    options = arguments()
+    random_ = random.Random(options.seed)
+    units = seconds_of_units(options, random_)
+    ideal = sum(units) / 3600
+    print(f"{options.notes:,} notes, {ideal:,.0f} worker-hours without starts and slow workers")
+    print("| workers | shards | hours | worker-hours paid | of the ideal |\n|---|---|---|---|---|")
+    for workers in options.workers:
+        for per_worker in options.shards_per_worker:
+            hours, _ = simulate(units, workers, workers * per_worker, options, random_)
+            share = ideal / workers / hours
+            print(f"| {workers} | {workers * per_worker:,} | {hours:.2f} | {hours * workers:,.0f} | {share:.0%} |")
+
+
+if __name__ == "__main__":
+    main()
