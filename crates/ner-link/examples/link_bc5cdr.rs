@@ -8,7 +8,7 @@
 //!
 //! Builds a vocabulary of diseases (MeSH headings in C, MEDIC, mentions of the training files) and one of chemicals (D,
 //! mentions), links the test file's mentions, and writes names and mentions to FOLDER for `scripts/link_peers.py`.
-//! `--long-forms FILE` (lines of PMID, abbreviation, long form, separated by tabs) resolves abbreviations.
+//! Abbreviations are resolved by the definitions of their documents, unless `--no-long-forms yes` is given.
 //! A mention of several concepts is right at k if each of them is among the k best of its answers.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to people")]
@@ -20,12 +20,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, read};
+use ner_document::Span;
+use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, long_forms, read};
 
 struct Mention {
-    document: String,
     kind: String,
     text: String,
+    long_form: Option<String>,
     ids: Vec<String>,
     /// The texts of the parts of a composite mention, if the corpus says them.
     parts: Vec<String>,
@@ -33,15 +34,25 @@ struct Mention {
 
 fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
     let mut mentions = Vec::new();
+    let mut text = String::new();
+    let mut forms = HashMap::new();
     for line in std::fs::read_to_string(path)?.lines() {
+        if let [_, "t", title] = line.splitn(3, '|').collect::<Vec<_>>().as_slice() {
+            text = format!("{title}\n");
+        } else if let [_, "a", body] = line.splitn(3, '|').collect::<Vec<_>>().as_slice() {
+            text.push_str(body);
+            forms = long_forms(&text);
+        }
         let columns: Vec<&str> = line.split('\t').collect();
-        if let [document, _, _, text, kind, ids, parts @ ..] = columns.as_slice() {
+        if let [_, start, end, mention, kind, ids, parts @ ..] = columns.as_slice() {
             let split = |list: &str| list.split('|').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
             let parts = parts.first().map(|parts| split(parts)).unwrap_or_default();
+            let span = Span::new(start.parse()?, end.parse()?);
+            let long_form = forms.get(&span).map(|form| text.chars().skip(form.start).take(form.len()).collect());
             mentions.push(Mention {
-                document: (*document).to_owned(),
                 kind: (*kind).to_owned(),
-                text: (*text).to_owned(),
+                text: (*mention).to_owned(),
+                long_form,
                 ids: split(ids),
                 parts,
             });
@@ -63,9 +74,6 @@ fn taught(mention: &Mention) -> Vec<(String, String)> {
     }
 }
 
-/// By document and abbreviation.
-type LongForms = HashMap<(String, String), String>;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let mut given: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let mut arguments = std::env::args().skip(1);
@@ -76,15 +84,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let one = |name: &str| given.get(name).and_then(|all| all.first()).ok_or_else(|| format!("{name} is missing"));
     let folder = one("--dump")?;
     std::fs::create_dir_all(folder)?;
-    let test = mentions(one("--test")?)?;
+    let mut test = mentions(one("--test")?)?;
 
-    let mut long_forms: LongForms = HashMap::new();
-    for path in given.get("--long-forms").into_iter().flatten() {
-        for line in std::fs::read_to_string(path)?.lines() {
-            if let [document, short, long] = line.split('\t').collect::<Vec<_>>().as_slice() {
-                long_forms.insert(((*document).to_owned(), (*short).to_owned()), (*long).to_owned());
-            }
-        }
+    if given.contains_key("--no-long-forms") {
+        test.iter_mut().for_each(|mention| mention.long_form = None);
     }
 
     let mut taught_names: Vec<(String, String, String)> = Vec::new();
@@ -120,7 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
             records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
         }
-        evaluate(kind, records, &test, &long_forms, folder)?;
+        evaluate(kind, records, &test, folder)?;
     }
     Ok(())
 }
@@ -129,7 +132,6 @@ fn evaluate(
     kind: &str,
     records: Vec<Record>,
     test: &[Mention],
-    long_forms: &LongForms,
     folder: &Path,
 ) -> Result<(), Box<dyn Error>> {
     let mut names = String::new();
@@ -142,9 +144,7 @@ fn evaluate(
     std::fs::write(folder.join(format!("{kind}.names.tsv")), names)?;
     let gold: Vec<&Mention> = test.iter().filter(|mention| mention.kind == kind).collect();
     let with_id: Vec<&&Mention> = gold.iter().filter(|mention| mention.ids != ["-1"]).collect();
-    let long_of =
-        |mention: &Mention| long_forms.get(&(mention.document.clone(), mention.text.clone())).map(String::as_str);
-    let long: Vec<Option<&str>> = with_id.iter().map(|mention| long_of(mention)).collect();
+    let long: Vec<Option<&str>> = with_id.iter().map(|mention| mention.long_form.as_deref()).collect();
     let mut lines = String::new();
     for (mention, long) in with_id.iter().zip(&long) {
         writeln!(lines, "{}\t{}\t{}", mention.ids.join("|"), mention.text, long.unwrap_or(&mention.text))?;

@@ -152,7 +152,11 @@ impl Builder {
         let variants: Vec<String> = keys.par_iter().map(|key| variant_of(key)).collect();
         let (variants, variant_numbers) = numbered(variants);
         let stems: Vec<String> = keys.par_iter().map(|key| stem_of(key)).collect();
-        let (stems, stem_numbers) = numbered(stems);
+        let (stems, mut stem_numbers) = numbered(stems);
+        let grams = GramIndex::of(&stems);
+        let mut new_number = vec![0; stems.len()];
+        grams.order.iter().zip(0..).for_each(|(old, new)| new_number[*old as usize] = new);
+        stem_numbers.iter_mut().for_each(|stem| *stem = new_number[*stem as usize]);
 
         // One name for each concept and key: the preferred one, or else the first.
         let mut names: Vec<Name> = Vec::with_capacity(given.len());
@@ -239,12 +243,11 @@ impl Builder {
         let key_count = keys.len() as u64;
         drop((names, keys, ids, texts));
 
-        let grams = GramIndex::of(&stems);
         let gram_count = grams.grams.len() as u64;
         sections.u64(Section::Grams, grams.grams);
         sections.u32(Section::GramCounts, grams.counts);
-        sections.u64(Section::GramPlaces, grams.places);
-        sections.set(Section::Postings, grams.postings);
+        sections.u64(Section::BlockPlaces, grams.block_places);
+        sections.set(Section::Blocks, grams.blocks);
         sections.u64(Section::StemGramPlaces, grams.text_places);
         sections.set(Section::StemGrams, grams.text_grams);
         sections.set(Section::Norms, grams.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());

@@ -9,15 +9,15 @@
 //! ```
 //!
 //! Numbers are little-endian. Nothing is aligned: numbers are read from their bytes. Concepts are numbered in the order
-//! of their ids, the names of a concept stand together with the preferred one first, keys, variants
-//! and stems are numbered in their order, grams by the number of their stems.
+//! of their ids, the names of a concept stand together with the preferred one first, keys and
+//! variants are numbered in their order, stems by the length of their vectors, grams by the number of their stems.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub const MAGIC: [u8; 8] = *b"\x89NERVOC\n";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the header.
 pub const PRELUDE: usize = 16;
 
@@ -75,14 +75,13 @@ pub enum Section {
     Grams,
     /// `[grams]` u32: number of stems with the gram.
     GramCounts,
-    /// `[grams + 1]` u64: place in `Postings`.
-    GramPlaces,
-    /// Of each gram: its stems, ascending. A varint holds twice the distance to the one before, plus one if the gram
-    /// occurs more than once there; then its count follows.
-    Postings,
-    /// As `GramPlaces`, of `StemGrams`.
+    /// `[blocks + 1]` u64: place in `Blocks`.
+    BlockPlaces,
+    /// Of each block of stems, by gram: its stems. `ngrams.rs` says how.
+    Blocks,
+    /// As `BlockPlaces`, of `StemGrams`.
     StemGramPlaces,
-    /// Of each stem: the numbers of its grams, ascending, coded as the distances in `Postings`.
+    /// Of each stem: the numbers of its grams, ascending, each as a varint of the distance to the one before.
     StemGrams,
     /// `[stems]` f32: length of the vector of a stem.
     Norms,
@@ -108,8 +107,8 @@ pub const SECTIONS: [Section; 24] = [
     Section::StemNames,
     Section::Grams,
     Section::GramCounts,
-    Section::GramPlaces,
-    Section::Postings,
+    Section::BlockPlaces,
+    Section::Blocks,
     Section::StemGramPlaces,
     Section::StemGrams,
     Section::Norms,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
-use crate::ngrams::{BUDGET, Scratch, grams_of};
+use crate::ngrams::{Scratch, grams_of};
 use crate::normalise::{key_of, stem_of, variant_of};
 use crate::vocabulary::Vocabulary;
 
@@ -247,7 +247,7 @@ impl Found<'_> {
         // Several names of a concept may be near: then more are asked for.
         let mut wanted = 4 * options.k + 4;
         let near = loop {
-            let near = vocabulary.grams().nearest(&stem, wanted, floor, BUDGET, &mut own, |near| {
+            let near = vocabulary.grams().nearest(&stem, wanted, floor, &mut own, |near| {
                 let mut names = vocabulary.of_stem(near);
                 self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
             });

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
-use crate::ngrams::{Dictionary, Grams};
+use crate::ngrams::{BLOCK, Dictionary, Grams};
 
 /// Why a file is no vocabulary.
 #[derive(Debug, Error)]
@@ -210,7 +210,8 @@ impl Vocabulary {
     pub(crate) fn grams(&self) -> Grams<'_> {
         Grams {
             dictionary: &self.dictionary,
-            postings: self.part(Section::Postings),
+            block_places: self.part(Section::BlockPlaces),
+            blocks: self.part(Section::Blocks),
             text_places: self.part(Section::StemGramPlaces),
             text_grams: self.part(Section::StemGrams),
             norms: self.part(Section::Norms),
@@ -297,9 +298,7 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         let (start, end) = parts[&section];
         &map[start..end]
     };
-    let (grams, counts, places) = (part(Section::Grams), part(Section::GramCounts), part(Section::GramPlaces));
-    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.stems as usize)
-        .ok_or_else(|| OpenFault::Damaged("the places of the grams".to_owned()))?;
+    let dictionary = Dictionary::of(part(Section::Grams), part(Section::GramCounts), header.stems as usize);
     Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
 }
 
@@ -317,7 +316,7 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::Norms => header.stems * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
-        Section::GramPlaces => (header.grams + 1) * 8,
+        Section::BlockPlaces => (header.stems.div_ceil(BLOCK as u64) + 1) * 8,
         _ => return None,
     };
     Some(size)
