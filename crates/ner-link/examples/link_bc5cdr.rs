@@ -123,7 +123,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
             records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
         }
-        evaluate(kind, records, &test, folder)?;
+        evaluate(kind, records, &test, folder, given.contains_key("--features"))?;
     }
     Ok(())
 }
@@ -133,6 +133,7 @@ fn evaluate(
     records: Vec<Record>,
     test: &[Mention],
     folder: &Path,
+    writes_features: bool,
 ) -> Result<(), Box<dyn Error>> {
     let mut names = String::new();
     for record in &records {
@@ -177,6 +178,26 @@ fn evaluate(
         with_id.iter().filter(|mention| mention.ids.len() > 1).count(),
         share(ceiling)
     );
+
+    if writes_features {
+        let linker = Linker::new(Arc::clone(&vocabulary), LinkOptions::default());
+        let mut rows = String::new();
+        for (number, mention) in with_id.iter().enumerate().filter(|(_, mention)| mention.ids.len() == 1) {
+            let long_form = mention.long_form.as_deref();
+            let answers = linker.link(&Query { text: &mention.text, long_form, types: &[] });
+            let stage = answers[0].candidates.first().map(|best| best.stage);
+            if answers.len() > 1 || matches!(stage, Some(Stage::Exact | Stage::Variant)) {
+                continue;
+            }
+            for (id, name, features) in linker.features(long_form.unwrap_or(&mention.text)) {
+                let concept = vocabulary.find(&id).ok_or("a concept is missing")?;
+                let is_right = u8::from(ids_of[&concept].contains(&mention.ids[0]));
+                let features: Vec<String> = features.iter().map(ToString::to_string).collect();
+                writeln!(rows, "{number}\t{}\t{is_right}\t{id}\t{name}\t{}", mention.text, features.join("\t"))?;
+            }
+        }
+        std::fs::write(folder.join(format!("{kind}.features.tsv")), rows)?;
+    }
 
     for k in [1, 5] {
         let threshold = 0.27;

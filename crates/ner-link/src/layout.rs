@@ -35,6 +35,7 @@ pub struct Header {
     pub variants: u64,
     pub stems: u64,
     pub grams: u64,
+    pub words: u64,
     /// Start in the content, and length in bytes.
     pub sections: BTreeMap<Section, (u64, u64)>,
 }
@@ -85,9 +86,22 @@ pub enum Section {
     StemGrams,
     /// `[stems]` f32: length of the vector of a stem.
     Norms,
+    /// fst: word → its number. Of words of one meaning only one is there.
+    Words,
+    /// As `BlockPlaces`, of `WordTexts`.
+    WordPlaces,
+    WordTexts,
+    /// `[words]` u32: number of stems with the word.
+    WordCounts,
+    /// `[stems + 1]` u64: place in `StemWords`.
+    StemWordPlaces,
+    /// Of each stem: the numbers of its words, each a varint.
+    StemWords,
+    /// `[concepts]` u32: how often names were given again.
+    ConceptRepeats,
 }
 
-pub const SECTIONS: [Section; 24] = [
+pub const SECTIONS: [Section; 31] = [
     Section::Ids,
     Section::ConceptNames,
     Section::ConceptFactPlaces,
@@ -112,6 +126,13 @@ pub const SECTIONS: [Section; 24] = [
     Section::StemGramPlaces,
     Section::StemGrams,
     Section::Norms,
+    Section::Words,
+    Section::WordPlaces,
+    Section::WordTexts,
+    Section::WordCounts,
+    Section::StemWordPlaces,
+    Section::StemWords,
+    Section::ConceptRepeats,
 ];
 
 /// Seven bits a byte, the lowest first; the high bit says that more follow.

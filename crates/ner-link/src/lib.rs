@@ -21,6 +21,7 @@ mod linker;
 mod ngrams;
 mod normalise;
 pub mod readers;
+mod rank;
 mod record;
 mod vocabulary;
 

@@ -267,3 +267,26 @@ impl Found<'_> {
         }
     }
 }
+
+impl Linker {
+    /// The candidates of a search by grams, with their concepts' ids and features: what `scripts/link_ranker.py` fits.
+    #[doc(hidden)]
+    pub fn features(&self, text: &str) -> Vec<(String, String, crate::rank::Features)> {
+        let key = key_of(text);
+        let stem = stem_of(&key);
+        let mut scratch = Scratch::default();
+        let vocabulary = &self.vocabulary;
+        let asked = crate::rank::Asked::of(&stem, vocabulary);
+        let mut found = Vec::new();
+        for (near, cosine) in vocabulary.grams().nearest(&stem, 64, 0.2, &mut scratch, |_| true) {
+            let features = asked.features(near, cosine);
+            for name in vocabulary.of_stem(near) {
+                let mut features = features;
+                let concept = vocabulary.concept_of(name);
+                asked.with_name(&mut features, name, concept);
+                found.push((vocabulary.id(concept).unwrap_or_default(), vocabulary.name(name).to_owned(), features));
+            }
+        }
+        found
+    }
+}

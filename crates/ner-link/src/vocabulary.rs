@@ -73,6 +73,7 @@ pub struct Vocabulary {
     ids: Fst<Part>,
     keys: Fst<Part>,
     variants: Fst<Part>,
+    words: Fst<Part>,
     dictionary: Dictionary,
 }
 
@@ -218,6 +219,38 @@ impl Vocabulary {
         }
     }
 
+    /// The number of a word of [`meanings_of`](crate::normalise::meanings_of).
+    pub(crate) fn word(&self, word: &str) -> Option<u32> {
+        self.words.get(word).map(|output| output.value() as u32)
+    }
+
+    pub(crate) fn word_text(&self, word: u32) -> &str {
+        let bytes = self.slice(Section::WordPlaces, Section::WordTexts, word).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// How much a word tells: the logarithm of how many stems there are for each that has it.
+    pub(crate) fn word_weight(&self, word: Option<u32>) -> f32 {
+        let count = word.and_then(|word| u32_at(self.part(Section::WordCounts), word as usize)).unwrap_or_default();
+        ((1 + self.header.stems) as f32 / (1 + count) as f32).ln()
+    }
+
+    /// The words of stem number `stem`.
+    pub(crate) fn words_of_stem(&self, stem: u32) -> impl Iterator<Item = u32> {
+        let mut bytes = self.slice(Section::StemWordPlaces, Section::StemWords, stem).unwrap_or_default();
+        std::iter::from_fn(move || take_varint(&mut bytes).map(|word| word as u32))
+    }
+
+    /// How often names of the concept were given again.
+    pub(crate) fn repeats(&self, concept: u32) -> u32 {
+        u32_at(self.part(Section::ConceptRepeats), concept as usize).unwrap_or_default()
+    }
+
+    /// Numbers of the names of a concept, the preferred one first.
+    pub(crate) fn names_of(&self, concept: u32) -> std::ops::Range<u32> {
+        self.run(Section::ConceptNames, concept).map_or(0..0, |(first, end)| first..end)
+    }
+
     fn group(&self, group: Option<u32>, places: Section, names: Section) -> impl Iterator<Item = u32> {
         let (start, end) = group.and_then(|group| self.run(places, group)).unwrap_or_default();
         let names = self.part(names);
@@ -294,12 +327,13 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
             .map_err(|error| OpenFault::Damaged(format!("{section:?}: {error}")))
     };
     let (ids, keys, variants) = (fst(Section::Ids)?, fst(Section::Keys)?, fst(Section::Variants)?);
+    let words = fst(Section::Words)?;
     let part = |section| {
         let (start, end) = parts[&section];
         &map[start..end]
     };
     let dictionary = Dictionary::of(part(Section::Grams), part(Section::GramCounts), header.stems as usize);
-    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
+    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, words, dictionary })
 }
 
 /// The size of a section of numbers.
@@ -314,6 +348,10 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::StemPlaces => (header.stems + 1) * 4,
         Section::StemGramPlaces => (header.stems + 1) * 8,
         Section::Norms => header.stems * 4,
+        Section::WordPlaces => (header.words + 1) * 8,
+        Section::WordCounts => header.words * 4,
+        Section::StemWordPlaces => (header.stems + 1) * 8,
+        Section::ConceptRepeats => header.concepts * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
         Section::BlockPlaces => (header.stems.div_ceil(BLOCK as u64) + 1) * 8,
