@@ -180,7 +180,7 @@ fn evaluate(
     );
 
     if writes_features {
-        let linker = Linker::new(Arc::clone(&vocabulary), LinkOptions::default());
+        let linker = Linker::new(Arc::clone(&vocabulary), LinkOptions { k: 6, threshold: 0.0 });
         let mut rows = String::new();
         for (number, mention) in with_id.iter().enumerate().filter(|(_, mention)| mention.ids.len() == 1) {
             let long_form = mention.long_form.as_deref();
@@ -200,7 +200,7 @@ fn evaluate(
     }
 
     for k in [1, 5] {
-        let threshold = 0.27;
+        let threshold = 0.0;
         let options = LinkOptions { k, threshold };
         // A new linker each time: an old one remembers its answers.
         let round = || -> (Vec<Vec<Answer>>, f64) {

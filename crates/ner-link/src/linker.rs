@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
 use crate::ngrams::{Scratch, grams_of};
+use crate::rank::{Asked, Features, SUPPORT, logit, probability};
 use crate::normalise::{key_of, stem_of, variant_of};
 use crate::vocabulary::Vocabulary;
 
@@ -25,8 +26,7 @@ pub struct Query<'q> {
 pub struct LinkOptions {
     /// Number of candidates of a mention.
     pub k: usize,
-    /// Smallest score of a candidate. A mention without a candidate is NIL. The search by grams takes the longer, the
-    /// smaller this is.
+    /// Smallest score of a candidate. A mention without a candidate is NIL.
     pub threshold: f64,
 }
 
@@ -52,6 +52,12 @@ const EXACT: f64 = 1.0;
 const VARIANT: f64 = 0.95;
 const NGRAMS: f64 = 0.9;
 
+/// Names that a search by grams brings, and further ones for each candidate that is asked for.
+const NEAR: usize = 16;
+const NEAR_EACH: usize = 8;
+/// Smallest cosine of a name that can be meant. The ranker chooses hardly any of less than 0.4.
+const FLOOR: f64 = 0.3;
+
 /// A concept that a mention may mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
@@ -63,7 +69,7 @@ pub struct Candidate {
     pub name: String,
     /// The name that matched.
     pub matched: String,
-    /// From 0 to 1: 1 for an exact name, 0.95 for a variant, 0.9 times the cosine otherwise.
+    /// From 0 to 1: 1 for an exact name, 0.95 for a variant, otherwise 0.9 times the probability that it is right.
     pub score: f64,
     /// How it was found.
     pub stage: Stage,
@@ -85,11 +91,11 @@ pub struct Linker {
     /// One for each search that runs at the same time: eight bytes a stem.
     scratch: Mutex<Vec<Scratch>>,
     /// Answers of earlier queries: documents name the same things again and again.
-    earlier: Mutex<HashMap<Asked, Vec<Answer>>>,
+    earlier: Mutex<HashMap<Remembered, Vec<Answer>>>,
 }
 
 /// A query that owns its texts.
-type Asked = (String, Option<String>, Vec<String>);
+type Remembered = (String, Option<String>, Vec<String>);
 
 /// From so many answers on, the earlier ones are forgotten.
 const REMEMBERED: usize = 1 << 14;
@@ -231,7 +237,7 @@ impl Found<'_> {
             let grams = grams_of(key);
             names.sort_by_cached_key(|name| {
                 let other = grams_of(&key_of(self.linker.vocabulary.name(*name)));
-                let common = grams.iter().filter(|gram| other.binary_search(gram).is_ok()).count();
+                let common = grams.iter().filter(|gram| other.binary_search(*gram).is_ok()).count();
                 std::cmp::Reverse(2_000_000 * common / (grams.len() + other.len()).max(1))
             });
         }
@@ -239,54 +245,65 @@ impl Found<'_> {
     }
 
     fn by_grams(&mut self, key: &str) {
-        let stem = stem_of(key);
-        let Linker { vocabulary, options, scratch, .. } = self.linker;
-        let floor = options.threshold / NGRAMS;
-        let taken = locked(scratch).pop();
-        let mut own = taken.unwrap_or_default();
-        // Several names of a concept may be near: then more are asked for.
-        let mut wanted = 4 * options.k + 4;
-        let near = loop {
-            let near = vocabulary.grams().nearest(&stem, wanted, floor, &mut own, |near| {
-                let mut names = vocabulary.of_stem(near);
-                self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
-            });
-            let names = near.iter().flat_map(|(near, _)| vocabulary.of_stem(*near));
-            let concepts: HashSet<u32> = names.map(|name| vocabulary.concept_of(name)).collect();
-            if near.len() < wanted || self.seen.union(&concepts).count() >= options.k {
-                break near;
-            }
-            wanted *= 4;
-        };
-        locked(scratch).push(own);
-        for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
-            let names = equals.iter().flat_map(|(near, _)| vocabulary.of_stem(*near)).collect();
+        let linker = self.linker;
+        let mut own = locked(&linker.scratch).pop().unwrap_or_default();
+        let named = linker.resembling(key, self.types, &mut own);
+        locked(&linker.scratch).push(own);
+        for equals in named.chunk_by(|one, other| one.logit.total_cmp(&other.logit) == Ordering::Equal) {
+            let names = equals.iter().map(|named| named.name).collect();
             for name in self.by_likeness(key, names) {
-                self.push(name, NGRAMS * equals[0].1, Stage::Ngrams);
+                self.push(name, NGRAMS * probability(f64::from(equals[0].logit)), Stage::Ngrams);
             }
         }
     }
 }
 
+/// A name that resembles a mention.
+struct Named {
+    name: u32,
+    concept: u32,
+    features: Features,
+    logit: f32,
+}
+
 impl Linker {
-    /// The candidates of a search by grams, with their concepts' ids and features: what `scripts/link_ranker.py` fits.
-    #[doc(hidden)]
-    pub fn features(&self, text: &str) -> Vec<(String, String, crate::rank::Features)> {
-        let key = key_of(text);
-        let stem = stem_of(&key);
-        let mut scratch = Scratch::default();
-        let vocabulary = &self.vocabulary;
-        let asked = crate::rank::Asked::of(&stem, vocabulary);
-        let mut found = Vec::new();
-        for (near, cosine) in vocabulary.grams().nearest(&stem, 64, 0.2, &mut scratch, |_| true) {
-            let features = asked.features(near, cosine);
-            for name in vocabulary.of_stem(near) {
-                let mut features = features;
+    /// Names that share grams with the mention, the likeliest first.
+    fn resembling(&self, key: &str, types: &[String], scratch: &mut Scratch) -> Vec<Named> {
+        let Self { vocabulary, options, .. } = self;
+        let stem = stem_of(key);
+        let is_admitted =
+            |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
+        let near = vocabulary
+            .grams()
+            .nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, scratch, |near| vocabulary.of_stem(near).any(is_admitted));
+        let asked = Asked::of(&stem, vocabulary);
+        let mut named = Vec::with_capacity(2 * near.len());
+        for (stem, cosine) in near {
+            let features = asked.features(stem, cosine);
+            for name in vocabulary.of_stem(stem).filter(|name| is_admitted(*name)) {
                 let concept = vocabulary.concept_of(name);
+                let mut features = features;
                 asked.with_name(&mut features, name, concept);
-                found.push((vocabulary.id(concept).unwrap_or_default(), vocabulary.name(name).to_owned(), features));
+                named.push(Named { name, concept, features, logit: 0.0 });
             }
         }
-        found
+        let concepts: Vec<u32> = named.iter().map(|named| named.concept).collect();
+        for named in &mut named {
+            let support = concepts.iter().filter(|concept| **concept == named.concept).count();
+            named.features[SUPPORT] = (support as f32).ln();
+            named.logit = logit(&named.features);
+        }
+        // Stable: of equals the nearest, and of those the most usual, comes first.
+        named.sort_by(|one, other| other.logit.total_cmp(&one.logit));
+        named
+    }
+
+    /// The candidates of a search by grams: id, name and features. `scripts/link_ranker.py` fits the ranker to them.
+    #[doc(hidden)]
+    pub fn features(&self, text: &str) -> Vec<(String, String, Features)> {
+        let named = self.resembling(&key_of(text), &[], &mut Scratch::default());
+        let id = |concept| self.vocabulary.id(concept).unwrap_or_default();
+        let row = |named: Named| (id(named.concept), self.vocabulary.name(named.name).to_owned(), named.features);
+        named.into_iter().map(row).collect()
     }
 }
