@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
 
 RIDGE = 3.0
 
@@ -65,6 +66,14 @@ def accuracy(mentions, weights):
     return sum(right[np.argmax(features @ weights)] for _, right, _, _, features in mentions), len(mentions)
 
 
+def calibrate(mentions, weights):
+    """Slope and offset of the logit of the probability that the best candidate is right."""
+    best = [(float(np.max(features @ weights)), right[np.argmax(features @ weights)]) for _, right, _, _, features in mentions]
+    logits, right = np.array([row[0] for row in best])[:, None], np.array([row[1] for row in best])
+    found = LogisticRegression(C=1e6).fit(logits, right)
+    return [round(float(found.coef_[0][0]), 3), round(float(found.intercept_[0]), 3)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", type=Path, action="append", required=True)
@@ -72,12 +81,13 @@ def main():
     arguments = parser.parse_args()
     both = ["Disease", "Chemical"]
     for kinds in [both, ["Disease"], ["Chemical"]]:
-        weights = fit([mention for folder in arguments.fit for mention in read(folder, kinds)])
-        print(kinds, np.round(weights, 2).tolist())
+        some = [mention for folder in arguments.fit for mention in read(folder, kinds)]
+        weights = fit(some)
+        print(kinds, "weights", np.round(weights, 2).tolist(), "calibration", calibrate(some, weights))
         for kind in kinds:
             for folder in arguments.check:
                 mentions = read(folder, [kind])
-                cosine = np.eye(mentions[0][4].shape[1])[1]
+                cosine = np.eye(mentions[0][4].shape[1])[0]
                 held = sum(mention[1].any() for mention in mentions)
                 print(kind, "cosine", accuracy(mentions, cosine), "ranker", accuracy(mentions, weights), "held", held)
 

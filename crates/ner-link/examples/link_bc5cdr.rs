@@ -128,6 +128,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Seconds that this process had the processor, which other processes do not disturb (Linux).
+fn on_processor() -> f64 {
+    let times = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    times.split(' ').next().and_then(|time| time.parse::<f64>().ok()).unwrap_or_default() / 1e9
+}
+
 fn evaluate(
     kind: &str,
     records: Vec<Record>,
@@ -205,16 +211,16 @@ fn evaluate(
         // A new linker each time: an old one remembers its answers.
         let round = || -> (Vec<Vec<Answer>>, f64) {
             let linker = Linker::new(Arc::clone(&vocabulary), options);
-            let start = Instant::now();
+            let start = on_processor();
             let queries = with_id.iter().zip(&long);
             let link = |(mention, long): (&&&Mention, &Option<&str>)| {
                 linker.link(&Query { text: &mention.text, long_form: *long, types: &[] })
             };
             let answers = queries.map(link).collect();
-            (answers, start.elapsed().as_secs_f64())
+            (answers, on_processor() - start)
         };
         let (answers, mut seconds) = round();
-        for _ in 0..4 {
+        for _ in 0..9 {
             let (again, needed) = round();
             assert!(answers == again, "the same mentions have the same answers");
             seconds = seconds.min(needed);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
 use crate::ngrams::{Scratch, grams_of};
-use crate::rank::{Asked, Features, SUPPORT, logit, probability};
+use crate::rank::{Features, Question, SUPPORT, logit, probability};
 use crate::normalise::{key_of, stem_of, variant_of};
 use crate::vocabulary::Vocabulary;
 
@@ -51,6 +51,9 @@ pub enum Stage {
 const EXACT: f64 = 1.0;
 const VARIANT: f64 = 0.95;
 const NGRAMS: f64 = 0.9;
+
+/// From this probability on, what resembles a long form is preferred to another meaning of the abbreviation.
+const SURE: f64 = 0.5;
 
 /// Names that a search by grams brings, and further ones for each candidate that is asked for.
 const NEAR: usize = 16;
@@ -133,39 +136,62 @@ impl Linker {
 
     fn answers(&self, query: &Query) -> Vec<Answer> {
         let Query { text, long_form, types } = *query;
-        let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
+        let mut found = Found::new(self, types);
         let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
-        let mut keys = Vec::new();
-        for text in &texts {
-            let key = key_of(text);
-            if key.is_empty() {
+        let keys: Vec<String> = texts.iter().map(|text| key_of(text)).filter(|key| !key.is_empty()).collect();
+        let Some(key) = keys.first() else { return vec![Answer { text: texts[0].to_owned(), candidates: Vec::new() }] };
+        found.by_name(key);
+        // An abbreviation resembles many names, its long form those that it means.
+        let mut near = None;
+        for short in &keys[1..] {
+            if !found.candidates.is_empty() {
+                found.by_name(short);
                 continue;
             }
-            found.by_name(&key, &variant_of(&key));
-            keys.push(key);
+            found.by_name(short);
+            // The same letters may abbreviate something else.
+            if let Some(first) = found.candidates.first() {
+                let names = near.insert(self.resembling(key, types));
+                let is_other = names.iter().all(|named| named.concept != first.concept);
+                if is_other && names.first().is_some_and(|best| probability(best.logit) >= SURE) {
+                    found = Found::new(self, types);
+                }
+            }
         }
         if found.candidates.is_empty()
-            && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types))
+            && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types, VARIANT))
         {
             return parts;
         }
-        // An abbreviation resembles many names, its long form those that it means.
-        if let Some(key) = keys.first()
-            && !found.is_full()
+        if !found.is_full() {
+            let names = near.unwrap_or_else(|| self.resembling(key, types));
+            found.by_grams(key, &names);
+        }
+        // Parts that are more probable than the whole.
+        if let Some(best) = found.candidates.first()
+            && best.stage == Stage::Ngrams
+            && let Some(parts) = self.parts(texts[0], types, best.score)
         {
-            found.by_grams(key);
+            return parts;
         }
         vec![Answer { text: texts[0].to_owned(), candidates: found.candidates }]
     }
 
-    fn parts(&self, text: &str, types: &[String]) -> Option<Vec<Answer>> {
+    /// Answers for the parts of a composite mention, if each has a score of at least `least`.
+    fn parts(&self, text: &str, types: &[String], least: f64) -> Option<Vec<Answer>> {
         readings(text).into_iter().find_map(|parts| {
             let mut answers = Vec::with_capacity(parts.len());
             for text in parts {
-                let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
+                let mut found = Found::new(self, types);
                 let key = key_of(&text);
-                found.by_name(&key, &variant_of(&key));
-                if found.candidates.is_empty() {
+                if key.is_empty() {
+                    return None;
+                }
+                found.by_name(&key);
+                if found.candidates.is_empty() && least < VARIANT {
+                    found.by_grams(&key, &self.resembling(&key, types));
+                }
+                if found.candidates.first().is_none_or(|best| best.score < least) {
                     return None;
                 }
                 answers.push(Answer { text, candidates: found.candidates });
@@ -185,7 +211,11 @@ struct Found<'l> {
     candidates: Vec<Candidate>,
 }
 
-impl Found<'_> {
+impl<'l> Found<'l> {
+    fn new(linker: &'l Linker, types: &'l [String]) -> Self {
+        Self { linker, types, seen: HashSet::new(), candidates: Vec::new() }
+    }
+
     fn is_full(&self) -> bool {
         self.candidates.len() >= self.linker.options.k
     }
@@ -215,16 +245,13 @@ impl Found<'_> {
         });
     }
 
-    fn by_name(&mut self, key: &str, variant: &str) {
-        if key.is_empty() {
-            return;
-        }
+    fn by_name(&mut self, key: &str) {
         let vocabulary = Arc::clone(&self.linker.vocabulary);
         for name in vocabulary.by_key(key) {
             self.push(name, EXACT, Stage::Exact);
         }
         if !self.is_full() {
-            let names = vocabulary.by_variant(variant).collect();
+            let names = vocabulary.by_variant(&variant_of(key)).collect();
             for name in self.by_likeness(key, names) {
                 self.push(name, VARIANT, Stage::Variant);
             }
@@ -244,15 +271,11 @@ impl Found<'_> {
         names
     }
 
-    fn by_grams(&mut self, key: &str) {
-        let linker = self.linker;
-        let mut own = locked(&linker.scratch).pop().unwrap_or_default();
-        let named = linker.resembling(key, self.types, &mut own);
-        locked(&linker.scratch).push(own);
+    fn by_grams(&mut self, key: &str, named: &[Named]) {
         for equals in named.chunk_by(|one, other| one.logit.total_cmp(&other.logit) == Ordering::Equal) {
             let names = equals.iter().map(|named| named.name).collect();
             for name in self.by_likeness(key, names) {
-                self.push(name, NGRAMS * probability(f64::from(equals[0].logit)), Stage::Ngrams);
+                self.push(name, NGRAMS * probability(equals[0].logit), Stage::Ngrams);
             }
         }
     }
@@ -268,22 +291,24 @@ struct Named {
 
 impl Linker {
     /// Names that share grams with the mention, the likeliest first.
-    fn resembling(&self, key: &str, types: &[String], scratch: &mut Scratch) -> Vec<Named> {
+    fn resembling(&self, key: &str, types: &[String]) -> Vec<Named> {
         let Self { vocabulary, options, .. } = self;
+        let mut scratch = locked(&self.scratch).pop().unwrap_or_default();
         let stem = stem_of(key);
         let is_admitted =
             |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
         let near = vocabulary
             .grams()
-            .nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, scratch, |near| vocabulary.of_stem(near).any(is_admitted));
-        let asked = Asked::of(&stem, vocabulary);
+            .nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, &mut scratch, |near| vocabulary.of_stem(near).any(is_admitted));
+        locked(&self.scratch).push(scratch);
+        let mut question = Question::of(&stem, vocabulary);
         let mut named = Vec::with_capacity(2 * near.len());
         for (stem, cosine) in near {
-            let features = asked.features(stem, cosine);
+            let features = question.features(stem, cosine);
             for name in vocabulary.of_stem(stem).filter(|name| is_admitted(*name)) {
                 let concept = vocabulary.concept_of(name);
                 let mut features = features;
-                asked.with_name(&mut features, name, concept);
+                question.add_name(&mut features, name, concept);
                 named.push(Named { name, concept, features, logit: 0.0 });
             }
         }
@@ -301,7 +326,7 @@ impl Linker {
     /// The candidates of a search by grams: id, name and features. `scripts/link_ranker.py` fits the ranker to them.
     #[doc(hidden)]
     pub fn features(&self, text: &str) -> Vec<(String, String, Features)> {
-        let named = self.resembling(&key_of(text), &[], &mut Scratch::default());
+        let named = self.resembling(&key_of(text), &[]);
         let id = |concept| self.vocabulary.id(concept).unwrap_or_default();
         let row = |named: Named| (id(named.concept), self.vocabulary.name(named.name).to_owned(), named.features);
         named.into_iter().map(row).collect()

@@ -5,16 +5,16 @@
 //! could have ("impairment", "disease") count little. A linear function of such features decides. Its weights were fitted
 //! by `scripts/link_ranker.py`; they know nothing of particular words.
 
+use std::collections::HashMap;
+
 use crate::normalise::meanings_of;
 use crate::vocabulary::Vocabulary;
 
 /// Number of features.
-pub const FEATURES: usize = 16;
+pub const FEATURES: usize = 13;
 
-/// The logarithm of how often names of the concept were given again.
-const REPEATS: usize = 14;
 /// The logarithm of how many names of the concept are candidates.
-pub const SUPPORT: usize = 15;
+pub const SUPPORT: usize = 12;
 
 /// What a candidate has in common with a mention.
 pub type Features = [f32; FEATURES];
@@ -60,113 +60,140 @@ const OPPOSITES: &[(&str, &str)] = &[
     ("primar", "secondar"),
 ];
 
-/// Fitted to mentions of BC5CDR's training split, diseases and chemicals, that are no name.
+/// Fitted by `scripts/link_ranker.py` to mentions of BC5CDR's training split, diseases and chemicals, that are no name.
 const WEIGHTS: Features =
-    [0.0, 8.93, -2.44, -2.57, 6.01, -1.3, -2.97, -0.7, -1.11, -0.26, -0.88, -0.0, 0.96, -0.06, 0.51, 0.0];
+    [8.29, -3.03, -3.89, 7.87, -0.97, -3.2, -0.7, -1.13, -2.04, 0.96, -0.11, 0.46, 0.16];
+
+const CALIBRATION: [f64; 2] = [0.52, -3.08];
 
 /// The logit of the probability that a candidate is right.
 pub fn logit(features: &Features) -> f32 {
     features.iter().zip(WEIGHTS).map(|(feature, weight)| feature * weight).sum()
 }
 
-pub fn probability(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
+/// The probability that the best candidate is right, from its logit.
+pub fn probability(logit: f32) -> f64 {
+    let [slope, offset] = CALIBRATION;
+    1.0 / (1.0 + (-(slope * f64::from(logit) + offset)).exp())
 }
 
-struct Word {
-    text: String,
+struct Word<'t> {
+    text: &'t str,
     number: Option<u32>,
     weight: f32,
     is_generic: bool,
     is_label: bool,
+    /// Beginnings that its opposites have, each with the own beginning.
+    opposites: Vec<(&'static str, &'static str)>,
 }
 
-fn is_label(word: &str) -> bool {
-    word.len() < 3 || word.starts_with(|char: char| char.is_ascii_digit())
+impl<'t> Word<'t> {
+    fn of(text: &'t str, number: Option<u32>, vocabulary: &Vocabulary) -> Self {
+        let is_generic = GENERIC.contains(&text);
+        let weight = vocabulary.word_weight(number);
+        let turned = OPPOSITES.iter().map(|&(first, second)| (second, first));
+        let pairs = OPPOSITES.iter().copied().chain(turned);
+        Self {
+            text,
+            number,
+            weight: if is_generic { weight.min(GENERIC_WEIGHT) } else { weight },
+            is_generic,
+            // Numbers and letters: "type 2", "vitamin c".
+            is_label: text.len() < 3 || text.starts_with(|char: char| char.is_ascii_digit()),
+            opposites: pairs.filter(|(own, _)| text.starts_with(own)).collect(),
+        }
+    }
+
+    fn is_opposite_of(&self, other: &str) -> bool {
+        self.opposites.iter().any(|&(own, theirs)| {
+            other.strip_prefix(theirs).is_some_and(|theirs| {
+                // "hypertension", but not "hypertrophy", against "hypotension"; "increased" against "decrease".
+                let own = &self.text[own.len()..];
+                own == theirs || own.len() < 3 && theirs.len() < 3
+            })
+        })
+    }
+}
+
+/// A word of a candidate, compared with all words of the mention.
+struct Compared {
+    weight: f32,
+    is_label: bool,
+    is_opposite: bool,
+    likeness: Vec<f32>,
 }
 
 /// A mention, taken apart.
-pub struct Asked<'v> {
+pub struct Question<'v> {
     vocabulary: &'v Vocabulary,
-    words: Vec<Word>,
-    length: usize,
+    words: Vec<Word<'v>>,
+    /// Candidates share their words.
+    compared: HashMap<u32, Compared>,
 }
 
+/// Most of what a generic word weighs.
 const GENERIC_WEIGHT: f32 = 2.0;
 
-impl<'v> Asked<'v> {
-    pub fn of(stem: &str, vocabulary: &'v Vocabulary) -> Self {
-        let words = meanings_of(stem).map(|text| Self::word(vocabulary, text, vocabulary.word(text))).collect();
-        Self { vocabulary, words, length: stem.len() }
+impl<'v> Question<'v> {
+    /// `stem` as of [`stem_of`](crate::normalise::stem_of).
+    pub fn of(stem: &'v str, vocabulary: &'v Vocabulary) -> Self {
+        let words = meanings_of(stem).map(|text| Word::of(text, vocabulary.word(text), vocabulary)).collect();
+        Self { vocabulary, words, compared: HashMap::new() }
     }
 
-    fn word(vocabulary: &Vocabulary, text: &str, number: Option<u32>) -> Word {
-        let is_generic = GENERIC.contains(&text);
-        let weight = vocabulary.word_weight(number);
-        let weight = if is_generic { weight.min(GENERIC_WEIGHT) } else { weight };
-        Word { text: text.to_owned(), number, weight, is_generic, is_label: is_label(text) }
-    }
-
-    /// The features of a stem that resembles the mention with this cosine.
-    pub fn features(&self, stem: u32, cosine: f64) -> Features {
-        let vocabulary = self.vocabulary;
-        let theirs: Vec<Word> = vocabulary
-            .words_of_stem(stem)
-            .map(|word| Self::word(vocabulary, vocabulary.word_text(word), Some(word)))
-            .collect();
-        let mut credits = vec![0.0f32; theirs.len()];
-        let (mut asked, mut met, mut missed_labels, mut opposites, mut missed_most) = (0.0, 0.0, 0.0, 0.0f32, 0.0f32);
-        for word in &self.words {
-            let mut best = 0.0f32;
-            for (other, credit) in theirs.iter().zip(&mut credits) {
-                let alike = likeness(word, other);
-                best = best.max(alike);
-                *credit = credit.max(alike);
-                opposites = opposites.max(opposite(&word.text, &other.text));
-            }
+    /// The features of a stem that resembles the mention with this cosine, without those of its names.
+    pub fn features(&mut self, stem: u32, cosine: f64) -> Features {
+        let Self { vocabulary, words, compared, .. } = self;
+        let numbers: Vec<u32> = vocabulary.words_of_stem(stem).collect();
+        for number in &numbers {
+            compared.entry(*number).or_insert_with(|| {
+                let other = Word::of(vocabulary.word_text(*number), Some(*number), vocabulary);
+                Compared {
+                    weight: other.weight,
+                    is_label: other.is_label,
+                    is_opposite: words.iter().any(|word| word.is_opposite_of(other.text)),
+                    likeness: words.iter().map(|word| likeness(word, &other)).collect(),
+                }
+            });
+        }
+        let theirs: Vec<&Compared> = numbers.iter().map(|number| &compared[number]).collect();
+        // How much there is, how much of it the other has, the weightiest word that it lacks, and missing labels.
+        let (mut asked, mut met, mut missed, mut missed_labels) = (0.0, 0.0, 0.0f32, 0u8);
+        for (at, word) in words.iter().enumerate() {
+            let best = theirs.iter().map(|other| other.likeness[at]).fold(0.0, f32::max);
             asked += word.weight;
             met += word.weight * best;
-            missed_most = missed_most.max(word.weight * (1.0 - best));
-            if word.is_label && best < 1.0 {
-                missed_labels += 1.0;
-            }
+            missed = missed.max(word.weight * (1.0 - best));
+            missed_labels += u8::from(word.is_label && best < 1.0 && missed_labels < 2);
         }
-        let (mut given, mut used, mut extra_labels, mut extra_most) = (0.0, 0.0, 0.0, 0.0f32);
-        let mut length = 0;
-        for (other, credit) in theirs.iter().zip(&credits) {
+        let (mut given, mut used, mut extra, mut extra_labels) = (0.0, 0.0, 0.0f32, 0u8);
+        for other in &theirs {
+            let best = other.likeness.iter().copied().fold(0.0, f32::max);
             given += other.weight;
-            used += other.weight * credit;
-            extra_most = extra_most.max(other.weight * (1.0 - credit));
-            length += other.text.len() + 1;
-            if other.is_label && *credit < 1.0 {
-                extra_labels += 1.0;
-            }
+            used += other.weight * best;
+            extra = extra.max(other.weight * (1.0 - best));
+            extra_labels += u8::from(other.is_label && best < 1.0 && extra_labels < 2);
         }
-        let (recall, precision) = (met / asked.max(1e-6), used / given.max(1e-6));
-        let length = length.saturating_sub(1).max(1) as f32;
-        let own = self.length.max(1) as f32;
+        let (recall, precision) = (met / f32::max(asked, 1e-6), used / f32::max(given, 1e-6));
         let mut features = [0.0; FEATURES];
-        features[0] = 1.0;
-        features[1] = cosine as f32;
-        features[2] = recall;
-        features[3] = precision;
-        features[4] = 2.0 * recall * precision / (recall + precision).max(1e-6);
-        features[5] = missed_most / 10.0;
-        features[6] = extra_most / 10.0;
-        features[7] = f32::min(missed_labels, 2.0);
-        features[8] = f32::min(extra_labels, 2.0);
-        features[9] = opposites;
-        features[10] = (length / own).ln().abs();
-        features[11] = f32::from(self.words.len() == 1 && own < 6.0);
+        features[0] = cosine as f32;
+        features[1] = recall;
+        features[2] = precision;
+        features[3] = 2.0 * recall * precision / f32::max(recall + precision, 1e-6);
+        features[4] = missed / 10.0;
+        features[5] = extra / 10.0;
+        features[6] = f32::from(missed_labels);
+        features[7] = f32::from(extra_labels);
+        features[8] = f32::from(u8::from(theirs.iter().any(|other| other.is_opposite)));
         features
     }
 
     /// Adds what is known of the name and its concept.
-    pub fn with_name(&self, features: &mut Features, name: u32, concept: u32) {
+    pub fn add_name(&self, features: &mut Features, name: u32, concept: u32) {
         let names = self.vocabulary.names_of(concept);
-        features[12] = f32::from(names.start == name);
-        features[13] = (names.len() as f32).ln_1p();
-        features[REPEATS] = (self.vocabulary.repeats(concept) as f32).ln_1p();
+        features[9] = f32::from(u8::from(names.start == name));
+        features[10] = (names.len() as f32).ln_1p();
+        features[11] = (self.vocabulary.repeats(concept) as f32).ln_1p();
     }
 }
 
@@ -187,16 +214,6 @@ fn likeness(one: &Word, other: &Word) -> f32 {
     if shortest < 5 || 4 * shortest < 3 * longest || 2 * (front + back) < shortest {
         return root;
     }
-    let spelling = 1.0 - strsim::levenshtein(&one.text, &other.text) as f32 / longest as f32;
+    let spelling = 1.0 - strsim::levenshtein(one.text, other.text) as f32 / longest as f32;
     if spelling >= 0.75 { root.max(spelling) } else { root }
-}
-
-fn opposite(one: &str, other: &str) -> f32 {
-    let is_pair = |first: &str, second: &str| {
-        one.strip_prefix(first).zip(other.strip_prefix(second)).is_some_and(|(one, other)| {
-            // "hypertension", but not "hypertrophy", against "hypotension"; "increased" against "decrease".
-            one == other || first.len() > 5 || one.is_empty() || other.is_empty()
-        })
-    };
-    f32::from(OPPOSITES.iter().any(|(first, second)| is_pair(first, second) || is_pair(second, first)))
 }
