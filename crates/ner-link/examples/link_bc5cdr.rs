@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Builds a vocabulary of diseases (MeSH headings in C, MEDIC, mentions of the training files) and one of chemicals (D,
-//! mentions), links the test file's mentions, and writes names and mentions to FOLDER for `scripts/link_peers.py`.
+//! mentions), links the test file's mentions, and writes names, mentions and answers to FOLDER for `scripts/link_peers.py`.
+//! `--features yes` writes the features of candidates, for `scripts/link_ranker.py`.
 //! Abbreviations are resolved by the definitions of their documents, unless `--no-long-forms yes` is given.
 //! A mention of several concepts is right at k if each of them is among the k best of its answers.
 
@@ -24,6 +25,7 @@ use ner_document::Span;
 use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, long_forms, read};
 
 struct Mention {
+    document: String,
     kind: String,
     text: String,
     long_form: Option<String>,
@@ -44,12 +46,13 @@ fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
             forms = long_forms(&text);
         }
         let columns: Vec<&str> = line.split('\t').collect();
-        if let [_, start, end, mention, kind, ids, parts @ ..] = columns.as_slice() {
+        if let [document, start, end, mention, kind, ids, parts @ ..] = columns.as_slice() {
             let split = |list: &str| list.split('|').map(|part| part.trim().to_owned()).collect::<Vec<_>>();
             let parts = parts.first().map(|parts| split(parts)).unwrap_or_default();
             let span = Span::new(start.parse()?, end.parse()?);
             let long_form = forms.get(&span).map(|form| text.chars().skip(form.start).take(form.len()).collect());
             mentions.push(Mention {
+                document: (*document).to_owned(),
                 kind: (*kind).to_owned(),
                 text: (*mention).to_owned(),
                 long_form,
@@ -154,7 +157,8 @@ fn evaluate(
     let long: Vec<Option<&str>> = with_id.iter().map(|mention| mention.long_form.as_deref()).collect();
     let mut lines = String::new();
     for (mention, long) in with_id.iter().zip(&long) {
-        writeln!(lines, "{}\t{}\t{}", mention.ids.join("|"), mention.text, long.unwrap_or(&mention.text))?;
+        let looked_up = long.unwrap_or(&mention.text);
+        writeln!(lines, "{}\t{}\t{looked_up}\t{}", mention.ids.join("|"), mention.text, mention.document)?;
     }
     std::fs::write(folder.join(format!("{kind}.mentions.tsv")), lines)?;
 
@@ -237,14 +241,14 @@ fn evaluate(
         let mut stages: BTreeMap<Option<Stage>, (usize, usize)> = BTreeMap::new();
         for (mention, answers) in with_id.iter().zip(&answers) {
             let best = answers[0].candidates.first();
-            let is_right = is_right(mention, answers, 1);
+            let [is_right, among] = [is_right(mention, answers, 1), is_right(mention, answers, k)];
             let stage = stages.entry(best.map(|candidate| candidate.stage)).or_default();
             stage.0 += 1;
             stage.1 += usize::from(is_right);
             let matched = best.map_or("NIL", |best| best.matched.as_str());
             let id = best.map_or("", |best| best.id.as_str());
             let score = best.map_or(0.0, |best| best.score);
-            writeln!(rows, "{is_right}\t{}\t{}\t{id}\t{matched}\t{score:.3}", mention.ids.join("|"), mention.text)?;
+            writeln!(rows, "{is_right}\t{among}\t{}\t{}\t{id}\t{matched}\t{score:.3}", mention.ids.join("|"), mention.text)?;
         }
         std::fs::write(folder.join(format!("{kind}.answers.k{k}.tsv")), rows)?;
         println!(

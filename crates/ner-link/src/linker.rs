@@ -1,6 +1,7 @@
 //! From a mention to its concepts.
 
 use std::cmp::Ordering;
+use std::hash::{BuildHasher, RandomState};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -93,8 +94,9 @@ pub struct Linker {
     options: LinkOptions,
     /// One for each search that runs at the same time: eight bytes a stem.
     scratch: Mutex<Vec<Scratch>>,
-    /// Answers of earlier queries: documents name the same things again and again.
-    earlier: Mutex<HashMap<Remembered, Vec<Answer>>>,
+    hasher: RandomState,
+    /// Earlier queries and their answers, by the hash of the query: documents name the same things again and again.
+    earlier: Mutex<HashMap<u64, (Remembered, Vec<Answer>)>>,
 }
 
 /// A query that owns its texts.
@@ -110,7 +112,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Linker {
     /// A linker with these options.
     pub fn new(vocabulary: Arc<Vocabulary>, options: LinkOptions) -> Self {
-        Self { vocabulary, options, scratch: Mutex::default(), earlier: Mutex::default() }
+        Self { vocabulary, options, scratch: Mutex::default(), hasher: RandomState::new(), earlier: Mutex::default() }
     }
 
     /// The vocabulary.
@@ -121,8 +123,13 @@ impl Linker {
     /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
     /// vocabulary and the whole is none. The same query always has the same answer.
     pub fn link(&self, query: &Query) -> Vec<Answer> {
-        let asked = (query.text.to_owned(), query.long_form.map(str::to_owned), query.types.to_vec());
-        if let Some(answers) = locked(&self.earlier).get(&asked) {
+        let Query { text, long_form, types } = *query;
+        let hash = self.hasher.hash_one((text, long_form, types));
+        if let Some((asked, answers)) = locked(&self.earlier).get(&hash)
+            && asked.0 == text
+            && asked.1.as_deref() == long_form
+            && asked.2 == types
+        {
             return answers.clone();
         }
         let answers = self.answers(query);
@@ -130,7 +137,8 @@ impl Linker {
         if earlier.len() >= REMEMBERED {
             earlier.clear();
         }
-        earlier.insert(asked, answers.clone());
+        let asked = (text.to_owned(), long_form.map(str::to_owned), types.to_vec());
+        earlier.insert(hash, (asked, answers.clone()));
         answers
     }
 
@@ -179,22 +187,26 @@ impl Linker {
 
     /// Answers for the parts of a composite mention, if each has a score of at least `least`.
     fn parts(&self, text: &str, types: &[String], least: f64) -> Option<Vec<Answer>> {
+        // The readings share their parts.
+        let mut known: HashMap<String, Vec<Candidate>> = HashMap::new();
         readings(text).into_iter().find_map(|parts| {
             let mut answers = Vec::with_capacity(parts.len());
             for text in parts {
-                let mut found = Found::new(self, types);
-                let key = key_of(&text);
-                if key.is_empty() {
+                let candidates = known.entry(text.clone()).or_insert_with(|| {
+                    let mut found = Found::new(self, types);
+                    let key = key_of(&text);
+                    if !key.is_empty() {
+                        found.by_name(&key);
+                    }
+                    if found.candidates.is_empty() && least < VARIANT {
+                        found.by_grams(&key, &self.resembling(&key, types));
+                    }
+                    found.candidates
+                });
+                if candidates.first().is_none_or(|best| best.score < least) {
                     return None;
                 }
-                found.by_name(&key);
-                if found.candidates.is_empty() && least < VARIANT {
-                    found.by_grams(&key, &self.resembling(&key, types));
-                }
-                if found.candidates.first().is_none_or(|best| best.score < least) {
-                    return None;
-                }
-                answers.push(Answer { text, candidates: found.candidates });
+                answers.push(Answer { text, candidates: candidates.clone() });
             }
             // Two names of one concept are no list of concepts.
             let first = answers[0].candidates[0].concept;
@@ -273,6 +285,9 @@ impl<'l> Found<'l> {
 
     fn by_grams(&mut self, key: &str, named: &[Named]) {
         for equals in named.chunk_by(|one, other| one.logit.total_cmp(&other.logit) == Ordering::Equal) {
+            if self.is_full() {
+                break;
+            }
             let names = equals.iter().map(|named| named.name).collect();
             for name in self.by_likeness(key, names) {
                 self.push(name, NGRAMS * probability(equals[0].logit), Stage::Ngrams);

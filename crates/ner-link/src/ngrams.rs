@@ -174,12 +174,17 @@ impl Hasher for GramHasher {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
     fn write_u64(&mut self, number: u64) {
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 }
 
 type GramMap<V> = HashMap<u64, V, BuildHasherDefault<GramHasher>>;
+pub type NumberMap<V> = HashMap<u32, V, BuildHasherDefault<GramHasher>>;
 
 /// The grams of an index. There are only thousands, so that they are in memory.
 pub struct Dictionary {

@@ -5,8 +5,7 @@
 //! could have ("impairment", "disease") count little. A linear function of such features decides. Its weights were fitted
 //! by `scripts/link_ranker.py`; they know nothing of particular words.
 
-use std::collections::HashMap;
-
+use crate::ngrams::NumberMap;
 use crate::normalise::meanings_of;
 use crate::vocabulary::Vocabulary;
 
@@ -19,7 +18,7 @@ pub const SUPPORT: usize = 12;
 /// What a candidate has in common with a mention.
 pub type Features = [f32; FEATURES];
 
-/// Words that say that something is wrong, but not what, in the singular.
+/// Words that say that something is wrong, but not what, in the singular and sorted.
 const GENERIC: &[&str] = &[
     "abnormality",
     "alteration",
@@ -83,16 +82,12 @@ struct Word<'t> {
     weight: f32,
     is_generic: bool,
     is_label: bool,
-    /// Beginnings that its opposites have, each with the own beginning.
-    opposites: Vec<(&'static str, &'static str)>,
 }
 
 impl<'t> Word<'t> {
     fn of(text: &'t str, number: Option<u32>, vocabulary: &Vocabulary) -> Self {
-        let is_generic = GENERIC.contains(&text);
+        let is_generic = GENERIC.binary_search(&text).is_ok();
         let weight = vocabulary.word_weight(number);
-        let turned = OPPOSITES.iter().map(|&(first, second)| (second, first));
-        let pairs = OPPOSITES.iter().copied().chain(turned);
         Self {
             text,
             number,
@@ -100,18 +95,27 @@ impl<'t> Word<'t> {
             is_generic,
             // Numbers and letters: "type 2", "vitamin c".
             is_label: text.len() < 3 || text.starts_with(|char: char| char.is_ascii_digit()),
-            opposites: pairs.filter(|(own, _)| text.starts_with(own)).collect(),
         }
     }
+}
 
-    fn is_opposite_of(&self, other: &str) -> bool {
-        self.opposites.iter().any(|&(own, theirs)| {
-            other.strip_prefix(theirs).is_some_and(|theirs| {
-                // "hypertension", but not "hypertrophy", against "hypotension"; "increased" against "decrease".
-                let own = &self.text[own.len()..];
-                own == theirs || own.len() < 3 && theirs.len() < 3
-            })
-        })
+/// A beginning of a word of the mention, what follows it, and a beginning that its opposite has.
+struct Opposite<'t> {
+    rest: &'t str,
+    theirs: &'static str,
+}
+
+impl<'t> Opposite<'t> {
+    fn all_of(word: &'t str) -> impl Iterator<Item = Self> {
+        let turned = OPPOSITES.iter().map(|&(first, second)| (second, first));
+        let pairs = OPPOSITES.iter().copied().chain(turned);
+        pairs.filter_map(|(own, theirs)| Some(Self { rest: word.strip_prefix(own)?, theirs }))
+    }
+
+    /// "Hypertension", but not "hypertrophy", has the opposite "hypotension"; "increased" has "decrease".
+    fn is(&self, word: &str) -> bool {
+        let is_same = |rest: &str| rest == self.rest || rest.len() < 3 && self.rest.len() < 3;
+        word.strip_prefix(self.theirs).is_some_and(is_same)
     }
 }
 
@@ -127,8 +131,9 @@ struct Compared {
 pub struct Question<'v> {
     vocabulary: &'v Vocabulary,
     words: Vec<Word<'v>>,
+    opposites: Vec<Opposite<'v>>,
     /// Candidates share their words.
-    compared: HashMap<u32, Compared>,
+    compared: NumberMap<Compared>,
 }
 
 /// Most of what a generic word weighs.
@@ -138,12 +143,13 @@ impl<'v> Question<'v> {
     /// `stem` as of [`stem_of`](crate::normalise::stem_of).
     pub fn of(stem: &'v str, vocabulary: &'v Vocabulary) -> Self {
         let words = meanings_of(stem).map(|text| Word::of(text, vocabulary.word(text), vocabulary)).collect();
-        Self { vocabulary, words, compared: HashMap::new() }
+        let opposites = meanings_of(stem).flat_map(Opposite::all_of).collect();
+        Self { vocabulary, words, opposites, compared: NumberMap::default() }
     }
 
     /// The features of a stem that resembles the mention with this cosine, without those of its names.
     pub fn features(&mut self, stem: u32, cosine: f64) -> Features {
-        let Self { vocabulary, words, compared, .. } = self;
+        let Self { vocabulary, words, opposites, compared } = self;
         let numbers: Vec<u32> = vocabulary.words_of_stem(stem).collect();
         for number in &numbers {
             compared.entry(*number).or_insert_with(|| {
@@ -151,7 +157,7 @@ impl<'v> Question<'v> {
                 Compared {
                     weight: other.weight,
                     is_label: other.is_label,
-                    is_opposite: words.iter().any(|word| word.is_opposite_of(other.text)),
+                    is_opposite: opposites.iter().any(|opposite| opposite.is(other.text)),
                     likeness: words.iter().map(|word| likeness(word, &other)).collect(),
                 }
             });

@@ -1,6 +1,5 @@
 //! A vocabulary file, mapped into memory.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +68,8 @@ pub struct Vocabulary {
     path: PathBuf,
     header: Header,
     map: Arc<Mmap>,
-    parts: HashMap<Section, (usize, usize)>,
+    /// By the number of the section.
+    parts: Vec<(usize, usize)>,
     ids: Fst<Part>,
     keys: Fst<Part>,
     variants: Fst<Part>,
@@ -258,7 +258,7 @@ impl Vocabulary {
     }
 
     fn part(&self, section: Section) -> &[u8] {
-        let (start, end) = self.parts[&section];
+        let (start, end) = self.parts[section as usize];
         &self.map[start..end]
     }
 
@@ -307,7 +307,7 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         return Err(OpenFault::Length { expected, actual });
     }
 
-    let mut parts = HashMap::new();
+    let mut parts = vec![(0, 0); SECTIONS.len()];
     for section in SECTIONS {
         let damaged = |what: &str| OpenFault::Damaged(format!("{section:?}: {what}"));
         let (from, length) = *header.sections.get(&section).ok_or_else(|| damaged("missing"))?;
@@ -318,18 +318,18 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         {
             return Err(damaged("of the wrong size"));
         }
-        parts.insert(section, (start + from as usize, start + end));
+        parts[section as usize] = (start + from as usize, start + end);
     }
     let map = Arc::new(map);
     let fst = |section| {
-        let (start, end) = parts[&section];
+        let (start, end) = parts[section as usize];
         Fst::new(Part { map: Arc::clone(&map), start, end })
             .map_err(|error| OpenFault::Damaged(format!("{section:?}: {error}")))
     };
     let (ids, keys, variants) = (fst(Section::Ids)?, fst(Section::Keys)?, fst(Section::Variants)?);
     let words = fst(Section::Words)?;
     let part = |section| {
-        let (start, end) = parts[&section];
+        let (start, end) = parts[section as usize];
         &map[start..end]
     };
     let dictionary = Dictionary::of(part(Section::Grams), part(Section::GramCounts), header.stems as usize);

@@ -10,7 +10,7 @@ use ner_document::derive_seed;
 use ner_model::{Batch, Bert, BertConfig, Parameters, TrainingPass, Workers, name_vectors};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use tch::{Device, Kind, Tensor};
 
 /// How to train.
