@@ -185,7 +185,7 @@ const OTHER_WEIGHTS: [(&str, &str); 8] = [
 ];
 
 /// The weights file of a folder.
-pub(crate) fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
+fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
     // A pipe or a folder of this name is an error when it is opened, not a reason to take another file.
     if let Some(weights) = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.exists()) {
         return Ok(weights);
