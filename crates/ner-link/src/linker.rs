@@ -57,8 +57,8 @@ const NGRAMS: f64 = 0.9;
 const SURE: f64 = 0.5;
 
 /// Names that a search by grams brings, and further ones for each candidate that is asked for.
-const NEAR: usize = 16;
-const NEAR_EACH: usize = 8;
+const NEAR: usize = 12;
+const NEAR_EACH: usize = 4;
 /// Smallest cosine of a name that can be meant. The ranker chooses hardly any of less than 0.4.
 const FLOOR: f64 = 0.3;
 
