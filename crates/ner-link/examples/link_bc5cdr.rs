@@ -248,7 +248,12 @@ fn evaluate(
             let matched = best.map_or("NIL", |best| best.matched.as_str());
             let id = best.map_or("", |best| best.id.as_str());
             let score = best.map_or(0.0, |best| best.score);
-            writeln!(rows, "{is_right}\t{among}\t{}\t{}\t{id}\t{matched}\t{score:.3}", mention.ids.join("|"), mention.text)?;
+            writeln!(
+                rows,
+                "{is_right}\t{among}\t{}\t{}\t{id}\t{matched}\t{score:.3}",
+                mention.ids.join("|"),
+                mention.text
+            )?;
         }
         std::fs::write(folder.join(format!("{kind}.answers.k{k}.tsv")), rows)?;
         println!(

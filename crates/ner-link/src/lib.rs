@@ -7,7 +7,7 @@
 //! - `normalise.rs`: the keys under which names and mentions meet.
 //! - `build.rs`: [`Builder`], from records to a file. `layout.rs`: the layout of that file.
 //! - `vocabulary.rs`: [`Vocabulary`], such a file mapped into memory.
-//! - `ngrams.rs`: names that resemble a mention.
+//! - `ngrams.rs`: names that resemble a mention. `rank.rs`: which of them it means.
 //! - `linker.rs`: [`Linker`], from a mention to its concepts. `composite.rs`: mentions of several concepts.
 
 // One exception, argued in `vocabulary.rs`: mapping a file into memory.
@@ -20,8 +20,8 @@ mod layout;
 mod linker;
 mod ngrams;
 mod normalise;
-pub mod readers;
 mod rank;
+pub mod readers;
 mod record;
 mod vocabulary;
 

@@ -1,14 +1,14 @@
 //! From a mention to its concepts.
 
 use std::cmp::Ordering;
-use std::hash::{BuildHasher, RandomState};
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
 use crate::ngrams::{Scratch, grams_of};
-use crate::rank::{Features, Question, SUPPORT, logit, probability};
 use crate::normalise::{key_of, stem_of, variant_of};
+use crate::rank::{Features, Question, SUPPORT, logit, probability};
 use crate::vocabulary::Vocabulary;
 
 /// A mention to link.
@@ -310,11 +310,10 @@ impl Linker {
         let Self { vocabulary, options, .. } = self;
         let mut scratch = locked(&self.scratch).pop().unwrap_or_default();
         let stem = stem_of(key);
-        let is_admitted =
-            |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
-        let near = vocabulary
-            .grams()
-            .nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, &mut scratch, |near| vocabulary.of_stem(near).any(is_admitted));
+        let is_admitted = |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
+        let near = vocabulary.grams().nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, &mut scratch, |near| {
+            vocabulary.of_stem(near).any(is_admitted)
+        });
         locked(&self.scratch).push(scratch);
         let mut question = Question::of(&stem, vocabulary);
         let mut named = Vec::with_capacity(2 * near.len());

@@ -301,7 +301,8 @@ impl Grams<'_> {
                     continue;
                 }
                 if is_wanted(text) {
-                    let at = best.partition_point(|(other, score)| *score > cosine || *score == cosine && *other < text);
+                    let at =
+                        best.partition_point(|(other, score)| *score > cosine || *score == cosine && *other < text);
                     best.insert(at, (text, cosine));
                     best.truncate(k);
                 }
@@ -395,11 +396,13 @@ fn reaching<'s>(shared: &'s [f32], norms: &'s [[u8; 4]], bar: f32, left: f32) ->
     let reaches = move |sum: &f32, norm: &[u8; 4]| *sum + left >= bar * norm_of(*norm);
     let runs = shared.chunks(STEP).zip(norms.chunks(STEP)).enumerate();
     // Most runs have none, which many at once are seen to lack.
-    runs.filter(move |(_, (sums, norms))| sums.iter().zip(*norms).fold(false, |any, (sum, norm)| any | reaches(sum, norm)))
-        .flat_map(move |(run, (sums, norms))| {
-            let texts = sums.iter().zip(norms).enumerate();
-            texts.filter(move |(_, (sum, norm))| reaches(sum, norm)).map(move |(at, _)| run * STEP + at)
-        })
+    runs.filter(move |(_, (sums, norms))| {
+        sums.iter().zip(*norms).fold(false, |any, (sum, norm)| any | reaches(sum, norm))
+    })
+    .flat_map(move |(run, (sums, norms))| {
+        let texts = sums.iter().zip(norms).enumerate();
+        texts.filter(move |(_, (sum, norm))| reaches(sum, norm)).map(move |(at, _)| run * STEP + at)
+    })
 }
 
 #[cfg(test)]

@@ -60,8 +60,7 @@ const OPPOSITES: &[(&str, &str)] = &[
 ];
 
 /// Fitted by `scripts/link_ranker.py` to mentions of BC5CDR's training split, diseases and chemicals, that are no name.
-const WEIGHTS: Features =
-    [8.29, -3.03, -3.89, 7.87, -0.97, -3.2, -0.7, -1.13, -2.04, 0.96, -0.11, 0.46, 0.16];
+const WEIGHTS: Features = [8.29, -3.03, -3.89, 7.87, -0.97, -3.2, -0.7, -1.13, -2.04, 0.96, -0.11, 0.46, 0.16];
 
 const CALIBRATION: [f64; 2] = [0.52, -3.08];
 
