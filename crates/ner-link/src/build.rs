@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, Section, VERSION, put_text, put_varint};
 use crate::ngrams::GramIndex;
-use crate::normalise::{key_of, stem_of, variant_of};
+use crate::normalise::{key_of, meanings_of, stem_of, variant_of};
 use crate::record::Record;
 
 /// Why a vocabulary could not be built.
@@ -164,7 +164,13 @@ impl Builder {
         let variants: Vec<String> = keys.par_iter().map(|key| variant_of(key)).collect();
         let (variants, variant_numbers) = numbered(variants);
         let stems: Vec<String> = keys.par_iter().map(|key| stem_of(key)).collect();
-        let (stems, stem_numbers) = numbered(stems);
+        let (stems, mut stem_numbers) = numbered(stems);
+        let grams = GramIndex::of(&stems);
+        let mut new_number = vec![0; stems.len()];
+        grams.order.iter().zip(0..).for_each(|(old, new)| new_number[*old as usize] = new);
+        stem_numbers.iter_mut().for_each(|stem| *stem = new_number[*stem as usize]);
+        let mut sections = Sections::default();
+        let word_count = put_words(&mut sections, &stems, &grams.order);
 
         // One name for each concept and key: the preferred one, or else the first.
         let mut names: Vec<Name> = Vec::with_capacity(given.len());
@@ -181,6 +187,7 @@ impl Builder {
             names.push(Name { concept, place, length, is_preferred, count: 1, key, variant, stem });
         }
         // Only the first preferred name of a concept stays one.
+        let mut repeats = vec![0; concepts.len()];
         let mut has_preferred = vec![false; concepts.len()];
         for name in &mut names {
             if name.is_preferred {
@@ -209,13 +216,14 @@ impl Builder {
             let is_same = (later.concept, later.key) == (first.concept, first.key);
             if is_same {
                 first.count += 1;
+                repeats[first.concept as usize] += 1;
                 report.repeated_names += 1;
             }
             is_same
         });
         names.par_sort_unstable_by_key(|name| (name.concept, !name.is_preferred, name.place));
 
-        let mut sections = Sections::default();
+        sections.u32(Section::ConceptRepeats, repeats.into_iter().take(ids.len()));
         sections.set(Section::Ids, map_of(ids.iter().map(|(id, _)| id.as_str())));
         let mut fact_places = vec![0];
         let mut fact_bytes = Vec::new();
@@ -255,12 +263,11 @@ impl Builder {
         let key_count = keys.len() as u64;
         drop((names, keys, ids, texts));
 
-        let grams = GramIndex::of(&stems);
         let gram_count = grams.grams.len() as u64;
         sections.u64(Section::Grams, grams.grams);
         sections.u32(Section::GramCounts, grams.counts);
-        sections.u64(Section::GramPlaces, grams.places);
-        sections.set(Section::Postings, grams.postings);
+        sections.u64(Section::BlockPlaces, grams.block_places);
+        sections.set(Section::Blocks, grams.blocks);
         sections.u64(Section::StemGramPlaces, grams.text_places);
         sections.set(Section::StemGrams, grams.text_grams);
         sections.set(Section::Norms, grams.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());
@@ -285,6 +292,7 @@ impl Builder {
             variants: variants.len() as u64,
             stems: stems.len() as u64,
             grams: gram_count,
+            words: word_count,
             sections: places,
         };
         let header = serde_json::to_vec(&header).map_err(io::Error::from)?;
@@ -345,6 +353,30 @@ fn numbered(texts: Vec<String>) -> (Vec<String>, Vec<u32>) {
         numbers[at as usize] = different.len() as u32 - 1;
     }
     (different, numbers)
+}
+
+/// The words of stems, in this order. Returns their number.
+fn put_words(sections: &mut Sections, stems: &[String], order: &[u32]) -> u64 {
+    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    for stem in stems {
+        let mut words: Vec<&str> = meanings_of(stem).collect();
+        words.sort_unstable();
+        words.dedup();
+        words.into_iter().for_each(|word| *counts.entry(word).or_default() += 1);
+    }
+    let numbers: HashMap<&str, u64> = counts.keys().copied().zip(0..).collect();
+    sections.set(Section::Words, map_of(counts.keys().copied()));
+    sections.texts(Section::WordPlaces, Section::WordTexts, counts.keys().copied());
+    sections.u32(Section::WordCounts, counts.values().copied());
+    let mut places = vec![0];
+    let mut bytes = Vec::new();
+    for stem in order {
+        meanings_of(&stems[*stem as usize]).for_each(|word| put_varint(&mut bytes, numbers[word]));
+        places.push(bytes.len() as u64);
+    }
+    sections.u64(Section::StemWordPlaces, places);
+    sections.set(Section::StemWords, bytes);
+    counts.len() as u64
 }
 
 /// An fst from texts, in their order, to their numbers.

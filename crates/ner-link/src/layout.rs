@@ -9,15 +9,15 @@
 //! ```
 //!
 //! Numbers are little-endian. Nothing is aligned: numbers are read from their bytes. Concepts are numbered in the order
-//! of their ids, the names of a concept stand together with the preferred one first, keys, variants
-//! and stems are numbered in their order, grams by the number of their stems.
+//! of their ids, the names of a concept stand together with the preferred one first, keys and
+//! variants are numbered in their order, stems by the length of their vectors, grams by the number of their stems.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub const MAGIC: [u8; 8] = *b"\x89NERVOC\n";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes before the header.
 pub const PRELUDE: usize = 16;
 
@@ -39,6 +39,7 @@ pub struct Header {
     pub variants: u64,
     pub stems: u64,
     pub grams: u64,
+    pub words: u64,
     /// Start in the content, and length in bytes.
     pub sections: BTreeMap<Section, (u64, u64)>,
 }
@@ -79,20 +80,32 @@ pub enum Section {
     Grams,
     /// `[grams]` u32: number of stems with the gram.
     GramCounts,
-    /// `[grams + 1]` u64: place in `Postings`.
-    GramPlaces,
-    /// Of each gram: its stems, ascending. A varint holds twice the distance to the one before, plus one if the gram
-    /// occurs more than once there; then its count follows.
-    Postings,
-    /// As `GramPlaces`, of `StemGrams`.
+    /// `[blocks + 1]` u64: place in `Blocks`.
+    BlockPlaces,
+    /// Of each block of stems, by gram: its stems. `ngrams.rs` says how.
+    Blocks,
+    /// As `BlockPlaces`, of `StemGrams`.
     StemGramPlaces,
-    /// Of each stem: the numbers of its grams, ascending, coded as the distances in `Postings`.
+    /// Of each stem: the numbers of its grams, ascending, each as a varint of the distance to the one before.
     StemGrams,
     /// `[stems]` f32: length of the vector of a stem.
     Norms,
+    /// fst: word → its number. Of words of one meaning only one is there.
+    Words,
+    /// As `BlockPlaces`, of `WordTexts`.
+    WordPlaces,
+    WordTexts,
+    /// `[words]` u32: number of stems with the word.
+    WordCounts,
+    /// `[stems + 1]` u64: place in `StemWords`.
+    StemWordPlaces,
+    /// Of each stem: the numbers of its words, each a varint.
+    StemWords,
+    /// `[concepts]` u32: how often names were given again.
+    ConceptRepeats,
 }
 
-pub const SECTIONS: [Section; 24] = [
+pub const SECTIONS: [Section; 31] = [
     Section::Ids,
     Section::ConceptNames,
     Section::ConceptFactPlaces,
@@ -112,11 +125,18 @@ pub const SECTIONS: [Section; 24] = [
     Section::StemNames,
     Section::Grams,
     Section::GramCounts,
-    Section::GramPlaces,
-    Section::Postings,
+    Section::BlockPlaces,
+    Section::Blocks,
     Section::StemGramPlaces,
     Section::StemGrams,
     Section::Norms,
+    Section::Words,
+    Section::WordPlaces,
+    Section::WordTexts,
+    Section::WordCounts,
+    Section::StemWordPlaces,
+    Section::StemWords,
+    Section::ConceptRepeats,
 ];
 
 /// Seven bits a byte, the lowest first; the high bit says that more follow.

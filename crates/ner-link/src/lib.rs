@@ -7,7 +7,7 @@
 //! - `normalise.rs`: the keys under which names and mentions meet.
 //! - `build.rs`: [`Builder`], from records to a file. `layout.rs`: the layout of that file.
 //! - `vocabulary.rs`: [`Vocabulary`], such a file mapped into memory.
-//! - `ngrams.rs`: names that resemble a mention.
+//! - `ngrams.rs`: names that resemble a mention. `rank.rs`: which of them it means.
 //! - `linker.rs`: [`Linker`], from a mention to its concepts. `composite.rs`: mentions of several concepts.
 //! - `typed.rs`: [`Linkers`], a vocabulary for each entity type, and what a linked mention says.
 
@@ -21,6 +21,7 @@ mod layout;
 mod linker;
 mod ngrams;
 mod normalise;
+mod rank;
 pub mod readers;
 mod record;
 mod typed;

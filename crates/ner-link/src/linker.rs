@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::composite::readings;
-use crate::ngrams::{BUDGET, Scratch, grams_of};
+use crate::ngrams::{Scratch, grams_of};
 use crate::normalise::{key_of, stem_of, variant_of};
+use crate::rank::{Features, Question, SUPPORT, logit, probability};
 use crate::vocabulary::Vocabulary;
 
 /// A mention to link.
@@ -25,8 +27,7 @@ pub struct Query<'q> {
 pub struct LinkOptions {
     /// Number of candidates of a mention.
     pub k: usize,
-    /// Smallest score of a candidate. A mention without a candidate is NIL. The search by grams takes the longer, the
-    /// smaller this is.
+    /// Smallest score of a candidate. A mention without a candidate is NIL.
     pub threshold: f64,
 }
 
@@ -52,6 +53,15 @@ const EXACT: f64 = 1.0;
 const VARIANT: f64 = 0.95;
 const NGRAMS: f64 = 0.9;
 
+/// From this probability on, what resembles a long form is preferred to another meaning of the abbreviation.
+const SURE: f64 = 0.5;
+
+/// Names that a search by grams brings, and further ones for each candidate that is asked for.
+const NEAR: usize = 12;
+const NEAR_EACH: usize = 4;
+/// Smallest cosine of a name that can be meant. The ranker chooses hardly any of less than 0.4.
+const FLOOR: f64 = 0.3;
+
 /// A concept that a mention may mean.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
@@ -63,7 +73,7 @@ pub struct Candidate {
     pub name: String,
     /// The name that matched.
     pub matched: String,
-    /// From 0 to 1: 1 for an exact name, 0.95 for a variant, 0.9 times the cosine otherwise.
+    /// From 0 to 1: 1 for an exact name, 0.95 for a variant, otherwise 0.9 times the probability that it is right.
     pub score: f64,
     /// How it was found.
     pub stage: Stage,
@@ -84,12 +94,13 @@ pub struct Linker {
     options: LinkOptions,
     /// One for each search that runs at the same time: eight bytes a stem.
     scratch: Mutex<Vec<Scratch>>,
-    /// Answers of earlier queries: documents name the same things again and again.
-    earlier: Mutex<HashMap<Asked, Vec<Answer>>>,
+    hasher: RandomState,
+    /// Earlier queries and their answers, by the hash of the query: documents name the same things again and again.
+    earlier: Mutex<HashMap<u64, (Remembered, Vec<Answer>)>>,
 }
 
 /// A query that owns its texts.
-type Asked = (String, Option<String>, Vec<String>);
+type Remembered = (String, Option<String>, Vec<String>);
 
 /// From so many answers on, the earlier ones are forgotten.
 const REMEMBERED: usize = 1 << 14;
@@ -101,7 +112,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Linker {
     /// A linker with these options.
     pub fn new(vocabulary: Arc<Vocabulary>, options: LinkOptions) -> Self {
-        Self { vocabulary, options, scratch: Mutex::default(), earlier: Mutex::default() }
+        Self { vocabulary, options, scratch: Mutex::default(), hasher: RandomState::new(), earlier: Mutex::default() }
     }
 
     /// The vocabulary.
@@ -112,8 +123,13 @@ impl Linker {
     /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
     /// vocabulary and the whole is none. The same query always has the same answer.
     pub fn link(&self, query: &Query) -> Vec<Answer> {
-        let asked = (query.text.to_owned(), query.long_form.map(str::to_owned), query.types.to_vec());
-        if let Some(answers) = locked(&self.earlier).get(&asked) {
+        let Query { text, long_form, types } = *query;
+        let hash = self.hasher.hash_one((text, long_form, types));
+        if let Some((asked, answers)) = locked(&self.earlier).get(&hash)
+            && asked.0 == text
+            && asked.1.as_deref() == long_form
+            && asked.2 == types
+        {
             return answers.clone();
         }
         let answers = self.answers(query);
@@ -121,48 +137,76 @@ impl Linker {
         if earlier.len() >= REMEMBERED {
             earlier.clear();
         }
-        earlier.insert(asked, answers.clone());
+        let asked = (text.to_owned(), long_form.map(str::to_owned), types.to_vec());
+        earlier.insert(hash, (asked, answers.clone()));
         answers
     }
 
     fn answers(&self, query: &Query) -> Vec<Answer> {
         let Query { text, long_form, types } = *query;
-        let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
+        let mut found = Found::new(self, types);
         let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
-        let mut keys = Vec::new();
-        for text in &texts {
-            let key = key_of(text);
-            if key.is_empty() {
+        let keys: Vec<String> = texts.iter().map(|text| key_of(text)).filter(|key| !key.is_empty()).collect();
+        let Some(key) = keys.first() else { return vec![Answer { text: texts[0].to_owned(), candidates: Vec::new() }] };
+        found.by_name(key);
+        // An abbreviation resembles many names, its long form those that it means.
+        let mut near = None;
+        for short in &keys[1..] {
+            if !found.candidates.is_empty() {
+                found.by_name(short);
                 continue;
             }
-            found.by_name(&key, &variant_of(&key));
-            keys.push(key);
+            found.by_name(short);
+            // The same letters may abbreviate something else.
+            if let Some(first) = found.candidates.first() {
+                let names = near.insert(self.resembling(key, types));
+                let is_other = names.iter().all(|named| named.concept != first.concept);
+                if is_other && names.first().is_some_and(|best| probability(best.logit) >= SURE) {
+                    found = Found::new(self, types);
+                }
+            }
         }
         if found.candidates.is_empty()
-            && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types))
+            && let Some(parts) = texts.iter().find_map(|text| self.parts(text, types, VARIANT))
         {
             return parts;
         }
-        // An abbreviation resembles many names, its long form those that it means.
-        if let Some(key) = keys.first()
-            && !found.is_full()
+        if !found.is_full() {
+            let names = near.unwrap_or_else(|| self.resembling(key, types));
+            found.by_grams(key, &names);
+        }
+        // Parts that are more probable than the whole.
+        if let Some(best) = found.candidates.first()
+            && best.stage == Stage::Ngrams
+            && let Some(parts) = self.parts(texts[0], types, best.score)
         {
-            found.by_grams(key);
+            return parts;
         }
         vec![Answer { text: texts[0].to_owned(), candidates: found.candidates }]
     }
 
-    fn parts(&self, text: &str, types: &[String]) -> Option<Vec<Answer>> {
+    /// Answers for the parts of a composite mention, if each has a score of at least `least`.
+    fn parts(&self, text: &str, types: &[String], least: f64) -> Option<Vec<Answer>> {
+        // The readings share their parts.
+        let mut known: HashMap<String, Vec<Candidate>> = HashMap::new();
         readings(text).into_iter().find_map(|parts| {
             let mut answers = Vec::with_capacity(parts.len());
             for text in parts {
-                let mut found = Found { linker: self, types, seen: HashSet::new(), candidates: Vec::new() };
-                let key = key_of(&text);
-                found.by_name(&key, &variant_of(&key));
-                if found.candidates.is_empty() {
+                let candidates = known.entry(text.clone()).or_insert_with(|| {
+                    let mut found = Found::new(self, types);
+                    let key = key_of(&text);
+                    if !key.is_empty() {
+                        found.by_name(&key);
+                    }
+                    if found.candidates.is_empty() && least < VARIANT {
+                        found.by_grams(&key, &self.resembling(&key, types));
+                    }
+                    found.candidates
+                });
+                if candidates.first().is_none_or(|best| best.score < least) {
                     return None;
                 }
-                answers.push(Answer { text, candidates: found.candidates });
+                answers.push(Answer { text, candidates: candidates.clone() });
             }
             // Two names of one concept are no list of concepts.
             let first = answers[0].candidates[0].concept;
@@ -179,7 +223,11 @@ struct Found<'l> {
     candidates: Vec<Candidate>,
 }
 
-impl Found<'_> {
+impl<'l> Found<'l> {
+    fn new(linker: &'l Linker, types: &'l [String]) -> Self {
+        Self { linker, types, seen: HashSet::new(), candidates: Vec::new() }
+    }
+
     fn is_full(&self) -> bool {
         self.candidates.len() >= self.linker.options.k
     }
@@ -209,16 +257,13 @@ impl Found<'_> {
         });
     }
 
-    fn by_name(&mut self, key: &str, variant: &str) {
-        if key.is_empty() {
-            return;
-        }
+    fn by_name(&mut self, key: &str) {
         let vocabulary = Arc::clone(&self.linker.vocabulary);
         for name in vocabulary.by_key(key) {
             self.push(name, EXACT, Stage::Exact);
         }
         if !self.is_full() {
-            let names = vocabulary.by_variant(variant).collect();
+            let names = vocabulary.by_variant(&variant_of(key)).collect();
             for name in self.by_likeness(key, names) {
                 self.push(name, VARIANT, Stage::Variant);
             }
@@ -231,39 +276,73 @@ impl Found<'_> {
             let grams = grams_of(key);
             names.sort_by_cached_key(|name| {
                 let other = grams_of(&key_of(self.linker.vocabulary.name(*name)));
-                let common = grams.iter().filter(|gram| other.binary_search(gram).is_ok()).count();
+                let common = grams.iter().filter(|gram| other.binary_search(*gram).is_ok()).count();
                 std::cmp::Reverse(2_000_000 * common / (grams.len() + other.len()).max(1))
             });
         }
         names
     }
 
-    fn by_grams(&mut self, key: &str) {
-        let stem = stem_of(key);
-        let Linker { vocabulary, options, scratch, .. } = self.linker;
-        let floor = options.threshold / NGRAMS;
-        let taken = locked(scratch).pop();
-        let mut own = taken.unwrap_or_default();
-        // Several names of a concept may be near: then more are asked for.
-        let mut wanted = 4 * options.k + 4;
-        let near = loop {
-            let near = vocabulary.grams().nearest(&stem, wanted, floor, BUDGET, &mut own, |near| {
-                let mut names = vocabulary.of_stem(near);
-                self.types.is_empty() || names.any(|name| self.admits(vocabulary.concept_of(name)))
-            });
-            let names = near.iter().flat_map(|(near, _)| vocabulary.of_stem(*near));
-            let concepts: HashSet<u32> = names.map(|name| vocabulary.concept_of(name)).collect();
-            if near.len() < wanted || self.seen.union(&concepts).count() >= options.k {
-                break near;
+    fn by_grams(&mut self, key: &str, named: &[Named]) {
+        for equals in named.chunk_by(|one, other| one.logit.total_cmp(&other.logit) == Ordering::Equal) {
+            if self.is_full() {
+                break;
             }
-            wanted *= 4;
-        };
-        locked(scratch).push(own);
-        for equals in near.chunk_by(|one, other| one.1.total_cmp(&other.1) == Ordering::Equal) {
-            let names = equals.iter().flat_map(|(near, _)| vocabulary.of_stem(*near)).collect();
+            let names = equals.iter().map(|named| named.name).collect();
             for name in self.by_likeness(key, names) {
-                self.push(name, NGRAMS * equals[0].1, Stage::Ngrams);
+                self.push(name, NGRAMS * probability(equals[0].logit), Stage::Ngrams);
             }
         }
+    }
+}
+
+/// A name that resembles a mention.
+struct Named {
+    name: u32,
+    concept: u32,
+    features: Features,
+    logit: f32,
+}
+
+impl Linker {
+    /// Names that share grams with the mention, the likeliest first.
+    fn resembling(&self, key: &str, types: &[String]) -> Vec<Named> {
+        let Self { vocabulary, options, .. } = self;
+        let mut scratch = locked(&self.scratch).pop().unwrap_or_default();
+        let stem = stem_of(key);
+        let is_admitted = |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
+        let near = vocabulary.grams().nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, &mut scratch, |near| {
+            vocabulary.of_stem(near).any(is_admitted)
+        });
+        locked(&self.scratch).push(scratch);
+        let mut question = Question::of(&stem, vocabulary);
+        let mut named = Vec::with_capacity(2 * near.len());
+        for (stem, cosine) in near {
+            let features = question.features(stem, cosine);
+            for name in vocabulary.of_stem(stem).filter(|name| is_admitted(*name)) {
+                let concept = vocabulary.concept_of(name);
+                let mut features = features;
+                question.add_name(&mut features, name, concept);
+                named.push(Named { name, concept, features, logit: 0.0 });
+            }
+        }
+        let concepts: Vec<u32> = named.iter().map(|named| named.concept).collect();
+        for named in &mut named {
+            let support = concepts.iter().filter(|concept| **concept == named.concept).count();
+            named.features[SUPPORT] = (support as f32).ln();
+            named.logit = logit(&named.features);
+        }
+        // Stable: of equals the nearest, and of those the most usual, comes first.
+        named.sort_by(|one, other| other.logit.total_cmp(&one.logit));
+        named
+    }
+
+    /// The candidates of a search by grams: id, name and features. `scripts/link_ranker.py` fits the ranker to them.
+    #[doc(hidden)]
+    pub fn features(&self, text: &str) -> Vec<(String, String, Features)> {
+        let named = self.resembling(&key_of(text), &[]);
+        let id = |concept| self.vocabulary.id(concept).unwrap_or_default();
+        let row = |named: Named| (id(named.concept), self.vocabulary.name(named.name).to_owned(), named.features);
+        named.into_iter().map(row).collect()
     }
 }

@@ -1,11 +1,14 @@
-//! Texts that resemble a text: the cosine of TF-IDF vectors of their character 3-grams.
+//! Texts that resemble a text: the cosine of IDF vectors of their character 3-grams.
 //!
-//! The method of scispaCy's candidate generator (Neumann et al. 2019), over an inverted index. The rare grams of the query come first. A text that has none of them yet cannot exceed the length of
-//! what is left of the query's vector (Cauchy-Schwarz), so the long lists of common grams are seldom read. Only texts
-//! whose bound reaches the best ones are compared in full, by the list of grams that the file has of each text.
+//! The method of scispaCy's candidate generator (Neumann et al. 2019), except that a gram counts once in a text. Then the
+//! product of two vectors is the weight of what the texts share, which is at most the weight of either, and the search
+//! can pass over most texts and stays exact:
 //!
-//! The answer is exact as long as this takes no more than [`BUDGET`] postings. With millions of texts, common grams do not
-//! bring new ones any more: then the texts that share most with the rare grams are compared in full.
+//! - Texts are numbered by the length of their vectors, in blocks. A text that is much longer or shorter than the query
+//!   cannot resemble it, so that whole blocks are left out. The blocks nearest in length come first.
+//! - A block has its own short lists of texts by gram, and its sums stay in the processor's cache. The rare grams come
+//!   first; as soon as the common ones cannot bring new texts any more and few texts are left, those are compared in full,
+//!   by the list of grams that the file has of each text.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,9 +17,8 @@ use rayon::prelude::*;
 
 use crate::layout::{put_varint, take_varint, u32_at, u64_at};
 
-/// The different grams of a text in their order, with their counts. Every word has a blank on both sides, and a gram
-/// stays within a word.
-pub fn grams_of(text: &str) -> Vec<(u64, u32)> {
+/// The different grams of a text in their order. Every word has a blank on both sides, and a gram stays within a word.
+pub fn grams_of(text: &str) -> Vec<u64> {
     const BITS: u32 = 21;
     const BLANK: u64 = ' ' as u64;
     let mut grams = Vec::with_capacity(text.len() + 2);
@@ -32,14 +34,17 @@ pub fn grams_of(text: &str) -> Vec<(u64, u32)> {
         }
     }
     grams.sort_unstable();
-    let counted = grams.chunk_by(|one, other| one == other);
-    counted.map(|run| (run[0], run.len() as u32)).collect()
+    grams.dedup();
+    grams
 }
 
-/// Weight of a gram that `count` of `texts` texts have.
+/// The square of the weight of a gram that `count` of `texts` texts have.
 fn weight(texts: usize, count: u32) -> f64 {
-    ((1.0 + texts as f64) / (1.0 + f64::from(count))).ln() + 1.0
+    (((1.0 + texts as f64) / (1.0 + f64::from(count))).ln() + 1.0).powi(2)
 }
+
+/// Texts of a block. Tests have several blocks of few texts.
+pub const BLOCK: usize = if cfg!(test) { 1 << 3 } else { 1 << 13 };
 
 /// The index as it is built. The layout of the parts is that of the file. Grams are numbered by the number of their
 /// texts, the most common first.
@@ -47,11 +52,13 @@ fn weight(texts: usize, count: u32) -> f64 {
 pub struct GramIndex {
     pub grams: Vec<u64>,
     pub counts: Vec<u32>,
-    pub places: Vec<u64>,
-    pub postings: Vec<u8>,
+    pub block_places: Vec<u64>,
+    pub blocks: Vec<u8>,
     pub text_places: Vec<u64>,
     pub text_grams: Vec<u8>,
     pub norms: Vec<f32>,
+    /// The place among the given texts of each text of the index.
+    pub order: Vec<u32>,
 }
 
 /// Texts that are taken apart at the same time.
@@ -59,87 +66,98 @@ const BATCH: usize = 1 << 16;
 
 impl GramIndex {
     pub fn of(texts: &[String]) -> Self {
-        #[derive(Default)]
-        struct List {
-            bytes: Vec<u8>,
-            last: u64,
-            count: u32,
-        }
-        let mut lists: Vec<(u64, List)> = Vec::new();
-        let mut numbers: GramMap<usize> = GramMap::default();
-        for (batch, some) in texts.chunks(BATCH).enumerate() {
-            let all: Vec<Vec<(u64, u32)>> = some.par_iter().map(|text| grams_of(text)).collect();
-            for (at, grams) in all.into_iter().enumerate() {
-                let text = (batch * BATCH + at) as u64;
-                for (gram, count) in grams {
-                    let list = *numbers.entry(gram).or_insert_with(|| {
-                        lists.push((gram, List::default()));
-                        lists.len() - 1
-                    });
-                    let list = &mut lists[list].1;
-                    put_counted(&mut list.bytes, text - list.last, count);
-                    list.last = text;
-                    list.count += 1;
-                }
-            }
-        }
-        lists.sort_unstable_by_key(|(gram, list)| (std::cmp::Reverse(list.count), *gram));
-        let mut index = Self { places: vec![0], text_places: vec![0], ..Default::default() };
-        for (number, (gram, list)) in lists.into_iter().enumerate() {
-            numbers.insert(gram, number);
-            index.grams.push(gram);
-            index.counts.push(list.count);
-            index.postings.extend_from_slice(&list.bytes);
-            index.places.push(index.postings.len() as u64);
-        }
-        let weights: Vec<f64> = index.counts.iter().map(|count| weight(texts.len(), *count)).collect();
+        let mut counts: GramMap<u32> = GramMap::default();
         for some in texts.chunks(BATCH) {
-            let all: Vec<(Vec<u8>, f32)> = some
-                .par_iter()
-                .map(|text| {
-                    let mut grams: Vec<(usize, u32)> =
-                        grams_of(text).into_iter().map(|(gram, count)| (numbers[&gram], count)).collect();
-                    grams.sort_unstable();
-                    let mut bytes = Vec::with_capacity(2 * grams.len());
-                    let mut square = 0.0;
-                    for (gram, count) in grams {
-                        put_counted(&mut bytes, gram as u64, count);
-                        square += (f64::from(count) * weights[gram]).powi(2);
-                    }
-                    (bytes, square.sqrt() as f32)
-                })
-                .collect();
-            for (bytes, norm) in all {
-                index.text_grams.extend_from_slice(&bytes);
+            let all: Vec<Vec<u64>> = some.par_iter().map(|text| grams_of(text)).collect();
+            all.into_iter().flatten().for_each(|gram| *counts.entry(gram).or_default() += 1);
+        }
+        let mut counts: Vec<(u64, u32)> = counts.into_iter().collect();
+        counts.sort_unstable_by_key(|(gram, count)| (std::cmp::Reverse(*count), *gram));
+        let numbers: GramMap<u32> = counts.iter().zip(0..).map(|((gram, _), number)| (*gram, number)).collect();
+        let weights: Vec<f64> = counts.iter().map(|(_, count)| weight(texts.len(), *count)).collect();
+        let numbers_of = |text: &String| {
+            let mut grams: Vec<u32> = grams_of(text).iter().map(|gram| numbers[gram]).collect();
+            grams.sort_unstable();
+            grams
+        };
+        let norm = |grams: Vec<u32>| grams.into_iter().map(|gram| weights[gram as usize]).sum::<f64>().sqrt() as f32;
+        let norms: Vec<f32> = texts.par_iter().map(|text| norm(numbers_of(text))).collect();
+        let mut order: Vec<u32> = (0..texts.len() as u32).collect();
+        order.par_sort_unstable_by(|one, other| {
+            norms[*one as usize].total_cmp(&norms[*other as usize]).then(one.cmp(other))
+        });
+
+        let mut index = Self {
+            block_places: vec![0],
+            text_places: vec![0],
+            norms: order.iter().map(|text| norms[*text as usize]).collect(),
+            ..Default::default()
+        };
+        (index.grams, index.counts) = counts.into_iter().unzip();
+        for some in order.chunks(BATCH) {
+            let all: Vec<Vec<u32>> = some.par_iter().map(|text| numbers_of(&texts[*text as usize])).collect();
+            for grams in &all {
+                let mut last = 0;
+                for gram in grams {
+                    put_varint(&mut index.text_grams, u64::from(gram - last));
+                    last = *gram;
+                }
                 index.text_places.push(index.text_grams.len() as u64);
-                index.norms.push(norm);
+            }
+            let blocks: Vec<Vec<u8>> = all.par_chunks(BLOCK).map(block_of).collect();
+            for block in blocks {
+                index.blocks.extend_from_slice(&block);
+                index.block_places.push(index.blocks.len() as u64);
             }
         }
+        index.order = order;
         index
     }
 }
 
-/// Twice the number, plus one if a count other than 1 follows.
-fn put_counted(bytes: &mut Vec<u8>, number: u64, count: u32) {
-    put_varint(bytes, number << 1 | u64::from(count > 1));
-    if count > 1 {
-        put_varint(bytes, u64::from(count));
+/// u32 number of grams, u32 each gram in their order, u32 the end of each one's list, and the lists: u16 numbers of texts
+/// in the block.
+fn block_of(texts: &[Vec<u32>]) -> Vec<u8> {
+    let mut pairs: Vec<(u32, u16)> =
+        texts.iter().zip(0..).flat_map(|(grams, text)| grams.iter().map(move |gram| (*gram, text))).collect();
+    pairs.sort_unstable();
+    let runs: Vec<&[(u32, u16)]> = pairs.chunk_by(|one, other| one.0 == other.0).collect();
+    let mut bytes = (runs.len() as u32).to_le_bytes().to_vec();
+    runs.iter().for_each(|run| bytes.extend(run[0].0.to_le_bytes()));
+    let mut end = 0;
+    for run in &runs {
+        end += run.len() as u32;
+        bytes.extend(end.to_le_bytes());
     }
+    pairs.iter().for_each(|(_, text)| bytes.extend(text.to_le_bytes()));
+    bytes
 }
 
-#[inline]
-fn take_counted(bytes: &mut &[u8]) -> Option<(u64, u32)> {
-    let number = take_varint(bytes)?;
-    let count = if number & 1 == 0 { 1 } else { take_varint(bytes)? as u32 };
-    Some((number >> 1, count))
+/// A block as it is read.
+struct Block<'v> {
+    grams: &'v [[u8; 4]],
+    ends: &'v [[u8; 4]],
+    lists: &'v [[u8; 2]],
 }
 
-#[inline]
-fn each_posting(mut bytes: &[u8], mut each: impl FnMut(u32, u32)) {
-    let mut text = 0;
-    while let Some((distance, count)) = take_counted(&mut bytes) {
-        text += distance;
-        each(text as u32, count);
+impl<'v> Block<'v> {
+    /// `None` if the bytes contradict each other.
+    fn of(bytes: &'v [u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_at_checked(4)?;
+        let count = u32_at(count, 0)? as usize;
+        let (grams, rest) = rest.split_at_checked(count.checked_mul(4)?)?;
+        let (ends, lists) = rest.split_at_checked(count * 4)?;
+        Some(Self { grams: grams.as_chunks().0, ends: ends.as_chunks().0, lists: lists.as_chunks().0 })
+    }
+
+    /// The texts of the block that have gram number `gram`.
+    fn list(&self, gram: u32) -> &'v [[u8; 2]] {
+        let Ok(at) = self.grams.binary_search_by_key(&gram, |number| u32::from_le_bytes(*number)) else {
+            return &[];
+        };
+        let end = |at: usize| self.ends.get(at).map_or(0, |end| u32::from_le_bytes(*end) as usize);
+        let start = if at == 0 { 0 } else { end(at - 1) };
+        self.lists.get(start..end(at)).unwrap_or_default()
     }
 }
 
@@ -156,50 +174,40 @@ impl Hasher for GramHasher {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
     }
 
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
     fn write_u64(&mut self, number: u64) {
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 }
 
 type GramMap<V> = HashMap<u64, V, BuildHasherDefault<GramHasher>>;
-
-/// Where the list of a gram is, and what the gram weighs.
-#[derive(Clone, Copy)]
-struct Gram {
-    start: usize,
-    end: usize,
-    count: u32,
-    weight: f64,
-}
+pub type NumberMap<V> = HashMap<u32, V, BuildHasherDefault<GramHasher>>;
 
 /// The grams of an index. There are only thousands, so that they are in memory.
 pub struct Dictionary {
     numbers: GramMap<u32>,
-    grams: Vec<Gram>,
+    /// Squares of the weights.
+    weights: Vec<f64>,
     texts: usize,
 }
 
 impl Dictionary {
-    /// From the parts of a [`GramIndex`] of `texts` texts. `None` if they contradict each other.
-    pub fn of(grams: &[u8], counts: &[u8], places: &[u8], postings: usize, texts: usize) -> Option<Self> {
-        let mut dictionary = Self { numbers: GramMap::default(), grams: Vec::new(), texts };
-        for at in 0..grams.len() / 8 {
-            let (start, end) = (u64_at(places, at)? as usize, u64_at(places, at + 1)? as usize);
-            let count = u32_at(counts, at)?;
-            if start > end || end > postings {
-                return None;
-            }
-            dictionary.numbers.insert(u64_at(grams, at)?, at as u32);
-            dictionary.grams.push(Gram { start, end, count, weight: weight(texts, count) });
-        }
-        Some(dictionary)
+    /// From the parts of a [`GramIndex`] of `texts` texts.
+    pub fn of(grams: &[u8], counts: &[u8], texts: usize) -> Self {
+        let grams = grams.as_chunks().0.iter().map(|gram| u64::from_le_bytes(*gram));
+        let counts = counts.as_chunks().0.iter().map(|count| u32::from_le_bytes(*count));
+        Self { numbers: grams.zip(0..).collect(), weights: counts.map(|count| weight(texts, count)).collect(), texts }
     }
 }
 
 /// The index as it is read.
 pub struct Grams<'v> {
     pub dictionary: &'v Dictionary,
-    pub postings: &'v [u8],
+    pub block_places: &'v [u8],
+    pub blocks: &'v [u8],
     pub text_places: &'v [u8],
     pub text_grams: &'v [u8],
     pub norms: &'v [u8],
@@ -208,30 +216,19 @@ pub struct Grams<'v> {
 /// Memory of a search, to be used again.
 #[derive(Default)]
 pub struct Scratch {
-    sums: Vec<Sums>,
-    touched: Vec<u32>,
-    /// The query's vector, of length one. All zero between searches.
-    shares: Vec<f64>,
+    /// What each text of a block shares with the query. All zero between blocks.
+    shared: Vec<f32>,
+    /// The grams of the query. All false between searches.
+    is_asked: Vec<bool>,
+    candidates: Vec<(f32, u32)>,
 }
 
-/// What is known of a text: its product with the query in the grams so far, and the square of the length of its vector
-/// in them.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct Sums {
-    product: f32,
-    square: f32,
-}
-
-/// Partial sums are of single precision.
+/// Sums are of single precision.
 const SLACK: f32 = 1e-4;
-/// How many postings bring candidates.
-pub const BUDGET: u64 = 1 << 16;
-/// How many candidates are compared in full if there are more postings.
-const COMPARED: usize = 1 << 10;
-/// Texts that are looked at take the time of so many postings each.
-const LOOK: u64 = 1;
-/// Comparing one text in full takes the time of so many postings.
-const COMPARISON: u64 = 24;
+/// Comparing one text in full takes the time of so many entries of lists.
+const COMPARISON: usize = if cfg!(test) { 1 } else { 100 };
+/// Looking through the sums of a block takes the time of so many entries of lists.
+const LOOK: usize = BLOCK / 4;
 
 impl Grams<'_> {
     /// The `k` texts that resemble `text` the most, with their cosines of at least `floor`: the best first, and of
@@ -241,145 +238,171 @@ impl Grams<'_> {
         text: &str,
         k: usize,
         floor: f64,
-        budget: u64,
         scratch: &mut Scratch,
         mut is_wanted: impl FnMut(u32) -> bool,
     ) -> Vec<(u32, f64)> {
-        let Scratch { sums, touched, shares } = scratch;
-        sums.resize(self.norms.len() / 4, Sums::default());
-        shares.resize(self.dictionary.grams.len(), 0.0);
-        let unknown = weight(self.dictionary.texts, 0);
+        let Scratch { shared, is_asked, candidates } = scratch;
+        shared.resize(BLOCK, 0.0);
+        is_asked.resize(self.dictionary.weights.len(), false);
+        let norms: &[[u8; 4]] = self.norms.as_chunks().0;
         let mut square = 0.0;
-        let mut query: Vec<(u32, Gram, f64)> = Vec::new();
-        for (gram, count) in grams_of(text) {
+        let mut query: Vec<(u32, f32)> = Vec::new();
+        for gram in grams_of(text) {
             let number = self.dictionary.numbers.get(&gram).copied();
-            let value =
-                f64::from(count) * number.map_or(unknown, |number| self.dictionary.grams[number as usize].weight);
-            square += value * value;
-            query.extend(number.map(|number| (number, self.dictionary.grams[number as usize], value)));
+            let weight = number.map(|number| self.dictionary.weights[number as usize]);
+            square += weight.unwrap_or_else(|| weight_of_unknown(self.dictionary));
+            query.extend(number.zip(weight.map(|weight| weight as f32)));
         }
-        if square == 0.0 || k == 0 {
+        if query.is_empty() || k == 0 {
             return Vec::new();
         }
-        for (number, _, value) in &mut query {
-            *value /= square.sqrt();
-            shares[*number as usize] = *value;
-        }
-        // The rare ones first.
-        query.sort_unstable_by_key(|(number, ..)| std::cmp::Reverse(*number));
+        query.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        query.iter().for_each(|(number, _)| is_asked[*number as usize] = true);
+        let length = square.sqrt() as f32;
+        let known: f32 = query.iter().map(|(_, weight)| weight).sum();
 
-        let mut left: f64 = query.iter().map(|(.., share)| share * share).sum();
-        let mut postings: u64 = query.iter().map(|(_, gram, _)| u64::from(gram.count)).sum();
-        let mut since_look = 0;
-        let mut read = 0;
-        let mut is_over = false;
-        for (_, gram, share) in &query {
-            read += u64::from(gram.count);
-            is_over = read > budget && !touched.is_empty();
-            if is_over {
-                break;
-            }
-            let rest = left.max(0.0).sqrt() as f32;
-            // New texts cannot reach the floor. The look at all candidates must be worth its time.
-            if rest + SLACK < 1.0 && postings > 1024 && since_look + u64::from(gram.count) > LOOK * touched.len() as u64
-            {
-                since_look = 0;
-                let bar = self.bar(sums, touched, k, floor);
-                if rest + SLACK < bar {
-                    let near = touched.iter().filter(|text| self.bound(sums, **text, rest) >= bar).count();
-                    if near as u64 * COMPARISON < postings {
-                        break;
-                    }
-                }
-            }
-            let (weight, share32) = (gram.weight as f32, *share as f32);
-            each_posting(self.postings.get(gram.start..gram.end).unwrap_or_default(), |text, count| {
-                let Some(sum) = sums.get_mut(text as usize) else { return };
-                if sum.square == 0.0 {
-                    touched.push(text);
-                }
-                let value = count as f32 * weight;
-                sum.product += value * share32;
-                sum.square += value * value;
-            });
-            left -= share * share;
-            postings -= u64::from(gram.count);
-            since_look += u64::from(gram.count);
-        }
-
-        let rest = left.max(0.0).sqrt() as f32;
-        let bar = self.bar(sums, touched, k, floor) - SLACK;
-        let mut bounds: Vec<(f32, u32)> = Vec::new();
-        if is_over && touched.len() > COMPARED {
-            let score = |text: &u32| sums[*text as usize].product / self.norm(*text);
-            let mut scores: Vec<(f32, u32)> = touched.iter().map(|text| (score(text), *text)).collect();
-            scores.select_nth_unstable_by(COMPARED, |one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
-            scores.truncate(COMPARED);
-            bounds.extend(scores.iter().map(|(_, text)| (self.bound(sums, *text, rest), *text)));
-        } else {
-            bounds.extend(touched.iter().map(|text| (self.bound(sums, *text, rest), *text)));
-        }
-        bounds.retain(|(bound, _)| *bound >= bar);
-        touched.drain(..).for_each(|text| sums[text as usize] = Sums::default());
-        bounds.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+        // The best a text of a block can reach: it shares no more than all it has, nor than all that is asked.
+        let limit = |block: usize| {
+            let texts = &norms[block * BLOCK..norms.len().min((block + 1) * BLOCK)];
+            let (shortest, longest) = (norm_of(texts[0]), norm_of(texts[texts.len() - 1]));
+            if known.sqrt() < shortest { known / (length * shortest) } else { longest.min(known.sqrt()) / length }
+        };
+        let count = norms.len().div_ceil(BLOCK);
+        // Blocks from the one with texts as long as the query, to both sides.
+        let middle = norms.partition_point(|norm| norm_of(*norm) < known.sqrt()) / BLOCK;
+        let (mut below, mut above) = (middle.min(count), middle.min(count));
         let mut best: Vec<(u32, f64)> = Vec::new();
-        for (bound, text) in bounds {
-            if best.len() >= k && f64::from(bound) < best[k - 1].1 {
+        let bar_of = |best: &[(u32, f64)]| if best.len() < k { floor } else { best[k - 1].1 };
+        loop {
+            let (low, high) = (below.checked_sub(1).map(limit), (above < count).then(|| limit(above)));
+            let (block, reached) = match (low, high) {
+                (None, None) => break,
+                (Some(low), high) if high.is_none_or(|high| low > high) => {
+                    below -= 1;
+                    (below, low)
+                }
+                (_, high) => {
+                    above += 1;
+                    (above - 1, high.unwrap_or_default())
+                }
+            };
+            let bar = bar_of(&best) as f32 - SLACK;
+            if reached < bar {
                 break;
             }
-            let cosine = self.cosine(shares, text);
-            if cosine >= floor && (best.len() < k || cosine >= best[k - 1].1) && is_wanted(text) {
-                let at = best.partition_point(|(other, score)| *score > cosine || *score == cosine && *other < text);
-                best.insert(at, (text, cosine));
-                best.truncate(k);
+            self.candidates_of(block, &query, bar * length, shared, candidates);
+            candidates.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+            for (bound, text) in candidates.drain(..) {
+                if bound / length < bar_of(&best) as f32 - SLACK {
+                    break;
+                }
+                let cosine = self.cosine(is_asked, square, text);
+                if cosine < floor || best.len() >= k && (cosine, best[k - 1].0) < (best[k - 1].1, text) {
+                    continue;
+                }
+                if is_wanted(text) {
+                    let at =
+                        best.partition_point(|(other, score)| *score > cosine || *score == cosine && *other < text);
+                    best.insert(at, (text, cosine));
+                    best.truncate(k);
+                }
             }
         }
-        query.iter().for_each(|(number, ..)| shares[*number as usize] = 0.0);
+        query.iter().for_each(|(number, _)| is_asked[*number as usize] = false);
         best
     }
 
-    /// What the `k`-th best text reaches at least.
-    fn bar(&self, sums: &[Sums], touched: &[u32], k: usize, floor: f64) -> f32 {
-        // Descending.
-        let mut best: Vec<f32> = Vec::with_capacity(k + 1);
-        let mut bar = floor as f32;
-        for text in touched {
-            let score = sums[*text as usize].product / self.norm(*text);
-            if score > bar {
-                best.insert(best.partition_point(|other| *other > score), score);
-                best.truncate(k);
-                if best.len() == k {
-                    bar = bar.max(best[k - 1]);
+    /// Adds the texts of a block that may share at least `bar` times their length with the query, whose grams are the rare
+    /// ones first, with what they share at most by their length.
+    fn candidates_of(
+        &self,
+        block: usize,
+        query: &[(u32, f32)],
+        bar: f32,
+        shared: &mut [f32],
+        candidates: &mut Vec<(f32, u32)>,
+    ) {
+        let place = |at| u64_at(self.block_places, at).unwrap_or_default() as usize;
+        let bytes = self.blocks.get(place(block)..place(block + 1)).unwrap_or_default();
+        let Some(read) = Block::of(bytes) else { return };
+        let norms: &[[u8; 4]] = self.norms.as_chunks().0;
+        let norms = &norms[block * BLOCK..norms.len().min((block + 1) * BLOCK)];
+        let lists: Vec<(&[[u8; 2]], f32)> = query
+            .iter()
+            .map(|(gram, weight)| (read.list(*gram), *weight))
+            .filter(|(list, _)| !list.is_empty())
+            .collect();
+        let mut left: f32 = lists.iter().map(|(_, weight)| weight).sum();
+        // What a text must share that has none of the grams so far.
+        let all = bar * norm_of(norms[0]);
+        if left < all {
+            return;
+        }
+        let mut entries: usize = lists.iter().map(|(list, _)| list.len()).sum();
+        let mut since_look = LOOK;
+        for (list, weight) in lists {
+            if left < all && entries > LOOK && since_look >= LOOK {
+                since_look = 0;
+                let near = reaching(shared, norms, bar, left).count();
+                if near * COMPARISON < entries {
+                    break;
                 }
             }
+            for text in list {
+                if let Some(sum) = shared.get_mut(usize::from(u16::from_le_bytes(*text))) {
+                    *sum += weight;
+                }
+            }
+            left -= weight;
+            entries -= list.len();
+            since_look += list.len();
         }
-        bar
+        let first = (block * BLOCK) as u32;
+        let left = left.max(0.0);
+        candidates.extend(reaching(shared, norms, bar, left).map(|at| {
+            let bound = (shared[at] + left) / norm_of(norms[at]);
+            (bound, first + at as u32)
+        }));
+        shared.fill(0.0);
     }
 
-    /// What a text reaches at most, if `rest` is the length of what is left of the query.
-    fn bound(&self, sums: &[Sums], text: u32, rest: f32) -> f32 {
-        let Sums { product, square } = sums[text as usize];
-        let norm = self.norm(text);
-        product / norm + rest * (1.0 - square / (norm * norm)).max(0.0).sqrt() + SLACK
-    }
-
-    fn cosine(&self, shares: &[f64], text: u32) -> f64 {
+    fn cosine(&self, is_asked: &[bool], square: f64, text: u32) -> f64 {
         let place = |at| u64_at(self.text_places, at).unwrap_or_default() as usize;
         let mut bytes = self.text_grams.get(place(text as usize)..place(text as usize + 1)).unwrap_or_default();
-        let (mut product, mut square) = (0.0, 0.0);
-        while let Some((number, count)) = take_counted(&mut bytes) {
-            let Some(gram) = self.dictionary.grams.get(number as usize) else { break };
-            let value = f64::from(count) * gram.weight;
-            product += shares[number as usize] * value;
-            square += value * value;
+        let (mut shared, mut own, mut gram) = (0.0, 0.0, 0);
+        while let Some(distance) = take_varint(&mut bytes) {
+            gram += distance as usize;
+            let Some(weight) = self.dictionary.weights.get(gram) else { break };
+            own += weight;
+            if is_asked[gram] {
+                shared += weight;
+            }
         }
-        if square > 0.0 { product / square.sqrt() } else { 0.0 }
+        if own > 0.0 { shared / (own * square).sqrt() } else { 0.0 }
     }
+}
 
-    fn norm(&self, text: u32) -> f32 {
-        let at = text as usize * 4;
-        self.norms.get(at..at + 4).and_then(|bytes| Some(f32::from_le_bytes(bytes.try_into().ok()?))).unwrap_or(1.0)
-    }
+fn weight_of_unknown(dictionary: &Dictionary) -> f64 {
+    weight(dictionary.texts, 0)
+}
+
+fn norm_of(bytes: [u8; 4]) -> f32 {
+    f32::from_le_bytes(bytes)
+}
+
+/// The texts of a block that share at least `bar` times their length with the query, if `left` is what is not read yet.
+fn reaching<'s>(shared: &'s [f32], norms: &'s [[u8; 4]], bar: f32, left: f32) -> impl Iterator<Item = usize> + 's {
+    const STEP: usize = 32;
+    let reaches = move |sum: &f32, norm: &[u8; 4]| *sum + left >= bar * norm_of(*norm);
+    let runs = shared.chunks(STEP).zip(norms.chunks(STEP)).enumerate();
+    // Most runs have none, which many at once are seen to lack.
+    runs.filter(move |(_, (sums, norms))| {
+        sums.iter().zip(*norms).fold(false, |any, (sum, norm)| any | reaches(sum, norm))
+    })
+    .flat_map(move |(run, (sums, norms))| {
+        let texts = sums.iter().zip(norms).enumerate();
+        texts.filter(move |(_, (sum, norm))| reaches(sum, norm)).map(move |(at, _)| run * STEP + at)
+    })
 }
 
 #[cfg(test)]
@@ -398,7 +421,7 @@ mod tests {
             for word in text.split_whitespace() {
                 let chars: Vec<char> = format!(" {word} ").chars().collect();
                 for gram in chars.windows(3) {
-                    *vector.entry(gram.iter().collect()).or_default() += 1.0;
+                    vector.insert(gram.iter().collect(), 1.0);
                 }
             }
             let has = |text: &str, gram: &str| text.split_whitespace().any(|word| format!(" {word} ").contains(gram));
@@ -417,42 +440,38 @@ mod tests {
     #[test]
     fn grams_stay_within_words() {
         let letters = |gram: u64| [gram >> 42, gram >> 21 & 0x1f_ffff, gram & 0x1f_ffff].map(|c| c as u8 as char);
-        let grams: Vec<String> = grams_of("a aab").iter().map(|(gram, _)| letters(*gram).iter().collect()).collect();
+        let grams: Vec<String> = grams_of("a aab").iter().map(|gram| letters(*gram).iter().collect()).collect();
         assert_eq!(grams, [" a ", " aa", "aab", "ab "]);
-        assert_eq!(grams_of("aaaaa").iter().map(|(_, count)| *count).max(), Some(3));
+        assert_eq!(grams_of("aaaaa").len(), 3);
     }
 
     proptest! {
         #[test]
         fn the_nearest_are_those_of_a_plain_computation(
-            texts in proptest::collection::btree_set("[abé]{1,4}( [abc]{1,5}){0,2}", 1..40),
+            texts in proptest::collection::btree_set("[abé]{1,4}( [abc]{1,5}){0,2}", 1..80),
             query in "[abé]{1,4}( [abcd]{1,5}){0,2}",
             k in 1usize..8,
             floor in 0.01f64..0.8,
         ) {
             let texts: Vec<String> = texts.into_iter().collect();
             let index = GramIndex::of(&texts);
-            let dictionary = Dictionary::of(
-                &bytes(&index.grams, u64::to_le_bytes),
-                &bytes(&index.counts, u32::to_le_bytes),
-                &bytes(&index.places, u64::to_le_bytes),
-                index.postings.len(),
-                texts.len(),
-            );
+            let grams = bytes(&index.grams, u64::to_le_bytes);
+            let dictionary = Dictionary::of(&grams, &bytes(&index.counts, u32::to_le_bytes), texts.len());
             let grams = Grams {
-                dictionary: &dictionary.unwrap(),
-                postings: &index.postings,
+                dictionary: &dictionary,
+                block_places: &bytes(&index.block_places, u64::to_le_bytes),
+                blocks: &index.blocks,
                 text_places: &bytes(&index.text_places, u64::to_le_bytes),
                 text_grams: &index.text_grams,
                 norms: &bytes(&index.norms, f32::to_le_bytes),
             };
             let mut scratch = Scratch::default();
-            let found = grams.nearest(&query, k, floor, BUDGET, &mut scratch, |_| true);
-            let again = grams.nearest(&query, k, floor, BUDGET, &mut scratch, |_| true);
+            let found = grams.nearest(&query, k, floor, &mut scratch, |_| true);
+            let again = grams.nearest(&query, k, floor, &mut scratch, |_| true);
             prop_assert_eq!(&found, &again);
             let mut all: Vec<f64> = texts.iter().map(|text| plain(&texts, &query, text)).collect();
             for (text, cosine) in &found {
-                prop_assert!((all[*text as usize] - cosine).abs() < 1e-9);
+                prop_assert!((all[index.order[*text as usize] as usize] - cosine).abs() < 1e-9);
             }
             all.retain(|cosine| *cosine >= floor);
             all.sort_by(|one, other| other.total_cmp(one));

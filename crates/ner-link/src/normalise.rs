@@ -235,6 +235,11 @@ pub(crate) fn stem_of(key: &str) -> String {
     words_of(key, false)
 }
 
+/// The words of a [`stem_of`], each as the word of its meaning that stands for all.
+pub(crate) fn meanings_of(stem: &str) -> impl Iterator<Item = &str> {
+    stem.split(' ').filter(|word| !word.is_empty()).map(|word| of(SAME_WORDS, word).unwrap_or(word))
+}
+
 fn words_of(key: &str, is_same_word: bool) -> String {
     let mut words: Vec<String> = key.split(' ').flat_map(letters_and_digits).map(singular).collect();
     let is_numbered = words.iter().any(|word| NUMBERED.contains(&word.as_str()));

@@ -1,6 +1,5 @@
 //! A vocabulary file, mapped into memory.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
-use crate::ngrams::{Dictionary, Grams};
+use crate::ngrams::{BLOCK, Dictionary, Grams};
 
 /// Why a file is no vocabulary.
 #[derive(Debug, Error)]
@@ -69,10 +68,12 @@ pub struct Vocabulary {
     path: PathBuf,
     header: Header,
     map: Arc<Mmap>,
-    parts: HashMap<Section, (usize, usize)>,
+    /// By the number of the section.
+    parts: Vec<(usize, usize)>,
     ids: Fst<Part>,
     keys: Fst<Part>,
     variants: Fst<Part>,
+    words: Fst<Part>,
     dictionary: Dictionary,
 }
 
@@ -224,11 +225,44 @@ impl Vocabulary {
     pub(crate) fn grams(&self) -> Grams<'_> {
         Grams {
             dictionary: &self.dictionary,
-            postings: self.part(Section::Postings),
+            block_places: self.part(Section::BlockPlaces),
+            blocks: self.part(Section::Blocks),
             text_places: self.part(Section::StemGramPlaces),
             text_grams: self.part(Section::StemGrams),
             norms: self.part(Section::Norms),
         }
+    }
+
+    /// The number of a word of [`meanings_of`](crate::normalise::meanings_of).
+    pub(crate) fn word(&self, word: &str) -> Option<u32> {
+        self.words.get(word).map(|output| output.value() as u32)
+    }
+
+    pub(crate) fn word_text(&self, word: u32) -> &str {
+        let bytes = self.slice(Section::WordPlaces, Section::WordTexts, word).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// How much a word tells: the logarithm of how many stems there are for each that has it.
+    pub(crate) fn word_weight(&self, word: Option<u32>) -> f32 {
+        let count = word.and_then(|word| u32_at(self.part(Section::WordCounts), word as usize)).unwrap_or_default();
+        ((1 + self.header.stems) as f32 / (1 + count) as f32).ln()
+    }
+
+    /// The words of stem number `stem`.
+    pub(crate) fn words_of_stem(&self, stem: u32) -> impl Iterator<Item = u32> {
+        let mut bytes = self.slice(Section::StemWordPlaces, Section::StemWords, stem).unwrap_or_default();
+        std::iter::from_fn(move || take_varint(&mut bytes).map(|word| word as u32))
+    }
+
+    /// How often names of the concept were given again.
+    pub(crate) fn repeats(&self, concept: u32) -> u32 {
+        u32_at(self.part(Section::ConceptRepeats), concept as usize).unwrap_or_default()
+    }
+
+    /// Numbers of the names of a concept, the preferred one first.
+    pub(crate) fn names_of(&self, concept: u32) -> std::ops::Range<u32> {
+        self.run(Section::ConceptNames, concept).map_or(0..0, |(first, end)| first..end)
     }
 
     fn group(&self, group: Option<u32>, places: Section, names: Section) -> impl Iterator<Item = u32> {
@@ -238,7 +272,7 @@ impl Vocabulary {
     }
 
     fn part(&self, section: Section) -> &[u8] {
-        let (start, end) = self.parts[&section];
+        let (start, end) = self.parts[section as usize];
         &self.map[start..end]
     }
 
@@ -302,7 +336,7 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
     if end != Some(header.length) {
         return Err(OpenFault::Damaged("the places of the sections".to_owned()));
     }
-    let mut parts = HashMap::new();
+    let mut parts = vec![(0, 0); SECTIONS.len()];
     for section in SECTIONS {
         let damaged = |what: &str| OpenFault::Damaged(format!("{section:?}: {what}"));
         let (from, length) = *header.sections.get(&section).ok_or_else(|| damaged("missing"))?;
@@ -313,23 +347,22 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         {
             return Err(damaged("of the wrong size"));
         }
-        parts.insert(section, (start + from as usize, start + end));
+        parts[section as usize] = (start + from as usize, start + end);
     }
     let map = Arc::new(map);
     let fst = |section| {
-        let (start, end) = parts[&section];
+        let (start, end) = parts[section as usize];
         Fst::new(Part { map: Arc::clone(&map), start, end })
             .map_err(|error| OpenFault::Damaged(format!("{section:?}: {error}")))
     };
     let (ids, keys, variants) = (fst(Section::Ids)?, fst(Section::Keys)?, fst(Section::Variants)?);
+    let words = fst(Section::Words)?;
     let part = |section| {
-        let (start, end) = parts[&section];
+        let (start, end) = parts[section as usize];
         &map[start..end]
     };
-    let (grams, counts, places) = (part(Section::Grams), part(Section::GramCounts), part(Section::GramPlaces));
-    let dictionary = Dictionary::of(grams, counts, places, part(Section::Postings).len(), header.stems as usize)
-        .ok_or_else(|| OpenFault::Damaged("the places of the grams".to_owned()))?;
-    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, dictionary })
+    let dictionary = Dictionary::of(part(Section::Grams), part(Section::GramCounts), header.stems as usize);
+    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, words, dictionary })
 }
 
 /// The size of a section of numbers.
@@ -344,9 +377,13 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::StemPlaces => (header.stems + 1) * 4,
         Section::StemGramPlaces => (header.stems + 1) * 8,
         Section::Norms => header.stems * 4,
+        Section::WordPlaces => (header.words + 1) * 8,
+        Section::WordCounts => header.words * 4,
+        Section::StemWordPlaces => (header.stems + 1) * 8,
+        Section::ConceptRepeats => header.concepts * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
-        Section::GramPlaces => (header.grams + 1) * 8,
+        Section::BlockPlaces => (header.stems.div_ceil(BLOCK as u64) + 1) * 8,
         _ => return None,
     };
     Some(size)

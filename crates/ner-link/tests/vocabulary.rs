@@ -131,7 +131,7 @@ fn foreign_and_damaged_files_are_refused() {
         bytes[at] ^= 1;
         error(&bytes)
     };
-    assert!(changed(8).contains("version 0, but this program reads version 1"));
+    assert!(changed(8).contains("version 3, but this program reads version 2"));
     // Every byte of the content counts, and no damage is a panic.
     let content = bytes.windows(2).position(|two| two == b"}}").unwrap() + 2;
     for at in (16..bytes.len()).step_by(23) {
@@ -174,6 +174,43 @@ fn composite_mentions() {
     linked.check("nausea and vomiting", &["D009325", "D014839"]);
     // A part that is no name: the whole is one mention.
     assert_eq!(linked.linker.link(&Query { text: "nausea and quux", ..Default::default() }).len(), 1);
+}
+
+#[test]
+fn names_that_resemble_a_mention_are_ranked_by_their_words() {
+    // In a vocabulary of some size, rare words tell more than usual ones.
+    let others = (0..200).map(|number| {
+        let name = ["Hearing impairment", "Visual impairment", "Increased appetite", "Vitamin pills"][number % 4];
+        record(&format!("X{number}"), &[&format!("{name} of kind {number}")], &[])
+    });
+    let linked = Linked::with(
+        others.chain([
+            record("K", &["Kidney Diseases", "Renal dysfunction"], &[]),
+            record("L", &["Liver Diseases", "Hepatic impairment"], &[]),
+            record("H", &["Hypertension", "Increased blood pressure"], &[]),
+            record("T", &["Hypotension", "Decreased blood pressure"], &[]),
+            record("A", &["Vitamin A"], &[]),
+            record("C", &["Ascorbic acid", "Vitamin C"], &[]),
+            record("O", &["Obesity"], &[]),
+            record("B", &["OB"], &[]),
+            record("N", &["Breast Neoplasms"], &[]),
+            record("V", &["Ovarian Neoplasms"], &[]),
+        ]),
+        1,
+        0.0,
+    );
+    // The organ says more than the word that any organ may have.
+    linked.check("renal impairments", &["K"]);
+    // Opposites share most of their letters.
+    linked.check("hypertensive states", &["H"]);
+    linked.check("increase of blood pressures", &["H"]);
+    // A single letter decides.
+    linked.check("vitamin c tablet", &["C"]);
+    // A long form that is nearly a name, and an abbreviation that means something else.
+    let query = Query { text: "OB", long_form: Some("obesitys"), types: &[] };
+    assert_eq!(linked.ids(&query), [["O"]]);
+    // Parts that are no names, but more probable than the whole.
+    linked.check("breast and ovarian neoplasmas", &["N", "V"]);
 }
 
 #[test]
