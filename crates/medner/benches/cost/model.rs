@@ -107,6 +107,7 @@ pub fn training_set(rows: usize, tokens: usize) -> TrainingSet {
         words: words.clone(),
         entities: entities.clone(),
         unannotated: None,
+        soft: None,
         sentences: vec![0],
     };
     TrainingSet {
