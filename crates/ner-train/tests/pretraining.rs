@@ -36,12 +36,12 @@ fn parameters() -> Parameters {
     Parameters::new(shapes.map(tensor).collect())
 }
 
-/// Documents in which each piece follows from the one before.
+/// Documents of four pieces, in which each follows from the one before.
 fn text(documents: u32) -> PretrainText {
     let mut text = PretrainText::default();
     for document in 0..documents {
         let token = |at: u32| Token {
-            id: 5 + (document + at * 3) % (PIECES - 5),
+            id: 5 + (document + at) % 4,
             span: Span::new(at as usize, at as usize + 1),
             word: at / 2,
             starts_line: false,
@@ -106,13 +106,13 @@ fn a_resumed_training_is_the_uninterrupted_one() {
 
 #[test]
 fn it_learns_what_follows_what() {
-    let (text, dev) = (text(40), text(9));
+    let (text, dev) = (text(40), text(20));
     let mut trainer = trainer(&text);
     let before = trainer.evaluate(&dev).unwrap();
     assert!((before.loss - f64::from(PIECES).ln()).abs() < 0.5, "{before:?}");
     steps(&mut trainer, 200);
     let after = trainer.evaluate(&dev).unwrap();
-    assert!(after.loss < 0.6 * before.loss && after.accuracy > before.accuracy, "{before:?} {after:?}");
+    assert!(after.loss < 0.5 * before.loss && after.accuracy > before.accuracy, "{before:?} {after:?}");
     assert_eq!(after, trainer.evaluate(&dev).unwrap());
 }
 

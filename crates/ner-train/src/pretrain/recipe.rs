@@ -12,7 +12,7 @@ pub struct PretrainRecipe {
     pub seed: u64,
     /// Length of a row in tokens, special tokens included. Every row is full.
     pub max_tokens: usize,
-    /// Tokens in a batch.
+    /// Tokens in a batch. Large ones are faster, because each costs several passes over the embeddings' gradient.
     pub batch_tokens: usize,
     /// Batches per step (gradient accumulation).
     pub accumulate: usize,
@@ -53,8 +53,8 @@ impl Default for PretrainRecipe {
         Self {
             seed: 1,
             max_tokens: 128,
-            batch_tokens: 4096,
-            accumulate: 2,
+            batch_tokens: 8192,
+            accumulate: 1,
             masking: 0.15,
             whole_words: false,
             learning_rate: 5e-4,
