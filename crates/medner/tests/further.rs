@@ -57,7 +57,7 @@ fn an_auxiliary_corpus_without_evaluation_documents_trains_a_head_that_is_droppe
     let refused = Command::cargo_bin("medner").unwrap().args(&command).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("the dataset things has no sample"));
 
-    let (result, said) = train(&bench, &["--epochs", "2", "--auxiliary", "i2b2=0.5"]);
+    let (result, said) = train(&bench, &["--epochs", "1", "--auxiliary", "i2b2=0.5"]);
     assert!(said.contains("i2b2: an auxiliary corpus of"), "{said}");
     assert_eq!(result["per_type"].as_object().unwrap().keys().collect::<Vec<_>>(), ["Chemical", "Disease"]);
     let record = record(&bench, &result);
@@ -104,8 +104,8 @@ fn evaluation_documents_in_an_auxiliary_corpus_are_left_out() {
 #[test]
 fn a_student_learns_from_teachers_and_resumes() {
     let bench = Bench::new();
-    let (first, _) = train(&bench, &["--epochs", "2"]);
-    let (second, _) = train(&bench, &["--epochs", "2", "--seed", "2"]);
+    let (first, _) = train(&bench, &["--epochs", "1"]);
+    let (second, _) = train(&bench, &["--epochs", "1", "--seed", "2"]);
     let teachers = format!("{},{}", first["run"].as_str().unwrap(), second["run"].as_str().unwrap());
     let text = bench.path("text.txt");
     fs::write(&text, "Aspirin caused liver failure. No other drug did. The patient had a fever and a headache.")

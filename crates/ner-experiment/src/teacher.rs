@@ -70,6 +70,7 @@ pub fn lessons(
 ) -> Result<Option<Lessons>> {
     if plan.teachers.is_empty() {
         ensure!(plan.unlabelled.is_empty(), "--unlabelled has no effect without --teacher");
+        ensure!(plan.recipe.temperature == 1.0, "temperature has no effect without --teacher");
         return Ok(None);
     }
     let head = plan.recipe.head();

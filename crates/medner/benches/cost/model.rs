@@ -91,6 +91,7 @@ pub fn batch(rows: usize, tokens: usize) -> (Batch, Targets) {
         words: vec![words.iter().map(inner).collect(); rows],
         entities: vec![entities; rows],
         unannotated: Vec::new(),
+        soft: Vec::new(),
     };
     (Batch { rows: (0..rows).map(|_| pieces(&mut random, tokens)).collect() }, targets)
 }
