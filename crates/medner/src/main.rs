@@ -13,7 +13,7 @@ mod terminal;
 mod vocabularies;
 
 use crate::commands::{
-    active, annotate, assert, convert, data, doctor, eval, link, reference, runs, score, serve, sweep, train,
+    active, annotate, assert, convert, data, doctor, eval, link, pretrain, reference, runs, score, serve, sweep, train,
     vocabulary,
 };
 use crate::terminal::stdout;
@@ -34,6 +34,7 @@ Examples:
   medner data bc5cdr                   inspect the real corpus, downloaded if missing
   medner train bc5cdr --sample         fine-tune on the sample; without --sample on the real corpus
   medner eval bc5cdr                   score the newest run again
+  medner pretrain notes/ --hours 2     train an encoder further on your text, before `train`
   medner runs list bc5cdr              list runs and their scores
   medner score --gold a --predicted b  precision, recall and F1 of any system's output
   medner annotate notes/ --model i2b2  find mentions in texts, with one model or several
@@ -59,6 +60,8 @@ struct Cli {
 enum Command {
     /// Fine-tune an encoder
     Train(train::Args),
+    /// Train an encoder further on plain text
+    Pretrain(pretrain::Args),
     /// Evaluate a trained model
     Eval(eval::Args),
     /// List, compare, report on, tag, remove and export runs
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
     start_log(cli.verbose, cli.quiet);
     let result = match cli.command {
         Command::Train(args) => train::run(args),
+        Command::Pretrain(args) => pretrain::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Runs(args) => runs::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -4,6 +4,9 @@
 //! - [`plan`], [`recipe_file`]: a resolved training, and recipes as TOML.
 //! - [`corpus`], [`models`], [`input`]: find corpora, trained models, and texts in any format.
 //! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
+//! - [`pretrain`]: masked-language-model training on plain text, which [`texts`] reads. [`overlap`]: documents that are in
+//!   an evaluation split.
+//! - [`auxiliary`]: further corpora with heads of their own. [`teacher`]: models whose probabilities another learns.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`linking`]: scores of links to vocabularies.
@@ -16,19 +19,24 @@
 
 pub mod active;
 pub mod assertion;
+pub mod auxiliary;
 pub mod corpus;
 pub mod input;
 pub mod linking;
 pub mod models;
+pub mod overlap;
 pub mod plan;
 pub mod predict;
 pub mod prepare;
+pub mod pretrain;
 pub mod progress;
 pub mod recipe_file;
 pub mod record;
 pub mod seeds;
 pub mod shards;
 pub mod sweep;
+pub mod teacher;
+pub mod texts;
 pub mod threshold;
 pub mod tracking;
 pub mod train;

@@ -40,8 +40,45 @@ pub struct Plan {
     /// Thresholds from another run, for trainings without a dev split of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thresholds_from: Option<ThresholdsFrom>,
+    /// Auxiliary corpora.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auxiliary: Vec<AuxiliaryPlan>,
+    /// Model folders of the teachers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<String>,
+    /// Files and folders of unlabelled text, which the teachers label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlabelled: Vec<PathBuf>,
+    /// Number of the encoder's layers to keep; `None` keeps all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub student_layers: Option<usize>,
     /// The hyperparameters.
     pub recipe: Recipe,
+}
+
+/// An auxiliary corpus: its labels train the encoder through a head of its own, and it is not scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuxiliaryPlan {
+    /// The corpus: a name, or the path of a description.
+    pub dataset: String,
+    /// Factor on its loss.
+    pub weight: f64,
+}
+
+impl std::str::FromStr for AuxiliaryPlan {
+    type Err = String;
+
+    /// Parses `CORPUS` (weight 1) or `CORPUS=WEIGHT`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (dataset, weight) = match text.rsplit_once('=') {
+            None => (text, 1.0),
+            Some((dataset, weight)) => (dataset, weight.parse().unwrap_or(f64::NAN)),
+        };
+        if !(weight > 0.0 && weight.is_finite()) {
+            return Err("the weight must be a number above 0, as in drugprot=0.5".into());
+        }
+        Ok(Self { dataset: dataset.to_owned(), weight })
+    }
 }
 
 /// The splits to train on.
@@ -102,6 +139,10 @@ impl Plan {
             dev_only: false,
             train_on: TrainOn::Train,
             thresholds_from: None,
+            auxiliary: Vec::new(),
+            teachers: Vec::new(),
+            unlabelled: Vec::new(),
+            student_layers: None,
             recipe,
         }
     }

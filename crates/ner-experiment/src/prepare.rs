@@ -3,7 +3,7 @@
 use crate::assertion::assertions_as_types;
 use crate::corpus::{self, Corpus};
 use crate::plan::Plan;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ner_data::{DocumentTokenizer, LabelSet, Split};
 use ner_hub::EncoderFiles;
 use ner_model::{Head, InferenceConfig, KeptHead, Pretrained, find_device, load_encoder, load_further};
@@ -58,6 +58,10 @@ impl Prepared {
             pretrained
         } else {
             load_encoder(&files.config, &files.weights, &labels, head, seed)?
+        };
+        let pretrained = match plan.student_layers {
+            Some(layers) => pretrained.with_layers(layers).map_err(anyhow::Error::msg).context("--student-layers")?,
+            None => pretrained,
         };
         plan.recipe.max_tokens = plan.recipe.max_tokens.min(pretrained.config.max_tokens() as usize);
         let inference = InferenceConfig {

@@ -26,6 +26,11 @@ pub fn training(len: usize) -> ProgressBar {
     bar(len as u64, "{msg} {bar:30} {percent:>3} %, {per_sec} tokens, {eta} left")
 }
 
+/// A bar over steps, whose number is set later.
+pub fn steps() -> ProgressBar {
+    bar(0, "{msg} {bar:30} step {human_pos}/{human_len}, {eta} left")
+}
+
 /// A bar over the bytes of files.
 pub fn bytes(what: &'static str, len: u64) -> ProgressBar {
     bar(len, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(what)

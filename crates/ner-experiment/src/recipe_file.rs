@@ -5,7 +5,7 @@ use ner_data::DatasetDescription;
 use ner_train::Recipe;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The table `[experiment]` of a recipe, for settings other than hyperparameters. The command line overrides it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -19,6 +19,14 @@ pub struct Experiment {
     pub labels: Option<String>,
     /// Seeds; one run for each.
     pub seeds: Vec<u64>,
+    /// Auxiliary corpora, as `--auxiliary` takes them: `drugprot` or `drugprot=0.5`.
+    pub auxiliary: Vec<String>,
+    /// Teachers: runs or model folders.
+    pub teacher: Vec<String>,
+    /// Files and folders of unlabelled text for the teachers.
+    pub unlabelled: Vec<PathBuf>,
+    /// Number of the encoder's layers to keep.
+    pub student_layers: Option<usize>,
 }
 
 /// A recipe file.

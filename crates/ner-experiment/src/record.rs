@@ -1,7 +1,9 @@
 //! Records of runs in `run.json`.
 
+use crate::auxiliary::AuxiliaryRecord;
 use crate::corpus;
 use crate::plan::{Plan, ThresholdsFrom};
+use crate::teacher::TeacherRecord;
 use anyhow::{Context, Result, ensure};
 use ner_data::dataset::Dropped;
 use ner_data::{LabelSet, Split, Splits, WindowSize};
@@ -39,6 +41,12 @@ pub struct RunRecord {
     pub encoder: EncoderRecord,
     /// The corpus.
     pub corpus: CorpusRecord,
+    /// Auxiliary corpora.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auxiliary: Vec<AuxiliaryRecord>,
+    /// Its teachers and the text that they labelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecord>,
     /// The code.
     pub code: CodeRecord,
     /// The machine; `None` in records of earlier versions.

@@ -1,6 +1,7 @@
 //! One training, from a [`Plan`] to scores in a run folder.
 
 use crate::assertion::{self, Systems};
+use crate::auxiliary::{self, AuxiliaryRecord};
 use crate::corpus::{self, Corpus};
 use crate::plan::{Plan, TrainOn};
 use crate::predict::{EncodedSplit, TextForm, keep_predictions, model_outputs, predict};
@@ -9,9 +10,9 @@ use crate::record::{
     CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunRecord, TRAINING, now, without_names,
 };
 use crate::tracking::Tracking;
-use crate::{progress, threshold};
+use crate::{progress, teacher, threshold};
 use anyhow::{Context, Result, bail, ensure};
-use ner_data::{DocumentTokenizer, LabelSet, Split, Splits};
+use ner_data::{Document, DocumentTokenizer, LabelSet, Split, Splits};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_files::write_bytes;
 use ner_model::{
@@ -20,7 +21,7 @@ use ner_model::{
 };
 use ner_runs::{Lock, Run, RunFolder, Status, Store};
 use ner_track::State;
-use ner_train::{Trainer, TrainingSet, restore_state, save_state};
+use ner_train::{Further, FurtherTask, Trainer, TrainingSet, restore_state, save_state};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -126,9 +127,24 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         let epochs = plan.recipe.epochs;
         info!("training on train and dev: the last of {epochs} epochs is kept, {thresholds}, and dev is not scored");
     }
+    let auxiliary = auxiliary::load(&plan, &corpus, &tokenizer, &config)?;
+    let taught: Vec<Document> = match plan.train_on {
+        TrainOn::Train => train.documents.to_vec(),
+        TrainOn::TrainAndDev => [train.documents, dev.documents].concat(),
+    };
+    let lessons = teacher::lessons(&plan, &corpus, (&tokenizer, &labels), (&taught, &mut data), (device, kind), stop)?;
+    drop(taught);
     let prepare_ms = (reading_time + begin.elapsed()).as_secs_f64() * 1e3;
-    let mut trainer = Trainer::new(&plan.recipe, &config, &parameters, &data, device)?;
+    let unlabelled = lessons.as_ref().and_then(|lessons| lessons.unlabelled.as_ref()).map(|data| Further {
+        data,
+        batches: plan.recipe.unlabelled_batches,
+        task: FurtherTask::Unlabelled,
+    });
+    let further = auxiliary::sources(&auxiliary, plan.recipe.auxiliary_batches).chain(unlabelled).collect();
+    let mut trainer = Trainer::with_further(&plan.recipe, &config, &parameters, &data, further, device)?;
     drop(parameters);
+    let auxiliary_record: Vec<AuxiliaryRecord> = auxiliary.iter().map(|auxiliary| auxiliary.record.clone()).collect();
+    let teacher_record = lessons.as_ref().map(|lessons| lessons.record.clone());
 
     let encoder_record = EncoderRecord::of(&files, unexpected)?;
     let corpus_record = CorpusRecord::of(&corpus, misfits);
@@ -137,6 +153,12 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         Some(Resumed { folder, lock, record }) => {
             if record.encoder.sha256 != encoder_record.sha256 || record.corpus != corpus_record {
                 bail!("cannot resume run {}: its encoder or corpus has changed; see its run.json", record.run);
+            }
+            if record.auxiliary != auxiliary_record || record.teacher != teacher_record {
+                bail!(
+                    "cannot resume run {}: its auxiliary corpora, teachers or unlabelled text have changed; see its run.json",
+                    record.run
+                );
             }
             (folder, lock, record)
         }
@@ -157,6 +179,8 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
                 threads: tch::get_num_threads(),
                 encoder: encoder_record,
                 corpus: corpus_record,
+                auxiliary: auxiliary_record,
+                teacher: teacher_record,
                 code: CodeRecord::of_this_process(),
                 hardware: Some(HardwareRecord::of_this_machine()),
                 prepare_ms: Some(prepare_ms),
@@ -226,13 +250,22 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
 /// The user stopped a training.
 #[derive(Debug)]
 pub struct Stopped {
-    epoch: usize,
+    /// Where: `in epoch 3`.
+    place: String,
+    /// The command that continues it.
     resume: String,
+}
+
+impl Stopped {
+    /// Stopped at `place`; the command `resume` continues it.
+    pub const fn at(place: String, resume: String) -> Self {
+        Self { place, resume }
+    }
 }
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stopped in epoch {}; continue with: {}", self.epoch, self.resume)
+        write!(f, "stopped {}; continue with: {}", self.place, self.resume)
     }
 }
 
@@ -306,13 +339,14 @@ fn train_epochs(
             bar.set_message(format!("epoch {epoch}/{} loss {:.4}", plan.recipe.epochs, losses / f64::from(steps)));
             if stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
-                return Err(Stopped { epoch, resume: record.resume_command() }.into());
+                return Err(Stopped::at(format!("in epoch {epoch}"), record.resume_command()).into());
             }
         }
         let train_ms = begin.elapsed().as_secs_f64() * 1e3;
         let Model { config, labels, .. } = model;
         let mut inference = model.inference.clone();
-        let tagger = || Tagger::new(config, labels, model.inference.head, trainer.weights(), model.device, model.kind);
+        let tagger =
+            || Tagger::new(config, labels, model.inference.head, &trainer.model_weights(), model.device, model.kind);
         let (offsets, scores) = match choice {
             Choice::Last(offsets) => (offsets.to_vec(), None),
             Choice::Dev(dev) if inference.head == Head::Assertion => {
@@ -340,7 +374,8 @@ fn train_epochs(
         };
         if is_best {
             best = f1.map(|f1| (epoch, f1));
-            let weights = trainer.weights().with_offsets(&threshold::as_bias(&offsets, labels, inference.head))?;
+            let weights =
+                trainer.model_weights().with_offsets(&threshold::as_bias(&offsets, labels, inference.head))?;
             save_classifier(&folder.model(), &model.config_json, labels, &inference, &weights)?;
         }
         let report = EpochReport {
@@ -488,7 +523,7 @@ fn report_misfits(misfits: &Splits<usize>) {
 }
 
 /// Saves the tokenizer's files beside the model, so that it can be opened elsewhere.
-fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) -> Result<()> {
+pub(crate) fn save_tokenizer(model: &Path, tokenizer: &DocumentTokenizer, source: &Path) -> Result<()> {
     fs_err::create_dir_all(model)?;
     tokenizer.save(&model.join("tokenizer.json"))?;
     for name in ["tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"] {

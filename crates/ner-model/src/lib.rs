@@ -13,7 +13,7 @@
 //! - [`device`]: devices and precision, parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
-//! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
+//! - `pretrained.rs`: model folders in the hub's layout, and `masked_lm_files.rs` those of masked-language models; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
 //!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have.
 
 mod assertion;
@@ -22,6 +22,7 @@ pub mod device;
 pub mod encoder;
 mod error;
 pub mod heads;
+mod masked_lm_files;
 mod pretrained;
 mod recognizer;
 mod tagger;
@@ -33,12 +34,14 @@ pub use device::{
 pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
 pub use error::ModelError;
 pub use heads::{
-    AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier,
-    PartialLabels, RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence,
-    found_spans, hide_types, marginal_logits, span_cross_entropy, span_divergence,
+    AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MaskedLm,
+    MaskedTokens, MultilabelClassifier, PartialLabels, RowWords, SoftLabels, SpanClassifier, Targets, TokenClassifier,
+    cross_entropy, decisions, divergence, found_spans, hide_types, marginal_logits, span_cross_entropy,
+    span_divergence,
 };
+pub use masked_lm_files::{load_masked_lm, save_masked_lm};
 pub use pretrained::{
-    InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters,
+    InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters, new_head_for,
     save_classifier, save_parameters,
 };
 pub use recognizer::Recognizer;

@@ -50,6 +50,49 @@ pub fn load_encoder(
     load(config, weights, head.outputs(labels), head, Some(seed))
 }
 
+/// A new head alone, as [`load_encoder`] adds it: the parameters whose names start with `classifier.`.
+pub fn new_head_for(config: &BertConfig, labels: &LabelSet, head: Head, seed: u64) -> Parameters {
+    let shapes = Classifier::shapes(config, head.outputs(labels), head).into_iter();
+    let own = shapes.filter(|(name, _)| is_head(name)).map(|(name, shape)| {
+        let tensor = new_head(&name, &shape, head, seed);
+        (name, tensor)
+    });
+    Parameters::new(own.collect())
+}
+
+impl Pretrained {
+    /// The model with `count` of its layers: the first, the last, and evenly spaced ones between them.
+    ///
+    /// Source: Sanh et al. (2019), "DistilBERT", section 3, which takes every other layer of the teacher.
+    ///
+    /// # Errors
+    /// If it does not have as many layers; the message says how many it has.
+    pub fn with_layers(mut self, count: usize) -> Result<Self, String> {
+        let all = self.config.num_hidden_layers as usize;
+        if count == 0 || count > all {
+            return Err(format!("the encoder has {all} layers, so it cannot have {count}"));
+        }
+        let step = (all - 1) as f64 / (count.max(2) - 1) as f64;
+        let kept: Vec<usize> = (0..count).map(|at| (at as f64 * step).round() as usize).collect();
+        let renumbered = |(name, tensor): (&str, &Tensor)| {
+            let tensor = tensor.shallow_clone();
+            let Some((number, part)) = name.strip_prefix(LAYER).and_then(|rest| rest.split_once('.')) else {
+                return Some((name.to_owned(), tensor));
+            };
+            let at = kept.iter().position(|layer| number.parse() == Ok(*layer))?;
+            Some((format!("{LAYER}{at}.{part}"), tensor))
+        };
+        self.parameters = Parameters::new(self.parameters.iter().filter_map(renumbered).collect());
+        self.config.num_hidden_layers = count as i64;
+        let key = self.config.model_type.family().stored_key("num_hidden_layers");
+        self.config_json[key] = json!(count);
+        Ok(self)
+    }
+}
+
+/// Start of the names of a layer's parameters; its number follows.
+const LAYER: &str = "bert.encoder.layer.";
+
 /// Which parts of a trained head were kept in a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptHead {

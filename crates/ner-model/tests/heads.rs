@@ -119,7 +119,7 @@ fn padding_adds_nothing_to_a_loss() {
                     labels: rows.iter().map(|&row| labels[row].clone()).collect(),
                     words: rows.iter().map(|&row| words[row].clone()).collect(),
                     entities: rows.iter().map(|&row| entities[row].clone()).collect(),
-                    unannotated: Vec::new(),
+                    ..Targets::default()
                 };
                 let options = LossOptions { r_drop, ..LossOptions::default() };
                 let mut dropout = TrainingPass::new(1, Device::Cpu, 0.0, 0.0);

@@ -212,3 +212,23 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn a_student_has_the_first_the_last_and_evenly_spaced_layers() {
+    let (config, weights) = (golden("gelu").join("config.json"), golden("gelu").join("model.safetensors"));
+    let load = || load_encoder(&config, &weights, &LabelSet::new(TagScheme::Bio, ["X"]), Head::Token, 1).unwrap();
+    let whole = load();
+    let layers = whole.config.num_hidden_layers as usize;
+    let name = |layer: usize| format!("bert.encoder.layer.{layer}.output.dense.weight");
+    for count in 1..=layers {
+        let student = load().with_layers(count).unwrap();
+        assert_eq!(student.config_json["num_hidden_layers"], count);
+        assert_eq!(student.config.num_hidden_layers as usize, count);
+        let last = if count == 1 { 0 } else { layers - 1 };
+        for (own, of) in [(0, 0), (count - 1, last)] {
+            assert!(student.parameters.get(&name(own)).unwrap().equal(&whole.parameters.get(&name(of)).unwrap()));
+        }
+        assert!(student.parameters.get(&name(count)).is_err());
+    }
+    assert!(load().with_layers(layers + 1).unwrap_err().contains("cannot have"));
+}

@@ -195,11 +195,23 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be read or written.
     pub fn metrics_after(&self, epoch: usize) -> io::Result<MetricsLog> {
+        self.metrics_until("epoch", epoch)
+    }
+
+    /// The same for a run whose state is saved within epochs: removes the lines of steps after `step`.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn metrics_until_step(&self, step: usize) -> io::Result<MetricsLog> {
+        self.metrics_until("step", step)
+    }
+
+    fn metrics_until(&self, key: &str, last: usize) -> io::Result<MetricsLog> {
         let path = self.path.join(METRICS);
         if path.exists() {
             let kept = |line: &&str| {
                 let line: Result<serde_json::Value, _> = serde_json::from_str(line);
-                line.is_ok_and(|line| line["epoch"].as_u64().is_some_and(|of| of <= epoch as u64))
+                line.is_ok_and(|line| line[key].as_u64().is_some_and(|of| of <= last as u64))
             };
             let text = fs::read_to_string(&path)?;
             let lines: String = text.lines().filter(kept).flat_map(|line| [line, "\n"]).collect();

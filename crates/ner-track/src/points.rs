@@ -166,6 +166,13 @@ impl MetricsReader {
                 self.add(TRAIN_SPEED.into(), self.epochs, Some(speed), points);
                 self.add_scores("dev", &line["dev"], self.epochs, points);
             }
+            // Of masked-language-model training, between steps.
+            Some("measurement") => {
+                self.clock_ms += number("dev_ms");
+                for (key, field) in [("dev/loss", "loss"), ("dev/perplexity", "perplexity")] {
+                    self.add(key.to_owned(), integer("step"), line["dev"][field].as_f64(), points);
+                }
+            }
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 use ner_document::{Document, LabelSet, TaggedEntity};
-use ner_model::{Head, PartialLabels};
-use ner_text::{DocumentTokenizer, EncodedDocument, piece_labels};
+use ner_model::{Head, PartialLabels, SoftLabels};
+use ner_text::{DocumentTokenizer, EncodedDocument, ScoredEntity, piece_labels};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
@@ -23,7 +23,7 @@ pub struct TrainingSet {
 }
 
 /// One document of a training set.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TrainingDocument {
     /// Its id, for messages.
     pub id: String,
@@ -38,6 +38,8 @@ pub struct TrainingDocument {
     /// Types that its corpus does not annotate. `None` in all documents of a set if they come from one corpus, else
     /// `Some` in all.
     pub unannotated: Option<PartialLabels>,
+    /// What a teacher says of it, in its words. `None` in all documents of a set, or in none.
+    pub soft: Option<SoftLabels>,
     /// Pieces before which it may be cut, ascending: the first pieces of words outside and at the start of mentions.
     pub cuts: Vec<usize>,
     /// Pieces that start a sentence outside a mention, ascending; the first is 0 if there is one.
@@ -82,6 +84,34 @@ impl TrainingDocument {
         };
         (words, inside.map(to_crop).collect())
     }
+
+    /// What a teacher says of a crop, in words of the crop, or in tokens of its row for the head `token`: the row has
+    /// `prefix` special tokens before and `suffix` after the crop.
+    pub fn soft_of(&self, crop: &Crop, head: Head, prefix: usize, suffix: usize) -> Option<SoftLabels> {
+        let first = self.words.partition_point(|word| word.start < crop.start);
+        let last = self.words.partition_point(|word| word.end <= crop.end).max(first);
+        Some(match self.soft.as_ref()? {
+            SoftLabels::Spans(spans) => {
+                let inside = spans.iter().filter(|span| first <= span.words.start && span.words.end <= last);
+                let to_crop = |span: &ScoredEntity| ScoredEntity {
+                    words: span.words.start - first..span.words.end - first,
+                    ..span.clone()
+                };
+                SoftLabels::Spans(inside.map(to_crop).collect())
+            }
+            SoftLabels::Places(all) => SoftLabels::Places(match head {
+                Head::Token => {
+                    let width = all.len() / self.input_ids.len().max(1);
+                    let nothing = |tokens: usize| vec![0.0; tokens * width];
+                    [&nothing(prefix), &all[crop.start * width..crop.end * width], &nothing(suffix)].concat()
+                }
+                _ => {
+                    let width = all.len() / self.words.len().max(1);
+                    all[first * width..last * width].to_vec()
+                }
+            }),
+        })
+    }
 }
 
 impl TrainingDocument {
@@ -103,6 +133,7 @@ impl TrainingDocument {
             words,
             entities,
             unannotated: self.unannotated.clone(),
+            soft: None,
             sentences,
         }
     }
@@ -148,6 +179,7 @@ impl TrainingSet {
                 words: encoded.words.iter().map(|word| word.tokens.clone()).collect(),
                 sentences: sentences.collect(),
                 unannotated: None,
+                soft: None,
                 cuts,
             });
         }
@@ -214,7 +246,7 @@ mod tests {
             shortest in 1usize..100, more in 0usize..400, room in 1usize..500, every in 1usize..9, seed: u64,
         ) {
             let document = |len: usize| TrainingDocument {
-                id: String::new(), input_ids: vec![7; len], labels: vec![0; len], words: vec![], entities: vec![], unannotated: None,
+                id: String::new(), input_ids: vec![7; len], labels: vec![0; len], words: vec![], entities: vec![], unannotated: None, soft: None,
                 cuts: cut.iter().copied().filter(|&cut| cut < len).collect(),
                 sentences: [0].into_iter().chain(cut.iter().copied()).step_by(every).filter(|&cut| cut < len).collect(),
             };

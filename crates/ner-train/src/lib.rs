@@ -11,6 +11,7 @@
 //! - `optimizer.rs`: AdamW; `ema.rs`: the moving average of the weights; `grad_scaler.rs`: the loss scale of fp16;
 //!   `arithmetic.rs`: sums for all three.
 //! - `state.rs`: the state that a resumed run reads.
+//! - [`pretrain`]: masked-language-model training on plain text.
 
 mod arithmetic;
 mod ema;
@@ -18,6 +19,7 @@ mod error;
 mod examples;
 mod grad_scaler;
 mod optimizer;
+pub mod pretrain;
 mod recipe;
 mod state;
 mod trainer;
@@ -30,4 +32,4 @@ pub use grad_scaler::GradScaler;
 pub use optimizer::AdamW;
 pub use recipe::{HeadName, Recipe};
 pub use state::{Progress, restore_state, save_state};
-pub use trainer::{Step, Trainer, steps_of_epoch};
+pub use trainer::{Further, FurtherTask, Step, Trainer, steps_of_epoch};

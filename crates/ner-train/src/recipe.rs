@@ -97,6 +97,15 @@ pub struct Recipe {
     pub gradient_checkpointing: bool,
     /// Decay of the exponential moving average of the weights, which is evaluated and saved. 0 disables it.
     pub ema_decay: f64,
+    /// Batches of auxiliary corpora (`--auxiliary`) for each batch of the corpus, in proportion to their sizes.
+    pub auxiliary_batches: f64,
+    /// Batches of unlabelled text (`--unlabelled`) for each batch of the corpus.
+    pub unlabelled_batches: f64,
+    /// With a teacher (`--teacher`), the share of its probabilities in the loss of labelled documents; the rest is that of
+    /// their labels (Hinton et al. 2015, "Distilling the knowledge in a neural network").
+    pub distillation: f64,
+    /// Temperature of the probabilities of teacher and student: above 1, small ones count more. Not for the head `crf`.
+    pub temperature: f64,
     /// Keep the pretrained embeddings fixed, so that words missing from the training data stay close to similar words.
     pub freeze_embeddings: bool,
     /// Number of lowest encoder layers to keep fixed (Lee et al. 2019, "What would Elsa do? Freezing layers during
@@ -161,6 +170,10 @@ impl Default for Recipe {
             adversarial: 0.0,
             gradient_checkpointing: false,
             ema_decay: 0.998,
+            auxiliary_batches: 1.0,
+            unlabelled_batches: 1.0,
+            distillation: 0.5,
+            temperature: 1.0,
             freeze_embeddings: true,
             freeze_layers: 0,
             thresholds: true,
@@ -207,6 +220,8 @@ impl Recipe {
             ("head_learning_rate", self.head_learning_rate),
             ("focal", self.focal),
             ("adversarial", self.adversarial),
+            ("auxiliary_batches", self.auxiliary_batches),
+            ("unlabelled_batches", self.unlabelled_batches),
         ];
         for (name, value) in amounts {
             if !(value >= 0.0 && value.is_finite()) {
@@ -215,6 +230,12 @@ impl Recipe {
         }
         if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
             return Err(format!("layer_decay = {}: it must be above 0 and at most 1", self.layer_decay));
+        }
+        if !(0.0..=1.0).contains(&self.distillation) {
+            return Err(format!("distillation = {}: it must be from 0 to 1", self.distillation));
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(format!("temperature = {}: it must be above 0", self.temperature));
         }
         if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
             return Err(format!("learning_rate = {}: it must be above 0", self.learning_rate));
@@ -252,13 +273,14 @@ impl Recipe {
     fn check_head(&self) -> Result<(), String> {
         use HeadName::{Assertion, Crf, Multilabel, Span, Token};
         // `overlaps` is not here: it is only a permission, and descriptions of corpora set it.
-        let options: [(&str, bool, &[HeadName]); 7] = [
+        let options: [(&str, bool, &[HeadName]); 8] = [
             ("tag_scheme", self.tag_scheme != TagScheme::Bio, &[Token, Crf, Multilabel]),
             ("constrained", self.constrained, &[Token]),
             ("label_smoothing", self.label_smoothing > 0.0, &[Token, Multilabel, Assertion]),
             ("boundary_smoothing", self.boundary_smoothing > 0.0, &[Span]),
             ("focal", self.focal > 0.0, &[Token, Multilabel, Span, Assertion]),
             ("class_weights", !self.class_weights.is_empty(), &[Token, Multilabel, Span, Assertion]),
+            ("temperature", self.temperature != 1.0, &[Token, Multilabel, Span]),
             ("thresholds", self.thresholds, &[Token, Crf, Multilabel, Span]),
         ];
         match options.into_iter().find(|(_, asked, heads)| *asked && !heads.contains(&self.head)) {
@@ -325,6 +347,8 @@ impl Recipe {
             focal: self.focal,
             class_weights: if self.class_weights.is_empty() { Vec::new() } else { classes().map(weight).collect() },
             r_drop: self.r_drop,
+            distillation: self.distillation,
+            temperature: self.temperature,
         })
     }
 

@@ -6,6 +6,7 @@ use ner_model::{
 };
 use ner_text::shuffled_batches;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use std::ops::Range;
 use std::time::Instant;
@@ -38,8 +39,8 @@ pub struct Step {
 #[derive(Debug)]
 pub struct Trainer<'d> {
     recipe: Recipe,
-    options: LossOptions,
-    data: &'d TrainingSet,
+    /// The corpus, and then further sources of batches.
+    sources: Vec<Source<'d>>,
     device: Device,
     kind: Kind,
     /// Width of the embeddings.
@@ -70,6 +71,21 @@ impl<'d> Trainer<'d> {
         data: &'d TrainingSet,
         device: Device,
     ) -> Result<Self, TrainError> {
+        Self::with_further(recipe, config, parameters, data, Vec::new(), device)
+    }
+
+    /// The same with further sources of batches.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_further(
+        recipe: &Recipe,
+        config: &BertConfig,
+        parameters: &Parameters,
+        data: &'d TrainingSet,
+        further: Vec<Further<'d>>,
+        device: Device,
+    ) -> Result<Self, TrainError> {
         recipe.check().map_err(TrainError::Recipe)?;
         if data.documents.iter().all(|document| document.input_ids.is_empty()) {
             return Err(TrainError::Recipe("the training split has no text".into()));
@@ -95,11 +111,34 @@ impl<'d> Trainer<'d> {
             return Err(TrainError::Recipe(message));
         }
         let options = recipe.loss_options(&data.types).map_err(TrainError::Recipe)?;
+        let mut all: Vec<(String, Tensor)> =
+            parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+        let mut heads = vec![String::new()];
+        let mut sources = vec![Source { data, head: 0, weight: 1.0, batches: 1.0, options: options.clone() }];
+        for Further { data, batches, task } in further {
+            let source = match task {
+                FurtherTask::Unlabelled => {
+                    let options = LossOptions { distillation: 1.0, ..options.clone() };
+                    Source { data, head: 0, weight: 1.0, batches, options }
+                }
+                FurtherTask::Auxiliary { name, weight, head } => {
+                    let prefix = format!("{AUXILIARY}{name}.");
+                    let renamed =
+                        |(name, tensor): (&str, &Tensor)| (name.replacen(HEAD, &prefix, 1), tensor.shallow_clone());
+                    all.extend(head.iter().map(renamed));
+                    heads.push(prefix);
+                    // The weights are those of the corpus's types.
+                    let options = LossOptions { class_weights: Vec::new(), ..options.clone() };
+                    Source { data, head: heads.len() - 1, weight, batches, options }
+                }
+            };
+            sources.push(source);
+        }
         let trained = |name: &str| recipe.trains(name);
-        let parameters = parameters.to_device(device).requiring_gradients(trained);
+        let parameters = Parameters::new(all).to_device(device).requiring_gradients(trained);
         let computing = parameters.for_computing(device, kind);
         let workers = Workers::new(device);
-        let replica = |_| Replica::new(config, computing.share().requiring_gradients(trained), recipe);
+        let replica = |_| Replica::new(config, computing.share().requiring_gradients(trained), recipe, &heads);
         Ok(Self {
             replicas: (0..workers.count()).map(replica).collect::<Result<_, _>>()?,
             workers,
@@ -107,15 +146,16 @@ impl<'d> Trainer<'d> {
             average: (recipe.ema_decay > 0.0).then(|| Ema::new(&parameters, recipe.ema_decay)),
             loss_scale: GradScaler::new(kind),
             recipe: recipe.clone(),
-            options,
-            data,
             device,
             kind,
             embedding_size: config.embedding_size,
             parameters,
             step: 0,
             epoch: 0,
-            total_steps: (0..recipe.epochs).map(|epoch| steps_of_epoch(data, recipe, epoch)).sum(),
+            total_steps: (0..recipe.epochs)
+                .map(|epoch| all_batches(&sources, recipe, epoch).len().div_ceil(recipe.accumulate))
+                .sum(),
+            sources,
         })
     }
 
@@ -136,12 +176,26 @@ impl<'d> Trainer<'d> {
 
     /// Tokens per epoch, without special tokens; for a head that skips crops, at most as many.
     pub fn tokens_per_epoch(&self) -> usize {
-        self.data.documents.iter().map(|document| document.input_ids.len()).sum()
+        if self.sources.len() > 1 {
+            // About as many in each epoch.
+            return all_batches(&self.sources, &self.recipe, 0)
+                .iter()
+                .flat_map(|batch| &batch.crops)
+                .map(Crop::len)
+                .sum();
+        }
+        self.sources[0].data.documents.iter().map(|document| document.input_ids.len()).sum()
     }
 
     /// The weights to evaluate and save: the moving average if there is one, else the current weights.
     pub fn weights(&self) -> &Parameters {
         self.average.as_ref().map_or(&self.parameters, Ema::parameters)
+    }
+
+    /// The same without the heads of auxiliary corpora; shares their storage.
+    pub fn model_weights(&self) -> Parameters {
+        let own = self.weights().iter().filter(|(name, _)| !name.starts_with(AUXILIARY));
+        Parameters::new(own.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect())
     }
 
     /// Copies of each row in a batch.
@@ -151,7 +205,7 @@ impl<'d> Trainer<'d> {
 
     /// The steps of the next epoch. Dropping the iterator early leaves the epoch unfinished.
     pub fn next_epoch(&mut self) -> impl Iterator<Item = Result<Step, TrainError>> {
-        let batches = batches(self.data, &self.recipe, self.epoch);
+        let batches = all_batches(&self.sources, &self.recipe, self.epoch);
         let mut groups = batches.chunks(self.recipe.accumulate).map(<[_]>::to_vec).collect::<Vec<_>>().into_iter();
         std::iter::from_fn(move || match groups.next() {
             Some(group) => Some(self.take_step(&group)),
@@ -164,7 +218,7 @@ impl<'d> Trainer<'d> {
     }
 
     /// One optimisation step over the crops of `batches`, as if they were one batch.
-    fn take_step(&mut self, batches: &[Vec<Crop>]) -> Result<Step, TrainError> {
+    fn take_step(&mut self, batches: &[Drawn]) -> Result<Step, TrainError> {
         let begin = Instant::now();
         let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
         // One gradient per worker, of its rows.
@@ -174,26 +228,28 @@ impl<'d> Trainer<'d> {
         let seed =
             |at: usize| derive_seed(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
         let collated: Vec<MicroBatch> =
-            batches.iter().enumerate().map(|(at, crops)| self.collate(crops, seed(at))).collect();
+            batches.iter().enumerate().map(|(at, batch)| self.collate(batch, seed(at))).collect();
         let counted: f64 = collated.iter().map(|batch| batch.counted).sum();
-        for (crops, MicroBatch { parts, counted: own }) in batches.iter().zip(collated) {
+        for (batch, MicroBatch { parts, counted: own }) in batches.iter().zip(collated) {
+            let source = &self.sources[batch.source];
             tokens += parts.iter().map(|part| part.batch.tokens()).sum::<usize>() / self.copies();
-            pieces += crops.iter().map(Crop::len).sum::<usize>();
+            pieces += batch.crops.iter().map(Crop::len).sum::<usize>();
             // The step's loss is a mean over everything that its batches count, as if they were one.
             let share = if counted > 0.0 { own / counted } else { 1.0 / batches.len() as f64 };
             let pass = Pass {
                 recipe: &self.recipe,
-                options: &self.options,
+                options: &source.options,
+                head: source.head,
                 device: self.device,
                 kind: self.kind,
                 embedding_size: self.embedding_size,
-                factor: scale * share,
+                factor: scale * share * source.weight,
             };
             let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &pass);
             let results = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
             for (worker, (loss, more)) in results.into_iter().enumerate() {
                 if !loss.is_finite() {
-                    return Err(self.not_finite("loss", loss, crops));
+                    return Err(self.not_finite("loss", loss, std::slice::from_ref(batch)));
                 }
                 loss_sum += loss * share;
                 match gradients.get_mut(worker) {
@@ -208,7 +264,7 @@ impl<'d> Trainer<'d> {
         let learning_rate = self.recipe.learning_rate_at(self.step, self.total_steps);
         let overflow = !gradient_norm.is_finite();
         if overflow && !self.loss_scale.is_dynamic() {
-            return Err(self.not_finite("gradient", gradient_norm, &batches.concat()));
+            return Err(self.not_finite("gradient", gradient_norm, batches));
         }
         self.loss_scale.update(overflow);
         if !overflow {
@@ -234,9 +290,10 @@ impl<'d> Trainer<'d> {
     }
 
     /// Splits the crops into one batch per worker, masks some of their pieces, and collects the targets.
-    fn collate(&self, crops: &[Crop], seed: u64) -> MicroBatch {
+    fn collate(&self, Drawn { source, crops }: &Drawn, seed: u64) -> MicroBatch {
         let mut random = SmallRng::seed_from_u64(seed ^ 1);
-        let TrainingSet { documents, prefix, suffix, mask_id, .. } = self.data;
+        let Source { data, head, .. } = self.sources[*source];
+        let TrainingSet { documents, prefix, suffix, mask_id, .. } = data;
         let count = self.replicas.len().min(crops.len());
         let mut parts: Vec<Part> =
             (0..count).map(|at| Part::new(if at == 0 { seed } else { derive_seed(seed, at as u64) })).collect();
@@ -259,8 +316,10 @@ impl<'d> Trainer<'d> {
             targets.words.push(words.into_iter().map(in_row).collect());
             targets.entities.push(entities);
             targets.unannotated.extend(document.unannotated.clone());
+            targets.soft.extend(document.soft_of(crop, self.recipe.head(), prefix.len(), suffix.len()));
         }
-        let weights: Vec<f64> = parts.iter().map(|part| self.replicas[0].model.weight(&part.targets) as f64).collect();
+        let weights: Vec<f64> =
+            parts.iter().map(|part| self.replicas[0].models[head].model.weight(&part.targets) as f64).collect();
         let all: f64 = weights.iter().sum();
         for (part, weight) in parts.iter_mut().zip(weights) {
             part.share = if all > 0.0 { weight / all } else { 1.0 / count as f64 };
@@ -271,14 +330,17 @@ impl<'d> Trainer<'d> {
                 part.targets.words.extend_from_within(..);
                 part.targets.entities.extend_from_within(..);
                 part.targets.unannotated.extend_from_within(..);
+                part.targets.soft.extend_from_within(..);
             }
         }
         MicroBatch { parts, counted: all }
     }
 
-    fn not_finite(&self, what: &'static str, value: f64, crops: &[Crop]) -> TrainError {
-        let mut documents: Vec<String> =
-            crops.iter().map(|crop| self.data.documents[crop.document].id.clone()).collect();
+    fn not_finite(&self, what: &'static str, value: f64, batches: &[Drawn]) -> TrainError {
+        let ids = |Drawn { source, crops }: &Drawn| -> Vec<String> {
+            crops.iter().map(|crop| self.sources[*source].data.documents[crop.document].id.clone()).collect()
+        };
+        let mut documents: Vec<String> = batches.iter().flat_map(ids).collect();
         documents.sort();
         documents.dedup();
         TrainError::NotFinite { what, value, step: self.step + 1, documents }
@@ -297,6 +359,80 @@ fn batches(data: &TrainingSet, recipe: &Recipe, epoch: usize) -> Vec<Vec<Crop>> 
     let lengths: Vec<usize> = crops.iter().map(|crop| crop.len() + specials).collect();
     let batches = shuffled_batches(&lengths, recipe.batch_tokens, seed);
     batches.into_iter().map(|batch| batch.into_iter().map(|at| crops[at]).collect()).collect()
+}
+
+/// Start of the names of a head's parameters.
+const HEAD: &str = "classifier.";
+
+/// Start of the names of the parameters of auxiliary heads; the name of the corpus follows.
+const AUXILIARY: &str = "classifier.auxiliary.";
+
+/// A further source of batches for a training.
+#[derive(Debug)]
+pub struct Further<'d> {
+    /// Its documents.
+    pub data: &'d TrainingSet,
+    /// Batches for each batch of the corpus; if it has fewer, all of them in each epoch.
+    pub batches: f64,
+    /// What is learned from it.
+    pub task: FurtherTask,
+}
+
+/// What is learned from a further source.
+#[derive(Debug)]
+pub enum FurtherTask {
+    /// What the teacher says ([`TrainingDocument::soft`](crate::TrainingDocument::soft)).
+    Unlabelled,
+    /// Its own labels, with a head of its own that is not part of the model.
+    Auxiliary {
+        /// Name of the corpus.
+        name: String,
+        /// Factor on its loss.
+        weight: f64,
+        /// Its new head: the parameters whose names start with `classifier.`.
+        head: Parameters,
+    },
+}
+
+/// A source of batches.
+#[derive(Debug)]
+struct Source<'d> {
+    data: &'d TrainingSet,
+    /// Number of its head in a [`Replica`].
+    head: usize,
+    /// Factor on its loss.
+    weight: f64,
+    /// Batches for each batch of the corpus.
+    batches: f64,
+    options: LossOptions,
+}
+
+/// A batch of one source.
+#[derive(Clone, Debug)]
+struct Drawn {
+    source: usize,
+    crops: Vec<Crop>,
+}
+
+/// The batches of an epoch from all sources: those of the corpus, and among them, in random places, those of the others.
+fn all_batches(sources: &[Source<'_>], recipe: &Recipe, epoch: usize) -> Vec<Drawn> {
+    let of = |source: usize, crops: Vec<Vec<Crop>>| crops.into_iter().map(move |crops| Drawn { source, crops });
+    let own = batches(sources[0].data, recipe, epoch);
+    let count = own.len() as f64;
+    let mut all: Vec<Drawn> = of(0, own).collect();
+    if sources.len() == 1 {
+        return all;
+    }
+    for (at, source) in sources.iter().enumerate().skip(1) {
+        let seed = derive_seed(recipe.seed, (2 << 40) + at as u64);
+        // Their order is random, so that the first ones are a sample.
+        let mut further = batches(source.data, &Recipe { seed, ..recipe.clone() }, epoch);
+        further.truncate((source.batches * count).round() as usize);
+        all.extend(of(at, further));
+    }
+    let seed = derive_seed(recipe.seed, (3 << 40) + epoch as u64);
+    all.shuffle(&mut SmallRng::seed_from_u64(seed));
+    all
 }
 
 /// Number of steps in an epoch (from 0) of a recipe that [`Trainer::new`] accepts.
@@ -332,22 +468,59 @@ impl Part {
 /// One worker's copy of the model. All copies share the storage of their parameters.
 #[derive(Debug)]
 struct Replica {
-    model: Classifier,
-    /// The trained parameters.
+    /// One for each head, on the same encoder.
+    models: Vec<Model>,
+    /// The trained parameters of all of them.
     leaves: Vec<Tensor>,
 }
 
+/// An encoder with one of the heads.
+#[derive(Debug)]
+struct Model {
+    model: Classifier,
+    /// Which of the leaves it has.
+    leaves: Vec<usize>,
+}
+
 impl Replica {
-    fn new(config: &BertConfig, parameters: Parameters, recipe: &Recipe) -> Result<Self, TrainError> {
-        let leaves =
-            parameters.iter().map(|(_, tensor)| tensor.shallow_clone()).filter(Tensor::requires_grad).collect();
-        Ok(Self { model: Classifier::new(config, &parameters, recipe.head())?, leaves })
+    /// `heads` are the starts of the names of each head's parameters; that of the model's own is empty.
+    fn new(config: &BertConfig, parameters: Parameters, recipe: &Recipe, heads: &[String]) -> Result<Self, TrainError> {
+        let trained: Vec<(&str, &Tensor)> = parameters.iter().filter(|(_, tensor)| tensor.requires_grad()).collect();
+        let model = |prefix: &String| -> Result<Model, TrainError> {
+            let is_own = |name: &str| match prefix.as_str() {
+                "" => !name.starts_with(AUXILIARY),
+                prefix => name.starts_with(prefix) || !name.starts_with(HEAD),
+            };
+            let own = parameters.iter().filter(|(name, _)| is_own(name));
+            let named = own.map(|(name, tensor)| {
+                let name = if prefix.is_empty() { name.to_owned() } else { name.replacen(prefix, HEAD, 1) };
+                (name, tensor.shallow_clone())
+            });
+            let leaves = trained.iter().enumerate().filter(|(_, (name, _))| is_own(name)).map(|(at, _)| at);
+            let view = Parameters::new(named.collect());
+            Ok(Model { model: Classifier::new(config, &view, recipe.head())?, leaves: leaves.collect() })
+        };
+        let models = heads.iter().map(model).collect::<Result<_, _>>()?;
+        Ok(Self { models, leaves: trained.into_iter().map(|(_, tensor)| tensor.shallow_clone()).collect() })
+    }
+
+    /// The gradients of a model's leaves as those of all leaves: 0 for the heads of other sources.
+    fn of_all(&self, own: Vec<Tensor>, places: &[usize]) -> Vec<Tensor> {
+        if own.len() == self.leaves.len() {
+            return own;
+        }
+        let mut all: Vec<Tensor> = self.leaves.iter().map(|leaf| leaf.detach().zeros_like()).collect();
+        for (gradient, place) in own.into_iter().zip(places) {
+            all[*place] = gradient;
+        }
+        all
     }
 
     /// A part's contribution to the loss of its batch, and the gradient of that loss times the factor. The gradient is
     /// empty if the loss is not finite.
-    fn gradients(&mut self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
-        let Pass { recipe, options, device, kind, embedding_size, factor } = *pass;
+    fn gradients(&self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
+        let Pass { recipe, options, head, device, kind, embedding_size, factor } = *pass;
+        let Model { model, leaves: places } = &self.models[head];
         let Part { batch, targets, seed, share } = part;
         let dropout = || {
             let mut dropout = TrainingPass::new(*seed, device, recipe.dropout, recipe.attention_dropout);
@@ -355,7 +528,7 @@ impl Replica {
             dropout
         };
         let mut first = dropout();
-        let mut leaves: Vec<&Tensor> = self.leaves.iter().collect();
+        let mut leaves: Vec<&Tensor> = places.iter().map(|&place| &self.leaves[place]).collect();
         // A zero perturbation: its gradient points in the direction that increases the loss.
         let size = [batch.rows.len() as i64, batch.width() as i64, embedding_size];
         let origin =
@@ -364,14 +537,14 @@ impl Replica {
             first.perturbation = Some(origin.shallow_clone());
             leaves.push(origin);
         }
-        let loss = self.model.loss(batch, targets, kind, &mut first, options) * *share;
+        let loss = model.loss(batch, targets, kind, &mut first, options) * *share;
         let value = loss.double_value(&[]);
         if !value.is_finite() {
             return (value, Vec::new());
         }
         // Returned instead of accumulated into the leaves, which would cost one pass over all parameters to clear them
         // and another to add.
-        let mut gradients = self.model.gradients(&(loss * factor), &leaves, &mut first);
+        let mut gradients = model.gradients(&(loss * factor), &leaves, &mut first);
         if origin.is_some()
             && let Some(uphill) = gradients.pop()
         {
@@ -379,12 +552,12 @@ impl Replica {
             // The same dropout as before: it depends on the seed alone.
             let mut second = dropout();
             second.perturbation = Some(uphill / norm * recipe.adversarial);
-            let loss = self.model.loss(batch, targets, kind, &mut second, options) * *share;
-            let leaves: Vec<&Tensor> = self.leaves.iter().collect();
-            let more = self.model.gradients(&(loss * factor), &leaves, &mut second);
+            let loss = model.loss(batch, targets, kind, &mut second, options) * *share;
+            let leaves: Vec<&Tensor> = places.iter().map(|&place| &self.leaves[place]).collect();
+            let more = model.gradients(&(loss * factor), &leaves, &mut second);
             gradients.iter_mut().zip(&more).for_each(|(sum, more)| *sum = sum.to_kind(Kind::Float) + more);
         }
-        (value, gradients)
+        (value, self.of_all(gradients, places))
     }
 }
 
@@ -392,6 +565,8 @@ impl Replica {
 struct Pass<'r> {
     recipe: &'r Recipe,
     options: &'r LossOptions,
+    /// Number of the head in a [`Replica`].
+    head: usize,
     device: Device,
     kind: Kind,
     embedding_size: i64,

@@ -3,9 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_document::{LabelSet, TagScheme, TaggedEntity};
-use ner_model::{Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, load_parameters};
+use ner_model::{
+    Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, SoftLabels, load_parameters,
+    new_head_for,
+};
+use ner_text::ScoredEntity;
 use ner_train::{
-    HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
+    Further, FurtherTask, HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet,
+    restore_state, save_state,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -79,6 +84,7 @@ fn data(lengths: &[usize]) -> TrainingSet {
             words: (0..len).map(|at| at..at + 1).collect(),
             entities: labels.iter().enumerate().filter_map(mention).collect(),
             unannotated: None,
+            soft: None,
             labels,
             cuts: vec![0],
             sentences: (0..len).step_by(5).collect(),
@@ -433,5 +439,104 @@ fn a_recipe_that_makes_no_sense_is_refused_in_words() {
         let refused =
             Trainer::new(&recipe, &config(), &parameters(Head::Token), data, Device::Cpu).map(drop).unwrap_err();
         assert!(refused.to_string().contains(expected), "{refused}");
+    }
+}
+
+/// The trainer without further sources.
+fn alone<'d>(recipe: &Recipe, data: &'d TrainingSet) -> Trainer<'d> {
+    trainer(recipe, data)
+}
+
+/// An auxiliary corpus with a type of its own, and half as many batches as the corpus.
+fn auxiliary<'d>(data: &'d TrainingSet, recipe: &Recipe) -> Further<'d> {
+    let labels = LabelSet::new(TagScheme::Bio, ["Z"]);
+    let head = new_head_for(&config(), &labels, recipe.head(), 7);
+    Further { data, batches: 0.5, task: FurtherTask::Auxiliary { name: "other".into(), weight: 0.5, head } }
+}
+
+#[test]
+fn an_auxiliary_head_trains_the_encoder_resumes_and_is_no_part_of_the_model() {
+    tch::set_num_threads(1);
+    let (own, mut other) = (twenty(), data(&[9, 12, 7, 30, 11]));
+    other.types = vec!["Z".into()];
+    for document in &mut other.documents {
+        document.labels.iter_mut().for_each(|label| *label = (*label).min(2));
+        document.entities.iter_mut().for_each(|entity| entity.entity_type = 0);
+    }
+    for head in [HeadName::Token, HeadName::Span] {
+        let recipe = Recipe { head, ..recipe() };
+        let trainer = || {
+            let further = vec![auxiliary(&other, &recipe)];
+            Trainer::with_further(&recipe, &config(), &parameters(recipe.head()), &own, further, Device::Cpu).unwrap()
+        };
+        let mut whole = trainer();
+        assert!(whole.total_steps() > alone(&recipe, &own).total_steps());
+        assert!(whole.model_weights().iter().all(|(name, _)| !name.contains("auxiliary")));
+        let before = bits(whole.weights());
+        let steps = train(&mut whole, 2);
+        let moved: Vec<String> = bits(whole.weights())
+            .into_iter()
+            .zip(before)
+            .filter(|(after, before)| after != before)
+            .map(|((name, _), _)| name)
+            .collect();
+        assert!(moved.iter().any(|name| name.starts_with("classifier.auxiliary.other.")), "{moved:?}");
+        assert!(steps.iter().all(|step| step.loss.is_finite()));
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = trainer();
+        train(&mut first, 1);
+        save_state(folder.path(), &first, None).unwrap();
+        let mut second = trainer();
+        restore_state(folder.path(), &mut second).unwrap().unwrap();
+        train(&mut second, 1);
+        assert!(bits(second.weights()) == bits(whole.weights()), "{head}");
+    }
+}
+
+#[test]
+fn a_student_approaches_its_teacher_with_every_head() {
+    for head in [HeadName::Token, HeadName::Span, HeadName::Crf, HeadName::Multilabel] {
+        let recipe = Recipe { head, epochs: 30, distillation: 1.0, learning_rate: 1e-2, ..plain() };
+        let mut taught = twenty();
+        // The teacher is sure of everything, but not quite.
+        let mut least = 0.0;
+        for document in &mut taught.documents {
+            let entropy = |shares: &[f64]| -> f64 { shares.iter().map(|share| -share * share.ln()).sum() };
+            let places = |classes: usize, right: &dyn Fn(usize) -> usize, count: usize| -> Vec<f32> {
+                let rest = 0.2 / (classes - 1) as f32;
+                (0..count * classes).map(|at| if at % classes == right(at / classes) { 0.8 } else { rest }).collect()
+            };
+            let labels = document.labels.clone();
+            document.soft = Some(match head {
+                HeadName::Span => {
+                    // A fifth of the words are mentions.
+                    least = entropy(&[0.9, 0.1]) * 0.2;
+                    let span = |entity: &TaggedEntity| ScoredEntity {
+                        words: entity.units.clone(),
+                        entity_type: entity.entity_type,
+                        probability: 0.9,
+                    };
+                    SoftLabels::Spans(document.entities.iter().map(span).collect())
+                }
+                HeadName::Multilabel => {
+                    least = 2.0 * entropy(&[0.8, 0.1, 0.1]);
+                    // Of both types: outside, beginning, inside.
+                    let right = |place: usize| match (place % 2, labels[place / 2]) {
+                        (0, label @ 1..=2) => label as usize,
+                        (1, label @ 3..=4) => label as usize - 2,
+                        _ => 0,
+                    };
+                    SoftLabels::Places(places(3, &right, 2 * labels.len()))
+                }
+                _ => {
+                    least = entropy(&[0.8, 0.05, 0.05, 0.05, 0.05]);
+                    SoftLabels::Places(places(5, &|place| labels[place] as usize, labels.len()))
+                }
+            });
+        }
+        let mut trainer = trainer(&recipe, &taught);
+        let steps = train(&mut trainer, 30);
+        let (first, last) = (steps[0].loss, steps[steps.len() - 1].loss);
+        assert!(last - least < 0.5 * (first - least), "{head}: from {first} to {last}, at least {least}");
     }
 }

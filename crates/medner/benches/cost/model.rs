@@ -91,6 +91,7 @@ pub fn batch(rows: usize, tokens: usize) -> (Batch, Targets) {
         words: vec![words.iter().map(inner).collect(); rows],
         entities: vec![entities; rows],
         unannotated: Vec::new(),
+        soft: Vec::new(),
     };
     (Batch { rows: (0..rows).map(|_| pieces(&mut random, tokens)).collect() }, targets)
 }
@@ -107,6 +108,7 @@ pub fn training_set(rows: usize, tokens: usize) -> TrainingSet {
         words: words.clone(),
         entities: entities.clone(),
         unannotated: None,
+        soft: None,
         sentences: vec![0],
     };
     TrainingSet {

@@ -8,6 +8,7 @@ pub mod data;
 pub mod doctor;
 pub mod eval;
 pub mod link;
+pub mod pretrain;
 pub mod reference;
 pub mod runs;
 pub mod score;

@@ -64,8 +64,8 @@ fn recipe() -> Result<String> {
     let defaults = toml::Table::try_from(Recipe::default())?;
     let mut page = String::from(
         "# Recipe\n\nA recipe is a TOML file of hyperparameters: `train --config FILE.toml`. Each key is optional. Its table\n\
-         `[experiment]` may name `dataset`, `encoder`, `labels` and `seeds`; options of the command line override it. Unknown\n\
-         keys are errors.\n\n| key | default | meaning |\n|---|---|---|\n",
+         `[experiment]` may name `dataset`, `encoder`, `labels`, `seeds`, `auxiliary`, `teacher`, `unlabelled` and\n\
+         `student_layers`; options of the command line override it. Unknown keys are errors.\n\n| key | default | meaning |\n|---|---|---|\n",
     );
     for key in Recipe::FIELD_NAMES {
         let default = defaults.get(*key).with_context(|| format!("the recipe has no default of {key}"))?;

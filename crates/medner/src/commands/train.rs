@@ -4,13 +4,13 @@ use super::{eval, seed_table};
 use crate::OutputFormat;
 use crate::args::{CorpusArgs, FaultArgs, TrackingArgs, precision, train_on};
 use crate::terminal::interrupt;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::ValueEnum;
 use ner_data::Split;
 use ner_experiment::assertion;
 use ner_experiment::corpus;
 use ner_experiment::models::{DEFAULT_ENCODER, trained_model};
-use ner_experiment::plan::{Plan, ThresholdsFrom, TrainOn};
+use ner_experiment::plan::{AuxiliaryPlan, Plan, ThresholdsFrom, TrainOn};
 use ner_experiment::recipe_file::{RecipeFile, check_recipe, recipe_for};
 use ner_experiment::record::{RunRecord, runs_folder};
 use ner_experiment::seeds::{resume_seeds, train_seeds};
@@ -30,6 +30,8 @@ Examples:
   medner train bc5cdr --config experiments/recipes/bc5cdr-crf-r-drop.toml
   medner train bc5cdr+anatem                      two corpora with different annotated types
   medner train bc5cdr --seeds 1,2,3,4,5           five runs, with mean and standard deviation
+  medner train bc5cdr --auxiliary drugprot --auxiliary biored=0.5   learn from further corpora, too
+  medner train bc5cdr --teacher RUN --unlabelled text/ --student-layers 3   a small model that learns from a larger one
   medner train i2b2 --task assertion              whether a problem is present, absent, possible, …
   medner train i2b2 --task assertion --init-from i2b2   with the encoder of a run
   medner train bc5cdr --resume latest             continue an interrupted run or group of seeds";
@@ -86,7 +88,8 @@ pub struct Args {
     keep_text: bool,
     /// Continue an interrupted run or group of seeds: its id, its folder, or latest
     #[arg(long, value_name = "RUN", conflicts_with_all = ["data_dir", "sample", "labels", "lenient", "encoder", "init_from", "task", "head", "epochs", "seed",
-        "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from"])]
+        "seeds", "learning_rate", "precision", "device", "config", "keep_text", "train_on", "thresholds_from", "auxiliary",
+        "teacher", "unlabelled", "student_layers"])]
     resume: Option<String>,
     /// Splits to train on. With train+dev there is no split left to choose an epoch on: the last of all epochs is kept,
     /// and there are no dev scores
@@ -95,6 +98,20 @@ pub struct Args {
     /// Run to take the thresholds from, with --train-on train+dev [default: no thresholds]
     #[arg(long, value_name = "RUN")]
     thresholds_from: Option<String>,
+    /// Further corpus to learn from, with a head of its own that is not part of the model, and a weight [default: 1];
+    /// repeatable. Its documents that are in CORPUS's dev or test split are left out
+    #[arg(long, value_name = "CORPUS[=WEIGHT]")]
+    auxiliary: Vec<AuxiliaryPlan>,
+    /// Learn from the probabilities of a model, or from the mean of several with the same head and types: runs (id,
+    /// DATASET/ID or folder) or model folders
+    #[arg(long, value_name = "RUN,RUN,…", value_delimiter = ',')]
+    teacher: Vec<String>,
+    /// File or folder of text without labels, in any format that `annotate` reads, for the teacher to label; repeatable
+    #[arg(long, value_name = "PATH")]
+    unlabelled: Vec<PathBuf>,
+    /// Keep only this many layers of the encoder, evenly spaced
+    #[arg(long, value_name = "N", conflicts_with = "init_from")]
+    student_layers: Option<usize>,
     /// Folder of runs [default: experiments/runs of the checkout]
     #[arg(long, value_name = "DIR")]
     runs: Option<PathBuf>,
@@ -145,6 +162,21 @@ impl Args {
             None => self.encoder.clone().or_else(|| file.experiment.encoder.clone()),
         };
         let encoder = encoder.unwrap_or_else(|| DEFAULT_ENCODER.to_owned());
+        let experiment = &file.experiment;
+        let auxiliary = match self.auxiliary.as_slice() {
+            [] => {
+                let parse =
+                    |text: &String| text.parse().map_err(|error: String| anyhow!("auxiliary = {text:?}: {error}"));
+                experiment.auxiliary.iter().map(parse).collect::<Result<_>>()?
+            }
+            given => given.to_vec(),
+        };
+        let teachers = if self.teacher.is_empty() { &experiment.teacher } else { &self.teacher };
+        let teachers =
+            teachers.iter().map(|run| trained_model(run, self.runs.as_deref())).collect::<Result<Vec<_>>>()?;
+        let unlabelled = if self.unlabelled.is_empty() { &experiment.unlabelled } else { &self.unlabelled };
+        // Absolute, because a resumed training may start in another folder.
+        let unlabelled = unlabelled.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
         Ok(Plan {
             data_dir: self.place.data_dir.clone(),
             sample: self.place.sample,
@@ -155,6 +187,10 @@ impl Args {
             // The mentions are those of the corpus, and their values are kept as offsets.
             keep_text: !is_assertion && (self.keep_text || self.place.sample || description.public),
             train_on: self.train_on,
+            auxiliary,
+            teachers,
+            unlabelled,
+            student_layers: self.student_layers.or(experiment.student_layers),
             ..Plan::new(dataset, &encoder, recipe)
         })
     }

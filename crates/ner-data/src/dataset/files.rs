@@ -1,6 +1,6 @@
 use super::split::LoadedSplit;
 use super::{DatasetDescription, DatasetError, RandomSplit, Release, Split, Splits, i2b2_release};
-use crate::{Format, FormatOptions};
+use crate::{Diagnostics, Format, FormatOptions};
 use std::path::{Path, PathBuf};
 
 /// The files of a corpus, all of which exist.
@@ -19,8 +19,8 @@ pub struct CorpusFiles {
 pub enum Layout {
     /// A file or folder per split.
     Splits(Splits<PathBuf>),
-    /// One file or folder, to be split at random.
-    Whole(PathBuf, RandomSplit),
+    /// One or several files or folders, to be split at random.
+    Whole(Vec<PathBuf>, RandomSplit),
     /// A release in this folder.
     Release(PathBuf, Release),
 }
@@ -54,7 +54,10 @@ impl DatasetDescription {
         if missing.is_empty() {
             let layout = match (&self.splits, &self.split) {
                 (Some(splits), _) => Layout::Splits(splits.map(|_, split| folder.join(&split.file))),
-                (None, Some(split)) => Layout::Whole(folder.join(&split.file), split.clone()),
+                (None, Some(split)) => {
+                    let files = names.iter().map(|name| folder.join(name)).collect();
+                    Layout::Whole(files, split.clone())
+                }
                 (None, None) => unreachable!("a description without a release has splits or a split"),
             };
             return Ok(files(self.format, layout));
@@ -76,7 +79,8 @@ impl CorpusFiles {
     pub fn paths(&self) -> Vec<&Path> {
         match &self.layout {
             Layout::Splits(paths) => paths.iter().map(|(_, path)| path.as_path()).collect(),
-            Layout::Whole(path, _) | Layout::Release(path, _) => vec![path],
+            Layout::Whole(paths, _) => paths.iter().map(PathBuf::as_path).collect(),
+            Layout::Release(path, _) => vec![path],
         }
     }
 
@@ -91,11 +95,16 @@ impl CorpusFiles {
                 let (documents, diagnostics) = self.format.read(path, &self.options)?;
                 Ok(LoadedSplit { documents, diagnostics })
             }),
-            Layout::Whole(path, split) => {
-                let (documents, diagnostics) = self.format.read(path, &self.options)?;
+            Layout::Whole(paths, split) => {
+                let (mut documents, mut diagnostics) = (Vec::new(), Diagnostics::default());
+                for path in paths {
+                    let (more, mut faults) = self.format.read(path, &self.options)?;
+                    documents.extend(more);
+                    diagnostics.0.append(&mut faults.0);
+                }
                 let places = split.assign(documents.iter().map(|document| document.id.as_str()));
                 let mut splits = Splits::<LoadedSplit>::default();
-                // Report the faults of the single file once.
+                // Report the faults of the files once.
                 splits.train.diagnostics = diagnostics;
                 for (document, place) in documents.into_iter().zip(places) {
                     splits.get_mut(place).documents.push(document);

@@ -249,6 +249,21 @@ static BUILTIN: &[Builtin] = &[
         description: include_str!("../../../../datasets/genia/dataset.toml"),
         sample: EmbeddedSample::None,
     },
+    Builtin {
+        name: "drugprot",
+        description: include_str!("../../../../datasets/drugprot/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
+    Builtin {
+        name: "biored",
+        description: include_str!("../../../../datasets/biored/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
+    Builtin {
+        name: "nlm-chem",
+        description: include_str!("../../../../datasets/nlm-chem/dataset.toml"),
+        sample: EmbeddedSample::None,
+    },
 ];
 
 impl DatasetDescription {
@@ -317,7 +332,7 @@ impl DatasetDescription {
     pub fn file_names(&self) -> Vec<&str> {
         match (&self.splits, &self.split) {
             (Some(splits), _) => splits.iter().map(|(_, split)| split.file.as_str()).collect(),
-            (None, Some(split)) => vec![&split.file],
+            (None, Some(split)) => [&split.file].into_iter().chain(&split.more).map(String::as_str).collect(),
             (None, None) => Vec::new(),
         }
     }

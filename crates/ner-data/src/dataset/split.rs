@@ -109,6 +109,9 @@ impl<T> Splits<T> {
 pub struct RandomSplit {
     /// The file or folder with all documents, inside the corpus's folder.
     pub file: String,
+    /// Further files or folders with documents.
+    #[serde(default)]
+    pub more: Vec<String>,
     /// Share of the documents in the development split.
     #[serde(default = "tenth")]
     pub dev: f64,
@@ -154,7 +157,7 @@ mod tests {
     #[test]
     fn a_random_split_depends_on_ids_and_seed_alone() {
         let ids: Vec<String> = (0..50).map(|at| format!("d{at}")).collect();
-        let split = RandomSplit { file: String::new(), dev: 0.1, test: 0.2, seed: 7 };
+        let split = RandomSplit { file: String::new(), more: Vec::new(), dev: 0.1, test: 0.2, seed: 7 };
         let forwards = split.assign(ids.iter().map(String::as_str));
         let mut backwards = split.assign(ids.iter().rev().map(String::as_str));
         backwards.reverse();

@@ -13,18 +13,18 @@ use crate::{ModelError, onednn};
 use tch::{Kind, Tensor};
 
 #[derive(Debug)]
-struct Linear {
+pub(crate) struct Linear {
     weight: Tensor,
     bias: Tensor,
 }
 
 impl Linear {
-    fn new(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
+    pub(crate) fn new(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
         Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias: parameters.get(&format!("{name}.bias"))? })
     }
 
     /// Computes in the kind of `input`. The fp32 weights are cast to it, and their gradients come back in fp32.
-    fn forward(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
         let kind = input.kind();
         if onednn::is_packed(&self.weight) {
             return onednn::linear(input, &self.weight, &self.bias.to_kind(kind));
@@ -34,19 +34,19 @@ impl Linear {
 }
 
 #[derive(Debug)]
-struct LayerNorm {
+pub(crate) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f64,
 }
 
 impl LayerNorm {
-    fn new(parameters: &Parameters, name: &str, eps: f64) -> Result<Self, ModelError> {
+    pub(crate) fn new(parameters: &Parameters, name: &str, eps: f64) -> Result<Self, ModelError> {
         let Linear { weight, bias } = Linear::new(parameters, name)?;
         Ok(Self { weight, bias, eps })
     }
 
-    fn forward(&self, input: &Tensor) -> Tensor {
+    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
         let norm =
             |input: &Tensor| input.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true);
         // The CPU's kernel takes half-precision states with fp32 weights; CUDA's needs one kind for all.

@@ -32,8 +32,16 @@ impl Bert {
         tokens
     }
 
+    /// Gradients of `loss` by each of `leaves`. `dropout` is the one that the loss was computed with.
+    pub(crate) fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut TrainingPass) -> Vec<Tensor> {
+        match dropout.tape.take() {
+            Some(tape) => self.gradients_by_tape(loss, leaves, tape, dropout),
+            None => Tensor::run_backward(&[loss], leaves, false, false),
+        }
+    }
+
     /// Gradients of `loss`, computed from the tape's result, by each of `leaves`.
-    pub(crate) fn gradients_by_tape(
+    fn gradients_by_tape(
         &self,
         loss: &Tensor,
         leaves: &[&Tensor],

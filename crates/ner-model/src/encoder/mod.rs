@@ -15,6 +15,7 @@ mod training_pass;
 pub use activation::Activation;
 pub use batch::Batch;
 pub use bert::Bert;
+pub(crate) use bert::{LayerNorm, Linear};
 pub use config::BertConfig;
 pub use family::ModelType;
 pub(crate) use parameters::BIAS;

@@ -5,7 +5,8 @@ use super::crf::CrfClassifier;
 use super::loss_options::LossOptions;
 use super::multilabel::{MultilabelClassifier, decisions};
 use super::partial_labels::{PartialLabels, hide_types, marginal_logits};
-use super::span::{SpanClassifier, found_spans, span_cross_entropy, span_divergence};
+use super::soft_labels::{self, SoftLabels};
+use super::span::{SpanClassifier, found_spans, real_spans, span_cross_entropy, span_divergence};
 use super::token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 use super::words::RowWords;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
@@ -91,7 +92,7 @@ pub enum Classifier {
 }
 
 /// The gold targets of a batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Targets {
     /// Label index of each token of each row, or [`IGNORE_INDEX`](crate::IGNORE_INDEX).
     pub labels: Vec<Vec<i64>>,
@@ -101,6 +102,8 @@ pub struct Targets {
     pub entities: Vec<Vec<TaggedEntity>>,
     /// Types that each row's corpus does not annotate; empty if there is only one corpus.
     pub unannotated: Vec<PartialLabels>,
+    /// What a teacher says of each row; empty without one.
+    pub soft: Vec<SoftLabels>,
 }
 
 /// A classifier's output for a batch.
@@ -140,7 +143,12 @@ impl Classifier {
         })
     }
 
-    /// The loss of a batch, a scalar.
+    /// The loss of a batch, a scalar. With [`soft`](Targets::soft) labels, `options.distillation` mixes the loss against
+    /// them with that of the gold labels.
+    ///
+    /// The teacher of a chain gives the marginals of its words, which those of the student approach ("posterior
+    /// distillation", Wang et al. 2020, "Structure-level knowledge distillation for multilingual sequence labeling",
+    /// section 3.2).
     pub fn loss(
         &self,
         batch: &Batch,
@@ -149,7 +157,13 @@ impl Classifier {
         dropout: &mut TrainingPass,
         options: &LossOptions,
     ) -> Tensor {
-        let Targets { labels, words, entities, unannotated } = targets;
+        let Targets { labels, words, entities, unannotated, soft } = targets;
+        let temperature = options.temperature;
+        let mixed = |gold: &dyn Fn() -> Tensor, taught: &dyn Fn() -> Tensor| match options.distillation {
+            _ if soft.is_empty() => gold(),
+            1.0 => taught(),
+            share => gold() * (1.0 - share) + taught() * share,
+        };
         let (loss, apart) = match self {
             Self::Token(model) => {
                 let logits = marginal_logits(&model.forward(batch, kind, Some(dropout)), unannotated);
@@ -157,17 +171,23 @@ impl Classifier {
                 let types = options.class_weights.len().saturating_sub(1).max(1);
                 let positions = (logits.size()[2] as usize - 1).div_ceil(types).max(1);
                 let weight_of = |_, label: i64| options.weight_of((label as usize).div_ceil(positions));
-                let loss = cross_entropy(&logits, labels, options, weight_of);
+                let gold = || cross_entropy(&logits, labels, options, weight_of);
+                let tempered = || (&logits / temperature).log_softmax(-1, Kind::Float);
+                let loss = mixed(&gold, &|| soft_labels::place_loss(&tempered(), soft, temperature));
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, labels)))
             }
             Self::Span(model) => {
                 let scores = hide_types(&model.forward(batch, words, kind, Some(dropout)), unannotated);
-                let loss = span_cross_entropy(&scores, words, entities, options);
+                let gold = || span_cross_entropy(&scores, words, entities, options);
+                let real = || real_spans(words, &scores);
+                let loss = mixed(&gold, &|| soft_labels::span_loss(&scores, &real(), words, soft, temperature));
                 (loss, (options.r_drop > 0.0).then(|| span_divergence(&scores, words)))
             }
             Self::Crf(model) => {
                 let scores = model.forward(batch, words, kind, Some(dropout));
-                let loss = model.crf().negative_log_likelihood(&scores, words, entities);
+                let gold = || model.crf().negative_log_likelihood(&scores, words, entities);
+                let marginals = || model.crf().log_marginals(&scores, words);
+                let loss = mixed(&gold, &|| soft_labels::place_loss(&marginals(), soft, 1.0));
                 (loss, (options.r_drop > 0.0).then(|| model.crf().divergence(&scores, words)))
             }
             Self::Multilabel(model) => {
@@ -176,7 +196,10 @@ impl Classifier {
                 // The mean over words of the sum over types.
                 let types = scores.size()[2] as usize / model.scheme().width();
                 let weight_of = |at: usize, label: i64| options.weight_of(if label == 0 { 0 } else { 1 + at % types });
-                let loss = cross_entropy(&logits, &labels, options, weight_of) * types as f64;
+                let gold = || cross_entropy(&logits, &labels, options, weight_of) * types as f64;
+                let tempered = || (&logits / temperature).log_softmax(-1, Kind::Float);
+                let of_type = || soft_labels::place_loss(&tempered(), soft, temperature);
+                let loss = mixed(&gold, &|| of_type() * types as f64);
                 (loss, (options.r_drop > 0.0).then(|| divergence(&logits, &labels) * types as f64))
             }
             Self::Assertion(model) => {
@@ -238,10 +261,7 @@ impl Classifier {
 
     /// Gradients of a loss by each of `leaves`. `dropout` is the one that the loss was computed with.
     pub fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut TrainingPass) -> Vec<Tensor> {
-        match dropout.tape.take() {
-            Some(tape) => self.encoder().gradients_by_tape(loss, leaves, tape, dropout),
-            None => Tensor::run_backward(&[loss], leaves, false, false),
-        }
+        self.encoder().gradients(loss, leaves, dropout)
     }
 
     const fn encoder(&self) -> &Bert {

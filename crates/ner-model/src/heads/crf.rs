@@ -176,9 +176,20 @@ impl Crf {
 
     /// Marginal probability of each label of each word, `[batch, words, labels] f32`; 0 behind the last word.
     pub fn marginals(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
+        let marginals = self.sums_of_all(scores, words).softmax(-1, Kind::Float);
+        marginals * all_real_words(words, scores.device()).unsqueeze(-1)
+    }
+
+    /// Their logarithms; undefined behind the last word.
+    pub(super) fn log_marginals(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
+        self.sums_of_all(scores, words).log_softmax(-1, Kind::Float)
+    }
+
+    /// Log sums over all sequences with each label of each word, `[batch, words, labels]`.
+    fn sums_of_all(&self, scores: &Tensor, words: &[RowWords]) -> Tensor {
         let forward = Tensor::stack(&self.forward_sums(scores, words), 1);
         let backward = Tensor::stack(&self.backward_sums(scores, words), 1);
-        (forward + backward).softmax(-1, Kind::Float) * all_real_words(words, scores.device()).unsqueeze(-1)
+        forward + backward
     }
 
     /// Negative log-likelihood of the gold sequences, as a mean over the words of a batch, a scalar.

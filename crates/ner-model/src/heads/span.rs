@@ -129,7 +129,7 @@ fn following(states: &Tensor, longest: i64) -> Tensor {
 }
 
 /// Mask of spans within their rows' words, `[batch, words, 1, longest] f32` of 0 and 1.
-fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
+pub(super) fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     let (rows, width, _, longest) = scores.size4().expect("four dimensions");
     let device = scores.device();
     let counts: Vec<i64> = words.iter().map(|words| words.len() as i64).collect();

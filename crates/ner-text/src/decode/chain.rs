@@ -82,6 +82,22 @@ impl Transitions {
         entities.into_iter().map(scored).collect()
     }
 
+    /// Marginal probability of each label of each word, `[words, labels]`, row by row, for words with these `scores`.
+    pub fn marginals(&self, scores: &[f32]) -> Vec<f32> {
+        let breaks = vec![false; scores.len() / self.labels];
+        if breaks.is_empty() {
+            return Vec::new();
+        }
+        let chain = Chain::new(self, scores, &breaks);
+        let products: Vec<f64> =
+            chain.forward.iter().zip(&chain.backward).map(|(forward, backward)| forward * backward).collect();
+        let of_word = |row: &[f64]| {
+            let sum: f64 = row.iter().sum();
+            row.iter().map(|product| (product / sum) as f32).collect::<Vec<f32>>()
+        };
+        products.chunks_exact(self.labels).flat_map(of_word).collect()
+    }
+
     /// Viterbi's algorithm: the label of each word in the best sequence; of equally good labels, the one with the lower
     /// number.
     pub fn best_sequence(&self, scores: &[f32], breaks: &[bool]) -> Vec<usize> {
@@ -299,6 +315,14 @@ mod tests {
             let best = all.iter().map(|(_, score)| *score).fold(f64::NEG_INFINITY, f64::max);
             let total: f64 = all.iter().map(|(_, score)| score.exp()).sum();
 
+            if breaks.iter().skip(1).all(|is_break| !is_break) {
+                let marginals = transitions.marginals(scores);
+                for at in 0..words * count {
+                    let holds = |sequence: &[usize]| sequence[at / count] == at % count;
+                    let share: f64 = all.iter().filter(|(s, _)| holds(s)).map(|(_, score)| score.exp()).sum();
+                    prop_assert!((share / total - f64::from(marginals[at])).abs() < 1e-5);
+                }
+            }
             let found = transitions.best_sequence(scores, &breaks);
             prop_assert!((score(&found).expect("a sequence that is allowed") - best).abs() < 1e-4);
             let entities = transitions.entities(scores, &breaks);
