@@ -30,7 +30,10 @@ pub use assertion::AssertionClassifier;
 pub use device::{
     Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
 };
-pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
+pub use encoder::{
+    Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, ModelType, ModernConfig, Parameters, TrainingPass,
+    attention,
+};
 pub use error::ModelError;
 pub use heads::{
     AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier,

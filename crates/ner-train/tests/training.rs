@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_document::{LabelSet, TagScheme, TaggedEntity};
-use ner_model::{Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, load_parameters};
+use ner_model::{Activation, BertConfig, Classifier, Extras, Head, ModelType, Parameters, Precision, load_parameters};
 use ner_train::{
     HeadName, Progress, Recipe, Step, TrainError, Trainer, TrainingDocument, TrainingSet, restore_state, save_state,
 };
@@ -32,6 +32,7 @@ fn config() -> BertConfig {
         pad_token_id: 0,
         hidden_dropout_prob: 0.1,
         attention_probs_dropout_prob: 0.1,
+        extras: Extras::None,
     }
 }
 
