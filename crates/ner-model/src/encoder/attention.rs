@@ -372,7 +372,9 @@ mod tests {
                     }
                     let gap = scores.softmax(-1, None).matmul(&of_row(&value)) - of_row(&found);
                     let what = format!("{row:?}, {heads} heads of {head}, reach {reach:?}");
-                    assert!(gap.abs().max().double_value(&[]) < 0.02, "{what}");
+                    // The fewer the keys, the larger the means, and what their rounding loses.
+                    let bound = if reach.is_some() { 0.06 } else { 0.02 };
+                    assert!(gap.abs().max().double_value(&[]) < bound, "{what}");
                 }
             }
         }

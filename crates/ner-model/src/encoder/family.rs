@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn names_go_there_and_back_with_and_without_their_prefix() {
         let sizes = r#""vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "intermediate_size": 8, "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 8, "embedding_size": 3"#;
+            "intermediate_size": 8, "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 8, "embedding_size": 3,
+            "pad_token_id": 1"#;
         for family in &FAMILIES {
             let text = format!(r#"{{"model_type": "{}", {sizes}}}"#, family.name);
             let config = BertConfig::from_json(&text, Path::new("config.json")).expect("a sound configuration");
