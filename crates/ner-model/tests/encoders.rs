@@ -322,6 +322,45 @@ fn offsets_of_byte_level_bpe_are_those_of_transformers_without_white_space() {
     assert_eq!(found, expected);
 }
 
+/// The tokenizers of further kinds: SentencePiece's Unigram with its normalisation, or with NFC; BERT's word pieces with
+/// other special tokens; byte-level BPE behind NFC.
+#[test]
+fn offsets_of_further_tokenizers_are_those_of_transformers_without_white_space() {
+    let golden = golden();
+    for name in ["xlm-roberta", "deberta-v3", "mpnet", "modernbert"] {
+        let (case, encoder) = (&golden[name], text_encoder(&folder(name)));
+        let offsets: Vec<Vec<(usize, usize)>> = serde_json::from_value(case["offsets"].clone()).unwrap();
+        let ids: Vec<Vec<u32>> = serde_json::from_value(case["ids"].clone()).unwrap();
+        let file: Value =
+            serde_json::from_str(&std::fs::read_to_string(folder(name).join("tokenizer.json")).unwrap()).unwrap();
+        // The piece of a space alone, which transformers gives the place of the next character.
+        let place = file["model"]["vocab"].as_array().and_then(|list| list.iter().position(|row| row[0] == "▁"));
+        for ((text, offsets), ids) in texts(case).iter().zip(&offsets).zip(&ids) {
+            let encoded = encode(&encoder, text);
+            let chars: Vec<char> = text.chars().collect();
+            check_words(&chars, &encoded);
+            assert_eq!(encoded.tokens.len(), offsets.len(), "{name} {text:?}");
+            for ((token, &(start, end)), &id) in encoded.tokens.iter().zip(offsets).zip(&ids[encoder.offset()..]) {
+                let expected = trimmed(&chars, Span::new(start, end));
+                let is_space = place == Some(id as usize) || expected.is_empty();
+                // A mark that the normaliser removed belongs to the token before it.
+                let has_mark = token.span.start == expected.start && token.span.end > expected.end;
+                let is_same = if is_space { token.span.is_empty() } else { token.span == expected || has_mark };
+                assert!(is_same, "{name} {text:?}: {token:?} {expected}");
+            }
+        }
+    }
+    // Words of SentencePiece end beside punctuation, where mentions do, unless the model comes from elsewhere.
+    let spans = |encoder: &DocumentTokenizer| -> Vec<String> {
+        let text = "fever, (rats) 5-HT.";
+        let chars: Vec<char> = text.chars().collect();
+        encode(encoder, text).words.iter().map(|word| chars[word.span.start..word.span.end].iter().collect()).collect()
+    };
+    let encoder = text_encoder(&folder("xlm-roberta"));
+    assert_eq!(spans(&encoder), ["fever", ",", "(", "rats", ")", "5", "-", "HT", "."]);
+    assert_eq!(spans(&encoder.with_whole_pre_tokens()), ["fever,", "(rats)", "5-HT."]);
+}
+
 fn encode(encoder: &DocumentTokenizer, text: &str) -> EncodedDocument {
     encoder.encode(&[Document::new("1", text)]).unwrap().remove(0)
 }
@@ -360,6 +399,9 @@ static ENCODERS: LazyLock<[DocumentTokenizer; 3]> = LazyLock::new(|| {
         .map(|name| text_encoder(&folder(name)))
 });
 
+static SENTENCEPIECE: LazyLock<[DocumentTokenizer; 2]> =
+    LazyLock::new(|| ["xlm-roberta", "deberta-v3"].map(|name| text_encoder(&folder(name))));
+
 /// The decisive test of offsets: the text at a token's offsets is the token's piece. Pieces of one
 /// character are compared together.
 fn check_offsets(encoder: &DocumentTokenizer, text: &str) {
@@ -385,6 +427,26 @@ fn check_offsets(encoder: &DocumentTokenizer, text: &str) {
 }
 
 proptest! {
+    #[test]
+    fn words_of_sentencepiece_cover_any_text(
+        chosen in prop::collection::vec(prop::sample::select(
+            "aNlox125½ﬁβé中한😀\u{301} \n\t\u{a0}\u{3000}'-<>,.▁".chars().collect::<Vec<char>>(),
+        ), 0..40),
+    ) {
+        for encoder in SENTENCEPIECE.iter() {
+            let text: String = chosen.iter().collect();
+            let encoded = encode(encoder, &text);
+            let chars: Vec<char> = text.chars().collect();
+            let words = &encoded.words;
+            assert!(words.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start), "{text:?}: {words:?}");
+            assert_eq!(words.iter().map(|word| word.tokens.len()).sum::<usize>(), encoded.tokens.len());
+            for at in (0..chars.len()).filter(|&at| chars[at].is_alphanumeric() && !encoded.tokens.is_empty()) {
+                let covered = words.iter().any(|word| word.span.covers(Span::new(at, at + 1)));
+                assert!(covered, "{text:?}: {:?} belongs to no word", chars[at]);
+            }
+        }
+    }
+
     #[test]
     fn the_text_at_the_offsets_of_byte_level_bpe_is_its_piece(
         chosen in prop::collection::vec(prop::sample::select(
