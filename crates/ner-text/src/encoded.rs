@@ -138,9 +138,9 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts: WordCuts) -> Vec<Tok
             let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
             // Two pieces may share one character that the normaliser decomposed (Hangul).
             let apart = tokens.last().is_some_and(|before| before.span.end <= start);
-            // A token of white space alone begins a word, but is none.
+            // A token of white space alone is no word.
             let of_word = tokens.iter().rev().take_while(|token| token.word == word);
-            let apart = apart && of_word.map(|token| token.span).any(|span| !span.is_empty());
+            let apart = apart && start < end && of_word.map(|token| token.span).any(|span| !span.is_empty());
             if cut || (apart && cuts.cut(&chars, start)) {
                 word += 1;
             }
