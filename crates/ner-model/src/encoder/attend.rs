@@ -2,7 +2,7 @@
 
 use super::attention;
 use super::batch::{Layout, Rows};
-use super::distances::Terms;
+use super::terms::Terms;
 use super::training_pass::TrainingPass;
 use crate::onednn;
 use tch::{Kind, Tensor};

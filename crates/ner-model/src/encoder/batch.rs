@@ -1,7 +1,6 @@
 //! Batches of rows, and the layout of their tokens in the matrix of states.
 
-use super::distances::Terms;
-use super::modern::Positions;
+use super::terms::{Positions, Terms};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 

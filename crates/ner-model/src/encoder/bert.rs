@@ -7,13 +7,15 @@
 use super::attend::attend;
 use super::attention;
 use super::batch::{Batch, Layout};
-use super::config::{BertConfig, Extras};
+use super::config::BertConfig;
 use super::deberta::{self, Convolution, Disentangled};
 use super::distances::RelativeBias;
+use super::extras::{Extras, ModernConfig};
 use super::family::ModelType;
-use super::linear::{LayerNorm, Linear};
-use super::modern::{ModernLayer, Positions};
+use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
+use super::modern::ModernLayer;
 use super::parameters::Parameters;
+use super::terms::Positions;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
 use tch::{Kind, Tensor};
@@ -302,21 +304,9 @@ impl Bert {
     }
 }
 
-fn modern_of(config: &BertConfig) -> Option<&super::modern::ModernConfig> {
+fn modern_of(config: &BertConfig) -> Option<&ModernConfig> {
     match &config.extras {
         Extras::Modern(modern) => Some(modern),
         Extras::None | Extras::Deberta(_) => None,
     }
-}
-
-pub(super) fn apply_dropout(states: Tensor, dropout: &mut Option<&mut TrainingPass>) -> Tensor {
-    match dropout {
-        Some(dropout) => dropout.hidden_states(&states),
-        None => states,
-    }
-}
-
-pub(super) fn add_residual(mut states: Tensor, residual: &Tensor) -> Tensor {
-    states += residual;
-    states
 }

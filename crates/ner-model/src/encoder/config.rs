@@ -1,8 +1,6 @@
 use super::activation::Activation;
-use super::deberta::DebertaConfig;
-use super::distances;
+use super::extras::{DebertaConfig, Extras, MOST_LAYERS, MOST_SIZE, ModernConfig, check_buckets};
 use super::family::ModelType;
-use super::modern::ModernConfig;
 use crate::ModelError;
 use serde::Deserialize;
 use serde_json::Value;
@@ -55,18 +53,6 @@ pub struct BertConfig {
     pub extras: Extras,
 }
 
-/// The settings of kinds of encoders that BERT lacks.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Extras {
-    /// None.
-    #[default]
-    None,
-    /// Of ModernBERT.
-    Modern(ModernConfig),
-    /// Of DeBERTa.
-    Deberta(DebertaConfig),
-}
-
 const fn default_positions() -> i64 {
     512
 }
@@ -98,10 +84,6 @@ const INTEGERS: [(&str, bool); 9] = [
 
 /// Keys of other numbers.
 const NUMBERS: [&str; 3] = ["layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob"];
-
-/// Limits that no published encoder comes near; without them, a number in a file could ask for all of memory.
-pub(super) const MOST_LAYERS: i64 = 1000;
-pub(super) const MOST_SIZE: i64 = 1 << 24;
 
 impl BertConfig {
     /// Parses the text of the `config.json` at `path`.
@@ -151,7 +133,7 @@ impl BertConfig {
             ModelType::ModernBert => Extras::Modern(ModernConfig::of(&value).map_err(fault)?),
             ModelType::DebertaV2 => Extras::Deberta(DebertaConfig::of(&value).map_err(fault)?),
             ModelType::Mpnet => {
-                distances::check_buckets(&value).map_err(fault)?;
+                check_buckets(&value).map_err(fault)?;
                 Extras::None
             }
             ModelType::Bert

@@ -8,112 +8,14 @@
 //! and defaults.
 
 use super::batch::{Layout, Rows};
-use super::config::{BertConfig, Extras, MOST_SIZE};
-use super::distances::Terms;
+use super::config::BertConfig;
+use super::extras::{DebertaConfig, Extras, RelativeAttention};
 use super::linear::{LayerNorm, Linear};
 use super::parameters::Parameters;
+use super::terms::Terms;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
-
-/// DeBERTa's settings beyond BERT's, with transformers' names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DebertaConfig {
-    /// Whether embeddings of absolute positions are added to those of the words.
-    pub position_biased_input: bool,
-    /// The attention to relative positions, if there is any.
-    pub relative: Option<RelativeAttention>,
-    /// Width of the convolution beside the first layer; 0 for none.
-    pub conv_kernel_size: i64,
-    /// Groups of that convolution.
-    pub conv_groups: i64,
-}
-
-/// Attention to relative positions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RelativeAttention {
-    /// Number of buckets of distances in one direction; 0 if each distance is one.
-    pub buckets: i64,
-    /// The longest distance that counts.
-    pub max_relative_positions: i64,
-    /// Whether words attend to positions.
-    pub content_to_position: bool,
-    /// Whether positions attend to words.
-    pub position_to_content: bool,
-    /// Whether positions are projected like words.
-    pub share_att_key: bool,
-    /// Whether the embeddings of positions are normalised.
-    pub norm_rel_ebd: bool,
-}
-
-impl DebertaConfig {
-    /// From a `config.json` with BERT's keys.
-    pub(super) fn of(config: &Value) -> Result<Self, String> {
-        let flag = |key: &str, otherwise: bool| match config.get(key) {
-            None => Ok(otherwise),
-            Some(value) => value.as_bool().ok_or_else(|| format!("{key} is neither true nor false")),
-        };
-        let number = |key: &str, otherwise: i64| match config.get(key) {
-            None => Ok(otherwise),
-            Some(value) => {
-                let number = value.as_i64().filter(|number| (-1..=MOST_SIZE).contains(number));
-                number.ok_or_else(|| format!("{key} is not a whole number from -1 to {MOST_SIZE}"))
-            }
-        };
-        // One text, separated by bars, or a list.
-        let words = |key: &str| -> Vec<String> {
-            match config.get(key) {
-                Some(Value::String(text)) => {
-                    text.to_lowercase().split('|').map(|word| word.trim().to_owned()).collect()
-                }
-                Some(Value::Array(list)) => list.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect(),
-                _ => Vec::new(),
-            }
-        };
-        let kinds = words("pos_att_type");
-        if let Some(kind) = kinds.iter().find(|kind| !["c2p", "p2c"].contains(&kind.as_str())) {
-            return Err(format!("pos_att_type {kind} is not supported; supported: c2p, p2c"));
-        }
-        if !kinds.is_empty() && !flag("relative_attention", false)? {
-            return Err("pos_att_type is set, but relative_attention is not; medner does not compute that".into());
-        }
-        let conv_kernel_size = number("conv_kernel_size", 0)?.max(0);
-        match config.get("conv_act").and_then(Value::as_str) {
-            Some(act) if act != "tanh" && conv_kernel_size > 0 => {
-                return Err(format!("conv_act {act} is not supported; supported: tanh"));
-            }
-            _ => {}
-        }
-        if conv_kernel_size % 2 == 0 && conv_kernel_size > 0 {
-            return Err(format!("conv_kernel_size is {conv_kernel_size}; it must be odd"));
-        }
-        let positions = number("max_position_embeddings", 512)?;
-        let relative = RelativeAttention {
-            buckets: number("position_buckets", -1)?.max(0),
-            max_relative_positions: match number("max_relative_positions", -1)? {
-                most if most < 1 => positions,
-                most => most,
-            },
-            content_to_position: kinds.iter().any(|kind| kind == "c2p"),
-            position_to_content: kinds.iter().any(|kind| kind == "p2c"),
-            share_att_key: flag("share_att_key", false)?,
-            norm_rel_ebd: words("norm_rel_ebd").iter().any(|word| word == "layer_norm"),
-        };
-        if !(relative.buckets == 0
-            || relative.buckets >= 4 && relative.buckets / 2 < relative.max_relative_positions - 1)
-        {
-            let (buckets, most) = (relative.buckets, relative.max_relative_positions);
-            return Err(format!("position_buckets is {buckets}, which does not fit max_relative_positions {most}"));
-        }
-        Ok(Self {
-            position_biased_input: flag("position_biased_input", true)?,
-            relative: flag("relative_attention", false)?.then_some(relative),
-            conv_kernel_size,
-            conv_groups: number("conv_groups", 1)?.max(1),
-        })
-    }
-}
 
 impl RelativeAttention {
     /// Number of embeddings for one direction.

@@ -7,56 +7,34 @@
 use super::attention::ByDistance;
 use super::batch::{Layout, Rows};
 use super::config::BertConfig;
+use super::extras::BUCKETS;
 use super::family::ModelType;
 use super::parameters::Parameters;
+use super::terms::Terms;
 use crate::ModelError;
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
-/// Number of buckets of distances, half of them for each direction. transformers always computes with this number.
-const BUCKETS: i64 = 32;
 /// Distances from here on share the last bucket.
 const MOST_DISTANCE: f64 = 128.0;
 
-/// Checks MPNet's number of buckets.
-pub(super) fn check_buckets(config: &Value) -> Result<(), String> {
-    match config.get("relative_attention_num_buckets").map(Value::as_i64) {
-        None | Some(Some(BUCKETS)) => Ok(()),
-        Some(_) => {
-            Err(format!("relative_attention_num_buckets is not {BUCKETS}, the number that medner computes with"))
-        }
-    }
-}
-
-/// Terms for the scores of a batch.
-#[derive(Debug)]
-pub(super) enum Terms {
-    /// For padded rows: `[batch or 1, heads or 1, tokens, tokens]`, with minus infinity on padding.
-    Matrix(Tensor),
-    /// For packed rows.
-    ByDistance(ByDistance),
-}
-
-impl Terms {
-    /// The terms in a layout from their values for each distance, `[heads or 1, distances]` fp32: of key minus query from
-    /// `1 - width` on, where `width` is the batch's. `reach` is the longest distance that is not [`FAR`].
-    fn new(by_distance: &Tensor, layout: &Layout, kind: Kind, reach: Option<usize>) -> Self {
-        let [rows, width] = layout.size;
-        let mask = match &layout.rows {
-            Rows::Packed { .. } => return Self::ByDistance(ByDistance::new(by_distance, width as usize, reach)),
-            Rows::Padded { mask } => mask,
-        };
-        // A row of the matrix is the row above, moved by one. Cut from copies of the whole row, this needs no index.
-        let heads = by_distance.size()[0];
-        let distances = 2 * width - 1;
-        let copies = by_distance.unsqueeze(1).expand([heads, width, distances], false).reshape([heads, -1]);
-        let matrix = copies.narrow(1, width - 1, width * (distances - 1)).view([1, heads, width, distances - 1]);
-        let matrix = matrix.narrow(3, 0, width).to_kind(kind);
-        Self::Matrix(match mask {
-            Some(mask) => (matrix + mask).expand([rows, heads, width, width], false),
-            None => matrix,
-        })
-    }
+/// The terms in a layout from their values for each distance, `[heads or 1, distances]` fp32: of key minus query from
+/// `1 - width` on, where `width` is the batch's. `reach` is the longest distance that is not [`FAR`].
+fn terms(by_distance: &Tensor, layout: &Layout, kind: Kind, reach: Option<usize>) -> Terms {
+    let [rows, width] = layout.size;
+    let mask = match &layout.rows {
+        Rows::Packed { .. } => return Terms::ByDistance(ByDistance::new(by_distance, width as usize, reach)),
+        Rows::Padded { mask } => mask,
+    };
+    // A row of the matrix is the row above, moved by one. Cut from copies of the whole row, this needs no index.
+    let heads = by_distance.size()[0];
+    let distances = 2 * width - 1;
+    let copies = by_distance.unsqueeze(1).expand([heads, width, distances], false).reshape([heads, -1]);
+    let matrix = copies.narrow(1, width - 1, width * (distances - 1)).view([1, heads, width, distances - 1]);
+    let matrix = matrix.narrow(3, 0, width).to_kind(kind);
+    Terms::Matrix(match mask {
+        Some(mask) => (matrix + mask).expand([rows, heads, width, width], false),
+        None => matrix,
+    })
 }
 
 /// MPNet's learned term for each bucket of distances, shared by all layers.
@@ -86,7 +64,7 @@ impl RelativeBias {
         let buckets = buckets(layout.size[1]).to_device(self.table.device());
         // [heads, distances]
         let by_distance = Tensor::embedding(&self.table, &buckets, -1, false, false).tr();
-        Terms::new(&by_distance, layout, kind, None)
+        terms(&by_distance, layout, kind, None)
     }
 }
 
@@ -111,5 +89,5 @@ pub(super) fn nearby(layout: &Layout, reach: i64, kind: Kind, device: Device) ->
     let width = layout.size[1];
     let distance = Tensor::arange_start(1 - width, width, (Kind::Int64, device)).abs();
     let by_distance = distance.zeros_like().to_kind(Kind::Float).masked_fill(&distance.gt(reach), FAR);
-    Terms::new(&by_distance.unsqueeze(0), layout, kind, Some(reach as usize))
+    terms(&by_distance.unsqueeze(0), layout, kind, Some(reach as usize))
 }

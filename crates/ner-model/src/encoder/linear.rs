@@ -1,6 +1,7 @@
 //! Linear layers and layer normalisation.
 
 use super::parameters::Parameters;
+use super::training_pass::TrainingPass;
 use crate::{ModelError, onednn};
 use tch::{Kind, Tensor};
 
@@ -67,4 +68,16 @@ impl LayerNorm {
             norm(input)
         }
     }
+}
+
+pub(super) fn apply_dropout(states: Tensor, dropout: &mut Option<&mut TrainingPass>) -> Tensor {
+    match dropout {
+        Some(dropout) => dropout.hidden_states(&states),
+        None => states,
+    }
+}
+
+pub(super) fn add_residual(mut states: Tensor, residual: &Tensor) -> Tensor {
+    states += residual;
+    states
 }

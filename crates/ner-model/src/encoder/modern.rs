@@ -6,103 +6,15 @@
 
 use super::attend::attend;
 use super::batch::{Batch, Layout};
-use super::bert::{add_residual, apply_dropout};
-use super::config::{BertConfig, Extras};
-use super::distances::{Terms, nearby};
-use super::linear::{LayerNorm, Linear};
+use super::config::BertConfig;
+use super::distances::nearby;
+use super::extras::{Extras, ModernConfig};
+use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
 use super::parameters::Parameters;
+use super::terms::{Positions, Rotary};
 use super::training_pass::TrainingPass;
 use crate::{Activation, ModelError};
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
-
-/// ModernBERT's settings beyond BERT's, with transformers' names.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModernConfig {
-    /// Whether each layer attends to all tokens, or only to near ones.
-    pub is_global: Vec<bool>,
-    /// Longest distance of two tokens in a local layer.
-    pub reach: i64,
-    /// Base of the rotary angles in global layers.
-    pub global_rope_theta: f64,
-    /// The same in local layers.
-    pub local_rope_theta: f64,
-    /// Whether normalisation has biases.
-    pub norm_bias: bool,
-    /// Whether attention has biases.
-    pub attention_bias: bool,
-    /// Whether the feed-forward layers have biases.
-    pub mlp_bias: bool,
-    /// Whether the layer between encoder and classifier of a model that labels tokens has a bias.
-    pub classifier_bias: bool,
-    /// The activation of that layer.
-    pub classifier_activation: Activation,
-}
-
-impl ModernConfig {
-    /// From a `config.json` with BERT's keys.
-    pub(super) fn of(config: &Value) -> Result<Self, String> {
-        let flag = |key: &str| match config.get(key) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| format!("{key} is neither true nor false")),
-        };
-        let number = |key: &str, otherwise: i64| match config.get(key) {
-            None => Ok(otherwise),
-            Some(value) => value.as_i64().filter(|&number| number > 0).ok_or_else(|| format!("{key} is not above 0")),
-        };
-        let layers = config["num_hidden_layers"].as_i64().unwrap_or(0).clamp(0, super::config::MOST_LAYERS);
-        let is_global = match config.get("layer_types") {
-            None => {
-                let every = number("global_attn_every_n_layers", 3)?;
-                (0..layers).map(|layer| layer % every == 0).collect()
-            }
-            Some(types) => {
-                let types: Vec<&str> = types.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-                let known = ["full_attention", "sliding_attention"];
-                if types.len() as i64 != layers || types.iter().any(|kind| !known.contains(kind)) {
-                    return Err("layer_types does not say full_attention or sliding_attention for each layer".into());
-                }
-                types.into_iter().map(|kind| kind == known[0]).collect()
-            }
-        };
-        let theta = |layers: &str, old_key: &str, otherwise: f64| {
-            let rope = &config["rope_parameters"][layers];
-            let kinds = [&rope["rope_type"], &config["rope_scaling"]["rope_type"], &config["rope_scaling"]["type"]];
-            if let Some(kind) = kinds.into_iter().find(|kind| !kind.is_null() && *kind != "default") {
-                return Err(format!("rope_type {kind} is not supported; supported: default"));
-            }
-            match [&rope["rope_theta"], &config[old_key]].into_iter().find(|value| !value.is_null()) {
-                None => Ok(otherwise),
-                Some(value) => {
-                    value.as_f64().filter(|&theta| theta > 0.0).ok_or_else(|| format!("{old_key} is not above 0"))
-                }
-            }
-        };
-        let classifier_activation = match config.get("classifier_activation") {
-            None => Activation::Gelu,
-            Some(name) => serde_json::from_value(name.clone()).map_err(|e| format!("classifier_activation: {e}"))?,
-        };
-        Ok(Self {
-            is_global,
-            reach: number("local_attention", 128)? / 2,
-            global_rope_theta: theta("full_attention", "global_rope_theta", 160_000.0)?,
-            local_rope_theta: theta("sliding_attention", "local_rope_theta", 10_000.0)?,
-            norm_bias: flag("norm_bias")?,
-            attention_bias: flag("attention_bias")?,
-            mlp_bias: flag("mlp_bias")?,
-            classifier_bias: flag("classifier_bias")?,
-            classifier_activation,
-        })
-    }
-}
-
-/// Rotations of queries and keys by their positions.
-#[derive(Debug)]
-struct Rotary {
-    /// `[places, 1, head / 2]` fp32 each.
-    cos: Tensor,
-    sin: Tensor,
-}
 
 impl Rotary {
     /// For tokens at `positions`, `[places] f32`.
@@ -121,14 +33,6 @@ impl Rotary {
         let rotated = [first * &self.cos - second * &self.sin, second * &self.cos + first * &self.sin];
         Tensor::cat(&rotated, 2).flatten(1, 2).to_kind(kind)
     }
-}
-
-/// What the layers need to know of a batch's positions.
-#[derive(Debug)]
-pub(super) struct Positions {
-    global: Rotary,
-    local: Rotary,
-    nearby: Terms,
 }
 
 impl Positions {
