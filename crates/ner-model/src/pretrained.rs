@@ -1,7 +1,7 @@
 //! Models on disk in the Hugging Face hub's layout: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
-use crate::encoder::BIAS;
+use crate::encoder::{BIAS, PredictionHead};
 use crate::heads::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
 use ner_document::{ForeignLabels, LabelMap, LabelSet, TagScheme};
@@ -133,7 +133,8 @@ pub fn load_further(
     let places: Vec<Option<usize>> = new_names.iter().map(place).collect();
     let mut parameters = Vec::new();
     for (name, shape) in Classifier::shapes(&old.config, head.outputs(labels), head) {
-        let tensor = if is_head(&name) { new_head(&name, &shape, head, seed) } else { old.parameters.get(&name)? };
+        let is_new = is_head(&name) || name.starts_with(PredictionHead::PREFIX) && old.parameters.get(&name).is_err();
+        let tensor = if is_new { new_head(&name, &shape, head, seed) } else { old.parameters.get(&name)? };
         if is_head(&name) && same_kind && whole {
             tensor.shallow_clone().copy_(&old.parameters.get(&name)?);
         } else if is_head(&name) && same_kind {
@@ -251,8 +252,20 @@ fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
 const COMPUTED: [&str; 9] = ["crf", "lstm", "bilstm", "gru", "rnn", "transitions", "lora", "adapter", "adapters"];
 
 /// Starts of names of tensors that a head of another task, or nothing, uses.
-const UNUSED: [&str; 7] =
-    ["bert.pooler.", "cls.", "lm_head.", "discriminator_predictions.", "generator_", "vocab_", "qa_outputs."];
+const UNUSED: [&str; 11] = [
+    "bert.pooler.",
+    "cls.",
+    "lm_head.",
+    "discriminator_predictions.",
+    "generator_",
+    "vocab_",
+    "qa_outputs.",
+    // Of ModernBERT and DeBERTa.
+    "head.",
+    "decoder.",
+    "lm_predictions.",
+    "mask_predictions.",
+];
 
 /// Refuses a model with a part that we do not compute, and names other tensors that we do not use.
 fn check_unused(model: &Pretrained, weights: &Path) -> Result<(), ModelError> {
@@ -403,6 +416,10 @@ fn load(
             continue;
         }
         let stored = named.get(&name).map_or(&[][..], Vec::as_slice);
+        if let (Some(seed), [], true) = (seed, stored, name.starts_with(PredictionHead::PREFIX)) {
+            tensors.push((name.clone(), new_head(&name, &shape, head, seed)));
+            continue;
+        }
         if let [one, other, ..] = stored {
             return Err(fault(format!("both {one} and {other} are there; the model needs one")));
         }
@@ -460,6 +477,9 @@ fn is_head(name: &str) -> bool {
 
 fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
+    if name == "head.norm.weight" {
+        return Tensor::ones(shape, options);
+    }
     if shape.len() == 1 {
         let against_outside = name == BIAS && matches!(head, Head::Span { .. } | Head::Multilabel { .. });
         return Tensor::full(shape, if against_outside { PRIOR } else { 0.0 }, options);

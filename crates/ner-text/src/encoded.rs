@@ -22,7 +22,8 @@ pub struct Token {
     pub starts_page: bool,
 }
 
-/// The unit of tagging: a pre-token of the tokenizer, cut between pieces at a boundary of letter and digit.
+/// The unit of tagging: a pre-token of the tokenizer, cut between pieces at a boundary of letter and digit. The pre-tokens
+/// of SentencePiece hold punctuation; they are cut beside it as well, as those of the other tokenizers are.
 ///
 /// The cut makes `[5-HT]6` and `[Ca]2+` taggable: on BC5CDR all but 1 of 28,785 mentions begin and end at a word
 /// boundary, instead of all but 15. Tagging every piece could express all of them, but the pieces of a word then
@@ -108,7 +109,7 @@ pub fn piece_labels(words: &[Word], entities: &[TaggedEntity], labels: &LabelSet
 /// the previous word, so that no word is empty; a text with only such tokens has no tokens. A combining mark that the
 /// normaliser removed belongs to the token before it, so that a token never ends inside a character as a reader sees
 /// it.
-pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<Token> {
+pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts: WordCuts) -> Vec<Token> {
     let chars: Vec<char> = text.chars().collect();
     let visible = |piece: &Piece| {
         let (start, end) = trimmed(&chars, piece.start, piece.end);
@@ -137,7 +138,10 @@ pub(crate) fn tokens_of(text: &str, pieces: &[Piece], cuts_words: bool) -> Vec<T
             let cut = last.is_some_and(|last| last != pre_token || pre_token.is_none());
             // Two pieces may share one character that the normaliser decomposed (Hangul).
             let apart = tokens.last().is_some_and(|before| before.span.end <= start);
-            if cut || (cuts_words && apart && letter_meets_digit(&chars, start)) {
+            // A token of white space alone is no word.
+            let of_word = tokens.iter().rev().take_while(|token| token.word == word);
+            let apart = apart && start < end && of_word.map(|token| token.span).any(|span| !span.is_empty());
+            if cut || (apart && cuts.cut(&chars, start)) {
                 word += 1;
             }
             last = Some(pre_token);
@@ -164,10 +168,34 @@ fn trimmed(chars: &[char], start: usize, end: usize) -> (usize, usize) {
     (start, end - (start..end).rev().take_while(is_space).count())
 }
 
-/// Whether one of the two characters at the boundary `at` is a letter and the other a digit.
-fn letter_meets_digit(chars: &[char], at: usize) -> bool {
-    let (Some(before), Some(after)) = (at.checked_sub(1).and_then(|at| chars.get(at)), chars.get(at)) else {
-        return false;
-    };
-    (before.is_alphabetic() && after.is_numeric()) || (before.is_numeric() && after.is_alphabetic())
+/// Where pre-tokens are cut into words, between pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WordCuts {
+    /// Nowhere.
+    None,
+    /// Between a letter and a digit.
+    Digits,
+    /// There, and beside everything that is neither.
+    Punctuation,
+}
+
+impl WordCuts {
+    /// Whether there is a cut at the boundary `at`.
+    fn cut(self, chars: &[char], at: usize) -> bool {
+        let (Some(before), Some(after)) = (at.checked_sub(1).and_then(|at| chars.get(at)), chars.get(at)) else {
+            return false;
+        };
+        let is_letter = |char: &char| char.is_alphabetic() || is_combining_mark(*char);
+        let (letters, digits) = ([is_letter(before), is_letter(after)], [before.is_numeric(), after.is_numeric()]);
+        match self {
+            Self::None => false,
+            Self::Digits => {
+                (before.is_alphabetic() && after.is_numeric()) || (before.is_numeric() && after.is_alphabetic())
+            }
+            Self::Punctuation => {
+                let is_punctuation = before.is_ascii_punctuation() || after.is_ascii_punctuation();
+                letters[0] != letters[1] || digits[0] != digits[1] || is_punctuation
+            }
+        }
+    }
 }

@@ -58,11 +58,21 @@ pub struct WordPieces {
     tokenizer: Tokenizer,
     /// Shared by clones.
     cache: Option<Arc<Cache>>,
+    /// The piece of SentencePiece that stands for a space alone, and the character that it is written with.
+    space: Option<(u32, char)>,
+    has_metaspace: bool,
 }
 
 impl WordPieces {
     pub fn new(tokenizer: Tokenizer) -> Self {
-        Self { cache: Cache::of(&tokenizer).map(Arc::new), tokenizer }
+        let replacement = tokenizer.get_pre_tokenizer().and_then(metaspace);
+        let space = replacement.and_then(|space| Some((tokenizer.token_to_id(&space.to_string())?, space)));
+        Self { cache: Cache::of(&tokenizer).map(Arc::new), space, has_metaspace: replacement.is_some(), tokenizer }
+    }
+
+    /// Whether pre-tokens are cut at spaces only, punctuation included, as SentencePiece does.
+    pub const fn has_metaspace(&self) -> bool {
+        self.has_metaspace
     }
 
     pub const fn tokenizer(&self) -> &Tokenizer {
@@ -86,7 +96,15 @@ impl WordPieces {
     fn cut(&self, text: &str) -> tokenizers::Result<Vec<Piece>> {
         let encoding = self.tokenizer.encode_char_offsets(text, false)?;
         let rows = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
-        Ok(rows.map(|((&id, &(start, end)), &pre_token)| Piece { id, start, end, pre_token }).collect())
+        let mut pieces: Vec<Piece> =
+            rows.map(|((&id, &(start, end)), &pre_token)| Piece { id, start, end, pre_token }).collect();
+        if let Some((space, written)) = self.space {
+            // A space that the pre-tokenizer has put before a word gets the place of the word's first character.
+            let chars: Vec<char> = text.chars().collect();
+            let added = |piece: &&mut Piece| piece.id == space && chars.get(piece.start) != Some(&written);
+            pieces.iter_mut().filter(added).for_each(|piece| piece.end = piece.start);
+        }
+        Ok(pieces)
     }
 
     fn by_stretches(&self, text: &str, cache: &Cache) -> tokenizers::Result<Vec<Piece>> {
@@ -120,6 +138,15 @@ impl WordPieces {
             known.extend(fresh.into_iter().map(|(stretch, cut)| (stretch.into(), cut)));
         }
         Ok(pieces)
+    }
+}
+
+/// The character with which a pre-tokenizer replaces spaces, if it does so.
+fn metaspace(pre_tokenizer: &PreTokenizerWrapper) -> Option<char> {
+    match pre_tokenizer {
+        PreTokenizerWrapper::Metaspace(metaspace) => Some(metaspace.get_replacement()),
+        PreTokenizerWrapper::Sequence(parts) => parts.as_ref().iter().find_map(metaspace),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::breaks::without_page_breaks;
 use crate::caught::caught;
-use crate::encoded::tokens_of;
+use crate::encoded::{WordCuts, tokens_of};
 use crate::error::TokenizeError;
 use crate::piece_cache::WordPieces;
 use crate::windows::{packed, sentence_starts, windows_of};
@@ -22,8 +22,7 @@ pub struct DocumentTokenizer {
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     window: WindowSize,
-    /// Whether words are cut between letters and digits.
-    cuts_words: bool,
+    cuts: WordCuts,
     /// Number of pieces that the encoder has embeddings for, if known.
     embeddings: Option<u32>,
 }
@@ -62,12 +61,13 @@ impl DocumentTokenizer {
             );
             return Err(fault(message));
         }
+        let pieces = WordPieces::new(tokenizer);
         Ok(Self {
             prefix: prefix.to_vec(),
             suffix,
-            pieces: WordPieces::new(tokenizer),
+            cuts: if pieces.has_metaspace() { WordCuts::Punctuation } else { WordCuts::Digits },
+            pieces,
             window,
-            cuts_words: true,
             embeddings: None,
         })
     }
@@ -75,7 +75,7 @@ impl DocumentTokenizer {
     /// Uses the tokenizer's pre-tokens as words, without cutting them: for models trained elsewhere, where the first
     /// piece of a pre-token decides for all of it.
     pub fn with_whole_pre_tokens(self) -> Self {
-        Self { cuts_words: false, ..self }
+        Self { cuts: WordCuts::None, ..self }
     }
 
     /// Loads `tokenizer.json` of a model folder, or else builds the BERT tokenizer from its `vocab.txt` and
@@ -122,7 +122,7 @@ impl DocumentTokenizer {
     /// Whether both tokenizers make the same tokens and words of every text; windows may differ.
     pub fn makes_the_tokens_of(&self, other: &Self) -> bool {
         let text = |tokenizer: &Self| tokenizer.pieces.tokenizer().to_string(false).ok();
-        self.cuts_words == other.cuts_words && text(self).is_some() && text(self) == text(other)
+        self.cuts == other.cuts && text(self).is_some() && text(self) == text(other)
     }
 
     /// Number of the mask token, if the vocabulary has one.
@@ -208,7 +208,7 @@ impl DocumentTokenizer {
             );
             return Err(fault(message));
         }
-        let tokens = tokens_of(&document.text, &pieces, self.cuts_words);
+        let tokens = tokens_of(&document.text, &pieces, self.cuts);
         let sentences = sentence_starts(&tokens, &sentences(document));
         let room = self.window.max_tokens - self.specials();
         let mut windows = Vec::new();

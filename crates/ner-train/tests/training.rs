@@ -4,7 +4,7 @@
 
 use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Activation, BertConfig, Classifier, Head, ModelType, Parameters, Precision, SoftLabels, load_parameters,
+    Activation, BertConfig, Classifier, Extras, Head, ModelType, Parameters, Precision, SoftLabels, load_parameters,
     new_head_for,
 };
 use ner_text::ScoredEntity;
@@ -37,6 +37,7 @@ fn config() -> BertConfig {
         pad_token_id: 0,
         hidden_dropout_prob: 0.1,
         attention_probs_dropout_prob: 0.1,
+        extras: Extras::None,
     }
 }
 

@@ -86,7 +86,7 @@ impl Size {
             let row = |at: i64| (at * width) as usize..((at + 1) * width) as usize;
             let each: Vec<_> = (0..rows).map(row).collect();
             let [query, key, value] = [query, key, value].map(|states| states.view([rows * width, hidden]));
-            return self.task(move || attention::attend(&query, &key, &value, &each, heads));
+            return self.task(move || attention::attend([&query, &key, &value], &each, heads, None));
         }
         self.task(move || {
             let split = |states: &Tensor| states.view([rows, width, heads, head]).transpose(1, 2);

@@ -318,7 +318,7 @@ fn a_misspelt_name_is_not_looked_for() {
     let home = tempdir().unwrap();
     let server = Loopback::start(|_| Reply::status(500));
     let error = resolve_encoder("biobret", &options(home.path(), &server.url)).unwrap_err().to_string();
-    assert!(error.contains("did you mean `biobert`?") && error.contains("minilm, bert-base-cased"), "{error}");
+    assert!(error.contains("did you mean `biobert`?") && error.contains("minilm, mpnet, bert-base-cased"), "{error}");
     assert_eq!(server.seen(), []);
 }
 

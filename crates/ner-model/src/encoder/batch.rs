@@ -1,5 +1,6 @@
 //! Batches of rows, and the layout of their tokens in the matrix of states.
 
+use super::terms::{Positions, Terms};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
@@ -28,6 +29,10 @@ pub(crate) struct Layout {
     /// Number of rows and width of the longest.
     pub(super) size: [i64; 2],
     pub(super) rows: Rows,
+    /// Terms of attention scores that all layers share (MPNet).
+    pub(super) terms: Option<Terms>,
+    /// What ModernBERT's layers need.
+    pub(super) positions: Option<Positions>,
 }
 
 #[derive(Debug)]
@@ -49,7 +54,12 @@ const PLACES_STEP: usize = 16;
 impl Layout {
     pub(super) fn padded(batch: &Batch, kind: Kind, device: Device) -> Self {
         let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
-        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Padded { mask } }
+        Self::new(batch, Rows::Padded { mask })
+    }
+
+    fn new(batch: &Batch, rows: Rows) -> Self {
+        let size = [batch.rows.len() as i64, batch.width() as i64];
+        Self { size, rows, terms: None, positions: None }
     }
 
     pub(super) fn packed(batch: &Batch) -> Self {
@@ -59,7 +69,7 @@ impl Layout {
         });
         let rows = ends.zip(&batch.rows).map(|(end, row)| end - row.len()..end).collect();
         let places = batch.tokens().next_multiple_of(PLACES_STEP);
-        Self { size: [batch.rows.len() as i64, batch.width() as i64], rows: Rows::Packed { rows, places } }
+        Self::new(batch, Rows::Packed { rows, places })
     }
 
     /// A number for each token, computed from its position in its row and its id; `fill` at places without a token:
@@ -76,6 +86,12 @@ impl Layout {
             all.resize(places, fill);
         }
         Tensor::from_slice(&all)
+    }
+
+    /// Splits `[places, hidden]` of padded rows into `[batch, heads, tokens, head]`.
+    pub(super) fn by_head(&self, states: &Tensor, heads: i64) -> Tensor {
+        let [rows, width] = self.size;
+        states.view([rows, width, heads, -1]).transpose(1, 2)
     }
 
     /// Converts `[places, hidden]` to `[batch, tokens, hidden]`; values at padding are undefined.

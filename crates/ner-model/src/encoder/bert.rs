@@ -1,4 +1,5 @@
-//! BERT's encoder, with the checkpoint's names for its parts. The few differences of related models are in `family.rs`.
+//! BERT's encoder, with the checkpoint's names for its parts. What related models do differently is in `family.rs`,
+//! `distances.rs` (MPNet), `modern.rs` (ModernBERT) and `deberta.rs`.
 //!
 //! Dimensions: `batch` rows of `tokens` word pieces; states of width `hidden`; `heads` of size `head` = hidden / heads.
 //! Sources: Devlin et al. (2019), "BERT", section 3; Vaswani et al. (2017) for the layer.
@@ -7,100 +8,119 @@ use super::attend::attend;
 use super::attention;
 use super::batch::{Batch, Layout};
 use super::config::BertConfig;
+use super::deberta::{self, Convolution, Disentangled};
+use super::distances::RelativeBias;
+use super::extras::{Extras, ModernConfig};
+use super::family::ModelType;
+use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
+use super::modern::ModernLayer;
 use super::parameters::Parameters;
+use super::terms::Positions;
 use super::training_pass::TrainingPass;
-use crate::{ModelError, onednn};
+use crate::ModelError;
 use tch::{Kind, Tensor};
 
+/// A layer of one of the kinds.
 #[derive(Debug)]
-pub(crate) struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    pub(crate) fn new(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
-        Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias: parameters.get(&format!("{name}.bias"))? })
-    }
-
-    /// Computes in the kind of `input`. The fp32 weights are cast to it, and their gradients come back in fp32.
-    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
-        let kind = input.kind();
-        if onednn::is_packed(&self.weight) {
-            return onednn::linear(input, &self.weight, &self.bias.to_kind(kind));
-        }
-        input.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f64,
-}
-
-impl LayerNorm {
-    pub(crate) fn new(parameters: &Parameters, name: &str, eps: f64) -> Result<Self, ModelError> {
-        let Linear { weight, bias } = Linear::new(parameters, name)?;
-        Ok(Self { weight, bias, eps })
-    }
-
-    pub(crate) fn forward(&self, input: &Tensor) -> Tensor {
-        let norm =
-            |input: &Tensor| input.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true);
-        // The CPU's kernel takes half-precision states with fp32 weights; CUDA's needs one kind for all.
-        if input.device().is_cuda() && input.kind() != Kind::Float {
-            norm(&input.to_kind(Kind::Float)).to_kind(input.kind())
-        } else {
-            norm(input)
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_output: Linear,
-    attention_norm: LayerNorm,
-    intermediate: Linear,
-    output: Linear,
-    output_norm: LayerNorm,
+pub(crate) enum Layer {
+    Bert(Box<BertLayer>),
+    Modern(Box<ModernLayer>),
 }
 
 impl Layer {
-    fn new(parameters: &Parameters, at: i64, eps: f64) -> Result<Self, ModelError> {
-        let linear = |part: &str| Linear::new(parameters, &format!("bert.encoder.layer.{at}.{part}"));
-        let norm = |part: &str| LayerNorm::new(parameters, &format!("bert.encoder.layer.{at}.{part}"), eps);
-        Ok(Self {
-            query: linear("attention.self.query")?,
-            key: linear("attention.self.key")?,
-            value: linear("attention.self.value")?,
-            attention_output: linear("attention.output.dense")?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            intermediate: linear("intermediate.dense")?,
-            output: linear("output.dense")?,
-            output_norm: norm("output.LayerNorm")?,
-        })
-    }
-
     /// Maps `[places, hidden]` to `[places, hidden]`.
     pub(crate) fn forward(
         &self,
         states: &Tensor,
         layout: &Layout,
         config: &BertConfig,
+        dropout: Option<&mut TrainingPass>,
+    ) -> Tensor {
+        match self {
+            Self::Bert(layer) => layer.forward(states, layout, config, dropout),
+            Self::Modern(layer) => layer.forward(states, layout, config, dropout),
+        }
+    }
+
+    /// Whether it computes rows without padding in prediction, on a CPU that supports heads of this size.
+    fn packs_rows(&self) -> bool {
+        match self {
+            Self::Bert(layer) => layer.query.is_packed() && layer.disentangled.is_none() && layer.convolution.is_none(),
+            Self::Modern(layer) => layer.is_packed(),
+        }
+    }
+}
+
+/// A layer of BERT, and of the kinds that add to it.
+#[derive(Debug)]
+pub(crate) struct BertLayer {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    /// Of MPNet; the same in all layers.
+    relative_bias: Option<RelativeBias>,
+    /// Of DeBERTa.
+    disentangled: Option<Disentangled>,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+    /// Of the first layer of some DeBERTa.
+    convolution: Option<Convolution>,
+}
+
+impl BertLayer {
+    fn new(config: &BertConfig, parameters: &Parameters, at: i64) -> Result<Self, ModelError> {
+        let linear = |part: &str| Linear::new(parameters, &format!("bert.encoder.layer.{at}.{part}"));
+        let norm =
+            |part: &str| LayerNorm::new(parameters, &format!("bert.encoder.layer.{at}.{part}"), config.layer_norm_eps);
+        Ok(Self {
+            query: linear("attention.self.query")?,
+            key: linear("attention.self.key")?,
+            value: linear("attention.self.value")?,
+            relative_bias: RelativeBias::new(config, parameters)?,
+            disentangled: Disentangled::new(config, parameters, at)?,
+            attention_output: linear("attention.output.dense")?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            intermediate: linear("intermediate.dense")?,
+            output: linear("output.dense")?,
+            output_norm: norm("output.LayerNorm")?,
+            convolution: if at == 0 { Convolution::new(config, parameters)? } else { None },
+        })
+    }
+
+    fn forward(
+        &self,
+        states: &Tensor,
+        layout: &Layout,
+        config: &BertConfig,
         mut dropout: Option<&mut TrainingPass>,
     ) -> Tensor {
-        let projected = [&self.query, &self.key, &self.value].map(|linear| linear.forward(states));
-        let context = attend(layout, projected, config.num_attention_heads, dropout.as_deref_mut());
+        let heads = config.num_attention_heads;
+        let input = states;
+        let mut projected = [&self.query, &self.key, &self.value].map(|linear| linear.forward(states));
+        let mut own_terms = None;
+        if let Some(disentangled) = &self.disentangled {
+            let [query, key, _] = &projected;
+            let linears = [&self.query, &self.key];
+            let (terms, factor) = disentangled.terms(layout, [query, key], linears, heads, dropout.as_deref_mut());
+            own_terms = terms;
+            projected[0] = &projected[0] * factor;
+        } else if let (Some(bias), None) = (&self.relative_bias, &layout.terms) {
+            own_terms = Some(bias.terms(layout, states.kind()));
+        }
+        let terms = own_terms.as_ref().or(layout.terms.as_ref());
+        let context = attend(layout, projected, heads, terms, dropout.as_deref_mut());
         let attended = apply_dropout(self.attention_output.forward(&context), &mut dropout);
         let states = self.attention_norm.forward(&add_residual(attended, states));
         let wide = config.hidden_act.apply(self.intermediate.forward(&states));
         let narrow = apply_dropout(self.output.forward(&wide), &mut dropout);
-        self.output_norm.forward(&add_residual(narrow, &states))
+        let states = self.output_norm.forward(&add_residual(narrow, &states));
+        match &self.convolution {
+            Some(convolution) => convolution.forward(input, &states, layout, dropout),
+            None => states,
+        }
     }
 }
 
@@ -109,47 +129,63 @@ impl Layer {
 pub struct Bert {
     config: BertConfig,
     word_embeddings: Tensor,
-    position_embeddings: Tensor,
+    /// `None` for an encoder whose layers alone know positions.
+    position_embeddings: Option<Tensor>,
     /// `None` for an encoder without segments.
     token_type_embeddings: Option<Tensor>,
     embeddings_norm: LayerNorm,
-    /// Maps embeddings to the width of the states, if the widths differ.
+    /// Maps embeddings to the width of the states, if the widths differ: before DeBERTa's normalisation, after ELECTRA's.
     embeddings_project: Option<Linear>,
     layers: Vec<Layer>,
+    /// Of ModernBERT, whose layers do not end in one.
+    final_norm: Option<LayerNorm>,
 }
 
 impl Bert {
     /// Names and shapes of all parameters for this configuration, in the order of a checkpoint.
     pub fn shapes(config: &BertConfig) -> Vec<(String, Vec<i64>)> {
         let (hidden, wide, narrow) = (config.hidden_size, config.intermediate_size, config.embedding_size);
-        let mut shapes = vec![
-            ("bert.embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, narrow]),
-            ("bert.embeddings.position_embeddings.weight".to_owned(), vec![config.max_position_embeddings, narrow]),
-        ];
+        let mut shapes = vec![("bert.embeddings.word_embeddings.weight".to_owned(), vec![config.vocab_size, narrow])];
+        if config.has_position_embeddings() {
+            let name = "bert.embeddings.position_embeddings.weight".to_owned();
+            shapes.push((name, vec![config.max_position_embeddings, narrow]));
+        }
         if config.type_vocab_size > 0 {
             let name = "bert.embeddings.token_type_embeddings.weight".to_owned();
             shapes.push((name, vec![config.type_vocab_size, narrow]));
         }
-        let mut pair = |name: String, weight: Vec<i64>| {
+        let mut part = |name: String, weight: Vec<i64>, has_bias: bool| {
             let bias = vec![weight[0]];
             shapes.push((format!("{name}.weight"), weight));
-            shapes.push((format!("{name}.bias"), bias));
+            if has_bias {
+                shapes.push((format!("{name}.bias"), bias));
+            }
         };
-        pair("bert.embeddings.LayerNorm".to_owned(), vec![narrow]);
+        let (modern, is_deberta) = (modern_of(config), config.model_type == ModelType::DebertaV2);
+        let norm_bias = modern.is_none_or(|modern| modern.norm_bias);
+        part("bert.embeddings.LayerNorm".to_owned(), vec![if is_deberta { hidden } else { narrow }], norm_bias);
         if narrow != hidden {
-            pair("bert.embeddings_project".to_owned(), vec![hidden, narrow]);
+            part("bert.embeddings_project".to_owned(), vec![hidden, narrow], !is_deberta);
+        }
+        if let Some(modern) = modern {
+            part("bert.encoder.final_norm".to_owned(), vec![hidden], norm_bias);
+            shapes.extend((0..config.num_hidden_layers).flat_map(|at| ModernLayer::shapes(config, modern, at)));
+            return shapes;
         }
         for at in 0..config.num_hidden_layers {
             let layer = format!("bert.encoder.layer.{at}");
-            pair(format!("{layer}.attention.self.query"), vec![hidden, hidden]);
-            pair(format!("{layer}.attention.self.key"), vec![hidden, hidden]);
-            pair(format!("{layer}.attention.self.value"), vec![hidden, hidden]);
-            pair(format!("{layer}.attention.output.dense"), vec![hidden, hidden]);
-            pair(format!("{layer}.attention.output.LayerNorm"), vec![hidden]);
-            pair(format!("{layer}.intermediate.dense"), vec![wide, hidden]);
-            pair(format!("{layer}.output.dense"), vec![hidden, wide]);
-            pair(format!("{layer}.output.LayerNorm"), vec![hidden]);
+            let mut part = |name: &str, weight: Vec<i64>| part(format!("{layer}.{name}"), weight, true);
+            part("attention.self.query", vec![hidden, hidden]);
+            part("attention.self.key", vec![hidden, hidden]);
+            part("attention.self.value", vec![hidden, hidden]);
+            part("attention.output.dense", vec![hidden, hidden]);
+            part("attention.output.LayerNorm", vec![hidden]);
+            part("intermediate.dense", vec![wide, hidden]);
+            part("output.dense", vec![hidden, wide]);
+            part("output.LayerNorm", vec![hidden]);
         }
+        shapes.extend(RelativeBias::shape(config));
+        shapes.extend(deberta::shapes(config));
         shapes
     }
 
@@ -159,19 +195,32 @@ impl Bert {
     /// If a parameter is missing.
     pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
         let eps = config.layer_norm_eps;
+        let modern = modern_of(config);
+        let norm_bias = modern.is_none_or(|modern| modern.norm_bias);
+        let layer = |at| match modern {
+            Some(modern) => Ok(Layer::Modern(Box::new(ModernLayer::new(parameters, config, modern, at)?))),
+            None => Ok(Layer::Bert(Box::new(BertLayer::new(config, parameters, at)?))),
+        };
         Ok(Self {
             word_embeddings: parameters.get("bert.embeddings.word_embeddings.weight")?,
-            position_embeddings: parameters.get("bert.embeddings.position_embeddings.weight")?,
+            position_embeddings: config
+                .has_position_embeddings()
+                .then(|| parameters.get("bert.embeddings.position_embeddings.weight"))
+                .transpose()?,
             token_type_embeddings: (config.type_vocab_size > 0)
                 .then(|| parameters.get("bert.embeddings.token_type_embeddings.weight"))
                 .transpose()?,
-            embeddings_norm: LayerNorm::new(parameters, "bert.embeddings.LayerNorm", eps)?,
+            embeddings_norm: LayerNorm::with(parameters, "bert.embeddings.LayerNorm", eps, norm_bias)?,
             embeddings_project: (config.embedding_size != config.hidden_size)
-                .then(|| Linear::new(parameters, "bert.embeddings_project"))
+                .then(|| {
+                    let has_bias = config.model_type != ModelType::DebertaV2;
+                    Linear::with(parameters, "bert.embeddings_project", has_bias)
+                })
                 .transpose()?,
-            layers: (0..config.num_hidden_layers)
-                .map(|at| Layer::new(parameters, at, eps))
-                .collect::<Result<_, _>>()?,
+            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_, ModelError>>()?,
+            final_norm: modern
+                .map(|_| LayerNorm::with(parameters, "bert.encoder.final_norm", eps, norm_bias))
+                .transpose()?,
             config: config.clone(),
         })
     }
@@ -185,30 +234,47 @@ impl Bert {
         let device = self.word_embeddings.device();
         let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
-        let layout = match dropout {
+        let mut layout = match dropout {
             None if self.packs_rows() => Layout::packed(batch),
             _ => Layout::padded(batch, kind, device),
         };
 
         let ids = layout.numbers(batch, self.config.pad_token_id, |_, id| i64::from(id)).to_device(device);
-        let first = self.config.first_position();
-        let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
+        layout.positions = Positions::new(batch, &layout, &self.config, kind, device);
+        if let Some(Layer::Bert(layer)) = self.layers.first()
+            && dropout.as_ref().is_none_or(|dropout| !dropout.gradient_checkpointing)
+        {
+            // With checkpointing each layer has a graph of its own.
+            layout.terms = layer.relative_bias.as_ref().map(|bias| bias.terms(&layout, kind));
+        }
         // [places, embedding]
         let mut words = Tensor::embedding(&self.word_embeddings, &ids, -1, false, false);
         if let Some(dropout) = dropout.as_deref() {
             words = dropout.embeddings(words);
         }
-        let mut embeddings = words + Tensor::embedding(&self.position_embeddings, &positions, -1, false, false);
+        let mut embeddings = words;
+        if let Some(of_positions) = &self.position_embeddings {
+            let first = self.config.first_position();
+            let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
+            embeddings = embeddings + Tensor::embedding(of_positions, &positions, -1, false, false);
+        }
         if let Some(segments) = &self.token_type_embeddings {
             embeddings += segments.select(0, 0);
         }
         // [places, hidden]
+        let (before, after) = match self.config.model_type {
+            ModelType::DebertaV2 => (self.embeddings_project.as_ref(), None),
+            _ => (None, self.embeddings_project.as_ref()),
+        };
+        if let Some(project) = before {
+            embeddings = project.forward(&embeddings);
+        }
         let mut states = self.embeddings_norm.forward(&embeddings).to_kind(kind);
         states = apply_dropout(states, &mut dropout);
-        if let Some(project) = &self.embeddings_project {
+        if let Some(project) = after {
             states = project.forward(&states);
         }
-        match dropout {
+        let states = match dropout {
             Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, layout, dropout),
             mut dropout => {
                 for layer in &self.layers {
@@ -216,13 +282,17 @@ impl Bert {
                 }
                 layout.tokens(&states)
             }
+        };
+        match &self.final_norm {
+            Some(norm) => norm.forward(&states),
+            None => states,
         }
     }
 
     /// Whether rows can be packed without padding: in prediction with packed weights.
     fn packs_rows(&self) -> bool {
         let head = self.config.hidden_size / self.config.num_attention_heads;
-        self.layers.first().is_some_and(|layer| onednn::is_packed(&layer.query.weight)) && attention::is_available(head)
+        self.layers.first().is_some_and(Layer::packs_rows) && attention::is_available(head)
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {
@@ -234,14 +304,9 @@ impl Bert {
     }
 }
 
-fn apply_dropout(states: Tensor, dropout: &mut Option<&mut TrainingPass>) -> Tensor {
-    match dropout {
-        Some(dropout) => dropout.hidden_states(&states),
-        None => states,
+fn modern_of(config: &BertConfig) -> Option<&ModernConfig> {
+    match &config.extras {
+        Extras::Modern(modern) => Some(modern),
+        Extras::None | Extras::Deberta(_) => None,
     }
-}
-
-fn add_residual(mut states: Tensor, residual: &Tensor) -> Tensor {
-    states += residual;
-    states
 }

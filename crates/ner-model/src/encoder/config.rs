@@ -1,4 +1,5 @@
 use super::activation::Activation;
+use super::extras::{DebertaConfig, Extras, MOST_LAYERS, MOST_SIZE, ModernConfig, check_buckets};
 use super::family::ModelType;
 use crate::ModelError;
 use serde::Deserialize;
@@ -47,6 +48,9 @@ pub struct BertConfig {
     /// Dropout on attention weights while training.
     #[serde(default = "default_dropout")]
     pub attention_probs_dropout_prob: f64,
+    /// What its kind has beyond BERT.
+    #[serde(skip)]
+    pub extras: Extras,
 }
 
 const fn default_positions() -> i64 {
@@ -80,10 +84,6 @@ const INTEGERS: [(&str, bool); 9] = [
 
 /// Keys of other numbers.
 const NUMBERS: [&str; 3] = ["layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob"];
-
-/// Limits that no published encoder comes near; without them, a number in a file could ask for all of memory.
-const MOST_LAYERS: i64 = 1000;
-const MOST_SIZE: i64 = 1 << 24;
 
 impl BertConfig {
     /// Parses the text of the `config.json` at `path`.
@@ -129,9 +129,25 @@ impl BertConfig {
         if let Some(key) = NUMBERS.into_iter().find(|key| value.get(key).is_some_and(|value| !value.is_number())) {
             return Err(fault(format!("{} is not a number", stored(key))));
         }
+        let extras = match kind {
+            ModelType::ModernBert => Extras::Modern(ModernConfig::of(&value).map_err(fault)?),
+            ModelType::DebertaV2 => Extras::Deberta(DebertaConfig::of(&value).map_err(fault)?),
+            ModelType::Mpnet => {
+                check_buckets(&value).map_err(fault)?;
+                Extras::None
+            }
+            ModelType::Bert
+            | ModelType::Roberta
+            | ModelType::Electra
+            | ModelType::Distilbert
+            | ModelType::XlmRoberta => Extras::None,
+        };
         // What remains to fail is the name of the activation.
         let config: Self =
             serde_json::from_value(value).map_err(|error| fault(format!("{}: {error}", stored("hidden_act"))))?;
+        let config = Self { extras, ..config };
+        // DeBERTa can have none.
+        let has_segments = kind.family().has_segments && (kind != ModelType::DebertaV2 || config.type_vocab_size != 0);
         let sizes = [
             ("vocab_size", config.vocab_size),
             ("hidden_size", config.hidden_size),
@@ -139,7 +155,7 @@ impl BertConfig {
             ("num_attention_heads", config.num_attention_heads),
             ("intermediate_size", config.intermediate_size),
             ("max_position_embeddings", config.max_position_embeddings),
-            ("type_vocab_size", if kind.family().has_segments { config.type_vocab_size } else { 1 }),
+            ("type_vocab_size", if has_segments { config.type_vocab_size } else { 1 }),
             ("embedding_size", config.embedding_size),
         ];
         if let Some((name, size)) = sizes.iter().find(|(_, size)| *size < 1) {
@@ -186,11 +202,25 @@ impl BertConfig {
         Ok(config)
     }
 
-    /// Position of a row's first token. RoBERTa starts after the padding position, as fairseq did.
+    /// Position of a row's first token. Encoders from fairseq start after the padding position; MPNet's is always 1.
     pub const fn first_position(&self) -> i64 {
         match self.model_type {
-            ModelType::Roberta => self.pad_token_id + 1,
-            ModelType::Bert | ModelType::Electra | ModelType::Distilbert => 0,
+            ModelType::Roberta | ModelType::XlmRoberta => self.pad_token_id + 1,
+            ModelType::Mpnet => 2,
+            ModelType::Bert
+            | ModelType::Electra
+            | ModelType::Distilbert
+            | ModelType::ModernBert
+            | ModelType::DebertaV2 => 0,
+        }
+    }
+
+    /// Whether it has embeddings of positions.
+    pub(crate) const fn has_position_embeddings(&self) -> bool {
+        match &self.extras {
+            Extras::None => true,
+            Extras::Modern(_) => false,
+            Extras::Deberta(deberta) => deberta.position_biased_input,
         }
     }
 

@@ -1,10 +1,10 @@
 //! The supported kinds of encoders and their names for parameters and settings.
 //!
-//! All differ little from BERT, so there is one encoder (`bert.rs`), whose parameters have BERT's names in memory.
-//! Files have the names of their own kind; names are translated only when a file is read or written.
+//! Parameters have BERT's names in memory (`bert.rs`). Files have the names of their own kind; names are translated only
+//! when a file is read or written.
 //!
-//! Sources: Liu et al. (2019), RoBERTa; Clark et al. (2020), ELECTRA; Sanh et al. (2019), DistilBERT; transformers'
-//! classes for names and defaults.
+//! Sources: Liu et al. (2019), RoBERTa; Clark et al. (2020), ELECTRA; Sanh et al. (2019), DistilBERT; Song et al. (2020),
+//! MPNet; Conneau et al. (2020), XLM-RoBERTa; transformers' classes for names and defaults.
 
 use crate::checkpoint::modern_name;
 use serde::Deserialize;
@@ -23,6 +23,16 @@ pub enum ModelType {
     Electra,
     /// DistilBERT: has no segments and other names.
     Distilbert,
+    /// MPNet: adds a term for the distance of two tokens to their attention score (`distances.rs`).
+    Mpnet,
+    /// XLM-RoBERTa: RoBERTa with another vocabulary.
+    #[serde(rename = "xlm-roberta")]
+    XlmRoberta,
+    /// ModernBERT: rotary positions, local attention and gated layers (`modern.rs`).
+    ModernBert,
+    /// DeBERTa of version 2 or 3: attention scores of words and of relative positions (`deberta.rs`).
+    #[serde(rename = "deberta-v2")]
+    DebertaV2,
 }
 
 /// The specifics of one kind of encoder.
@@ -37,12 +47,14 @@ pub(crate) struct Family {
     layers: &'static str,
     /// Parts of a layer: BERT's name and this kind's, if different.
     parts: &'static [(&'static str, &'static str)],
+    /// Parts outside the layers and BERT's embeddings: our name and this kind's.
+    others: &'static [(&'static str, &'static str)],
     /// Keys of `config.json`: BERT's name and this kind's.
     keys: &'static [(&'static str, &'static str)],
     /// Whether it has segments.
     pub has_segments: bool,
-    /// Default of the padding id.
-    pad_token_id: i64,
+    /// Values of keys that are missing, by BERT's names, if they are not BERT's.
+    defaults: fn() -> Value,
 }
 
 const BERT: Family = Family {
@@ -51,16 +63,23 @@ const BERT: Family = Family {
     prefix: "bert.",
     layers: "encoder.layer.",
     parts: &[],
+    others: &[],
     keys: &[],
     has_segments: true,
-    pad_token_id: 0,
+    defaults: || json!({ "pad_token_id": 0 }),
 };
 
 /// In the order of [`ModelType`].
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 8] = [
     BERT,
-    Family { name: "roberta", class: "Roberta", prefix: "roberta.", pad_token_id: 1, ..BERT },
-    Family { name: "electra", class: "Electra", prefix: "electra.", ..BERT },
+    Family { name: "roberta", class: "Roberta", prefix: "roberta.", defaults: of_fairseq, ..BERT },
+    Family {
+        name: "electra",
+        class: "Electra",
+        prefix: "electra.",
+        defaults: || json!({ "pad_token_id": 0, "embedding_size": 128 }),
+        ..BERT
+    },
     Family {
         name: "distilbert",
         class: "DistilBert",
@@ -88,15 +107,86 @@ const FAMILIES: [Family; 4] = [
         has_segments: false,
         ..BERT
     },
+    Family {
+        name: "mpnet",
+        class: "MPNet",
+        prefix: "mpnet.",
+        parts: &[
+            ("attention.self.query", "attention.attn.q"),
+            ("attention.self.key", "attention.attn.k"),
+            ("attention.self.value", "attention.attn.v"),
+            ("attention.output.dense", "attention.attn.o"),
+            ("attention.output.LayerNorm", "attention.LayerNorm"),
+        ],
+        others: &[("encoder.relative_attention_bias", "encoder.relative_attention_bias")],
+        has_segments: false,
+        defaults: of_fairseq,
+        ..BERT
+    },
+    Family { name: "xlm-roberta", class: "XLMRoberta", prefix: "roberta.", defaults: of_fairseq, ..BERT },
+    Family {
+        name: "modernbert",
+        class: "ModernBert",
+        prefix: "model.",
+        layers: "layers.",
+        others: &[
+            ("embeddings.word_embeddings", "embeddings.tok_embeddings"),
+            ("embeddings.LayerNorm", "embeddings.norm"),
+            ("encoder.final_norm", "final_norm"),
+        ],
+        keys: &[
+            ("hidden_act", "hidden_activation"),
+            ("layer_norm_eps", "norm_eps"),
+            ("hidden_dropout_prob", "mlp_dropout"),
+            ("attention_probs_dropout_prob", "attention_dropout"),
+        ],
+        has_segments: false,
+        defaults: || {
+            json!({
+                "pad_token_id": 50283, "max_position_embeddings": 8192, "layer_norm_eps": 1e-5,
+                "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+            })
+        },
+        ..BERT
+    },
+    Family {
+        name: "deberta-v2",
+        class: "DebertaV2",
+        prefix: "deberta.",
+        parts: &[
+            ("attention.self.query", "attention.self.query_proj"),
+            ("attention.self.key", "attention.self.key_proj"),
+            ("attention.self.value", "attention.self.value_proj"),
+        ],
+        others: &[
+            ("embeddings_project", "embeddings.embed_proj"),
+            ("encoder.rel_embeddings", "encoder.rel_embeddings"),
+            ("encoder.LayerNorm", "encoder.LayerNorm"),
+            ("encoder.conv", "encoder.conv"),
+        ],
+        defaults: || json!({ "pad_token_id": 0, "type_vocab_size": 0, "layer_norm_eps": 1e-7 }),
+        ..BERT
+    },
 ];
 
-/// Default width of ELECTRA's embeddings.
-const ELECTRA_EMBEDDINGS: i64 = 128;
+/// Defaults of encoders that were first trained with fairseq.
+fn of_fairseq() -> Value {
+    json!({ "pad_token_id": 1 })
+}
 
 impl ModelType {
     /// The type with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        let all = [Self::Bert, Self::Roberta, Self::Electra, Self::Distilbert];
+        let all = [
+            Self::Bert,
+            Self::Roberta,
+            Self::Electra,
+            Self::Distilbert,
+            Self::Mpnet,
+            Self::XlmRoberta,
+            Self::ModernBert,
+            Self::DebertaV2,
+        ];
         all.into_iter().find(|model_type| model_type.family().name == name)
     }
 
@@ -126,13 +216,14 @@ impl Family {
                 keys.insert((*ours).to_owned(), value);
             }
         }
-        keys.entry("pad_token_id").or_insert(json!(self.pad_token_id));
+        if let Value::Object(defaults) = (self.defaults)() {
+            defaults.into_iter().for_each(|(key, value)| _ = keys.entry(key).or_insert(value));
+        }
         if !self.has_segments {
             keys.insert("type_vocab_size".into(), json!(0));
         }
-        if self.name == "electra" {
-            keys.entry("embedding_size").or_insert(json!(ELECTRA_EMBEDDINGS));
-        } else if let Some(hidden) = keys.get("hidden_size").cloned() {
+        let has_own_width = matches!(self.name, "electra" | "deberta-v2") && keys.contains_key("embedding_size");
+        if let Some(hidden) = keys.get("hidden_size").cloned().filter(|_| !has_own_width) {
             keys.insert("embedding_size".into(), hidden);
         }
         config
@@ -148,8 +239,11 @@ impl Family {
         let name = modern_name(stored);
         let bare = name.strip_prefix(self.prefix).unwrap_or(&name);
         if let Some((number, part)) = bare.strip_prefix(self.layers).and_then(|rest| rest.split_once('.')) {
-            let part = swap_start(part, self.parts.iter().map(|&(ours, stored)| (stored, ours)));
-            return format!("{}{}{number}.{part}", BERT.prefix, BERT.layers);
+            let found = swap_start(part, self.parts.iter().map(|&(ours, stored)| (stored, ours)));
+            return format!("{}{}{number}.{}", BERT.prefix, BERT.layers, found.as_deref().unwrap_or(part));
+        }
+        if let Some(found) = swap_start(bare, self.others.iter().map(|&(ours, stored)| (stored, ours))) {
+            return format!("{}{found}", BERT.prefix);
         }
         match bare.starts_with("embeddings") || bare.len() < name.len() {
             true => format!("{}{bare}", BERT.prefix),
@@ -162,21 +256,23 @@ impl Family {
         let Some(bare) = ours.strip_prefix(BERT.prefix) else { return ours.to_owned() };
         match bare.strip_prefix(BERT.layers).and_then(|rest| rest.split_once('.')) {
             Some((number, part)) => {
-                format!("{}{}{number}.{}", self.prefix, self.layers, swap_start(part, self.parts.iter().copied()))
+                let found = swap_start(part, self.parts.iter().copied());
+                format!("{}{}{number}.{}", self.prefix, self.layers, found.as_deref().unwrap_or(part))
             }
-            None => format!("{}{bare}", self.prefix),
+            None => {
+                let found = swap_start(bare, self.others.iter().copied());
+                format!("{}{}", self.prefix, found.as_deref().unwrap_or(bare))
+            }
         }
     }
 }
 
-/// Replaces the start of `name` by the first matching pair. Parts of names end at dots.
-fn swap_start<'n>(name: &str, pairs: impl Iterator<Item = (&'n str, &'n str)>) -> String {
-    for (from, to) in pairs {
-        if let Some(rest) = name.strip_prefix(from).filter(|rest| rest.starts_with('.')) {
-            return format!("{to}{rest}");
-        }
-    }
-    name.to_owned()
+/// Replaces the start of `name` by the first matching pair, if one matches. Parts of names end at dots.
+fn swap_start<'n>(name: &str, mut pairs: impl Iterator<Item = (&'n str, &'n str)>) -> Option<String> {
+    pairs.find_map(|(from, to)| {
+        let rest = name.strip_prefix(from).filter(|rest| rest.starts_with('.'))?;
+        Some(format!("{to}{rest}"))
+    })
 }
 
 #[cfg(test)]
@@ -196,7 +292,8 @@ mod tests {
     #[test]
     fn names_go_there_and_back_with_and_without_their_prefix() {
         let sizes = r#""vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "intermediate_size": 8, "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 8, "embedding_size": 3"#;
+            "intermediate_size": 8, "dim": 4, "n_layers": 2, "n_heads": 2, "hidden_dim": 8, "embedding_size": 3,
+            "pad_token_id": 1"#;
         for family in &FAMILIES {
             let text = format!(r#"{{"model_type": "{}", {sizes}}}"#, family.name);
             let config = BertConfig::from_json(&text, Path::new("config.json")).expect("a sound configuration");

@@ -6,18 +6,27 @@ pub mod attention;
 mod batch;
 mod bert;
 mod config;
+mod deberta;
+mod distances;
+mod extras;
 mod family;
 mod gradient_checkpointing;
+mod linear;
+mod modern;
 mod parameters;
 mod tape;
+mod terms;
 mod training_pass;
 
 pub use activation::Activation;
 pub use batch::Batch;
 pub use bert::Bert;
-pub(crate) use bert::{LayerNorm, Linear};
+
 pub use config::BertConfig;
+pub use extras::{DebertaConfig, Extras, ModernConfig};
 pub use family::ModelType;
+pub(crate) use linear::{LayerNorm, Linear};
+pub(crate) use modern::PredictionHead;
 pub(crate) use parameters::BIAS;
 pub use parameters::Parameters;
 pub use training_pass::TrainingPass;

@@ -43,8 +43,8 @@ impl Parameters {
     pub fn for_computing(&self, device: Device, kind: Kind) -> Self {
         let cast = |(name, tensor): &(String, Tensor)| {
             let tensor = tensor.detach().to_device(device);
-            let linear = tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier");
-            (name.clone(), if linear { tensor.to_kind(kind) } else { tensor })
+            let is_linear = is_linear(name, &tensor);
+            (name.clone(), if is_linear { tensor.to_kind(kind) } else { tensor })
         };
         Self(self.0.iter().map(cast).collect())
     }
@@ -52,8 +52,7 @@ impl Parameters {
     /// The same with the encoder's weight matrices packed in blocks, if the device supports that; for prediction only.
     pub fn packed(&self) -> Self {
         let pack = |(name, tensor): &(String, Tensor)| {
-            let is_linear = tensor.dim() == 2 && name.starts_with("bert.encoder.");
-            let blocks = is_linear.then(|| onednn::pack(tensor)).flatten();
+            let blocks = is_linear(name, tensor).then(|| onednn::pack(tensor)).flatten();
             (name.clone(), blocks.unwrap_or_else(|| tensor.shallow_clone()))
         };
         Self(self.0.iter().map(pack).collect())
@@ -95,4 +94,9 @@ impl Parameters {
     fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {
         Self(self.0.iter().map(|(name, tensor)| (name.clone(), change(&tensor.detach()))).collect())
     }
+}
+
+/// Whether a parameter is the matrix of a linear layer of the encoder.
+fn is_linear(name: &str, tensor: &Tensor) -> bool {
+    tensor.dim() == 2 && name.starts_with("bert.encoder.layer.")
 }

@@ -1,4 +1,5 @@
 use super::loss_options::LossOptions;
+use crate::encoder::PredictionHead;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};
 
@@ -9,6 +10,8 @@ pub const IGNORE_INDEX: i64 = -100;
 #[derive(Debug)]
 pub struct TokenClassifier {
     encoder: Bert,
+    /// Of ModernBERT.
+    prediction_head: Option<PredictionHead>,
     weight: Tensor,
     bias: Tensor,
 }
@@ -17,6 +20,7 @@ impl TokenClassifier {
     /// Names and shapes of all parameters of a model with `labels` labels.
     pub fn shapes(config: &BertConfig, labels: usize) -> Vec<(String, Vec<i64>)> {
         let mut shapes = Bert::shapes(config);
+        shapes.extend(PredictionHead::shapes(config));
         let labels = labels as i64;
         shapes.push(("classifier.weight".to_owned(), vec![labels, config.hidden_size]));
         shapes.push(("classifier.bias".to_owned(), vec![labels]));
@@ -30,6 +34,7 @@ impl TokenClassifier {
     pub fn new(config: &BertConfig, parameters: &Parameters) -> Result<Self, ModelError> {
         Ok(Self {
             encoder: Bert::new(config, parameters)?,
+            prediction_head: PredictionHead::new(config, parameters)?,
             weight: parameters.get("classifier.weight")?,
             bias: parameters.get("classifier.bias")?,
         })
@@ -43,6 +48,9 @@ impl TokenClassifier {
     /// Scores of each label, `[batch, tokens, labels] f32`. The encoder computes in `kind`, the head in fp32.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut TrainingPass>) -> Tensor {
         let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        if let Some(head) = &self.prediction_head {
+            states = head.forward(&states.to_kind(Kind::Float));
+        }
         if let Some(dropout) = dropout {
             states = dropout.hidden_states(&states);
         }

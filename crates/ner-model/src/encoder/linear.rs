@@ -1,0 +1,83 @@
+//! Linear layers and layer normalisation.
+
+use super::parameters::Parameters;
+use super::training_pass::TrainingPass;
+use crate::{ModelError, onednn};
+use tch::{Kind, Tensor};
+
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+}
+
+impl Linear {
+    pub fn new(parameters: &Parameters, name: &str) -> Result<Self, ModelError> {
+        Self::with(parameters, name, true)
+    }
+
+    /// `has_bias`: whether the kind of encoder has one.
+    pub fn with(parameters: &Parameters, name: &str, has_bias: bool) -> Result<Self, ModelError> {
+        let bias = has_bias.then(|| parameters.get(&format!("{name}.bias"))).transpose()?;
+        Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias })
+    }
+
+    /// Whether its weight is in oneDNN's blocks.
+    pub fn is_packed(&self) -> bool {
+        onednn::is_packed(&self.weight)
+    }
+
+    /// Computes in the kind of `input`. The fp32 weights are cast to it, and their gradients come back in fp32.
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        let kind = input.kind();
+        let bias = self.bias.as_ref().map(|bias| bias.to_kind(kind));
+        if self.is_packed() {
+            let bias = bias.unwrap_or_else(|| input.new_zeros([self.weight.size()[0]], (kind, input.device())));
+            return onednn::linear(input, &self.weight, &bias);
+        }
+        input.linear(&self.weight.to_kind(kind), bias.as_ref())
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    pub fn new(parameters: &Parameters, name: &str, eps: f64) -> Result<Self, ModelError> {
+        Self::with(parameters, name, eps, true)
+    }
+
+    /// `has_bias`: whether the kind of encoder has one.
+    pub fn with(parameters: &Parameters, name: &str, eps: f64, has_bias: bool) -> Result<Self, ModelError> {
+        let Linear { weight, bias } = Linear::with(parameters, name, has_bias)?;
+        Ok(Self { weight, bias, eps })
+    }
+
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        let norm = |input: &Tensor| {
+            input.layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), self.eps, true)
+        };
+        // The CPU's kernel takes half-precision states with fp32 weights; CUDA's needs one kind for all.
+        if input.device().is_cuda() && input.kind() != Kind::Float {
+            norm(&input.to_kind(Kind::Float)).to_kind(input.kind())
+        } else {
+            norm(input)
+        }
+    }
+}
+
+pub(super) fn apply_dropout(states: Tensor, dropout: &mut Option<&mut TrainingPass>) -> Tensor {
+    match dropout {
+        Some(dropout) => dropout.hidden_states(&states),
+        None => states,
+    }
+}
+
+pub(super) fn add_residual(mut states: Tensor, residual: &Tensor) -> Tensor {
+    states += residual;
+    states
+}
