@@ -5,6 +5,7 @@
 //! - [`corpus`], [`models`], [`input`]: find corpora, trained models, and texts in any format.
 //! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
+//! - [`share`]: a model with its card, as a folder for others.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
@@ -24,6 +25,7 @@ pub mod progress;
 pub mod recipe_file;
 pub mod record;
 pub mod seeds;
+pub mod share;
 pub mod sweep;
 pub mod threshold;
 pub mod tracking;

@@ -4,7 +4,7 @@ mod handover;
 mod output;
 mod record;
 
-use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
+use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, ThresholdArgs, kind_name, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -92,12 +92,8 @@ pub struct Args {
     /// Do not record this annotation as a run
     #[arg(long)]
     no_run: bool,
-    /// Minimum confidence, from 0 to 1, for all types or for one; repeatable
-    #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
-    thresholds: Vec<(Option<String>, f32)>,
-    /// Keep mentions below the thresholds, marked `below_threshold`
-    #[arg(long)]
-    all_spans: bool,
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
     /// Unit of the offsets
     #[arg(long, default_value = "characters", value_parser = offsets())]
     offsets: Offsets,
@@ -115,15 +111,6 @@ pub struct Args {
     handover: HandoverArgs,
 }
 
-fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
-    let (entity_type, number) = match text.rsplit_once('=') {
-        Some((entity_type, number)) => (Some(entity_type.to_owned()), number),
-        None => (None, text),
-    };
-    let least = number.parse().ok().filter(|least| (0.0..=1.0).contains(least));
-    Ok((entity_type, least.ok_or("the threshold must be a number from 0 to 1, as in 0.5 or Disease=0.8")?))
-}
-
 /// Annotates.
 ///
 /// # Errors
@@ -139,7 +126,7 @@ pub fn run(args: Args) -> Result<()> {
         offsets: args.offsets,
         scheme: args.scheme.unwrap_or_default().scheme(),
         escape_formulas: args.escape_formulas,
-        handover: args.handover.resolve(args.to, args.out.as_deref(), args.all_spans)?,
+        handover: args.handover.resolve(args.to, args.out.as_deref(), args.thresholds.all_spans)?,
     };
     for (is_given, needs, option) in
         [(args.scheme.is_some(), To::Conll, "--scheme"), (args.escape_formulas, To::Csv, "--escape-formulas")]
@@ -161,7 +148,7 @@ pub fn run(args: Args) -> Result<()> {
         handover::check_categories(annotator.models())?;
     }
     let annotator = args.context.apply(annotator)?;
-    let thresholds = args.thresholds(&annotator)?;
+    let thresholds = args.thresholds.resolve(&annotator)?;
     let settings = args.settings(&annotator, &thresholds)?;
     let Some(begun) = layout.begin(&args, &inputs, &settings)? else {
         bad.iter().for_each(|message| warn!("skipped: {message}"));
@@ -253,7 +240,7 @@ impl Annotating<'_> {
             is_done,
             to: args.to,
             thresholds,
-            all_spans: args.all_spans,
+            all_spans: args.thresholds.all_spans,
             open: None,
             losses: ConversionReport::default(),
             left_out: BTreeMap::new(),
@@ -278,20 +265,6 @@ impl Annotating<'_> {
 }
 
 impl Args {
-    fn thresholds(&self, annotator: &Annotator) -> Result<Thresholds> {
-        let mut thresholds = Thresholds::default();
-        for (entity_type, least) in &self.thresholds {
-            match entity_type {
-                None => thresholds.general = *least,
-                Some(entity_type) => {
-                    annotator.check_type(entity_type).map_err(anyhow::Error::msg)?;
-                    thresholds.by_type.insert(entity_type.clone(), *least);
-                }
-            }
-        }
-        Ok(thresholds)
-    }
-
     /// The settings that must be equal to resume an output.
     fn settings(&self, annotator: &Annotator, thresholds: &Thresholds) -> Result<Value> {
         let models = annotator.models().iter();
@@ -301,7 +274,7 @@ impl Args {
             "models": models,
             "threshold": thresholds.general,
             "thresholds": thresholds.by_type,
-            "all_spans": self.all_spans,
+            "all_spans": self.thresholds.all_spans,
             "to": name_of(self.to),
             "offsets": self.offsets,
             "scheme": name_of(self.scheme.unwrap_or_default()),
