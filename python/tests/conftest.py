@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 def folder() -> str:
     named = os.environ.get("MEDNER_TEST_MODEL")
     if not named:
-        pytest.fail("MEDNER_TEST_MODEL names no model; run `cargo xtask check python`")
+        raise pytest.UsageError("MEDNER_TEST_MODEL names no model; run `cargo xtask check python`")
     return named
 
 

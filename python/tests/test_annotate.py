@@ -87,7 +87,7 @@ def test_generators_are_lazy_and_bounded(model: medner.Model) -> None:
             break
     # What was taken ahead is a few requests, however long the stream is.
     assert taken < 200 + 4 * (1 << 17) // len(TEXT * 20)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert model("fever and aspirin") is not None
 
 
@@ -116,7 +116,7 @@ def test_pandas(model: medner.Model, documents: list[dict[str, Any]]) -> None:
     column = model.annotate(frame["note"])
     assert isinstance(column, pd.Series) and column.index.equals(frame.index)
     for dtype in ["string", pd.ArrowDtype(pa.string()), "category"]:
-        again = model.annotate(pd.DataFrame({"text": pd.Series(texts[:3], dtype=dtype)}))  # type: ignore[call-overload]
+        again = model.annotate(pd.DataFrame({"text": pd.Series(texts[:3], dtype=dtype)}))
         assert canonical([list(row) for row in again["mentions"]]) == expected(documents[:3])
 
 

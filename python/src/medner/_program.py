@@ -60,7 +60,7 @@ def run(
         CommandError: if it fails.
     """
     process = subprocess.Popen(
-        [find(), *map(os.fspath, arguments)],
+        [find(), *(os.fspath(argument) for argument in arguments)],
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -46,7 +46,7 @@ class Cutter:
         chunk, size, first = Chunk(0), 0, 0
         for label, column in columns:
             column = strings(column)
-            lengths = pc.fill_null(pc.binary_length(column), 0).to_pylist()
+            lengths = pc.fill_null(pc.call_function("binary_length", [column]), 0).to_pylist()
             start = 0
             for at, length in enumerate(lengths, 1):
                 size += length

@@ -62,7 +62,7 @@ class Component:
         return self
 
 
-@Language.factory(
+@Language.factory(  # type: ignore[untyped-decorator]
     "medner",
     assigns=["doc.ents", "doc.spans"],
     default_config={
