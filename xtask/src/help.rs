@@ -70,6 +70,7 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   6. cargo xtask check load, with 500 requests
   7. cargo xtask check hostile, with 60 connections for 5 seconds
   8. cargo xtask check pages, if Node.js and Chromium are installed
+  9. cargo xtask check python, if Python has pip
 
 The first step that fails ends the run. A check that cannot run on this machine is skipped,
 and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on

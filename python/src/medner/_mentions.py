@@ -82,7 +82,8 @@ class Mention:
         """The same as a dict of plain values."""
         row = asdict(self)
         row["models"] = list(self.models)
-        return {**row, **row.pop("extra")}
+        extra = row.pop("extra")
+        return {**row, **extra}
 
 
 _PLAIN = ("start", "end", "text", "type", "category", "confidence", "below_threshold")

@@ -203,6 +203,8 @@ class Model:
             raise ValueError(f"errors is {errors!r}; choose 'raise' or 'keep'")
         if isinstance(texts, (str, bytes)):
             raise TypeError("annotate takes many texts; for one there is model(text)")
+        if type(texts).__name__ == "LazyFrame":
+            raise TypeError("a LazyFrame has no rows yet: collect it first, or annotate its batches")
         names = (text, mentions, error)
         module = type(texts).__module__.partition(".")[0]
         is_column = isinstance(texts, (pa.Array, pa.ChunkedArray)) or type(texts).__name__ == "Series"
@@ -221,8 +223,8 @@ class Model:
         if module == "polars" and is_table:
             return self._polars(texts, names)
         if isinstance(texts, pa.RecordBatch):
-            reader = self._reader(pa.Table.from_batches([texts]).to_reader(), names)
-            return reader.read_all().combine_chunks().to_batches()[0] if texts.num_rows else reader.read_next_batch()
+            reader = self._reader(pa.RecordBatchReader.from_batches(texts.schema, [texts]), names)
+            return pa.concat_batches(list(reader))
         if isinstance(texts, pa.Table):
             return self._reader(texts.to_reader(), names).read_all()
         if is_table:
@@ -336,8 +338,6 @@ class Model:
     def _polars(self, frame: Any, names: tuple[str, str, str]) -> Any:
         import polars
 
-        if isinstance(frame, polars.LazyFrame):
-            raise TypeError("a LazyFrame has no rows yet: collect it first, or annotate its batches")
         text, *added = names
         _check_names(frame.columns, names)
         answer = self._chunked(_chunked_array(frame.get_column(text).to_arrow()))

@@ -89,13 +89,14 @@ class Worker:
         self._has_length = False
         self._requests: deque[Request] = deque()
         self._hello: dict[str, Any] | None = None
+        self._last_words = ""
         self.alive = True
         _LIVE.add(self)
         try:
             while self.alive and self._hello is None:
                 self._step(None)
             if self._hello is None:
-                raise ModelError(self._said() or "the worker ended before it was ready")
+                raise ModelError(self._last_words or "the worker ended before it was ready")
             if self._hello.get("protocol") != PROTOCOL:
                 raise MednerError(
                     f"the program is medner {self._hello.get('medner')}, which does not fit this package; "
@@ -196,8 +197,6 @@ class Worker:
             self._log.close()
 
     def _said(self) -> str:
-        if self._log.closed:
-            return ""
         size = self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, size - (1 << 14)))
         return message_of(self._log.read().decode("utf-8", "replace"))
@@ -274,7 +273,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        log = self._said()
+        log = self._last_words = self._said()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
         rows = ""
         if self._requests:
