@@ -21,8 +21,9 @@ def test_scores_of_tags_are_seqevals() -> None:
     assert scores["per_type"]["X"]["recall"] == 1.0
     assert scores["overall"]["f1"] == pytest.approx(2 / 3)
     assert scores["intervals"]["overall"]["f1"]["low"] <= scores["overall"]["f1"]
-    strict = medner.score([["I-X", "O"]], [["I-X", "O"]], mode="strict", scheme="iob2")
-    assert strict["overall"]["support"] == 0
+    tags = [["I-X", "O"], ["B-X", "O"]]
+    assert medner.score(tags, tags)["overall"]["support"] == 2
+    assert medner.score(tags, tags, mode="strict", scheme="iob2")["overall"]["support"] == 1
     with pytest.raises(ValueError, match="sequence 0 has 2 gold tags and 1"):
         medner.score([["O", "O"]], [["O"]])
     with pytest.raises(ValueError, match="white space"):

@@ -17,7 +17,7 @@ from pathlib import Path
 # manylinux allows these releases of the C++ library with a glibc (PEP 600, and the policies of auditwheel).
 CXX_OF_GLIBC = [(17, 19), (24, 24), (26, 25), (28, 24), (31, 28), (34, 29), (35, 30), (36, 30), (38, 32), (39, 33), (40, 33)]
 # What every Linux of that age has; everything else must be in a wheel.
-SYSTEM = re.compile(r"(libc|libm|libdl|librt|libpthread|libgcc_s|libstdc\+\+|ld-linux-x86-64)\.so\.\d+")
+SYSTEM = re.compile(r"(libc|libm|libdl|librt|libpthread|libutil|libgcc_s|libstdc\+\+|ld-linux-x86-64)\.so\.\d+")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-# `error: FILE: line 3: …`, `FILE:3: …`, `…: document 17: …`, as the program writes them.
-_LINE = re.compile(r"(?:line |:)(\d+)(?::|,|\b)")
+# `FILE:3: …`, or a path; `document 17: …`, as the program writes them.
+_PLACE = re.compile(r"(?:^|\s)(\S+?):(\d+):(?=\s)")
+_FILE = re.compile(r"(?:^|\s)([^\s:]*[./][^\s:]+?)(?=[:,]?(?:\s|$))")
 _DOCUMENT = re.compile(r"document ([^\s:,]+)")
-_FILE = re.compile(r"(?:^|\s)([^\s:]*[./][^\s:]+?)(?=:|\s|,|$)")
 
 
 class MednerError(Exception):
@@ -54,10 +54,10 @@ class CommandError(MednerError):
         super().__init__(message)
         self.exit_code = exit_code
         self.log = log
-        found = _FILE.search(message)
-        self.file = found.group(1) if found else None
-        line = _LINE.search(message)
-        self.line = int(line.group(1)) if line else None
+        place = _PLACE.search(message)
+        file = place or _FILE.search(message)
+        self.file = file.group(1) if file else None
+        self.line = int(place.group(2)) if place else None
         document = _DOCUMENT.search(message)
         self.document = document.group(1) if document else None
 
