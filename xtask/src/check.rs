@@ -439,7 +439,10 @@ mod tests {
             assert_eq!(Subject::named(name), Some(subject));
             assert_eq!(subject.name(), name);
         }
-        assert_eq!(Subject::names(), "pages, pipeline, transformers, fhir, trackers, load, hostile, python, spacy, wheel, client, or notebooks");
+        assert_eq!(
+            Subject::names(),
+            "pages, pipeline, transformers, fhir, trackers, load, hostile, python, spacy, wheel, client, or notebooks"
+        );
     }
 
     #[test]

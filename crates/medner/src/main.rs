@@ -12,8 +12,8 @@ mod commands;
 mod terminal;
 
 use crate::commands::{
-    active, annotate, assert, convert, data, doctor, eval, link, package, push, reference, runs, score, serve, sweep, train,
-    vocabulary, worker,
+    active, annotate, assert, convert, data, doctor, eval, link, package, push, reference, runs, score, serve, sweep,
+    train, vocabulary, worker,
 };
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};

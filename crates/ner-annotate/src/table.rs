@@ -176,10 +176,13 @@ mod tests {
         let text = |name: &str| mentions.column_by_name(name).expect("a column").as_string::<i32>().value(0).to_owned();
         assert_eq!((arrow_array::Array::len(mentions), text("text"), text("type")), (1, "🙂b".into(), "X".into()));
         assert!(mentions.column_by_name("below_threshold").expect("a column").as_boolean().value(0));
-        let outside = Row::Found(Document::new("3", ""), match &rows[0] {
-            Row::Found(_, mentions) => mentions.clone(),
-            _ => vec![],
-        });
+        let outside = Row::Found(
+            Document::new("3", ""),
+            match &rows[0] {
+                Row::Found(_, mentions) => mentions.clone(),
+                _ => vec![],
+            },
+        );
         assert!(record_batch(&[outside]).is_err());
     }
 }

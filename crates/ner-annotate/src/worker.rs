@@ -165,7 +165,8 @@ mod tests {
         let rows = vec![Some("ä"), None, Some("")];
         let expected: Vec<Option<String>> = rows.iter().map(|text| text.map(str::to_owned)).collect();
         let both = [expected.clone(), expected].concat();
-        let columns: [ArrayRef; 2] = [Arc::new(StringArray::from(rows.clone())), Arc::new(LargeStringArray::from(rows))];
+        let columns: [ArrayRef; 2] =
+            [Arc::new(StringArray::from(rows.clone())), Arc::new(LargeStringArray::from(rows))];
         for column in columns {
             assert_eq!(texts(stream_of(vec![("text", column)])).expect("texts"), both);
         }

@@ -208,7 +208,8 @@ fn locate(wanted: &str, runs: &Path, task: Task) -> Result<Located> {
     let owner = wanted.split_once('/').map(|(owner, _)| owner);
     if owner.is_some_and(|owner| is_hub_id(wanted) && !datasets.iter().any(|dataset| dataset == owner)) {
         let files = resolve_encoder(wanted, &hub_options());
-        let files = files.with_context(|| format!("{wanted} is no folder and no run here, so it was sought on the hub"))?;
+        let files =
+            files.with_context(|| format!("{wanted} is no folder and no run here, so it was sought on the hub"))?;
         return Ok(Located { name: wanted.to_owned(), folder: files.dir, run: None });
     }
     let known = match datasets.as_slice() {
@@ -224,7 +225,9 @@ fn locate(wanted: &str, runs: &Path, task: Task) -> Result<Located> {
 /// Whether a name could be `owner/name` or `owner/name@revision` on the hub.
 fn is_hub_id(wanted: &str) -> bool {
     let allowed = |part: &str| {
-        !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
     };
     let id = wanted.split_once('@').map_or(wanted, |(id, _)| id);
     id.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name))

@@ -130,9 +130,11 @@ impl Card<'_> {
         writeln!(out, "## Data\n")?;
         writeln!(out, "- Corpus: {corpus}")?;
         if let Some(description) = description {
-            for (what, value) in
-                [("Text", &description.domain), ("Language", &description.language), ("Home page", &description.homepage)]
-            {
+            for (what, value) in [
+                ("Text", &description.domain),
+                ("Language", &description.language),
+                ("Home page", &description.homepage),
+            ] {
                 if !value.is_empty() {
                     writeln!(out, "- {what}: {value}")?;
                 }
@@ -158,8 +160,16 @@ impl Card<'_> {
         let encoder = if is_folder { "from a folder" } else { record.encoder.name.as_str() };
         writeln!(out, "- Encoder: {encoder} (SHA-256 of its weights: {})", record.encoder.sha256)?;
         writeln!(out, "- Head: {}", record.plan.recipe.head)?;
-        writeln!(out, "- Seed {}, {} epochs, learning rate {}", record.plan.recipe.seed, record.plan.recipe.epochs, record.plan.recipe.learning_rate)?;
-        writeln!(out, "- Trained with medner {} on libtorch {} in {}", record.code.medner, record.code.libtorch, record.compute)?;
+        writeln!(
+            out,
+            "- Seed {}, {} epochs, learning rate {}",
+            record.plan.recipe.seed, record.plan.recipe.epochs, record.plan.recipe.learning_rate
+        )?;
+        writeln!(
+            out,
+            "- Trained with medner {} on libtorch {} in {}",
+            record.code.medner, record.code.libtorch, record.compute
+        )?;
         self.usage(out)?;
         self.limits(out)
     }
@@ -177,21 +187,26 @@ impl Card<'_> {
     }
 
     fn scores(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "\n## Scores\n\nA mention counts if its span and its type are right. Intervals: 95 %, by bootstrap over documents.")?;
+        writeln!(
+            out,
+            "\n## Scores\n\nA mention counts if its span and its type are right. Intervals: 95 %, by bootstrap over documents."
+        )?;
         for split in ["test", "dev"] {
             let Some(scores) = self.scores.get(split).filter(|scores| scores.is_object()) else { continue };
             let intervals = &self.scores[format!("{split}_intervals")];
             writeln!(out, "\n| {split} | precision | recall | F1 | mentions |\n|---|---|---|---|---|")?;
             let types = scores["per_type"].as_object();
-            let rows = types.into_iter().flat_map(|types| types.iter()).map(|(name, scores)| {
-                (name.as_str(), scores, &intervals["per_type"][name.as_str()])
-            });
+            let rows = types
+                .into_iter()
+                .flat_map(|types| types.iter())
+                .map(|(name, scores)| (name.as_str(), scores, &intervals["per_type"][name.as_str()]));
             for (name, scores, intervals) in
                 std::iter::once(("all (micro)", &scores["overall"], &intervals["overall"])).chain(rows)
             {
                 write!(out, "| {name} |")?;
                 for key in ["precision", "recall", "f1"] {
-                    let percent = |value: &Value| value.as_f64().map_or("–".to_owned(), |v| format!("{:.1}", 100.0 * v));
+                    let percent =
+                        |value: &Value| value.as_f64().map_or("–".to_owned(), |v| format!("{:.1}", 100.0 * v));
                     let (low, high) = (percent(&intervals[key]["low"]), percent(&intervals[key]["high"]));
                     write!(out, " {} ({low}–{high}) |", percent(&scores[key]))?;
                 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use fs_err::{self as fs, File};
 use tracing::{info, warn};
-use ureq::{Body, SendBody};
 use ureq::http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED,
     LOCATION, RANGE, RETRY_AFTER,
 };
 use ureq::http::{HeaderMap, HeaderName, Response};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Body, SendBody};
 
 use crate::env::FetchOptions;
 use crate::error::Error;
@@ -487,7 +487,11 @@ fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Ve
         _ => {
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
             let said = said.or_else(|| Some(json?.get("error")?.as_str()?.to_owned()));
-            Err(Error::Refused { url: url(), status, message: said.unwrap_or_else(|| "it does not say why".to_owned()) })
+            Err(Error::Refused {
+                url: url(),
+                status,
+                message: said.unwrap_or_else(|| "it does not say why".to_owned()),
+            })
         }
     }
 }

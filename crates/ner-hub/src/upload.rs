@@ -147,9 +147,7 @@ impl Upload<'_> {
             files: Vec<Mode>,
         }
         let url = format!("{}/api/models/{}/preupload/{BRANCH}", self.endpoint, self.id);
-        let describe = |file: &LocalFile| {
-            json!({ "path": file.path, "size": file.size, "sample": BASE64_STANDARD.encode(&file.sample) })
-        };
+        let describe = |file: &LocalFile| json!({ "path": file.path, "size": file.size, "sample": BASE64_STANDARD.encode(&file.sample) });
         let body = json!({ "files": files.iter().map(describe).collect::<Vec<_>>() });
         Ok(self.ask::<Modes>(&url, "application/json", &body)?.files)
     }

@@ -119,7 +119,8 @@ fn answer(seen: &Seen, store: &str, held: &mut Held) -> Reply {
 fn a_folder_becomes_a_commit_and_large_files_travel_once() {
     let hub = Hub::start();
     let folder = tempdir().unwrap();
-    let files = [("config.json", b"{}".to_vec()), ("model.safetensors", noise(200_000)), ("README.md", b"# m".to_vec())];
+    let files =
+        [("config.json", b"{}".to_vec()), ("model.safetensors", noise(200_000)), ("README.md", b"# m".to_vec())];
     for (name, bytes) in &files {
         fs::write(folder.path().join(name), bytes).unwrap();
     }
@@ -158,10 +159,7 @@ fn refusals_say_what_to_do() {
     let error = upload_folder(folder.path(), "owner/name", false, "A message", &offline);
     assert!(matches!(error, Err(Error::Offline { .. })));
 
-    let quota = Loopback::start(|_| Reply {
-        body: br#"{"error": "over the quota"}"#.to_vec(),
-        ..Reply::status(413)
-    });
+    let quota = Loopback::start(|_| Reply { body: br#"{"error": "over the quota"}"#.to_vec(), ..Reply::status(413) });
     let mut full = hub.options();
     full.env.endpoint = quota.url.clone();
     assert!(upload("owner/name", &full).contains("refuses the upload (413): over the quota"));
