@@ -6,7 +6,8 @@ fn main() {
     // What `cargo xtask dist` makes comes first, so that it can be tried on this machine, too.
     let is_macos = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "macos");
     let origin = if is_macos { "@loader_path" } else { "$ORIGIN" };
-    for beside in ["lib", "../lib"] {
+    // The last one is where pip puts the libraries, beside the package with the program.
+    for beside in ["lib", "../lib", "../../medner_libtorch/lib"] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{origin}/{beside}");
     }
     // torch-sys has `links = "tch"`, so cargo passes on what its build script found out. Only direct dependents get it.

@@ -9,6 +9,7 @@ use lexopt::{Arg, ValueExt};
 
 use crate::bench::Bench;
 use crate::check::{Check, Subject};
+use crate::dist::Form;
 use crate::help;
 use crate::search::Wanted;
 
@@ -21,7 +22,7 @@ pub enum Action {
     Tidy,
     Check(Check),
     Bench(Bench, Vec<OsString>),
-    Dist(Option<PathBuf>),
+    Dist(Form, Option<PathBuf>),
     /// A command of medner.
     Forward(Vec<OsString>),
 }
@@ -45,6 +46,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action> {
         "tidy" if rest.is_empty() => Ok(Action::Tidy),
         "tidy" => bail!("tidy takes no arguments"),
         "check" => check(rest),
+        "notebooks" => {
+            let arguments = rest.to_vec();
+            Ok(Action::Check(Check { subject: Subject::Notebooks, model: None, arguments }))
+        }
         "bench" => bench(rest),
         "dist" => dist(rest),
         other => unreachable!("{other} has a page and no meaning"),
@@ -116,15 +121,16 @@ fn bench(arguments: &[OsString]) -> Result<Action> {
 }
 
 fn dist(arguments: &[OsString]) -> Result<Action> {
-    let mut out = None;
+    let (mut form, mut out) = (Form::Folder, None);
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
+            Arg::Long("wheel") => form = Form::Wheels,
             Arg::Long("out") => out = Some(parser.value()?.parse()?),
             other => bail!("{}; see `cargo xtask dist --help`", other.unexpected()),
         }
     }
-    Ok(Action::Dist(out))
+    Ok(Action::Dist(form, out))
 }
 
 #[cfg(test)]
@@ -137,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_page_has_a_verb_and_every_other_word_is_medners() {
-        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist"] {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "notebooks"] {
             assert!(matches!(read(&format!("{verb} --help")), Ok(Action::Print(_))), "{verb}");
             assert!(matches!(read(&format!("help {verb}")), Ok(Action::Print(_))), "{verb}");
         }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::repo::{Repo, program};
-use crate::{libtorch, product, python};
+use crate::{dist, libtorch, product, python};
 
 /// What a check of the command line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +23,14 @@ pub enum Subject {
     Trackers,
     Load,
     Hostile,
+    Python,
+    Spacy,
+    Wheel,
+    Client,
+    Notebooks,
 }
 
-const SUBJECTS: [(&str, Subject); 7] = [
+const SUBJECTS: [(&str, Subject); 12] = [
     ("pages", Subject::Pages),
     ("pipeline", Subject::Pipeline),
     ("transformers", Subject::Transformers),
@@ -33,6 +38,11 @@ const SUBJECTS: [(&str, Subject); 7] = [
     ("trackers", Subject::Trackers),
     ("load", Subject::Load),
     ("hostile", Subject::Hostile),
+    ("python", Subject::Python),
+    ("spacy", Subject::Spacy),
+    ("wheel", Subject::Wheel),
+    ("client", Subject::Client),
+    ("notebooks", Subject::Notebooks),
 ];
 
 impl Subject {
@@ -54,9 +64,9 @@ impl Subject {
         text + "or " + last.0
     }
 
-    /// The check of trackers trains models of its own.
+    /// The checks of trackers and notebooks train models of their own.
     pub fn takes_model(self) -> bool {
-        self != Subject::Trackers
+        !matches!(self, Subject::Trackers | Subject::Notebooks)
     }
 }
 
@@ -83,6 +93,11 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Trackers => work.trackers(check),
         Subject::Load => work.load(check, "load_server.py"),
         Subject::Hostile => work.load(check, "hostile_clients.py"),
+        Subject::Python => work.python(check),
+        Subject::Spacy => work.spacy(check),
+        Subject::Wheel => work.wheel(check),
+        Subject::Client => work.client(check),
+        Subject::Notebooks => work.notebooks(check),
     }?;
     eprintln!("check {}: passed in {:.0} s", check.subject.name(), begin.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
@@ -102,7 +117,9 @@ pub fn obstacle(subject: Subject) -> Option<String> {
                 None => chromium().err().map(|error| error.to_string()),
             }
         }
-        _ => python(),
+        Subject::Load | Subject::Hostile => python(),
+        // The others make environments.
+        _ => python::require_pip().err().map(|error| error.to_string()),
     }
 }
 
@@ -230,6 +247,67 @@ impl Work<'_> {
         step("`medner serve` under load", &mut command)
     }
 
+    /// Tests the Python package, with its types.
+    fn python(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/python-requirements.txt");
+        let python = python::environment(&self.folder.join("python"), &requirements, &[])?;
+        for tool in ["mypy", "pyright"] {
+            let mut command = self.package(&python);
+            step(&format!("the types of the package, by {tool}"), command.args(["-m", tool]))?;
+        }
+        let mut pytest = self.package(&python);
+        pytest.env("MEDNER_TEST_MODEL", self.model(check, "span")?);
+        step("the tests of the package", pytest.args(["-m", "pytest"]).args(&check.arguments))
+    }
+
+    /// Tests the component for spaCy, with negspacy and medspaCy behind it.
+    fn spacy(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/spacy-requirements.txt");
+        let python = python::environment(&self.folder.join("spacy"), &requirements, &MEDSPACY)?;
+        let mut install = program(&python);
+        install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable"]);
+        install.arg(self.repo.root.join("python"));
+        step("the package, for its entry point", &mut install)?;
+        let mut pytest = self.package(&python);
+        pytest.env("MEDNER_TEST_MODEL", self.model(check, "span")?);
+        step("the component in spaCy", pytest.args(["-m", "pytest", "tests/test_spacy.py"]).args(&check.arguments))
+    }
+
+    /// Installs the wheels into an empty environment.
+    fn wheel(&self, check: &Check) -> Result<()> {
+        let wheels = self.folder.join("wheels");
+        dist::run(self.repo, dist::Form::Wheels, Some(wheels.clone()))?;
+        let mut command = self.script(Path::new(python::interpreter()), "check_wheel.py");
+        step("the wheels in an empty environment", command.arg(wheels).arg(self.model(check, "span")?))
+    }
+
+    /// Generates a client from the server's description, and asks it what `medner annotate` is asked.
+    fn client(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/client-requirements.txt");
+        let python = python::environment(&self.folder.join("client"), &requirements, &[])?;
+        let mut command = self.script(&python, "check_client.py");
+        command.arg(self.repo.medner()).arg(self.model(check, "span")?).arg(self.sample()).args(&check.arguments);
+        step("a generated client", &mut command)
+    }
+
+    /// Executes the notebooks.
+    fn notebooks(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/notebooks-requirements.txt");
+        let python = python::environment(&self.folder.join("notebooks"), &requirements, &[])?;
+        let mut command = self.script(&python, "run_notebooks.py");
+        command.env("MEDNER_PROGRAM", self.repo.medner()).env("PYTHONPATH", self.repo.root.join("python/src"));
+        step("the notebooks", command.arg(self.repo.root.join("notebooks")).args(&check.arguments))
+    }
+
+    /// Python in the folder of the package, with the program of this checkout.
+    fn package(&self, python: &Path) -> Command {
+        let folder = self.repo.root.join("python");
+        let mut command = program(python);
+        command.env("MEDNER_PROGRAM", self.repo.medner()).env("PYTHONPATH", folder.join("src"));
+        command.current_dir(folder);
+        command
+    }
+
     fn medner(&self) -> Command {
         program(self.repo.medner())
     }
@@ -302,6 +380,10 @@ impl Work<'_> {
     }
 }
 
+/// scripts/spacy-requirements.txt says why these come without their dependencies.
+const MEDSPACY: [&str; 5] =
+    ["medspacy==1.3.1", "medspacy_quickumls==3.2", "PyRuSH==1.0.13", "quicksectx==0.4.1", "PyFastNER==1.0.10"];
+
 /// Enough for a model that finds something.
 const EPOCHS: &str = "1";
 
@@ -357,7 +439,10 @@ mod tests {
             assert_eq!(Subject::named(name), Some(subject));
             assert_eq!(subject.name(), name);
         }
-        assert_eq!(Subject::names(), "pages, pipeline, transformers, fhir, trackers, load, or hostile");
+        assert_eq!(
+            Subject::names(),
+            "pages, pipeline, transformers, fhir, trackers, load, hostile, python, spacy, wheel, client, or notebooks"
+        );
     }
 
     #[test]

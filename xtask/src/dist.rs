@@ -1,22 +1,62 @@
-//! `cargo xtask dist`: a folder that runs without cargo.
+//! `cargo xtask dist`: a folder that runs without cargo, or the same as Python wheels.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::repo::Repo;
-use crate::search::{Decision, Wanted, decide};
-use crate::{libtorch, product};
+use crate::search::{Decision, VERSION, Wanted, decide};
+use crate::{libtorch, product, python};
 
 /// Where every machine has libraries of its own.
 const SYSTEM: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
-pub fn run(repo: &Repo, out: Option<PathBuf>) -> Result<()> {
+/// What to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Folder,
+    Wheels,
+}
+
+const WHEEL: &str = include_str!("wheel.py");
+
+pub fn run(repo: &Repo, form: Form, out: Option<PathBuf>) -> Result<()> {
+    match form {
+        Form::Folder => folder(repo, &out.unwrap_or_else(|| repo.target.join("dist"))),
+        Form::Wheels => wheels(repo, &out.unwrap_or_else(|| repo.target.join("wheels"))),
+    }
+}
+
+/// The folder, and from it a wheel with the stripped program and one with its libraries.
+fn wheels(repo: &Repo, out: &Path) -> Result<()> {
+    let parts = repo.target.join("wheel-parts");
+    if parts.exists() {
+        fs::remove_dir_all(&parts)?;
+    }
+    copy_parts(repo, &parts)?;
+    let medner = parts.join("medner");
+    let strip = Command::new("strip").arg(&medner).status().context("cannot run strip (from binutils)")?;
+    ensure!(strip.success(), "strip failed");
+    let mut script = Command::new(python::interpreter());
+    script.args(["-c", WHEEL]).arg(repo.root.join("python")).arg(&medner).arg(parts.join("lib")).arg(out);
+    let mut child = script.stdin(Stdio::piped()).spawn().context("cannot run Python")?;
+    child.stdin.take().context("Python's input is not there")?.write_all(VERSION.as_bytes())?;
+    ensure!(child.wait()?.success(), "the wheels could not be made (Python's own words are above)");
+    Ok(fs::remove_dir_all(parts)?)
+}
+
+fn folder(repo: &Repo, out: &Path) -> Result<()> {
+    copy_parts(repo, out)?;
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn copy_parts(repo: &Repo, out: &Path) -> Result<()> {
     libtorch::ensure(repo)?;
     product::build()?;
-    let out = out.unwrap_or_else(|| repo.target.join("dist"));
     let medner = repo.medner();
     let libtorch = match decide(&libtorch::survey(repo, Wanted::Any)?, Wanted::Any)? {
         Decision::Use(_, path) => fs::canonicalize(path)?,
@@ -37,7 +77,6 @@ pub fn run(repo: &Repo, out: Option<PathBuf>) -> Result<()> {
         bail!("{} uses no libtorch that could be copied", medner.display());
     }
     eprintln!("Wrote medner and {copied} libraries, {:.0} MB", bytes as f64 / 1e6);
-    println!("{}", out.display());
     Ok(())
 }
 

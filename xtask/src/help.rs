@@ -12,7 +12,8 @@ Commands of this runner:
   tidy      Check that the code keeps the rules that the documentation states
   check     Check medner against other software, in a browser or under load
   bench     Measure medner: beside its peers, where its time goes, its parts
-  dist      Copy medner and its libraries into a folder that runs without cargo
+  dist      Copy medner and its libraries into a folder that runs without cargo, or make wheels
+  notebooks Execute the notebooks on the sample
 
 Every other word goes to medner, which is built first if need be:
   cargo xtask train --help     the page of medner's `train`
@@ -69,6 +70,7 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   6. cargo xtask check load, with 500 requests
   7. cargo xtask check hostile, with 60 connections for 5 seconds
   8. cargo xtask check pages, if Node.js and Chromium are installed
+  9. cargo xtask check python, if Python has pip
 
 The first step that fails ends the run. A check that cannot run on this machine is skipped,
 and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on
@@ -99,7 +101,8 @@ Each fault is printed as FILE:LINE, with what to do. The exit code is 1 if there
 pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
-Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile
+Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile|
+                         python|spacy|wheel|client|notebooks
                          [--model RUN_OR_FOLDER] [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
@@ -118,6 +121,13 @@ load          Puts load on `medner serve` and compares its answers with those of
 hostile       The same among clients that are slow, give up or never read. Arguments:
               --connections N, --seconds N, --body-mb X, --most-mb N, --healthz-seconds X,
               --end-seconds N
+python        Tests the Python package, and its types with mypy and pyright.
+              Arguments: those of pytest
+spacy         Tests the component for spaCy, with negspacy and medspaCy behind it
+wheel         Makes the wheels and installs them into an empty environment
+client        Generates a Python client from the server's OpenAPI description and compares its
+              answers with those of `medner annotate`
+notebooks     What `cargo xtask notebooks` does
 
 Options:
   --model RUN_OR_FOLDER    The id of a run, its folder, or the folder of a model. Without it,
@@ -133,13 +143,28 @@ Examples:
   cargo xtask check load --requests 1000
   cargo xtask check pipeline --model path/to/folder --show";
 
+pub const NOTEBOOKS: &str = "\
+Executes the notebooks in notebooks/ from top to bottom, on the sample that comes with medner.
+
+Usage: cargo xtask notebooks [--html DIR]
+
+Options:
+  --html DIR    Write each executed notebook as a page
+  -h, --help
+
+Needs pip for an environment of its own (.medner/checks/notebooks).";
+
 pub const DIST: &str = "\
 Copies medner and the libtorch CPU libraries into a folder that runs without cargo.
 
-Usage: cargo xtask dist [--out DIR]
+Usage: cargo xtask dist [--wheel] [--out DIR]
 
 Options:
-  --out DIR    Where to write DIR/medner and DIR/lib/ [default: dist in cargo's target folder]
+  --wheel      Write Python wheels instead: medner (the package in python/ and the program) and
+               medner-libtorch (the libraries). `pip install DIR/*.whl` installs both.
+               Needs Python 3.11 and binutils
+  --out DIR    Where to write DIR/medner and DIR/lib/ [default: dist in cargo's target folder],
+               or the wheels [default: wheels in it]
   -h, --help
 
 The folder can be moved as a whole. The other machine needs a C and C++ run-time library
@@ -155,6 +180,7 @@ pub fn of(topic: &str) -> Option<&'static str> {
         "check" => Some(CHECK),
         "bench" => Some(BENCH),
         "dist" => Some(DIST),
+        "notebooks" => Some(NOTEBOOKS),
         _ => None,
     }
 }
@@ -193,7 +219,7 @@ mod tests {
 
     #[test]
     fn pages_fit_a_terminal_and_every_verb_is_in_the_overview() {
-        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist"] {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "notebooks"] {
             let page = of(verb).expect("a page");
             assert!(OVERVIEW.contains(&format!("\n  {verb} ")), "{verb}");
             for line in OVERVIEW.lines().chain(page.lines()) {

@@ -53,7 +53,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Tidy => tidy::run(&Repo::find()?),
         Action::Check(check) => check::run(&Repo::find()?, &check),
         Action::Bench(bench, arguments) => bench::run(&Repo::find()?, bench, &arguments),
-        Action::Dist(out) => dist::run(&Repo::find()?, out).map(|()| ExitCode::SUCCESS),
+        Action::Dist(form, out) => dist::run(&Repo::find()?, form, out).map(|()| ExitCode::SUCCESS),
         Action::Forward(arguments) => product::forward(&Repo::find()?, &arguments),
     }
 }

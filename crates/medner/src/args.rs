@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use ner_annotate::{Annotator, Offsets};
+use ner_annotate::{Annotator, Offsets, Thresholds};
 use ner_context::ContextRules;
 use ner_data::Format;
 use ner_data::OffsetUnit;
@@ -169,6 +169,46 @@ impl ContextArgs {
         }
         Ok(())
     }
+}
+
+/// The least confidence of mentions.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct ThresholdArgs {
+    /// Minimum confidence, from 0 to 1, for all types or for one; repeatable
+    #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
+    thresholds: Vec<(Option<String>, f32)>,
+    /// Keep mentions below the thresholds, marked `below_threshold`
+    #[arg(long)]
+    pub all_spans: bool,
+}
+
+impl ThresholdArgs {
+    /// The thresholds for the types of an annotator.
+    ///
+    /// # Errors
+    /// If no model finds a type.
+    pub fn resolve(&self, annotator: &Annotator) -> Result<Thresholds> {
+        let mut thresholds = Thresholds::default();
+        for (entity_type, least) in &self.thresholds {
+            match entity_type {
+                None => thresholds.general = *least,
+                Some(entity_type) => {
+                    annotator.check_type(entity_type).map_err(anyhow::Error::msg)?;
+                    thresholds.by_type.insert(entity_type.clone(), *least);
+                }
+            }
+        }
+        Ok(thresholds)
+    }
+}
+
+fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
+    let (entity_type, number) = match text.rsplit_once('=') {
+        Some((entity_type, number)) => (Some(entity_type.to_owned()), number),
+        None => (None, text),
+    };
+    let least = number.parse().ok().filter(|least| (0.0..=1.0).contains(least));
+    Ok((entity_type, least.ok_or("the threshold must be a number from 0 to 1, as in 0.5 or Disease=0.8")?))
 }
 
 /// Parses a precision name.

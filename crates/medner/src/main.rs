@@ -13,8 +13,8 @@ mod terminal;
 mod vocabularies;
 
 use crate::commands::{
-    active, annotate, assert, convert, data, doctor, eval, link, pretrain, reference, runs, score, serve, sweep, train,
-    vocabulary,
+    active, annotate, assert, convert, data, doctor, eval, link, package, pretrain, push, reference, runs, score,
+    serve, sweep, train, vocabulary, worker,
 };
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -78,6 +78,8 @@ enum Command {
     Annotate(annotate::Args),
     /// Serve models over HTTP, with a page to try them
     Serve(serve::Args),
+    /// Annotate for another program over pipes
+    Worker(worker::Args),
     /// Convert documents from one format to another, and report losses
     Convert(convert::Args),
     /// Add assertions (absent, possible, somebody else's) and sections to mentions of any origin
@@ -86,6 +88,10 @@ enum Command {
     Vocabulary(vocabulary::Args),
     /// Add concept ids of your vocabulary to mentions of any origin
     Link(link::Args),
+    /// Write a model with a model card to a folder, to share it
+    Package(package::Args),
+    /// Upload a model with a model card to a hub
+    Push(push::Args),
     /// Check what this machine has and what is missing
     Doctor(doctor::Args),
     /// Print a page of the reference
@@ -121,10 +127,13 @@ fn main() -> ExitCode {
         Command::Active(args) => active::run(args),
         Command::Annotate(args) => annotate::run(args),
         Command::Serve(args) => serve::run(&args),
+        Command::Worker(args) => worker::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Assert(args) => assert::run(&args),
         Command::Vocabulary(args) => vocabulary::run(args),
         Command::Link(args) => link::run(&args),
+        Command::Package(args) => package::run(&args),
+        Command::Push(args) => push::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Reference(args) => reference::run(&args, &Cli::command()),
     };

@@ -11,7 +11,8 @@
 //! - `ensemble.rs`: whether models of an ensemble are averaged or vote. Averages and votes themselves are in
 //!   `ner-text`.
 //! - `stream.rs`: reads and tokenizes on one thread while the models compute on another.
-//! - `wire.rs`: the JSON of a mention.
+//! - `wire.rs`: the JSON of a mention; `table.rs`: the same as Arrow.
+//! - `worker.rs`: answers another program over pipes, with tables in Arrow's format.
 
 #![forbid(unsafe_code)]
 
@@ -20,11 +21,15 @@ mod ensemble;
 mod merge;
 mod model;
 mod stream;
+mod table;
 mod wire;
+mod worker;
 
 pub use annotator::{Annotator, Prepared, Tokenizers};
 pub use ensemble::Combination;
 pub use merge::{LongForm, MergedMention, Thresholds, merge};
 pub use model::Model;
 pub use stream::{BatchSize, Event, Outcome, Summary, stream};
+pub use table::columns;
 pub use wire::{Offsets, WireAssertion, WireCandidate, WireConcept, WireMention, WirePart, wire_mentions};
+pub use worker::answer;

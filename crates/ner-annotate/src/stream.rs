@@ -18,6 +18,8 @@ pub enum Event<E> {
     Known(Document),
     /// The caller's own value (a new file, an unreadable document), returned in order.
     Mark(E),
+    /// Ends the batch: what was pushed before waits for nothing that comes after it.
+    Flush,
 }
 
 /// An output of the stream, in the order of the inputs.
@@ -199,6 +201,9 @@ struct Feed<'a, E> {
 
 impl<E> Feed<'_, E> {
     fn push(&mut self, event: Event<E>) -> bool {
+        if matches!(event, Event::Flush) {
+            return self.flush();
+        }
         if let Event::Document(document) | Event::Known(document) = &event {
             self.bytes += document.text.len();
         }
@@ -225,11 +230,12 @@ impl<E> Feed<'_, E> {
         let is_wanted = events.iter().any(|event| matches!(event, Event::Document(_)));
         let documents = events.iter().filter(|_| is_wanted).filter_map(|event| match event {
             Event::Document(document) | Event::Known(document) => Some(document.clone()),
-            Event::Mark(_) => None,
+            Event::Mark(_) | Event::Flush => None,
         });
         let mut together = self.tokenizers.prepare(documents.collect()).ok().map(Vec::into_iter);
         let item = |event| match (event, &mut together) {
             (Event::Mark(mark), _) => Some(Item::Mark(mark)),
+            (Event::Flush, _) => None,
             (Event::Known(_), Some(together)) => together.next().map(Item::Known),
             (Event::Document(_), Some(together)) => together.next().map(Item::Ready),
             // One of them failed: tokenize each alone to find out which.

@@ -8,6 +8,7 @@
 //!   an evaluation split.
 //! - [`auxiliary`]: further corpora with heads of their own. [`teacher`]: models whose probabilities another learns.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
+//! - [`share`]: a model with its card, as a folder for others.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`linking`]: scores of links to vocabularies.
 //! - [`shards`]: a collection dealt out to processes, and the check of their outputs.
@@ -34,6 +35,7 @@ pub mod recipe_file;
 pub mod record;
 pub mod seeds;
 pub mod shards;
+pub mod share;
 pub mod sweep;
 pub mod teacher;
 pub mod texts;

@@ -1,10 +1,11 @@
 //! Finds models by name: a run, a corpus (its newest run), or a folder.
 
-use crate::corpus;
+use crate::corpus::{self, hub_options};
 use crate::record::{RunRecord, runs_folder};
 use anyhow::{Context, Result, bail, ensure};
 use ner_annotate::{Annotator, Model};
 use ner_data::DatasetDescription;
+use ner_hub::resolve_encoder;
 use ner_model::{Precision, Recognizer, device_name, find_device, precision_name};
 use ner_runs::{Run, RunFolder, Store};
 use serde::Deserialize;
@@ -18,7 +19,8 @@ pub const DEFAULT_ENCODER: &str = "minilm";
 /// Which models to load, and how they compute.
 #[derive(Clone, Debug)]
 pub struct ModelSelection {
-    /// Corpora (their newest runs), runs (id, DATASET/ID or folder), or folders of any token-classification model.
+    /// Corpora (their newest runs), runs (id, DATASET/ID or folder), folders of any token-classification model, or ids on
+    /// the hub (owner/name).
     pub models: Vec<String>,
     /// TOML file of categories by type; a table `[MODEL]` applies to that model only.
     pub categories: Option<PathBuf>,
@@ -83,6 +85,24 @@ impl ModelSelection {
 }
 
 impl Located {
+    /// The folder with its files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its run, if it has one.
+    pub const fn run(&self) -> Option<&RunFolder> {
+        self.run.as_ref()
+    }
+
+    /// Finds a model by its name, as [`ModelSelection::models`].
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub fn find(wanted: &str, runs: &Path) -> Result<Self> {
+        locate(wanted, runs, Task::Mentions)
+    }
+
     /// SHA-256 of the weights.
     ///
     /// # Errors
@@ -184,11 +204,33 @@ fn locate(wanted: &str, runs: &Path, task: Task) -> Result<Located> {
             return locate(&format!("{dataset}/{wanted}"), runs, task);
         }
     }
+    // Not a mistyped run: its corpus is no owner on the hub.
+    let owner = wanted.split_once('/').map(|(owner, _)| owner);
+    if owner.is_some_and(|owner| is_hub_id(wanted) && !datasets.iter().any(|dataset| dataset == owner)) {
+        let files = resolve_encoder(wanted, &hub_options());
+        let files =
+            files.with_context(|| format!("{wanted} is no folder and no run here, so it was sought on the hub"))?;
+        return Ok(Located { name: wanted.to_owned(), folder: files.dir, run: None });
+    }
     let known = match datasets.as_slice() {
         [] => format!("{} has no runs; create one with `train`", runs.display()),
         datasets => format!("{} has runs of {}", runs.display(), datasets.join(", ")),
     };
-    bail!("no model {wanted}: it is neither a folder with a config.json, nor a run, nor a corpus with runs; {known}")
+    bail!(
+        "no model {wanted}: it is neither a folder with a config.json, nor a run, nor a corpus with runs, nor an id on the \
+         hub (owner/name); {known}"
+    )
+}
+
+/// Whether a name could be `owner/name` or `owner/name@revision` on the hub.
+fn is_hub_id(wanted: &str) -> bool {
+    let allowed = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    let id = wanted.split_once('@').map_or(wanted, |(id, _)| id);
+    id.split_once('/').is_some_and(|(owner, name)| allowed(owner) && allowed(name))
 }
 
 /// `DATASET/ID`.

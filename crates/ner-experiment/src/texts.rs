@@ -88,7 +88,7 @@ impl TextInputs<'_> {
                         warn!("not read: {message}");
                     }
                 }
-                Event::Mark(Mark::Begin(_) | Mark::End(_)) => {}
+                Event::Mark(Mark::Begin(_) | Mark::End(_)) | Event::Flush => {}
             }
             if waiting.len() >= AT_A_TIME {
                 failure = sink(std::mem::take(&mut waiting)).err();

@@ -10,17 +10,18 @@ use std::time::Duration;
 
 use fs_err::{self as fs, File};
 use tracing::{info, warn};
-use ureq::Body;
 use ureq::http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE,
-    RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED,
+    LOCATION, RANGE, RETRY_AFTER,
 };
 use ureq::http::{HeaderMap, HeaderName, Response};
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::{Body, SendBody};
 
 use crate::env::FetchOptions;
 use crate::error::Error;
 use crate::hash;
+use crate::progress::Progress;
 
 const MAX_REDIRECTS: usize = 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -140,6 +141,51 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// How downloads and uploads are shown.
+    pub(crate) fn progress(&self) -> Progress {
+        self.options.progress
+    }
+
+    /// Sends a body and returns that of the answer. Follows no redirect.
+    pub(crate) fn post(
+        &self,
+        url: &str,
+        media_type: &str,
+        headers: &[(String, String)],
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        let mut request = self.agent.post(url).header(CONTENT_TYPE, media_type).header(ACCEPT, media_type);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let has_own = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        if let Some(token) = self.token_for(url).filter(|_| !has_own) {
+            request = request.header(AUTHORIZATION, token);
+        }
+        accepted(url, request.send(&body[..]))
+    }
+
+    /// Sends a file of `size` bytes to an address that holds its own permission.
+    pub(crate) fn put(
+        &self,
+        url: &str,
+        headers: &[(String, String)],
+        mut file: impl Read,
+        size: u64,
+    ) -> Result<(), Error> {
+        let mut request = self.agent.put(url).header(CONTENT_LENGTH, size);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        accepted(url, request.send(SendBody::from_reader(&mut file))).map(|_| ())
+    }
+
+    /// The hub's token, for the hub's address only.
+    fn token_for(&self, url: &str) -> Option<String> {
+        let token = self.options.env.token.as_ref()?;
+        (origin(url) == origin(&self.options.env.endpoint)).then(|| format!("Bearer {}", token.reveal()))
+    }
+
     /// Sends one request and follows its redirects.
     fn follow(
         &self,
@@ -158,11 +204,8 @@ impl<'a> Client<'a> {
             for (name, value) in headers {
                 request = request.header(name, value);
             }
-            if let Some(token) = &self.options.env.token
-                && with_token
-                && origin(&current) == origin(&self.options.env.endpoint)
-            {
-                request = request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()));
+            if let Some(token) = self.token_for(&current).filter(|_| with_token) {
+                request = request.header(AUTHORIZATION, token);
             }
             let response = request.call().map_err(|error| {
                 let again = !is_hopeless(&error);
@@ -427,6 +470,35 @@ fn write_validator(path: &Path, headers: &HeaderMap) -> std::io::Result<()> {
 }
 
 /// The failure for a status; `None` for a success or a redirect.
+/// The body of an answer to an upload, if it was accepted.
+fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Error> {
+    let url = || without_query(url);
+    let answer = answer.map_err(|error| Error::Unreachable { url: url(), source: Box::new(error) })?;
+    let status = answer.status().as_u16();
+    let said = answer.headers().get("x-error-message").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let body = answer.into_body().into_with_config().limit(MOST_OF_AN_ANSWER).read_to_vec();
+    let body = body.map_err(|error| Error::Unreachable { url: url(), source: Box::new(error) })?;
+    match status {
+        200..=299 => Ok(body),
+        401 | 403 => {
+            let hint = "set HF_TOKEN to a token that may write to this repository".to_owned();
+            Err(Error::Denied { url: url(), status, hint })
+        }
+        _ => {
+            let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+            let said = said.or_else(|| Some(json?.get("error")?.as_str()?.to_owned()));
+            Err(Error::Refused {
+                url: url(),
+                status,
+                message: said.unwrap_or_else(|| "it does not say why".to_owned()),
+            })
+        }
+    }
+}
+
+/// Bytes of an answer to an upload.
+const MOST_OF_AN_ANSWER: u64 = 1 << 24;
+
 fn failure_of_status(answer: &Answer) -> Option<Failure> {
     let url = without_query(&answer.url);
     let status = answer.response.status().as_u16();
@@ -478,7 +550,7 @@ pub(crate) fn origin(url: &str) -> String {
 }
 
 /// An address for messages. The query of a redirect's target may hold a signature, which is as secret as a token.
-fn without_query(url: &str) -> String {
+pub(crate) fn without_query(url: &str) -> String {
     url.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 

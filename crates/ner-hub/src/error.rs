@@ -112,6 +112,22 @@ pub enum Error {
         /// The status.
         status: u16,
     },
+    /// An upload needs a token.
+    #[error("uploading to {endpoint} needs a token; set HF_TOKEN to one that may write")]
+    NoToken {
+        /// The hub.
+        endpoint: String,
+    },
+    /// The hub refuses an upload.
+    #[error("{url} refuses the upload ({status}): {message}")]
+    Refused {
+        /// The address, without its query.
+        url: String,
+        /// The status.
+        status: u16,
+        /// The reason, as the hub gives it.
+        message: String,
+    },
     /// The connection could not be opened, or broke before an answer.
     #[error("{url} cannot be reached; check the connection and the proxy variables")]
     Unreachable {

@@ -9,6 +9,7 @@
 //! | List known encoders and those on this machine | [`registry`], [`list_encoders`] |
 //! | Download one file | [`fetch`] |
 //! | Download some members of a zip file | [`fetch_zip_members`] |
+//! | Upload a folder as a model repository | [`upload_folder`] |
 //!
 //! Only [`Env::from_process`] reads the process's environment. Tests pass their own [`Env`].
 //!
@@ -20,6 +21,7 @@
 //! - `encoder.rs`: from the user's specification to files; `encoder_files.rs`: what a folder holds; `registry.rs`: encoders
 //!   known by name; `list.rs`: which of them are on this machine.
 //! - `hub.rs`: the hub and its cache; `package.rs`: encoders inside Python packages.
+//! - `upload.rs`: a folder as a commit on the hub.
 //! - `download.rs`: redirects, resumption and checksums of one file; `archive.rs`: members of zip files; `hash.rs`:
 //!   SHA-256.
 //! - `env.rs`: environment variables and options; `progress.rs`: progress bars; `error.rs`: every error message.
@@ -39,6 +41,7 @@ mod package;
 mod progress;
 mod registry;
 mod tokenizer_names;
+mod upload;
 
 pub use archive::{ZipMember, fetch_zip_members};
 pub use download::{Fetched, How, fetch};
@@ -50,3 +53,4 @@ pub use hash::{sha256_file, sha256_path};
 pub use list::{EncoderStatus, LocalCopy, list_encoders};
 pub use progress::Progress;
 pub use registry::{EncoderEntry, Package, registry};
+pub use upload::{Uploaded, upload_folder};

@@ -80,6 +80,9 @@ pub const ROOMS: &[Room] = &[
 
 /// Crates from elsewhere, and the only crates that may depend on them.
 pub const KEPT_APART: &[(&str, &[&str])] = &[
+    ("arrow-array", &["ner-annotate"]),
+    ("arrow-ipc", &["ner-annotate"]),
+    ("arrow-schema", &["ner-annotate"]),
     ("axum", &["ner-serve"]),
     ("clap", &["medner"]),
     ("hyper", &["ner-serve"]),

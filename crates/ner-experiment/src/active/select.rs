@@ -124,7 +124,7 @@ impl Request<'_> {
                     bad += 1;
                     warn!("skipped: {message}");
                 }
-                Event::Mark(Mark::Begin(_) | Mark::End(_)) => {}
+                Event::Mark(Mark::Begin(_) | Mark::End(_)) | Event::Flush => {}
             }
             failed.is_none()
         });

@@ -5,6 +5,7 @@ mod encoders;
 mod files;
 mod package;
 mod server;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::Path;

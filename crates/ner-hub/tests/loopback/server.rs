@@ -15,6 +15,7 @@ pub struct Seen {
     pub range: Option<String>,
     pub if_range: Option<String>,
     pub authorization: Option<String>,
+    pub body: Vec<u8>,
 }
 
 #[derive(Clone, Default)]
@@ -72,7 +73,9 @@ impl Loopback {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (log, inner) = (seen.clone(), server.clone());
         let thread = std::thread::spawn(move || {
-            for request in inner.incoming_requests() {
+            for mut request in inner.incoming_requests() {
+                let mut body = Vec::new();
+                request.as_reader().read_to_end(&mut body).unwrap();
                 let header = |name: &'static str| {
                     request.headers().iter().find(|h| h.field.equiv(name)).map(|h| h.value.to_string())
                 };
@@ -82,6 +85,7 @@ impl Loopback {
                     range: header("Range"),
                     if_range: header("If-Range"),
                     authorization: header("Authorization"),
+                    body,
                 };
                 let reply = answer(&seen);
                 log.lock().unwrap().push(seen);

@@ -5,7 +5,7 @@ mod output;
 mod record;
 mod shards;
 
-use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, kind_name, offsets};
+use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, ThresholdArgs, kind_name, offsets};
 use crate::terminal::interrupt;
 use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, bail, ensure};
@@ -103,12 +103,8 @@ pub struct Args {
     /// Do not record this annotation as a run
     #[arg(long)]
     no_run: bool,
-    /// Minimum confidence, from 0 to 1, for all types or for one; repeatable
-    #[arg(long = "threshold", value_name = "[TYPE=]MIN", value_parser = threshold)]
-    thresholds: Vec<(Option<String>, f32)>,
-    /// Keep mentions below the thresholds, marked `below_threshold`
-    #[arg(long)]
-    all_spans: bool,
+    #[command(flatten)]
+    thresholds: ThresholdArgs,
     /// Unit of the offsets
     #[arg(long, default_value = "characters", value_parser = offsets())]
     offsets: Offsets,
@@ -132,15 +128,6 @@ pub struct Args {
     check: Option<PathBuf>,
 }
 
-fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
-    let (entity_type, number) = match text.rsplit_once('=') {
-        Some((entity_type, number)) => (Some(entity_type.to_owned()), number),
-        None => (None, text),
-    };
-    let least = number.parse().ok().filter(|least| (0.0..=1.0).contains(least));
-    Ok((entity_type, least.ok_or("the threshold must be a number from 0 to 1, as in 0.5 or Disease=0.8")?))
-}
-
 /// Annotates.
 ///
 /// # Errors
@@ -162,7 +149,7 @@ pub fn run(args: Args) -> Result<()> {
         handover: args.handover.resolve(
             args.to,
             args.out.as_deref(),
-            args.all_spans,
+            args.thresholds.all_spans,
             args.linking.vocabularies().are_given(),
         )?,
     };
@@ -199,7 +186,7 @@ pub fn run(args: Args) -> Result<()> {
     if let Some(linkers) = annotator.linkers() {
         handover::check_vocabularies(args.to, linkers)?;
     }
-    let thresholds = args.thresholds(&annotator)?;
+    let thresholds = args.thresholds.resolve(&annotator)?;
     let mut settings = args.settings(&annotator, &thresholds)?;
     if let Some(shard) = &shard {
         shard.add_settings(&args, &located, &mut settings)?;
@@ -300,7 +287,7 @@ impl Annotating<'_> {
             is_done,
             to: args.to,
             thresholds,
-            all_spans: args.all_spans,
+            all_spans: args.thresholds.all_spans,
             open: None,
             losses: ConversionReport::default(),
             left_out: BTreeMap::new(),
@@ -325,20 +312,6 @@ impl Annotating<'_> {
 }
 
 impl Args {
-    fn thresholds(&self, annotator: &Annotator) -> Result<Thresholds> {
-        let mut thresholds = Thresholds::default();
-        for (entity_type, least) in &self.thresholds {
-            match entity_type {
-                None => thresholds.general = *least,
-                Some(entity_type) => {
-                    annotator.check_type(entity_type).map_err(anyhow::Error::msg)?;
-                    thresholds.by_type.insert(entity_type.clone(), *least);
-                }
-            }
-        }
-        Ok(thresholds)
-    }
-
     /// The settings that must be equal to resume an output.
     fn settings(&self, annotator: &Annotator, thresholds: &Thresholds) -> Result<Value> {
         let models = annotator.models().iter();
@@ -348,7 +321,7 @@ impl Args {
             "models": models,
             "threshold": thresholds.general,
             "thresholds": thresholds.by_type,
-            "all_spans": self.all_spans,
+            "all_spans": self.thresholds.all_spans,
             "to": name_of(self.to),
             "offsets": self.offsets,
             "scheme": name_of(self.scheme.unwrap_or_default()),
