@@ -28,9 +28,9 @@ mod tagger;
 
 pub use assertion::AssertionClassifier;
 pub use device::{
-    Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
+    CPU_VARIABLE, Cpu, Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
 };
-pub use encoder::{Activation, Batch, Bert, BertConfig, ModelType, Parameters, TrainingPass, attention};
+pub use encoder::{Activation, Batch, Bert, BertConfig, FusedLayers, ModelType, Parameters, TrainingPass, attention};
 pub use error::ModelError;
 pub use heads::{
     AssertionHead, BatchOutput, Classifier, Crf, CrfClassifier, Head, IGNORE_INDEX, LossOptions, MultilabelClassifier,

@@ -5,11 +5,13 @@
 
 use super::attend::attend;
 use super::attention;
-use super::batch::{Batch, Layout};
+use super::batch::{Batch, Layout, Rows};
 use super::config::BertConfig;
+use super::fused::FusedLayers;
 use super::parameters::Parameters;
 use super::training_pass::TrainingPass;
 use crate::{ModelError, onednn};
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 #[derive(Debug)]
@@ -116,6 +118,8 @@ pub struct Bert {
     /// Maps embeddings to the width of the states, if the widths differ.
     embeddings_project: Option<Linear>,
     layers: Vec<Layer>,
+    /// The same for prediction, if the device and the precision support it.
+    fused: Option<Arc<FusedLayers>>,
 }
 
 impl Bert {
@@ -172,6 +176,7 @@ impl Bert {
             layers: (0..config.num_hidden_layers)
                 .map(|at| Layer::new(parameters, at, eps))
                 .collect::<Result<_, _>>()?,
+            fused: None,
             config: config.clone(),
         })
     }
@@ -186,7 +191,7 @@ impl Bert {
         let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
         let layout = match dropout {
-            None if self.packs_rows() => Layout::packed(batch),
+            None if self.fused.is_some() || self.packs_rows() => Layout::packed(batch),
             _ => Layout::padded(batch, kind, device),
         };
 
@@ -208,6 +213,9 @@ impl Bert {
         if let Some(project) = &self.embeddings_project {
             states = project.forward(&states);
         }
+        if let (Some(fused), Rows::Packed { rows, .. }) = (&self.fused, &layout.rows) {
+            return layout.tokens(&fused.forward(&states, rows));
+        }
         match dropout {
             Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, layout, dropout),
             mut dropout => {
@@ -223,6 +231,11 @@ impl Bert {
     fn packs_rows(&self) -> bool {
         let head = self.config.hidden_size / self.config.num_attention_heads;
         self.layers.first().is_some_and(|layer| onednn::is_packed(&layer.query.weight)) && attention::is_available(head)
+    }
+
+    /// Predicts with `layers`, which were made of the same parameters, in fp32 otherwise.
+    pub(crate) fn predict_with(&mut self, layers: Arc<FusedLayers>) {
+        self.fused = Some(layers);
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {
