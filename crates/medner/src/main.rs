@@ -19,6 +19,7 @@ use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use ner_data::shown_lines;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -42,7 +43,7 @@ Examples:
 
 `medner COMMAND --help` explains each command. Environment variables: MEDNER_CORPORA is a folder of corpora and
 MEDNER_CACHE the folder for downloads. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE work as in huggingface_hub. RUST_LOG filters
-the log. MEDNER_TRACK and MLFLOW_TRACKING_URI select the trackers for trainings.")]
+the log. MEDNER_CPU limits predictions to older CPU instructions. MEDNER_TRACK and MLFLOW_TRACKING_URI select the trackers for trainings.")]
 struct Cli {
     /// More log output on stderr (-vv: everything)
     #[arg(short, long, global = true, display_order = 900, action = ArgAction::Count, conflicts_with = "quiet")]
@@ -50,6 +51,10 @@ struct Cli {
     /// Only warnings and errors on stderr, and no progress bars
     #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
+    /// Number of threads [default: OMP_NUM_THREADS, else what the cgroup and the affinity mask grant; at most 16 if they
+    /// grant all cores]
+    #[arg(long, global = true, display_order = 902, value_name = "N")]
+    threads: Option<NonZero<usize>>,
     #[command(subcommand)]
     command: Command,
 }
@@ -106,6 +111,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(cli.verbose, cli.quiet);
+    let threads = ner_model::set_threads(cli.threads);
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
@@ -120,7 +126,7 @@ fn main() -> ExitCode {
         Command::Assert(args) => assert::run(&args),
         Command::Vocabulary(args) => vocabulary::run(args),
         Command::Link(args) => link::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(args, threads),
         Command::Reference(args) => reference::run(&args, &Cli::command()),
     };
     match result {

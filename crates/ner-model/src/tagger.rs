@@ -60,7 +60,7 @@ impl Tagger {
         kind: Kind,
     ) -> Result<Self, ModelError> {
         let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
-        let workers = Workers::new(device);
+        let workers = Workers::for_prediction(device);
         let fused = fused_layers(config, &parameters, device, kind)?;
         let new_model = || -> Result<Classifier, ModelError> {
             let mut model = Classifier::new(config, &parameters, head)?;

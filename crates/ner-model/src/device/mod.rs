@@ -3,9 +3,11 @@
 pub(crate) mod cpu;
 pub mod onednn;
 pub mod tensor_slice;
+mod threads;
 mod workers;
 
 pub use cpu::{CPU_VARIABLE, Cpu};
+pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 
 use crate::{BertConfig, FusedLayers, ModelError};

@@ -121,7 +121,7 @@ mod tests {
         let random = |(name, shape): (String, Vec<i64>)| {
             let spread = if shape.len() == 2 { 1.0 / (shape[1] as f64).sqrt() } else { 0.1 };
             let tensor = Tensor::randn(&shape, (Kind::Float, Device::Cpu)) * spread;
-            let _ = tensor.select(0, 3).f_mul_scalar_(4.0);
+            let _ = tensor.select(0, shape[0] - 1).f_mul_scalar_(4.0);
             let tensor = if name.ends_with("LayerNorm.weight") { tensor + 1.0 } else { tensor };
             (name, tensor)
         };
@@ -158,7 +158,7 @@ mod tests {
             let batch = batch();
             let expected = states(&Bert::new(&config, &parameters).expect("all parameters"), &batch);
             for cpu in Cpu::ALL.into_iter().filter(|cpu| cpu.is_here()) {
-                for (int8, bound) in [(false, 1e-5), (true, 0.15)] {
+                for (int8, bound) in [(false, 1e-5), (true, 0.3)] {
                     let mut bert = Bert::new(&config, &parameters).expect("all parameters");
                     let layers = FusedLayers::new(&config, &parameters, cpu, int8).expect("all parameters");
                     bert.predict_with(Arc::new(layers));
