@@ -12,7 +12,7 @@ use super::parameters::Parameters;
 use super::training_pass::TrainingPass;
 use crate::{ModelError, onednn};
 use std::sync::Arc;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 #[derive(Debug)]
 struct Linear {
@@ -31,7 +31,13 @@ impl Linear {
         if onednn::is_packed(&self.weight) {
             return onednn::linear(input, &self.weight, &self.bias.to_kind(kind));
         }
-        input.linear(&self.weight.to_kind(kind), Some(&self.bias.to_kind(kind)))
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
+        if weight.requires_grad() && kind == Kind::Float && input.device() == Device::Cpu
+            && let Some(product) = onednn::linear_with_gradients(input, &weight, &bias)
+        {
+            return product;
+        }
+        input.linear(&weight, Some(&bias))
     }
 }
 
