@@ -110,7 +110,7 @@ def train(args):
         model.zero_grad()
 
     precision, name = best_precision(torch, trial)
-    tokens, begin = 0, time.perf_counter()
+    tokens, begin, busy = 0, time.perf_counter(), time.process_time()
     for _ in range(args.epochs):
         random.shuffle(rows)
         pools = [rows[at:at + BATCH * POOL] for at in range(0, len(rows), BATCH * POOL)]
@@ -125,7 +125,7 @@ def train(args):
             schedule.step()
             optimizer.zero_grad()
             tokens += int(mask.sum())
-    seconds = time.perf_counter() - begin
+    seconds, busy = time.perf_counter() - begin, time.process_time() - busy
 
     model.eval()
     with open(args.out, "w", encoding="utf-8") as out, torch.no_grad():
@@ -136,7 +136,7 @@ def train(args):
             tags = [labels[best[at]] for at in firsts] + ["O"] * (len(sentence) - len(firsts))
             out.writelines(f"{word}\t{tag}\n" for (word, _), tag in zip(sentence, tags))
             out.write("\n")
-    return {"seconds": seconds, "tokens": tokens, "threads": torch.get_num_threads(), "prepare_seconds": prepare_seconds,
+    return {"seconds": seconds, "cpu_seconds": busy, "tokens": tokens, "threads": torch.get_num_threads(), "prepare_seconds": prepare_seconds,
             "precision": name}
 
 
@@ -150,25 +150,26 @@ def annotate(args):
     if args.how == "pipeline":
         finder = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first")
         precision, name = best_precision(torch, lambda: finder(texts[0]))
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         with precision():
             mentions = sum(len(finder(text)) for text in texts)
-        seconds = time.perf_counter() - begin
+        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
         tokens = sum(len(tokenizer(text, truncation=True)["input_ids"]) for text in texts)
-        return {"seconds": seconds, "tokens": tokens, "documents": len(texts), "mentions": mentions,
+        return {"seconds": seconds, "cpu_seconds": busy, "tokens": tokens, "documents": len(texts), "mentions": mentions,
                 "precision": name}
 
     logits, name = logits_by(args.how, model, tokenizer, texts, torch)
 
     def run(texts):
-        begin, tokens = time.perf_counter(), 0
+        begin, busy, tokens = time.perf_counter(), time.process_time(), 0
         rows = [(ids, at) for at, ids in enumerate(tokenizer(texts, truncation=True)["input_ids"])]
         for batch in by_length(rows, 16):
             input_ids = padded([row[0] for row in batch], tokenizer.pad_token_id, torch)
             mask = padded([[1] * len(row[0]) for row in batch], 0, torch)
             tokens += int(mask.sum())
             logits(input_ids, mask).argmax(-1)
-        return {"seconds": time.perf_counter() - begin, "tokens": tokens, "documents": len(texts), "precision": name}
+        return {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - busy, "tokens": tokens,
+                "documents": len(texts), "precision": name}
 
     run(texts[:64])
     return run(texts)

@@ -3,6 +3,7 @@
 
     python peers.py --medner PROGRAM [--encoder FOLDER] --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
                     [--repeats 3] [--epochs 1] [--only train|annotate|precisions|latency] [--cpu NAME] [--model FOLDER]
+                    [--by-cpu-time]
                     [--out FILE.json] [--readme PAGE.md]
 
 Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
@@ -13,6 +14,9 @@ its steps; those of annotating are the whole process, its start too, where the p
 
 Every peer computes in the precision that is fastest on this CPU. --cpu NAME limits medner, libtorch and oneDNN to the
 instructions of an older CPU (a value of MEDNER_CPU); ONNX Runtime and OpenVINO have no such limit.
+
+--by-cpu-time counts seconds of the CPU instead of those of the clock, for a machine that others use meanwhile: start it on
+one core (taskset -c 0), since threads that wait for each other may count as busy.
 
 --only precisions compares medner's own precisions on this CPU and on older ones: speed, memory and F1. --only latency
 measures requests one at a time. Both take the models of --model, or train one.
@@ -41,12 +45,13 @@ COPIES = 4
 LIMITS = {"avx512_vnni": ("avx512", "AVX512_CORE_VNNI"), "avx512": ("avx512", "AVX512_CORE"), "avx_vnni": ("avx2", "AVX2_VNNI"),
           "avx2": ("avx2", "AVX2")}
 FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
+BY_CPU_TIME = "--by-cpu-time" in sys.argv
 SENTENCE = "Aspirin relieved the fever of a patient with hepatitis."
 TRAINING_DOCUMENTS = 500
 
 
 def run(command, where=None):
-    """Runs a process to its end: its stdout, wall seconds, peak memory in GB."""
+    """Runs a process to its end: its stdout, wall seconds (or those of the CPU), peak memory in GB."""
     begin = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=where)
     # Read before it is waited for, or a full pipe would stop it.
@@ -59,12 +64,15 @@ def run(command, where=None):
     seconds = time.perf_counter() - begin
     if status != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{errors[0].decode(errors='replace')[-3000:]}")
-    return out.decode(), seconds, usage.ru_maxrss / 1e6
+    return out.decode(), usage.ru_utime + usage.ru_stime if BY_CPU_TIME else seconds, usage.ru_maxrss / 1e6
 
 
 def peer(*command):
     out, seconds, peak = run([sys.executable, HERE / "peer.py", *command])
-    return {**json.loads(out.strip().splitlines()[-1]), "process_seconds": seconds, "peak_gb": peak}
+    found = json.loads(out.strip().splitlines()[-1])
+    if BY_CPU_TIME and "cpu_seconds" in found:
+        found["seconds"] = found["cpu_seconds"]
+    return {**found, "process_seconds": seconds, "peak_gb": peak}
 
 
 class Bench:
@@ -293,6 +301,7 @@ def main():
     parser.add_argument("--only", choices=["train", "annotate", "precisions", "latency"])
     parser.add_argument("--cpu", choices=list(LIMITS), help="as on an older CPU, as far as each side can be limited")
     parser.add_argument("--model", type=Path, action="append", default=[], help="a trained model [default: one trained here]")
+    parser.add_argument("--by-cpu-time", action="store_true", help="count seconds of the CPU")
     parser.add_argument("--latency", type=Path, help="the program of ner-model's example `latency`")
     parser.add_argument("--requests", type=int, default=50, help="requests of each text with --only latency")
     args = parser.parse_args()
@@ -385,6 +394,7 @@ def main():
 
     head = ["| what | medner | peer | times as fast (least–greatest) | memory |", "|---|---|---|---|---|"]
     limited = f", limited to {args.cpu}" if args.cpu else ""
+    limited += ", by CPU time" if BY_CPU_TIME else ""
     title = f"{processor_name()}{limited}; medner uses {kernels}; {len(os.sched_getaffinity(0))} cores."
     table = "\n".join([title, "", *head, *map(table_row, rows)])
     print(table)

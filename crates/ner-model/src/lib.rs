@@ -7,10 +7,10 @@
 //! - [`encoder`]: `bert.rs` reads from top to bottom like the paper, and its parameters have BERT's names; `family.rs`
 //!   holds the names and differences of RoBERTa, ELECTRA and DistilBERT. [`TrainingPass`] adds dropout and adversarial
 //!   perturbations; `gradient_checkpointing.rs` recomputes layers instead of keeping their states. [`attention`] runs
-//!   on rows without padding with special CPU instructions.
+//!   on rows without padding with special CPU instructions; `fused/` computes whole layers in int8 and fp32.
 //! - [`heads`]: one file for each head and its loss. `classifier.rs` alone lists all heads; `words.rs` turns pieces
 //!   into words; `partial_labels.rs` keeps types that a corpus does not annotate out of the loss.
-//! - [`device`]: devices and precision, parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
+//! - [`device`]: devices and precision, the CPU's instructions ([`Cpu`]), parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
 //! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:

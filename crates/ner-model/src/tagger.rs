@@ -1,6 +1,6 @@
 use crate::{
     Batch, BatchOutput, BertConfig, Classifier, Cpu, FusedLayers, Head, ModelError, Parameters, Precision, RowWords,
-    TrainingPass, Workers,
+    TrainingPass, Workers, cpu_has_bf16,
 };
 use ner_document::LabelSet;
 use ner_text::{
@@ -59,9 +59,9 @@ impl Tagger {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
+        let fused = fused_layers(config, parameters, device, kind)?;
+        let parameters = no_grad(|| parameters.for_computing(device, tensor_kind(kind)).packed());
         let workers = Workers::for_prediction(device);
-        let fused = fused_layers(config, &parameters, device, kind)?;
         let new_model = || -> Result<Classifier, ModelError> {
             let mut model = Classifier::new(config, &parameters, head)?;
             if let Some(layers) = &fused {
@@ -99,11 +99,6 @@ impl Tagger {
     /// The kind that the encoder computes in; `QInt8` is int8.
     pub const fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// The kind of its tensors.
-    fn tensor_kind(&self) -> Kind {
-        if self.kind == Kind::QInt8 { Kind::Float } else { self.kind }
     }
 
     /// The labels.
@@ -161,7 +156,7 @@ impl Tagger {
                     .collect();
                 let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
                 let mut dropout = dropout.map(|of_batch| of_batch(number as u64));
-                let output = model.output(&batch, &row_words, self.tensor_kind(), dropout.as_mut());
+                let output = model.output(&batch, &row_words, tensor_kind(self.kind), dropout.as_mut());
                 let (outputs, progress) = &mut *lock(&done);
                 match output {
                     BatchOutput::Labels(probabilities) => {
@@ -258,7 +253,7 @@ impl Tagger {
                 let batch = batch_of(rows, &windows, documents, tokenizer);
                 let tokens: Vec<RowWords> =
                     rows.iter().map(|&row| inside[row].iter().map(|(_, tokens)| tokens.clone()).collect()).collect();
-                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, self.tensor_kind(), None) {
+                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, tensor_kind(self.kind), None) {
                     found.extend(rows.iter().copied().zip(scores));
                 }
                 lock(&progress)(batch.tokens());
@@ -288,7 +283,7 @@ impl Tagger {
         let model = lock(&self.models[0]);
         for rows in self.batches(&windows, tokenizer) {
             let batch = batch_of(&rows, &windows, documents, tokenizer);
-            let states = model.hidden_states(&batch, self.tensor_kind());
+            let states = model.hidden_states(&batch, tensor_kind(self.kind));
             let (_, width, hidden) = states.size3().expect("three dimensions");
             let (width, hidden) = (width as usize, hidden as usize);
             let flat = Vec::<f32>::try_from(states.view(-1)).expect("a flat tensor of fp32");
@@ -311,6 +306,15 @@ impl Tagger {
         let is_much = tokens >= MUCH * budget;
         let cost = if is_much { self.batch_cost.max(WHOLE_BATCH_COST) } else { self.batch_cost };
         batches_by_length(&lengths, budget, cost)
+    }
+}
+
+/// The kind of tensors beside fused layers: in int8, passes with dropout take the best that tensors can.
+fn tensor_kind(kind: Kind) -> Kind {
+    match kind {
+        Kind::QInt8 if cpu_has_bf16() => Kind::BFloat16,
+        Kind::QInt8 => Kind::Float,
+        kind => kind,
     }
 }
 

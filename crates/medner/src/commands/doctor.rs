@@ -94,7 +94,7 @@ fn kernels() -> (bool, String) {
     let training = if cpu.has_bf16() { "bf16" } else { "fp32" };
     let (prediction, reason) = match (cpu.prefers_int8(), cpu.has_bf16()) {
         (true, _) => ("int8", "its products of int8 are the fastest"),
-        (false, true) => ("bf16", "its products of bf16 are fast"),
+        (false, true) => ("bf16", "its products of bf16 are the fastest"),
         (false, false) => ("fp32", "it has no products of int8 or bf16; --precision int8 works, too"),
     };
     let name = cpu.name();

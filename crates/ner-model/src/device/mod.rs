@@ -110,7 +110,8 @@ impl Precision {
     /// # Errors
     /// If the device does not compute in it, no training does, or [`CPU_VARIABLE`] is invalid.
     pub fn resolve(self, device: Device) -> Result<Kind, ModelError> {
-        let fault = |wanted: &str, message: &str| Err(ModelError::Device { wanted: wanted.into(), message: message.into() });
+        let fault =
+            |wanted: &str, message: &str| Err(ModelError::Device { wanted: wanted.into(), message: message.into() });
         match self {
             Self::Fp32 => Ok(Kind::Float),
             Self::Bf16 => Ok(Kind::BFloat16),
@@ -130,10 +131,13 @@ impl Precision {
         let supports = FusedLayers::supports(config);
         let fault = |message: String| Err(ModelError::Device { wanted: "int8".into(), message });
         match self {
-            Self::Int8 if device != Device::Cpu => fault("int8 needs the CPU; on CUDA use bf16, fp16, fp32 or auto".into()),
-            Self::Int8 if !supports => {
-                fault(format!("medner does not compute {:?} encoders in int8; use bf16, fp32 or auto", config.model_type))
+            Self::Int8 if device != Device::Cpu => {
+                fault("int8 needs the CPU; on CUDA use bf16, fp16, fp32 or auto".into())
             }
+            Self::Int8 if !supports => fault(format!(
+                "medner does not compute {:?} encoders in int8; use bf16, fp32 or auto",
+                config.model_type
+            )),
             Self::Int8 => Ok(Kind::QInt8),
             Self::Auto if device == Device::Cpu && supports && Cpu::current()?.prefers_int8() => Ok(Kind::QInt8),
             other => other.resolve(device),

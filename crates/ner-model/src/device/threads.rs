@@ -35,7 +35,8 @@ pub fn set_threads(asked: Option<NonZero<usize>>) -> (usize, ThreadSource) {
 
 fn choose(asked: Option<usize>, variable: Option<&str>, allowed: usize, cores: usize) -> (usize, ThreadSource) {
     // Of a list, OpenMP's first level counts.
-    let variable = variable.and_then(|value| value.split(',').next()?.trim().parse().ok()).filter(|&threads| threads > 0);
+    let variable =
+        variable.and_then(|value| value.split(',').next()?.trim().parse().ok()).filter(|&threads| threads > 0);
     match (asked, variable) {
         (Some(threads), _) => (threads, ThreadSource::Asked),
         (None, Some(threads)) => (threads, ThreadSource::OmpNumThreads),
@@ -62,7 +63,11 @@ mod tests {
     fn the_number_of_threads_is_asked_for_or_granted() {
         use ThreadSource::{Asked, Cores, Granted, OmpNumThreads};
         let check = |asked, variable, allowed, cores, expected| {
-            assert_eq!(choose(asked, variable, allowed, cores), expected, "{asked:?}, {variable:?}, {allowed}, {cores}");
+            assert_eq!(
+                choose(asked, variable, allowed, cores),
+                expected,
+                "{asked:?}, {variable:?}, {allowed}, {cores}"
+            );
         };
         check(Some(64), Some("2"), 8, 64, (64, Asked));
         check(None, Some("2,4"), 8, 64, (2, OmpNumThreads));

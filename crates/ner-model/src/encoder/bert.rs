@@ -32,7 +32,9 @@ impl Linear {
             return onednn::linear(input, &self.weight, &self.bias.to_kind(kind));
         }
         let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
-        if weight.requires_grad() && kind == Kind::Float && input.device() == Device::Cpu
+        if weight.requires_grad()
+            && kind == Kind::Float
+            && input.device() == Device::Cpu
             && let Some(product) = onednn::linear_with_gradients(input, &weight, &bias)
         {
             return product;
@@ -187,8 +189,8 @@ impl Bert {
         })
     }
 
-    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind`; values at padding are
-    /// undefined.
+    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind` (fp32 with fused layers); values at
+    /// padding are undefined.
     ///
     /// `dropout` is for training only. Panics if a row is longer than the encoder's positions: callers cut text into
     /// windows.
@@ -196,8 +198,10 @@ impl Bert {
         let device = self.word_embeddings.device();
         let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
+        let fused = self.fused.as_ref().filter(|_| dropout.is_none());
+        let kind = if fused.is_some() { Kind::Float } else { kind };
         let layout = match dropout {
-            None if self.fused.is_some() || self.packs_rows() => Layout::packed(batch),
+            None if fused.is_some() || self.packs_rows() => Layout::packed(batch),
             _ => Layout::padded(batch, kind, device),
         };
 
@@ -219,7 +223,7 @@ impl Bert {
         if let Some(project) = &self.embeddings_project {
             states = project.forward(&states);
         }
-        if let (Some(fused), Rows::Packed { rows, .. }) = (&self.fused, &layout.rows) {
+        if let (Some(fused), Rows::Packed { rows, .. }) = (fused, &layout.rows) {
             return layout.tokens(&fused.forward(&states, rows));
         }
         match dropout {
@@ -239,7 +243,7 @@ impl Bert {
         self.layers.first().is_some_and(|layer| onednn::is_packed(&layer.query.weight)) && attention::is_available(head)
     }
 
-    /// Predicts with `layers`, which were made of the same parameters, in fp32 otherwise.
+    /// Predicts with `layers`, which were made of the same parameters; all else is then fp32.
     pub(crate) fn predict_with(&mut self, layers: Arc<FusedLayers>) {
         self.fused = Some(layers);
     }

@@ -39,10 +39,8 @@ impl Parameters {
     }
 
     /// The parameters for computing on `device`: weight matrices of linear layers in `kind`, so that products need no
-    /// cast; embeddings, biases and normalisation in fp32. For int8 all are fp32, since [`FusedLayers`](crate::FusedLayers)
-    /// quantise them. Tensors that already fit share their storage.
+    /// cast; embeddings, biases and normalisation in fp32. Tensors that already fit share their storage.
     pub fn for_computing(&self, device: Device, kind: Kind) -> Self {
-        let kind = if kind == Kind::QInt8 { Kind::Float } else { kind };
         let cast = |(name, tensor): &(String, Tensor)| {
             let tensor = tensor.detach().to_device(device);
             let linear = tensor.dim() == 2 && !name.contains("embeddings") && !name.starts_with("classifier");

@@ -245,8 +245,8 @@ impl Classifier {
         }
     }
 
-    /// Predicts with `layers`, which were made of the same parameters; the kind of the computation is then fp32. Passes
-    /// with dropout do not use them.
+    /// Predicts with `layers`, which were made of the same parameters; all else is then fp32. Passes with
+    /// dropout do not use them.
     pub fn predict_with(&mut self, layers: Arc<FusedLayers>) {
         match self {
             Self::Token(model) => model.encoder_mut(),

@@ -193,7 +193,8 @@ mod tests {
                 let (count, padded) = (input.len() / inputs, inputs.next_multiple_of(4));
                 let mut numbers = vec![0; count * padded];
                 let rows = input.chunks_exact(inputs).zip(numbers.chunks_exact_mut(padded));
-                let ranges: Vec<_> = rows.map(|(row, out)| elementwise::quantise::<S>(row, &mut out[..inputs])).collect();
+                let ranges: Vec<_> =
+                    rows.map(|(row, out)| elementwise::quantise::<S>(row, &mut out[..inputs])).collect();
                 let mut out = vec![0.0; count * matrix.stride()];
                 let rows = matrix::Rows::Int8 { numbers: &numbers, stride: padded, ranges: &ranges };
                 matrix.product::<S>(&rows, count, Function::None, &mut out);

@@ -202,11 +202,7 @@ mod x86 {
                     unsafe {
                         let left = $four(left.cast::<i32>().read_unaligned());
                         let right = $load_bytes(right.cast());
-                        if VNNI {
-                            $vnni(sums, left, right)
-                        } else {
-                            $add(sums, $fours($pairs(left, right), $ones(1)))
-                        }
+                        if VNNI { $vnni(sums, left, right) } else { $add(sums, $fours($pairs(left, right), $ones(1))) }
                     }
                 }
 
