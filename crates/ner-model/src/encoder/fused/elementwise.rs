@@ -48,14 +48,14 @@ fn less(left: f32, right: f32) -> f32 {
 fn rough_gelu<S: Simd>(x: f32) -> f32 {
     const FACTORS: [f32; 9] = [
         1.697_323_4e-10,
-        -9.193_806_6e-9,
+        -9.193_807e-9,
         2.958_905e-7,
         -6.365_255_6e-6,
         9.787_126e-5,
         -1.122_677_3e-3,
         9.833_179e-3,
         -6.633_705e-2,
-        0.398_883_78,
+        0.398_883_8,
     ];
     let near = less(4.5, greater(-4.5, x));
     let square = near * near;
@@ -83,7 +83,7 @@ fn gelu<S: Simd>(x: f32) -> f32 {
 /// ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), as x times the logistic function of twice the inner term.
 #[inline(always)]
 fn gelu_new<S: Simd>(x: f32) -> f32 {
-    let inner = 1.595_769_1 * multiply_add::<S>(0.044_715 * x * x, x, x);
+    let inner = 1.595_769 * multiply_add::<S>(0.044_715 * x * x, x, x);
     x / (1.0 + exp::<S>(-inner))
 }
 
