@@ -2,7 +2,6 @@
 //!
 //! Comparisons are written so that each is one instruction; `f32::max` is several.
 
-use super::matrix::Range;
 use super::simd::Simd;
 
 /// Activation of the feed-forward layer, or none.
@@ -12,6 +11,13 @@ pub(super) enum Function {
     Gelu,
     GeluNew,
     Relu,
+}
+
+/// Of a quantised row: the number q stands for `least + scale * q`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Range {
+    pub least: f32,
+    pub scale: f32,
 }
 
 /// Applies `function`. `roughly` allows an error of 4e-5 times |x|, or 4e-5 if that is more: far below a step of int8.

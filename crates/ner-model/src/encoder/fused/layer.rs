@@ -1,7 +1,7 @@
 //! A layer's forward pass.
 
-use super::elementwise::{Function, add_and_normalise, quantise, softmax};
-use super::matrix::{Matrix, Range, Rows, Tile, pack, width};
+use super::elementwise::{Function, Range, add_and_normalise, quantise, softmax};
+use super::matrix::{Matrix, Rows, Tile, pack, width};
 use super::simd::{Simd, Task};
 use std::ops;
 

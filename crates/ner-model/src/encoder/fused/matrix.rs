@@ -1,6 +1,6 @@
 //! Weight matrices in panels, and products with them.
 
-use super::elementwise::{Function, apply, multiply_add};
+use super::elementwise::{Function, Range, apply, multiply_add};
 use super::simd::{Simd, Task};
 
 /// Vectors in a row of a panel.
@@ -43,13 +43,6 @@ enum Numbers {
 pub(super) enum Rows<'r> {
     Fp32 { numbers: &'r [f32], stride: usize },
     Int8 { numbers: &'r [u8], stride: usize, ranges: &'r [Range] },
-}
-
-/// Of a quantised row: the number q stands for `least + scale * q`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Range {
-    pub least: f32,
-    pub scale: f32,
 }
 
 /// Makes a [`Matrix`].
