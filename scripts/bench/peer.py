@@ -2,14 +2,18 @@
 """What a user would write with transformers or ONNX Runtime instead of medner; `peers.py` runs and times it.
 
     python peer.py train ENCODER TRAIN.conll TEST.conll OUT.conll --epochs N
-    python peer.py annotate pipeline|batched|int8 MODEL DOCUMENTS.jsonl
+    python peer.py annotate pipeline|batched|onnx-fp32|onnx-int8|openvino MODEL DOCUMENTS.jsonl
+    python peer.py latency pipeline|onnx-fp32|onnx-int8 MODEL TEXTS.jsonl --requests N
     python peer.py tokenise ENCODER DOCUMENTS.jsonl
     python peer.py first MODEL TEXT
 
 The last line on stdout is a JSON object. Seconds are of the work alone: imports, loading and export are not in them.
+transformers computes in fp32 or in bf16 by autocast, whichever is faster on this CPU in a short trial before the clock
+starts: CPUs without bf16 instructions emulate it at a tenth of the speed.
 """
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -49,6 +53,21 @@ def padded(rows, fill, torch):
     return torch.tensor([row + [fill] * (width - len(row)) for row in rows])
 
 
+def best_precision(torch, work):
+    """The faster of fp32 and bf16: a function that makes its context, and its name."""
+    contexts = {"fp32": contextlib.nullcontext, "bf16": lambda: torch.autocast("cpu", dtype=torch.bfloat16)}
+    seconds = {}
+    for name, context in contexts.items():
+        with context():
+            work()
+            begin = time.perf_counter()
+            work()
+            work()
+        seconds[name] = time.perf_counter() - begin
+    name = min(seconds, key=seconds.get)
+    return contexts[name], name
+
+
 def train(args):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer, get_linear_schedule_with_warmup
@@ -80,25 +99,33 @@ def train(args):
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=0.01, fused=True)
     steps = (len(rows) // BATCH + 1) * args.epochs
     schedule = get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-    tokens, begin = 0, time.perf_counter()
+
+    def loss_of(batch):
+        input_ids = padded([row[0] for row in batch], tokenizer.pad_token_id, torch)
+        mask = padded([[1] * len(row[0]) for row in batch], 0, torch)
+        return model(input_ids=input_ids, attention_mask=mask, labels=padded([row[1] for row in batch], -100, torch)).loss, mask
+
+    def trial():
+        loss_of(rows[:BATCH])[0].backward()
+        model.zero_grad()
+
+    precision, name = best_precision(torch, trial)
+    tokens, begin, busy = 0, time.perf_counter(), time.process_time()
     for _ in range(args.epochs):
         random.shuffle(rows)
         pools = [rows[at:at + BATCH * POOL] for at in range(0, len(rows), BATCH * POOL)]
         batches = [batch for pool in pools for batch in by_length(pool, BATCH)]
         random.shuffle(batches)
         for batch in batches:
-            input_ids = padded([row[0] for row in batch], tokenizer.pad_token_id, torch)
-            mask = padded([[1] * len(row[0]) for row in batch], 0, torch)
-            targets = padded([row[1] for row in batch], -100, torch)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = model(input_ids=input_ids, attention_mask=mask, labels=targets).loss
+            with precision():
+                loss, mask = loss_of(batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
             tokens += int(mask.sum())
-    seconds = time.perf_counter() - begin
+    seconds, busy = time.perf_counter() - begin, time.process_time() - busy
 
     model.eval()
     with open(args.out, "w", encoding="utf-8") as out, torch.no_grad():
@@ -109,7 +136,8 @@ def train(args):
             tags = [labels[best[at]] for at in firsts] + ["O"] * (len(sentence) - len(firsts))
             out.writelines(f"{word}\t{tag}\n" for (word, _), tag in zip(sentence, tags))
             out.write("\n")
-    return {"seconds": seconds, "tokens": tokens, "threads": torch.get_num_threads(), "prepare_seconds": prepare_seconds}
+    return {"seconds": seconds, "cpu_seconds": busy, "tokens": tokens, "threads": torch.get_num_threads(), "prepare_seconds": prepare_seconds,
+            "precision": name}
 
 
 def annotate(args):
@@ -121,46 +149,109 @@ def annotate(args):
     texts = [document["text"] for document in documents(args.documents)]
     if args.how == "pipeline":
         finder = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first")
-        finder(texts[0])
-        begin = time.perf_counter()
-        mentions = sum(len(finder(text)) for text in texts)
-        seconds = time.perf_counter() - begin
+        precision, name = best_precision(torch, lambda: finder(texts[0]))
+        begin, busy = time.perf_counter(), time.process_time()
+        with precision():
+            mentions = sum(len(finder(text)) for text in texts)
+        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
         tokens = sum(len(tokenizer(text, truncation=True)["input_ids"]) for text in texts)
-        return {"seconds": seconds, "tokens": tokens, "documents": len(texts), "mentions": mentions}
+        return {"seconds": seconds, "cpu_seconds": busy, "tokens": tokens, "documents": len(texts), "mentions": mentions,
+                "precision": name}
 
-    if args.how == "int8":
-        import tempfile
-        from pathlib import Path
+    logits, name = logits_by(args.how, model, tokenizer, texts, torch)
 
-        import onnxruntime
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
-        folder = Path(tempfile.mkdtemp(prefix="medner-bench-"))
-        example = tokenizer(texts[:2], return_tensors="pt", padding=True, truncation=True)
-        names = ["input_ids", "attention_mask", "token_type_ids"]
-        axes = {name: {0: "batch", 1: "tokens"} for name in names + ["logits"]}
-        torch.onnx.export(model, tuple(example[name] for name in names), folder / "model.onnx", input_names=names,
-                          output_names=["logits"], dynamic_axes=axes, dynamo=False, opset_version=17)
-        quantize_dynamic(folder / "model.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
-        session = onnxruntime.InferenceSession(str(folder / "int8.onnx"), providers=["CPUExecutionProvider"])
-
-    def run():
-        begin, tokens = time.perf_counter(), 0
+    def run(texts):
+        begin, busy, tokens = time.perf_counter(), time.process_time(), 0
         rows = [(ids, at) for at, ids in enumerate(tokenizer(texts, truncation=True)["input_ids"])]
         for batch in by_length(rows, 16):
             input_ids = padded([row[0] for row in batch], tokenizer.pad_token_id, torch)
             mask = padded([[1] * len(row[0]) for row in batch], 0, torch)
             tokens += int(mask.sum())
-            if args.how == "int8":
-                feed = dict(zip(names, (input_ids.numpy(), mask.numpy(), torch.zeros_like(mask).numpy())))
-                session.run(["logits"], feed)[0].argmax(-1)
-            else:
-                with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-                    model(input_ids=input_ids, attention_mask=mask).logits.argmax(-1)
-        return {"seconds": time.perf_counter() - begin, "tokens": tokens, "documents": len(texts)}
+            logits(input_ids, mask).argmax(-1)
+        return {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - busy, "tokens": tokens,
+                "documents": len(texts), "precision": name}
 
-    run()
-    return run()
+    run(texts[:64])
+    return run(texts)
+
+
+def logits_by(how, model, tokenizer, texts, torch):
+    """A function of token ids and attention mask, and the name of its precision."""
+    if how == "batched":
+        example = tokenizer(texts[:16], return_tensors="pt", padding=True, truncation=True)
+        ids, mask = example["input_ids"], example["attention_mask"]
+        with torch.inference_mode():
+            precision, name = best_precision(torch, lambda: model(input_ids=ids, attention_mask=mask))
+
+        def logits(ids, mask):
+            with torch.inference_mode(), precision():
+                return model(input_ids=ids, attention_mask=mask).logits
+
+        return logits, name
+
+    import tempfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp(prefix="medner-bench-"))
+    example = tokenizer(texts[:2], return_tensors="pt", padding=True, truncation=True)
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    axes = {name: {0: "batch", 1: "tokens"} for name in names + ["logits"]}
+    torch.onnx.export(model, tuple(example[name] for name in names), folder / "model.onnx", input_names=names,
+                      output_names=["logits"], dynamic_axes=axes, dynamo=False, opset_version=17)
+    feed = lambda ids, mask: dict(zip(names, (ids.numpy(), mask.numpy(), torch.zeros_like(mask).numpy())))
+    if how == "openvino":
+        import openvino
+
+        # Its default is bf16 on CPUs that have it.
+        compiled = openvino.Core().compile_model(folder / "model.onnx", "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+        kind = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        return lambda ids, mask: compiled(feed(ids, mask))["logits"], {"f32": "fp32"}.get(kind, kind)
+
+    import onnxruntime
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    file = folder / "model.onnx"
+    if how == "onnx-int8":
+        quantize_dynamic(file, folder / "int8.onnx", weight_type=QuantType.QInt8)
+        file = folder / "int8.onnx"
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda ids, mask: session.run(["logits"], feed(ids, mask))[0], how.removeprefix("onnx-")
+
+
+def latency(args):
+    """Milliseconds of each request, one text at a time, for each text."""
+    import torch
+    from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+
+    tokenizer = AutoTokenizer.from_pretrained(args.model, model_max_length=512)
+    model = AutoModelForTokenClassification.from_pretrained(args.model).eval()
+    texts = [document["text"] for document in documents(args.documents)]
+    if args.how == "pipeline":
+        # Windows of 512 tokens, since the pipeline would cut the rest off.
+        finder = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="first", stride=64)
+        precision, _ = best_precision(torch, lambda: finder(texts[0]))
+
+        def find(text):
+            with precision():
+                finder(text)
+    else:
+        logits, _ = logits_by(args.how, model, tokenizer, texts, torch)
+
+        def find(text):
+            rows = tokenizer(text, truncation=True, stride=64, return_overflowing_tokens=True)["input_ids"]
+            mask = padded([[1] * len(row) for row in rows], 0, torch)
+            logits(padded(rows, tokenizer.pad_token_id, torch), mask).argmax(-1)
+
+    found = []
+    for text in texts:
+        find(text)
+        times = []
+        for _ in range(args.requests):
+            begin = time.perf_counter()
+            find(text)
+            times.append((time.perf_counter() - begin) * 1e3)
+        found.append(times)
+    return {"ms": found}
 
 
 def tokenise(args):
@@ -190,9 +281,14 @@ def main():
     sub.add_argument("--epochs", type=int, default=1)
     sub.add_argument("--learning-rate", type=float, default=3e-4)
     sub = what.add_parser("annotate")
-    sub.add_argument("how", choices=["pipeline", "batched", "int8"])
+    sub.add_argument("how", choices=["pipeline", "batched", "onnx-fp32", "onnx-int8", "openvino"])
     for name in ["model", "documents"]:
         sub.add_argument(name)
+    sub = what.add_parser("latency")
+    sub.add_argument("how", choices=["pipeline", "onnx-fp32", "onnx-int8"])
+    for name in ["model", "documents"]:
+        sub.add_argument(name)
+    sub.add_argument("--requests", type=int, default=50)
     sub = what.add_parser("tokenise")
     for name in ["encoder", "documents"]:
         sub.add_argument(name)
@@ -200,7 +296,7 @@ def main():
     for name in ["model", "text"]:
         sub.add_argument(name)
     args = parser.parse_args()
-    print(json.dumps({"train": train, "annotate": annotate, "tokenise": tokenise, "first": first}[args.what](args)))
+    print(json.dumps({"train": train, "annotate": annotate, "latency": latency, "tokenise": tokenise, "first": first}[args.what](args)))
 
 
 if __name__ == "__main__":

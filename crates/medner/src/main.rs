@@ -20,6 +20,7 @@ use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use ner_data::shown_lines;
 use std::io::{self, IsTerminal, Write};
+use std::num::NonZero;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
@@ -44,7 +45,7 @@ Examples:
 
 `medner COMMAND --help` explains each command. Environment variables: MEDNER_CORPORA is a folder of corpora and
 MEDNER_CACHE the folder for downloads. HF_HOME, HF_TOKEN and HF_HUB_OFFLINE work as in huggingface_hub. RUST_LOG filters
-the log. MEDNER_TRACK and MLFLOW_TRACKING_URI select the trackers for trainings.")]
+the log. MEDNER_CPU limits predictions to older CPU instructions. MEDNER_TRACK and MLFLOW_TRACKING_URI select the trackers for trainings.")]
 struct Cli {
     /// More log output on stderr (-vv: everything)
     #[arg(short, long, global = true, display_order = 900, action = ArgAction::Count, conflicts_with = "quiet")]
@@ -52,6 +53,10 @@ struct Cli {
     /// Only warnings and errors on stderr, and no progress bars
     #[arg(short, long, global = true, display_order = 901)]
     quiet: bool,
+    /// Number of threads [default: OMP_NUM_THREADS, else what the cgroup and the affinity mask grant; at most 16 if they
+    /// grant all cores]
+    #[arg(long, global = true, display_order = 902, value_name = "N")]
+    threads: Option<NonZero<usize>>,
     #[command(subcommand)]
     command: Command,
 }
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     start_log(cli.verbose, cli.quiet);
+    let threads = ner_model::set_threads(cli.threads);
     let result = match cli.command {
         Command::Train(args) => train::run(args),
         Command::Pretrain(args) => pretrain::run(args),
@@ -134,7 +140,7 @@ fn main() -> ExitCode {
         Command::Link(args) => link::run(&args),
         Command::Package(args) => package::run(&args),
         Command::Push(args) => push::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(args, threads),
         Command::Reference(args) => reference::run(&args, &Cli::command()),
     };
     match result {

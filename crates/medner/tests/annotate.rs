@@ -186,6 +186,25 @@ fn a_document_that_a_model_cannot_compute_is_named_and_the_others_come_out() {
 }
 
 #[test]
+fn mentions_do_not_depend_on_the_cpu() {
+    let bench = Bench::new();
+    bench.write("note.txt", "The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.");
+    let run = |cpu: &str| bench.command(&["note.txt"]).env("MEDNER_CPU", cpu).output().unwrap();
+    let mentions = |output: Output| -> Vec<(Value, Value, Value)> {
+        assert!(output.status.success(), "{}", stderr(&output));
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let key = |mention: &Value| (mention["start"].clone(), mention["end"].clone(), mention["type"].clone());
+        found["mentions"].as_array().unwrap().iter().map(key).collect()
+    };
+    let expected = mentions(run(""));
+    assert!(!expected.is_empty());
+    // Without instructions of its own, libtorch computes.
+    assert_eq!(mentions(run("portable")), expected);
+    let said = stderr(&run("sse"));
+    assert!(said.contains("MEDNER_CPU: unknown value sse; use avx512_bf16, avx512_vnni, avx512,"), "{said}");
+}
+
+#[test]
 fn several_models_thresholds_and_categories() {
     let bench = Bench::new();
     bench.write("note.txt", "The quick brown fox, 12 mg of abc. Jumps over lazy dogs 34, and so on.");

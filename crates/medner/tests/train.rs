@@ -125,6 +125,7 @@ fn what_cannot_be_trained_is_said() {
     };
     fails(&["--epochs", "0"], "epochs = 0");
     fails(&["--precision", "fp16", "--device", "cpu"], "fp16 needs CUDA");
+    fails(&["--precision", "int8"], "int8 is for prediction");
     fails(&["--device", "cuda:7"], "cuda:7");
     fs::write(bench.path("recipe.toml"), "epoch = 3\n").unwrap();
     fails(&[], "unknown field `epoch`");

@@ -15,7 +15,7 @@ use ner_context::{ASSERTION, Assertion, AssertionValue, ContextRules, MentionCon
 use ner_data::dataset::LoadedSplit;
 use ner_data::{Confidence, Document, Span, Split};
 use ner_eval::{DocumentScores, Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
-use ner_model::{AssertionClassifier, Precision, device_name, find_device, precision_name};
+use ner_model::{AssertionClassifier, BertConfig, Precision, device_name, find_device, precision_name};
 use serde::Serialize;
 use std::path::Path;
 use tracing::{info, warn};
@@ -232,8 +232,8 @@ impl AssertionModel {
     /// If it is missing, cannot be loaded, or is another kind of model.
     pub fn load(wanted: &str, runs: &Path, device: &str) -> Result<Self> {
         let device = find_device(device)?;
-        let kind = Precision::Auto.resolve(device)?;
         let folder = assertion_folder(wanted, runs)?;
+        let kind = Precision::Auto.for_prediction(device, &BertConfig::of_folder(&folder)?)?;
         let classifier = AssertionClassifier::load(&folder, device, kind)?;
         let value = |name: &String| {
             AssertionValue::from_name(name)

@@ -51,12 +51,11 @@ impl ModelSelection {
         let runs = runs_folder(self.runs.as_deref())?;
         let table = self.categories.as_deref().map(CategoryFile::read).transpose()?.unwrap_or_default();
         let device = find_device(&self.device)?;
-        let kind = self.precision.resolve(device)?;
         let (mut models, mut found, mut names) = (Vec::new(), Vec::new(), HashSet::new());
         for wanted in &self.models {
             let located = locate(wanted, &runs, Task::Mentions)?;
             ensure!(names.insert(located.name.clone()), "model {} is named twice", located.name);
-            let recognizer = Recognizer::load(&located.folder, device, kind)
+            let recognizer = Recognizer::open_in(&located.folder, device, self.precision)
                 .with_context(|| format!("cannot load model {}", located.name))?;
             let mut model = Model::new(located.name.clone(), recognizer);
             if model.categories.0.is_empty()
@@ -71,7 +70,7 @@ impl ModelSelection {
                 model.name,
                 model.recognizer.labels().types.len(),
                 device_name(device),
-                precision_name(kind)
+                precision_name(model.recognizer.kind())
             );
             models.push(model);
             found.push(located);

@@ -8,10 +8,10 @@
 //!   holds the names and settings of related kinds, `distances.rs`, `modern.rs` and `deberta.rs` what MPNet, ModernBERT and
 //!   DeBERTa compute differently. [`TrainingPass`] adds dropout and adversarial
 //!   perturbations; `gradient_checkpointing.rs` recomputes layers instead of keeping their states. [`attention`] runs
-//!   on rows without padding with special CPU instructions.
+//!   on rows without padding with special CPU instructions; `fused/` computes whole layers in int8 and fp32.
 //! - [`heads`]: one file for each head and its loss. `classifier.rs` alone lists all heads; `words.rs` turns pieces
 //!   into words; `partial_labels.rs` keeps types that a corpus does not annotate out of the loss.
-//! - [`device`]: devices and precision, parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
+//! - [`device`]: devices and precision, the CPU's instructions ([`Cpu`]), parallel threads on the CPU ([`Workers`]), faster operations of oneDNN
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
 //! - `pretrained.rs`: model folders in the hub's layout, and `masked_lm_files.rs` those of masked-language models; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
@@ -30,11 +30,12 @@ mod tagger;
 
 pub use assertion::AssertionClassifier;
 pub use device::{
-    Precision, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn, precision_name, tensor_slice,
+    CPU_VARIABLE, Cpu, Precision, ThreadSource, Workers, cpu_has_bf16, cuda_devices, device_name, find_device, onednn,
+    precision_name, set_threads, tensor_slice,
 };
 pub use encoder::{
-    Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, ModelType, ModernConfig, Parameters, TrainingPass,
-    attention,
+    Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, FusedLayers, ModelType, ModernConfig, Parameters,
+    TrainingPass, attention,
 };
 pub use error::ModelError;
 pub use heads::{

@@ -1,5 +1,7 @@
 use crate::pretrained::load_for_prediction;
-use crate::{Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device};
+use crate::{
+    BertConfig, Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device,
+};
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
 use std::borrow::Borrow;
@@ -38,16 +40,24 @@ pub(crate) const NOT_FINITE: &str = "the model computes numbers that are not fin
 
 impl Recognizer {
     /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best available device, in
-    /// its best precision: bf16 if the hardware computes in it, else fp32.
+    /// its fastest precision ([`Precision::Auto`]).
     ///
     /// # Errors
     /// If its files cannot be read or do not match each other.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
         let device = find_device("auto")?;
-        Self::load(folder.as_ref(), device, Precision::Auto.resolve(device)?)
+        Self::open_in(folder.as_ref(), device, Precision::Auto)
     }
 
-    /// Loads a model folder onto a device, to compute in `kind`.
+    /// Opens a model folder on a device, in a precision.
+    ///
+    /// # Errors
+    /// If its files cannot be read or do not match each other, or the device or the encoder does not support the precision.
+    pub fn open_in(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
+        Self::load(folder, device, precision.for_prediction(device, &BertConfig::of_folder(folder)?)?)
+    }
+
+    /// Loads a model folder onto a device, to compute in `kind` (`QInt8`: int8).
     ///
     /// # Errors
     /// If its files cannot be read or do not match each other.
@@ -68,6 +78,11 @@ impl Recognizer {
     /// Replaces the tokenizer, e.g. by its own with other windows.
     pub fn with_tokenizer(self, tokenizer: DocumentTokenizer) -> Self {
         Self { tokenizer, ..self }
+    }
+
+    /// The kind that the encoder computes in; `QInt8` is int8.
+    pub const fn kind(&self) -> Kind {
+        self.tagger.kind()
     }
 
     /// The labels.

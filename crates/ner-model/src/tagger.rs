@@ -1,5 +1,6 @@
 use crate::{
-    Batch, BatchOutput, BertConfig, Classifier, Head, ModelError, Parameters, RowWords, TrainingPass, Workers,
+    Batch, BatchOutput, BertConfig, Classifier, Cpu, FusedLayers, Head, ModelError, Parameters, Precision, RowWords,
+    TrainingPass, Workers, cpu_has_bf16,
 };
 use ner_document::LabelSet;
 use ner_text::{
@@ -45,11 +46,11 @@ const MUCH: usize = 8;
 const WHOLE_BATCH_COST: usize = WORKER_BATCH_TOKENS / 8;
 
 impl Tagger {
-    /// A tagger with `parameters` on `device` that computes in `kind`. It may share their storage, so they must not
+    /// A tagger with `parameters` on `device` that computes in `kind` (`QInt8`: int8, on the CPU). It may share their storage, so they must not
     /// change while it is used.
     ///
     /// # Errors
-    /// If a parameter is missing.
+    /// If a parameter is missing, or the device or the encoder does not support the kind.
     pub fn new(
         config: &BertConfig,
         labels: &LabelSet,
@@ -58,9 +59,17 @@ impl Tagger {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
-        let workers = Workers::new(device);
-        let model = Classifier::new(config, &parameters, head)?;
+        let fused = fused_layers(config, parameters, device, kind)?;
+        let parameters = no_grad(|| parameters.for_computing(device, tensor_kind(kind)).packed());
+        let workers = Workers::for_prediction(device);
+        let new_model = || -> Result<Classifier, ModelError> {
+            let mut model = Classifier::new(config, &parameters, head)?;
+            if let Some(layers) = &fused {
+                model.predict_with(Arc::clone(layers));
+            }
+            Ok(model)
+        };
+        let model = new_model()?;
         let transitions = match &model {
             Classifier::Crf(model) => model.crf().transitions(),
             // The others need none, and a table of all pairs of thousands of labels would not fit in memory.
@@ -73,7 +82,7 @@ impl Tagger {
         };
         let mut models = vec![Mutex::new(model)];
         for _ in 1..workers.count() {
-            models.push(Mutex::new(Classifier::new(config, &parameters, head)?));
+            models.push(Mutex::new(new_model()?));
         }
         Ok(Self {
             models,
@@ -85,6 +94,11 @@ impl Tagger {
             batch_tokens,
             batch_cost,
         })
+    }
+
+    /// The kind that the encoder computes in; `QInt8` is int8.
+    pub const fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The labels.
@@ -142,7 +156,7 @@ impl Tagger {
                     .collect();
                 let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
                 let mut dropout = dropout.map(|of_batch| of_batch(number as u64));
-                let output = model.output(&batch, &row_words, self.kind, dropout.as_mut());
+                let output = model.output(&batch, &row_words, tensor_kind(self.kind), dropout.as_mut());
                 let (outputs, progress) = &mut *lock(&done);
                 match output {
                     BatchOutput::Labels(probabilities) => {
@@ -239,7 +253,7 @@ impl Tagger {
                 let batch = batch_of(rows, &windows, documents, tokenizer);
                 let tokens: Vec<RowWords> =
                     rows.iter().map(|&row| inside[row].iter().map(|(_, tokens)| tokens.clone()).collect()).collect();
-                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, self.kind, None) {
+                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, tensor_kind(self.kind), None) {
                     found.extend(rows.iter().copied().zip(scores));
                 }
                 lock(&progress)(batch.tokens());
@@ -269,7 +283,7 @@ impl Tagger {
         let model = lock(&self.models[0]);
         for rows in self.batches(&windows, tokenizer) {
             let batch = batch_of(&rows, &windows, documents, tokenizer);
-            let states = model.hidden_states(&batch, self.kind);
+            let states = model.hidden_states(&batch, tensor_kind(self.kind));
             let (_, width, hidden) = states.size3().expect("three dimensions");
             let (width, hidden) = (width as usize, hidden as usize);
             let flat = Vec::<f32>::try_from(states.view(-1)).expect("a flat tensor of fp32");
@@ -293,6 +307,32 @@ impl Tagger {
         let cost = if is_much { self.batch_cost.max(WHOLE_BATCH_COST) } else { self.batch_cost };
         batches_by_length(&lengths, budget, cost)
     }
+}
+
+/// The kind of tensors beside fused layers: in int8, passes with dropout take the best that tensors can.
+fn tensor_kind(kind: Kind) -> Kind {
+    match kind {
+        Kind::QInt8 if cpu_has_bf16() => Kind::BFloat16,
+        Kind::QInt8 => Kind::Float,
+        kind => kind,
+    }
+}
+
+/// The layers for prediction in fp32 or int8 on the CPU; `None` if tensors compute them.
+fn fused_layers(
+    config: &BertConfig,
+    parameters: &Parameters,
+    device: Device,
+    kind: Kind,
+) -> Result<Option<Arc<FusedLayers>>, ModelError> {
+    let int8 = kind == Kind::QInt8;
+    if int8 {
+        Precision::Int8.for_prediction(device, config)?;
+    }
+    let cpu = Cpu::current()?;
+    // libtorch's products are faster than plain loops.
+    let is_fast = device == Device::Cpu && kind == Kind::Float && cpu != Cpu::Portable && FusedLayers::supports(config);
+    Ok(if int8 || is_fast { Some(Arc::new(FusedLayers::new(config, parameters, cpu, int8)?)) } else { None })
 }
 
 /// A row of probabilities with `classes` labels: the likeliest of the further labels counts for outside, as if each were

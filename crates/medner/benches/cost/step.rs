@@ -4,9 +4,12 @@ use crate::machine::Machine;
 use crate::measure::{Effort, Spread, side_by_side};
 use crate::model::{Shape, batch, labels, training_set};
 use anyhow::Context;
-use ner_model::{Batch, Bert, Classifier, LossOptions, Parameters, Targets, TrainingPass, Workers};
+use ner_model::{
+    Batch, Bert, Classifier, Cpu, FusedLayers, LossOptions, ModelError, Parameters, Targets, TrainingPass, Workers,
+};
 use ner_train::{AdamW, Ema, Recipe, Trainer};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Instant;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -46,7 +49,19 @@ pub fn prediction(
     let config = shape.config();
     // As in `Tagger`.
     let parameters = no_grad(|| shape.parameters(recipe).for_computing(Device::Cpu, kind).packed());
-    let models = (0..workers.count()).map(|_| Classifier::new(&config, &parameters, recipe.head()));
+    let cpu = Cpu::current()?;
+    let fused = match kind == Kind::Float && cpu != Cpu::Portable {
+        true => Some(Arc::new(FusedLayers::new(&config, &parameters, cpu, false)?)),
+        false => None,
+    };
+    let model = |_| -> Result<Classifier, ModelError> {
+        let mut model = Classifier::new(&config, &parameters, recipe.head())?;
+        if let Some(layers) = &fused {
+            model.predict_with(Arc::clone(layers));
+        }
+        Ok(model)
+    };
+    let models = (0..workers.count()).map(model);
     let models = std::cell::RefCell::new(models.collect::<Result<Vec<_>, _>>()?);
     side_by_side(workers, effort, || {
         let model = models.borrow_mut().pop().expect("one for each worker");

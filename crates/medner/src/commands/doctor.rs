@@ -5,6 +5,7 @@ use crate::terminal::{score_table, stdout};
 use anyhow::Result;
 use ner_data::DatasetDescription;
 use ner_experiment::corpus;
+use ner_model::{Cpu, ThreadSource};
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Check {
-    /// `libtorch`, `cuda`, `bf16`, `threads`, `encoder minilm`, `corpus bc5cdr`.
+    /// `libtorch`, `CUDA`, `bf16 on the CPU`, `CPU kernels`, `threads`, `encoder minilm`, `corpus bc5cdr`.
     what: String,
     /// Whether it is there.
     found: bool,
@@ -38,8 +39,8 @@ struct Check {
 ///
 /// # Errors
 /// If stdout cannot be written.
-pub fn run(args: Args) -> Result<()> {
-    let mut checks = machine();
+pub fn run(args: Args, threads: (usize, ThreadSource)) -> Result<()> {
+    let mut checks = machine(threads);
     checks.extend(encoders());
     for name in DatasetDescription::builtin_names() {
         checks.push(corpus_check(name));
@@ -56,7 +57,7 @@ pub fn run(args: Args) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn machine() -> Vec<Check> {
+fn machine((threads, source): (usize, ThreadSource)) -> Vec<Check> {
     let check = |what: &str, found, note| Check { what: what.into(), found, note };
     let (cuda, cuda_note) = match ner_model::cuda_devices() {
         Ok(count) => (true, format!("{count} devices")),
@@ -66,13 +67,38 @@ fn machine() -> Vec<Check> {
     let bf16_note =
         if bf16 { "this CPU has bf16 instructions" } else { "this CPU has no bf16 instructions and computes in fp32" };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = tch::get_num_threads();
+    let source = match source {
+        ThreadSource::Asked => "from --threads",
+        ThreadSource::OmpNumThreads => "from OMP_NUM_THREADS",
+        ThreadSource::Granted => "all that the cgroup and the affinity mask grant",
+        ThreadSource::Cores => "the machine's cores, at most 16; --threads sets more",
+    };
+    let (has_kernels, kernels) = kernels();
     vec![
         check("libtorch", true, libtorch()),
         check("CUDA", cuda, cuda_note),
         check("bf16 on the CPU", bf16, bf16_note.into()),
-        check("threads", true, format!("{threads} in libtorch, {cores} cores")),
+        check("CPU kernels", has_kernels, kernels),
+        check("threads", true, format!("{threads} ({source}); {cores} cores are granted")),
     ]
+}
+
+/// Which instructions predictions on the CPU use, what `--precision auto` means there, and why.
+fn kernels() -> (bool, String) {
+    let cpu = match Cpu::current() {
+        Ok(cpu) => cpu,
+        Err(error) => return (false, error.to_string()),
+    };
+    let best = Cpu::ALL.into_iter().find(|cpu| cpu.is_here()).unwrap_or(Cpu::Portable);
+    let limit = if cpu == best { "the best of this CPU" } else { "limited by MEDNER_CPU" };
+    let training = if cpu.has_bf16() { "bf16" } else { "fp32" };
+    let (prediction, reason) = match (cpu.prefers_int8(), cpu.has_bf16()) {
+        (true, _) => ("int8", "its products of int8 are the fastest"),
+        (false, true) => ("bf16", "its products of bf16 are the fastest"),
+        (false, false) => ("fp32", "it has no products of int8 or bf16; --precision int8 works, too"),
+    };
+    let name = cpu.name();
+    (true, format!("{name}, {limit}; auto predicts in {prediction} ({reason}) and trains in {training}"))
 }
 
 /// Release and folder of the loaded libtorch.

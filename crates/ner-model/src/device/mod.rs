@@ -1,12 +1,16 @@
 //! Devices, precision, and operations on the CPU beyond libtorch's.
 
+pub(crate) mod cpu;
 pub mod onednn;
 pub mod tensor_slice;
+mod threads;
 mod workers;
 
+pub use cpu::{CPU_VARIABLE, Cpu};
+pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 
-use crate::ModelError;
+use crate::{BertConfig, FusedLayers, ModelError};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use tch::{Cuda, Device, Kind};
@@ -72,12 +76,13 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// The name of the precision of products in this kind: `fp32`, `bf16` or `fp16`.
+/// The name of the precision of products in this kind: `fp32`, `bf16`, `fp16` or `int8`.
 pub fn precision_name(kind: Kind) -> String {
     match kind {
         Kind::Float => "fp32".to_owned(),
         Kind::BFloat16 => "bf16".to_owned(),
         Kind::Half => "fp16".to_owned(),
+        Kind::QInt8 => "int8".to_owned(),
         other => format!("{other:?}").to_lowercase(),
     }
 }
@@ -86,7 +91,7 @@ pub fn precision_name(kind: Kind) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bf16 if the hardware computes in it, else fp32.
+    /// bf16 if the hardware computes in it, else fp32. In prediction int8, if it is faster.
     #[default]
     Auto,
     /// 32 bits.
@@ -95,36 +100,52 @@ pub enum Precision {
     Bf16,
     /// IEEE half precision, with loss scaling; CUDA only.
     Fp16,
+    /// 8-bit integers in the products of linear layers, fp32 elsewhere; prediction on the CPU only.
+    Int8,
 }
 
 impl Precision {
-    /// The kind to compute in on `device`.
+    /// The kind to train in on `device`.
     ///
     /// # Errors
-    /// If fp16 is requested on the CPU, which has no arithmetic for it.
+    /// If the device does not compute in it, no training does, or [`CPU_VARIABLE`] is invalid.
     pub fn resolve(self, device: Device) -> Result<Kind, ModelError> {
+        let fault =
+            |wanted: &str, message: &str| Err(ModelError::Device { wanted: wanted.into(), message: message.into() });
         match self {
             Self::Fp32 => Ok(Kind::Float),
             Self::Bf16 => Ok(Kind::BFloat16),
             Self::Fp16 if device.is_cuda() => Ok(Kind::Half),
-            Self::Fp16 => Err(ModelError::Device {
-                wanted: "fp16".into(),
-                message: "fp16 needs CUDA; on the CPU use bf16, fp32 or auto".into(),
-            }),
-            Self::Auto if device.is_cuda() || cpu_has_bf16() => Ok(Kind::BFloat16),
+            Self::Fp16 => fault("fp16", "fp16 needs CUDA; on the CPU use bf16, fp32 or auto"),
+            Self::Int8 => fault("int8", "int8 is for prediction; train in bf16, fp32 or auto"),
+            Self::Auto if device.is_cuda() || Cpu::current()?.has_bf16() => Ok(Kind::BFloat16),
             Self::Auto => Ok(Kind::Float),
+        }
+    }
+
+    /// The kind to predict in on `device` with an encoder; `QInt8` stands for int8.
+    ///
+    /// # Errors
+    /// If the device or the encoder does not support it, or [`CPU_VARIABLE`] is invalid.
+    pub fn for_prediction(self, device: Device, config: &BertConfig) -> Result<Kind, ModelError> {
+        let supports = FusedLayers::supports(config);
+        let fault = |message: String| Err(ModelError::Device { wanted: "int8".into(), message });
+        match self {
+            Self::Int8 if device != Device::Cpu => {
+                fault("int8 needs the CPU; on CUDA use bf16, fp16, fp32 or auto".into())
+            }
+            Self::Int8 if !supports => fault(format!(
+                "medner does not compute {:?} encoders in int8; use bf16, fp32 or auto",
+                config.model_type
+            )),
+            Self::Int8 => Ok(Kind::QInt8),
+            Self::Auto if device == Device::Cpu && supports && Cpu::current()?.prefers_int8() => Ok(Kind::QInt8),
+            other => other.resolve(device),
         }
     }
 }
 
-/// Whether this CPU has instructions for bf16 products (AVX512-BF16 or AMX).
+/// Whether this CPU has instructions for bf16 products (AVX512-BF16).
 pub fn cpu_has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx512bf16")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
+    Cpu::current().is_ok_and(Cpu::has_bf16)
 }

@@ -2,9 +2,12 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::Device;
 
-/// Maximum number of workers. With more, each would get too little of a batch; libtorch then uses several threads in
-/// each.
+/// Maximum number of workers in training. With more, each would get too little of a step; libtorch then uses several
+/// threads in each.
 const MOST: usize = 4;
+
+/// Maximum number of workers in prediction, whose batches are independent.
+const MOST_IN_PREDICTION: usize = 64;
 
 /// Threads that compute in parallel on the CPU, each with its own rows and tensors.
 ///
@@ -23,9 +26,18 @@ impl Workers {
         Self::of_threads(threads)
     }
 
-    /// Workers that use `threads` threads in total.
+    /// The same for prediction, with one thread each.
+    pub fn for_prediction(device: Device) -> Self {
+        let threads = if device == Device::Cpu { tch::get_num_threads().max(1) as usize } else { 1 };
+        Self::of(threads, threads.min(MOST_IN_PREDICTION))
+    }
+
+    /// Workers for training that use `threads` threads in total.
     pub fn of_threads(threads: usize) -> Self {
-        let count = threads.clamp(1, MOST);
+        Self::of(threads, threads.clamp(1, MOST))
+    }
+
+    fn of(threads: usize, count: usize) -> Self {
         let each = (threads / count) as i32;
         let pool = ThreadPoolBuilder::new()
             .num_threads(count)

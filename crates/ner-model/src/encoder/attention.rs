@@ -34,8 +34,7 @@ impl ByDistance {
 /// Whether this CPU has the instructions and they support heads of this size.
 #[cfg(target_arch = "x86_64")]
 pub fn is_available(head: i64) -> bool {
-    let instructions = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16");
-    head % LANES as i64 == 0 && instructions
+    head % LANES as i64 == 0 && crate::cpu_has_bf16()
 }
 
 /// softmax(Q Kᵀ / √head + terms) V within each of `rows`, which are ranges of places. Query, key, value and result are

@@ -6,18 +6,20 @@
 
 use super::attend::attend;
 use super::attention;
-use super::batch::{Batch, Layout};
+use super::batch::{Batch, Layout, Rows};
 use super::config::BertConfig;
 use super::deberta::{self, Convolution, Disentangled};
 use super::distances::RelativeBias;
 use super::extras::{Extras, ModernConfig};
 use super::family::ModelType;
+use super::fused::FusedLayers;
 use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
 use super::modern::ModernLayer;
 use super::parameters::Parameters;
 use super::terms::Positions;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// A layer of one of the kinds.
@@ -139,6 +141,8 @@ pub struct Bert {
     layers: Vec<Layer>,
     /// Of ModernBERT, whose layers do not end in one.
     final_norm: Option<LayerNorm>,
+    /// The same for prediction, if the device and the precision support it.
+    fused: Option<Arc<FusedLayers>>,
 }
 
 impl Bert {
@@ -221,12 +225,13 @@ impl Bert {
             final_norm: modern
                 .map(|_| LayerNorm::with(parameters, "bert.encoder.final_norm", eps, norm_bias))
                 .transpose()?,
+            fused: None,
             config: config.clone(),
         })
     }
 
-    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind`; values at padding are
-    /// undefined.
+    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind` (fp32 with fused layers); values at
+    /// padding are undefined.
     ///
     /// `dropout` is for training only. Panics if a row is longer than the encoder's positions: callers cut text into
     /// windows.
@@ -234,8 +239,10 @@ impl Bert {
         let device = self.word_embeddings.device();
         let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
+        let fused = self.fused.as_ref().filter(|_| dropout.is_none());
+        let kind = if fused.is_some() { Kind::Float } else { kind };
         let mut layout = match dropout {
-            None if self.packs_rows() => Layout::packed(batch),
+            None if fused.is_some() || self.packs_rows() => Layout::packed(batch),
             _ => Layout::padded(batch, kind, device),
         };
 
@@ -274,6 +281,9 @@ impl Bert {
         if let Some(project) = after {
             states = project.forward(&states);
         }
+        if let (Some(fused), Rows::Packed { rows, .. }) = (fused, &layout.rows) {
+            return layout.tokens(&fused.forward(&states, rows));
+        }
         let states = match dropout {
             Some(dropout) if dropout.gradient_checkpointing => self.forward_keeping_inputs(states, layout, dropout),
             mut dropout => {
@@ -293,6 +303,11 @@ impl Bert {
     fn packs_rows(&self) -> bool {
         let head = self.config.hidden_size / self.config.num_attention_heads;
         self.layers.first().is_some_and(Layer::packs_rows) && attention::is_available(head)
+    }
+
+    /// Predicts with `layers`, which were made of the same parameters; all else is then fp32.
+    pub(crate) fn predict_with(&mut self, layers: Arc<FusedLayers>) {
+        self.fused = Some(layers);
     }
 
     pub(crate) fn layers(&self) -> &[Layer] {

@@ -86,6 +86,17 @@ const INTEGERS: [(&str, bool); 9] = [
 const NUMBERS: [&str; 3] = ["layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob"];
 
 impl BertConfig {
+    /// The sizes of a model folder.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), and if the file cannot be read.
+    pub fn of_folder(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let text = ner_files::read_text(&path)
+            .map_err(|error| ModelError::Config { path: path.clone(), message: error.to_string() })?;
+        Self::from_json(&text, &path)
+    }
+
     /// Parses the text of the `config.json` at `path`.
     /// A key that is null counts as missing.
     ///

@@ -3,7 +3,7 @@
 use super::parameters::Parameters;
 use super::training_pass::TrainingPass;
 use crate::{ModelError, onednn};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 #[derive(Debug)]
 pub(crate) struct Linear {
@@ -35,7 +35,16 @@ impl Linear {
             let bias = bias.unwrap_or_else(|| input.new_zeros([self.weight.size()[0]], (kind, input.device())));
             return onednn::linear(input, &self.weight, &bias);
         }
-        input.linear(&self.weight.to_kind(kind), bias.as_ref())
+        let weight = self.weight.to_kind(kind);
+        if weight.requires_grad()
+            && kind == Kind::Float
+            && input.device() == Device::Cpu
+            && let Some(bias) = &bias
+            && let Some(product) = onednn::linear_with_gradients(input, &weight, bias)
+        {
+            return product;
+        }
+        input.linear(&weight, bias.as_ref())
     }
 }
 

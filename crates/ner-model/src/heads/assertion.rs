@@ -44,6 +44,10 @@ impl AssertionHead {
         &self.encoder
     }
 
+    pub(crate) const fn encoder_mut(&mut self) -> &mut Bert {
+        &mut self.encoder
+    }
+
     /// Scores of the values, `[batch, mentions, values] f32`, from the tokens of each row's mentions; undefined behind
     /// the last mention of a row. At least one row must have a mention.
     pub fn forward(

@@ -9,13 +9,14 @@ use super::soft_labels::{self, SoftLabels};
 use super::span::{SpanClassifier, found_spans, real_spans, span_cross_entropy, span_divergence};
 use super::token::{IGNORE_INDEX, TokenClassifier, cross_entropy, divergence};
 use super::words::RowWords;
-use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
+use crate::{Batch, Bert, BertConfig, FusedLayers, ModelError, Parameters, TrainingPass};
 use ner_document::{
     Alignment, LabelSet, Mention, Misfit, MisfitReason, Span, TagScheme, TaggedEntity, align, align_by_type,
     align_spans,
 };
 use ner_text::ScoredEntity;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Classification head.
@@ -262,6 +263,19 @@ impl Classifier {
     /// Gradients of a loss by each of `leaves`. `dropout` is the one that the loss was computed with.
     pub fn gradients(&self, loss: &Tensor, leaves: &[&Tensor], dropout: &mut TrainingPass) -> Vec<Tensor> {
         self.encoder().gradients(loss, leaves, dropout)
+    }
+
+    /// Predicts with `layers`, which were made of the same parameters; all else is then fp32. Passes with
+    /// dropout do not use them.
+    pub fn predict_with(&mut self, layers: Arc<FusedLayers>) {
+        match self {
+            Self::Token(model) => model.encoder_mut(),
+            Self::Span(model) => model.encoder_mut(),
+            Self::Crf(model) => model.encoder_mut(),
+            Self::Multilabel(model) => model.encoder_mut(),
+            Self::Assertion(model) => model.encoder_mut(),
+        }
+        .predict_with(layers);
     }
 
     const fn encoder(&self) -> &Bert {

@@ -62,6 +62,10 @@ impl CrfClassifier {
         &self.encoder
     }
 
+    pub(crate) const fn encoder_mut(&mut self) -> &mut Bert {
+        &mut self.encoder
+    }
+
     /// Scores of the labels of each word, `[batch, words, labels] f32`; undefined behind the last word of a row. The
     /// encoder computes in `kind`, the head in fp32.
     pub fn forward(

@@ -51,6 +51,10 @@ impl MultilabelClassifier {
         &self.encoder
     }
 
+    pub(crate) const fn encoder_mut(&mut self) -> &mut Bert {
+        &mut self.encoder
+    }
+
     /// Log-odds of each word's positions of each type against outside, `[batch, words, types * positions] f32`. The
     /// encoder computes in `kind`, the head in fp32.
     pub fn forward(

@@ -87,6 +87,10 @@ impl SpanClassifier {
         &self.encoder
     }
 
+    pub(crate) const fn encoder_mut(&mut self) -> &mut Bert {
+        &mut self.encoder
+    }
+
     /// Scores (log-odds), `[batch, words, types, longest] f32`: `[row, i, type, n]` is that of the n + 1 words from
     /// `i`. Undefined for spans that end behind the row's last word.
     pub fn forward(

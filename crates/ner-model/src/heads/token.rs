@@ -45,6 +45,10 @@ impl TokenClassifier {
         &self.encoder
     }
 
+    pub(crate) const fn encoder_mut(&mut self) -> &mut Bert {
+        &mut self.encoder
+    }
+
     /// Scores of each label, `[batch, tokens, labels] f32`. The encoder computes in `kind`, the head in fp32.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut TrainingPass>) -> Tensor {
         let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
