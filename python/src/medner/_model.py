@@ -443,7 +443,7 @@ def load(
         model: a corpus (its newest run), a run (id, ``DATASET/ID`` or folder), the folder of any token-classification
             model, or a hub id (``owner/name``, ``owner/name@revision``); or a list of these.
         device: ``auto``, ``cpu`` or ``cuda:N``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``bf16``, ``int8`` or ``fp16``.
         threads: threads of the CPU; all cores by default.
         runs: the folder of runs; ``experiments/runs`` of the checkout by default.
         threshold: the least confidence (0 to 1) of all types, or of each: ``{"Disease": 0.8}``.
