@@ -6,7 +6,7 @@
 //! - [`train`]: one training ([`train::train`]), with [`prepare`], [`predict`] and [`threshold`] as its steps.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
-//! - [`linking`]: scores of links to vocabularies.
+//! - [`linking`]: scores of links to vocabularies. [`reranker`]: trains and opens rerankers of links.
 //! - [`shards`]: a collection dealt out to processes, and the check of their outputs.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
@@ -26,6 +26,7 @@ pub mod prepare;
 pub mod progress;
 pub mod recipe_file;
 pub mod record;
+pub mod reranker;
 pub mod seeds;
 pub mod shards;
 pub mod sweep;

@@ -26,6 +26,11 @@ pub fn training(len: usize) -> ProgressBar {
     bar(len as u64, "{msg} {bar:30} {percent:>3} %, {per_sec} tokens, {eta} left")
 }
 
+/// A bar over steps of equal size.
+pub fn steps(what: &str, len: usize) -> ProgressBar {
+    bar(len as u64, "{msg} {bar:30} {human_pos}/{human_len}, {eta} left").with_message(what.to_owned())
+}
+
 /// A bar over the bytes of files.
 pub fn bytes(what: &'static str, len: u64) -> ProgressBar {
     bar(len, "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left").with_message(what)

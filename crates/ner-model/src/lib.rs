@@ -14,7 +14,8 @@
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
 //! - `pretrained.rs`: model folders in the hub's layout; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
-//!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have.
+//!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have;
+//!   `names.rs`: vectors of names.
 
 mod assertion;
 pub mod checkpoint;
@@ -22,6 +23,7 @@ pub mod device;
 pub mod encoder;
 mod error;
 pub mod heads;
+mod names;
 mod pretrained;
 mod recognizer;
 mod tagger;
@@ -37,9 +39,10 @@ pub use heads::{
     PartialLabels, RowWords, SpanClassifier, Targets, TokenClassifier, cross_entropy, decisions, divergence,
     found_spans, hide_types, marginal_logits, span_cross_entropy, span_divergence,
 };
+pub use names::{NameEncoder, load_name_encoder, name_vectors, rows_of_names};
 pub use pretrained::{
     InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters,
-    save_classifier, save_parameters,
+    save_classifier, save_encoder, save_parameters,
 };
 pub use recognizer::Recognizer;
 pub use tagger::{Progress, Tagger};
