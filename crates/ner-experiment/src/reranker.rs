@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind};
-use tracing::info;
+use tracing::{info, warn};
 
 /// What to train.
 pub struct RerankerPlan<'p> {
@@ -76,6 +76,9 @@ pub struct TrainingFacts {
 const HELD_OUT: usize = 20;
 /// Most held-out names that weights are fitted to.
 const MOST_EXAMPLES: usize = 2000;
+/// Links with a smaller score come from the search by grams; a threshold is chosen if there are enough of them.
+const RANKED_BELOW: f64 = 0.95;
+const FEWEST_RANKED: usize = 200;
 /// Names whose vectors are computed at once.
 const CHUNK: u32 = 4096;
 
@@ -165,10 +168,20 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
     if labelled.count > 0 {
         let reranker = Reranker::open(folder.draft(), encoder)?;
         let linkers = plan.linkers(|linker| Ok(linker.reranked_by(&reranker)?))?;
-        let (threshold, f1) = fit::threshold(&labelled.linked(&linkers, plan.mentions), labelled.count);
-        settings.threshold = Some(threshold);
-        facts.f1 = Some(f1);
-        write(&settings, &facts)?;
+        let links = labelled.linked(&linkers, plan.mentions);
+        let ranked = links.iter().filter(|(score, _)| *score < RANKED_BELOW).count();
+        if ranked >= FEWEST_RANKED {
+            let (threshold, f1) = fit::threshold(&links, labelled.count);
+            settings.threshold = Some(threshold);
+            facts.f1 = Some(f1);
+            info!("threshold {threshold}: F1 of the links of {} mentions {f1:.4}", labelled.count);
+            write(&settings, &facts)?;
+        } else {
+            warn!(
+                "no threshold chosen: {ranked} links of the mentions are decided by rank, and {FEWEST_RANKED} are needed; \
+                 take mentions whose names the vocabulary was not built from"
+            );
+        }
     }
     folder.finish()?;
     Ok(facts)

@@ -41,7 +41,7 @@ impl NameRecipe {
 
 impl Default for NameRecipe {
     fn default() -> Self {
-        Self { steps: 100, batch: 96, learning_rate: 1e-4, temperature: 0.05, pairs: 8, dropout: 0.1, seed: 0 }
+        Self { steps: 0, batch: 96, learning_rate: 1e-4, temperature: 0.05, pairs: 8, dropout: 0.1, seed: 0 }
     }
 }
 
