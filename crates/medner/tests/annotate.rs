@@ -795,8 +795,8 @@ fn an_encoder_is_trained_for_a_vocabulary_and_ranks_its_names() {
         .concat();
     bench.write("organs.tsv", &format!("id\tname\tsynonyms\n{names}"));
     bench.vocabulary(&["organs.tsv", "--out", "organs.voc", "--release", "r1"]);
-    let gold = "{\"id\":\"1\",\"text\":\"cardiac failing\",\
-                \"spans\":[{\"start\":0,\"end\":15,\"label\":\"X\",\"concept_ids\":[\"D1\"]}]}\n";
+    let gold = "{\"id\":\"1\",\"text\":\"cardiac renal failure\",\
+                \"spans\":[{\"start\":0,\"end\":21,\"label\":\"X\",\"concept_ids\":[\"D1\"]}]}\n";
     bench.write("gold.jsonl", gold);
     let medner = |arguments: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
