@@ -793,7 +793,7 @@ fn an_encoder_is_trained_for_a_vocabulary_and_ranks_its_names() {
     let names: String = [("D1", "heart", "cardiac"), ("D2", "renal", "kidney"), ("D3", "hepatic", "liver")]
         .map(|(id, one, other)| format!("{id}\t{one} failure\t{other} failure|{other} insufficiency\n"))
         .concat();
-    bench.write("organs.tsv", &format!("id\tname\tsynonyms\n{names}"));
+    bench.write("organs.tsv", format!("id\tname\tsynonyms\n{names}"));
     bench.vocabulary(&["organs.tsv", "--out", "organs.voc", "--release", "r1"]);
     let gold = "{\"id\":\"1\",\"text\":\"cardiac renal failure\",\
                 \"spans\":[{\"start\":0,\"end\":21,\"label\":\"X\",\"concept_ids\":[\"D1\"]}]}\n";

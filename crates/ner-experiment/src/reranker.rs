@@ -90,7 +90,7 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
     let device = find_device(&plan.device)?;
     let kind = plan.precision.resolve(device)?;
     let folder = NewFolder::create(out)?;
-    let linkers = plan.linkers(|linker| Ok(linker))?;
+    let linkers = plan.linkers(Ok)?;
     let labelled = Labelled::of(&linkers, plan.mentions)?;
     let encoder = match folder_of(&plan.encoder, &plan.runs) {
         Ok(folder) => folder,
@@ -187,7 +187,7 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
     Ok(facts)
 }
 
-/// Opens a reranker. It computes on the CPU in fp32, so that its links are the same on all machines of a kind.
+/// Opens a reranker. It computes on the CPU, in bf16 where the CPU has it.
 ///
 /// # Errors
 /// If its files cannot be read.
@@ -201,7 +201,8 @@ struct Vectors(NameEncoder);
 
 impl Vectors {
     fn load(folder: &Path) -> Result<Self> {
-        Ok(Self(NameEncoder::load(folder, Device::Cpu, Kind::Float)?))
+        let kind = Precision::Auto.resolve(Device::Cpu)?;
+        Ok(Self(NameEncoder::load(folder, Device::Cpu, kind)?))
     }
 }
 

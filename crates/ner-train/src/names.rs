@@ -49,6 +49,8 @@ impl Default for NameRecipe {
 const RUN: usize = 12;
 const MAX_GRAD_NORM: f64 = 1.0;
 
+/// A model, and the parameters that get its gradients.
+type Replica = (Bert, Vec<Tensor>);
 type Pair<'n> = (usize, &'n [u32], &'n [u32]);
 
 /// Trains a copy of `parameters` on concepts, each with the rows of its names. `progress` gets the step, the number of
@@ -89,7 +91,7 @@ pub fn train_names(
             let share = pairs.len().div_ceil(workers.count());
             let parts: Vec<&[Pair]> = pairs.chunks(share).collect();
             let count = parts.len() as f64;
-            let work = |(number, ((model, leaves), part)): (usize, (&mut (Bert, Vec<Tensor>), &[Pair]))| {
+            let work = |(number, ((model, leaves), part)): (usize, (&mut Replica, &[Pair]))| {
                 let seed = derive_seed(recipe.seed, (1 << 41) + (step * 8 + number) as u64);
                 let mut dropout = TrainingPass::new(seed, device, recipe.dropout, recipe.dropout);
                 let loss = loss_of(model, part, recipe.temperature, kind, Some(&mut dropout)) / count;
