@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install scikit-learn==1.9.1
     venv/bin/python scripts/link_peers.py FOLDER
 
-FOLDER is what `cargo run --release -p ner-link --example link_bc5cdr -- … --dump FOLDER` wrote: the same names
+FOLDER is what `cargo run --release -p ner-experiment --example link_bc5cdr -- … --dump FOLDER` wrote: the same names
 (KIND.names.tsv: ids, name), the same mentions (KIND.mentions.tsv: gold ids, text, its long form or the text once more,
 document) and medner's answers (KIND.answers.k1.tsv, KIND.answers.k5.tsv). The long forms are linked.
 

@@ -4,7 +4,7 @@
     python3 -m venv venv && venv/bin/pip install scikit-learn==1.9.1
     venv/bin/python scripts/link_ranker.py --fit FOLDER --fit FOLDER --check FOLDER
 
-A FOLDER is what `cargo run --release -p ner-link --example link_bc5cdr -- … --dump FOLDER --features yes` wrote. To fit, take
+A FOLDER is what `cargo run --release -p ner-experiment --example link_bc5cdr -- … --dump FOLDER --features yes` wrote. To fit, take
 each half of BC5CDR's training split with the names of the other half; to check, its dev split with the names of the
 training split. Lines of KIND.features.tsv are candidates: number of the mention, its text, whether the candidate is right,
 id, name, features. Mentions without a right candidate count for the probability alone.

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 use ner_annotate::Annotator;
-use ner_link::{LinkOptions, Linker, Linkers, Vocabulary};
+use ner_experiment::reranker;
+use ner_hub::sha256_file;
+use ner_link::{LinkOptions, Linker, Linkers, SETTINGS_FILE, Vocabulary};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +32,9 @@ pub struct VocabularyArgs {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     candidates: Option<u16>,
+    /// Folder of `vocabulary train`: its encoder ranks the names that resemble a mention
+    #[arg(long, value_name = "DIR", requires = "vocabularies")]
+    reranker: Option<PathBuf>,
 }
 
 /// The same with a threshold, for commands whose `--threshold` is another one.
@@ -37,13 +42,14 @@ pub struct VocabularyArgs {
 pub struct LinkArgs {
     #[command(flatten)]
     vocabularies: VocabularyArgs,
-    /// Smallest score of a link, from 0 to 1 [default: 0.5]
+    /// Smallest score of a link, from 0 to 1 [default: the reranker's, or 0.5]
     #[arg(long, value_name = "MIN", requires = "vocabularies")]
     link_threshold: Option<f64>,
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]
-fn vocabulary(text: &str) -> Result<(Option<String>, PathBuf), String> {
+/// Parses a vocabulary, and the type that it is for.
+#[allow(clippy::unnecessary_wraps, clippy::missing_errors_doc, reason = "clap's parsers can fail")]
+pub fn vocabulary(text: &str) -> Result<(Option<String>, PathBuf), String> {
     Ok(match text.split_once('=') {
         Some((entity_type, path)) if !entity_type.contains('/') => (Some(entity_type.to_owned()), path.into()),
         _ => (None, text.into()),
@@ -69,11 +75,15 @@ impl VocabularyArgs {
         self.candidates.is_some_and(|count| count > 1)
     }
 
-    /// Opens the vocabularies.
+    /// Opens the vocabularies, and the reranker if there is one. Without a threshold, that of the reranker holds.
     ///
     /// # Errors
-    /// If one cannot be opened, two are for the same type, or a type of concepts belongs to no vocabulary.
-    pub fn open(&self, threshold: f64) -> Result<Linkers> {
+    /// If one cannot be opened, two are for the same type, a type of concepts belongs to no vocabulary, or the reranker was
+    /// trained for others.
+    pub fn open(&self, threshold: Option<f64>) -> Result<Linkers> {
+        let reranker = self.reranker.as_deref().map(reranker::open).transpose()?;
+        let chosen = reranker.as_ref().and_then(|reranker| reranker.settings().threshold);
+        let threshold = threshold.or(chosen).unwrap_or_else(|| LinkOptions::default().threshold);
         ensure!((0.0..=1.0).contains(&threshold), "the smallest score of a link must be from 0 to 1");
         let k = self.candidates.map_or(1, usize::from);
         let mut linkers = Linkers::default();
@@ -87,7 +97,11 @@ impl VocabularyArgs {
             open.insert(path, Arc::clone(&vocabulary));
             let types = self.concept_types.iter().filter(|(of, _)| of == entity_type);
             let types = types.map(|(_, name)| name.clone()).collect();
-            linkers.add(entity_type.as_deref(), Linker::new(vocabulary, LinkOptions { k, threshold }), types)?;
+            let mut linker = Linker::new(vocabulary, LinkOptions { k, threshold });
+            if let Some(reranker) = &reranker {
+                linker = linker.reranked_by(reranker)?;
+            }
+            linkers.add(entity_type.as_deref(), linker, types)?;
         }
         for (of, name) in &self.concept_types {
             let is_there = self.vocabularies.iter().any(|(entity_type, _)| entity_type == of);
@@ -109,11 +123,7 @@ impl LinkArgs {
     /// # Errors
     /// As [`VocabularyArgs::open`].
     pub fn open(&self) -> Result<Option<Linkers>> {
-        self.vocabularies.are_given().then(|| self.vocabularies.open(self.threshold())).transpose()
-    }
-
-    fn threshold(&self) -> f64 {
-        self.link_threshold.unwrap_or_else(|| LinkOptions::default().threshold)
+        self.vocabularies.are_given().then(|| self.vocabularies.open(self.link_threshold)).transpose()
     }
 
     /// Lets an annotator link its mentions.
@@ -128,8 +138,11 @@ impl LinkArgs {
     }
 
     /// Adds what must be equal to resume an output.
-    pub fn add_settings(&self, annotator: &Annotator, settings: &mut Value) {
-        let Some(linkers) = annotator.linkers() else { return };
+    ///
+    /// # Errors
+    /// If the reranker cannot be read.
+    pub fn add_settings(&self, annotator: &Annotator, settings: &mut Value) -> Result<()> {
+        let Some(linkers) = annotator.linkers() else { return Ok(()) };
         let vocabulary = |(of, linker, types): (Option<&str>, &Linker, &[String])| {
             let vocabulary = linker.vocabulary();
             json!({
@@ -138,12 +151,17 @@ impl LinkArgs {
                 "release": vocabulary.release(),
                 "system": vocabulary.system(),
                 "concept_types": types,
+                "threshold": linker.options().threshold,
             })
         };
         settings["linking"] = json!({
             "vocabularies": linkers.iter().map(vocabulary).collect::<Vec<_>>(),
-            "threshold": self.threshold(),
             "candidates": self.vocabularies.candidates.unwrap_or(1),
         });
+        if let Some(folder) = &self.vocabularies.reranker {
+            // It names the checksums of its parts.
+            settings["linking"]["reranker"] = sha256_file(&folder.join(SETTINGS_FILE))?.into();
+        }
+        Ok(())
     }
 }

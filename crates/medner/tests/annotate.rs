@@ -804,3 +804,49 @@ fn vocabularies_that_have_no_effect_are_refused_and_an_output_keeps_its_own() {
     ]);
     assert!(output.status.success(), "{}", stderr(&output));
 }
+
+#[test]
+fn an_encoder_is_trained_for_a_vocabulary_and_ranks_its_names() {
+    let bench = linked_bench();
+    tiny::model(&bench.path("encoder"), ["X", "Y"], 0.0);
+    let names: String = [("D1", "heart", "cardiac"), ("D2", "renal", "kidney"), ("D3", "hepatic", "liver")]
+        .map(|(id, one, other)| format!("{id}\t{one} failure\t{other} failure|{other} insufficiency\n"))
+        .concat();
+    bench.write("organs.tsv", format!("id\tname\tsynonyms\n{names}"));
+    bench.vocabulary(&["organs.tsv", "--out", "organs.voc", "--release", "r1"]);
+    let gold = "{\"id\":\"1\",\"text\":\"cardiac renal failure\",\
+                \"spans\":[{\"start\":0,\"end\":21,\"label\":\"X\",\"concept_ids\":[\"D1\"]}]}\n";
+    bench.write("gold.jsonl", gold);
+    let medner = |arguments: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_medner"));
+        let command = command.env_remove("RUST_LOG").current_dir(bench.path("")).args(arguments.split(' '));
+        let output = command.output().unwrap();
+        (output.status.success(), stderr(&output))
+    };
+    let train = "vocabulary train X=organs.voc --encoder encoder --mentions gold.jsonl --device cpu";
+    for out in ["one", "two"] {
+        let (is_well, said) = medner(&format!("{train} --steps 2 --out {out}"));
+        assert!(is_well && said.contains("of 1 texts") && said.contains("no threshold chosen"), "{said}");
+    }
+    let settings = |folder: &str| fs::read_to_string(bench.path(folder).join("reranker.json")).unwrap();
+    assert_eq!(settings("one"), settings("two"), "the same seed has the same encoder and weights");
+    let (is_well, said) = medner(&format!("{train} --steps 0 --out three"));
+    assert!(is_well && settings("three") != settings("one"), "{said}");
+
+    let link = "link gold.jsonl linked.jsonl --to jsonl --replace --threshold 0";
+    let (is_well, said) = medner(&format!("{link} --vocabulary organs.voc --reranker one"));
+    assert!(is_well && said.contains("1 mentions linked"), "{said}");
+    for (arguments, says) in [
+        (format!("{link} --vocabulary our.voc --reranker one"), "one was not trained for our.voc"),
+        (format!("{link} --vocabulary organs.voc --reranker encoder"), "reranker.json"),
+        (format!("{link} --vocabulary organs.voc --reranker nowhere"), "vocabulary train"),
+        (format!("{train} --steps 0 --out one"), "one already exists"),
+        (train.replace("X=", "Y=") + " --steps 0 --out four", "no mention has an id of the vocabularies"),
+        (train.replace("encoder encoder", "encoder nowhere") + " --steps 0 --out four", "nowhere"),
+        ("vocabulary train our.voc --encoder encoder --steps 0 --out four".to_owned(), "give --mentions"),
+    ] {
+        let (is_well, said) = medner(&arguments);
+        assert!(!is_well && said.contains(says), "{arguments}: {said}");
+    }
+    assert!(!bench.path("four").exists());
+}

@@ -10,7 +10,7 @@
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`share`]: a model with its card, as a folder for others.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
-//! - [`linking`]: scores of links to vocabularies.
+//! - [`linking`]: scores of links to vocabularies. [`reranker`]: trains and opens rerankers of links.
 //! - [`shards`]: a collection dealt out to processes, and the check of their outputs.
 //! - [`record`]: `run.json`. [`tracking`], [`progress`]: trackers and progress bars.
 //! - [`active`]: active learning with models: selection, batches, the loop, and its simulation. Its `acquisition.rs`
@@ -33,6 +33,7 @@ pub mod pretrain;
 pub mod progress;
 pub mod recipe_file;
 pub mod record;
+pub mod reranker;
 pub mod seeds;
 pub mod shards;
 pub mod share;

@@ -104,7 +104,7 @@ fn mentions(documents: &[Document]) -> impl Iterator<Item = &Mention> {
 }
 
 /// The first ids of the concepts that gold names, by type and any of their ids.
-fn usual_ids(linkers: &Linkers, gold: &[Document]) -> HashMap<(String, String), String> {
+pub(crate) fn usual_ids(linkers: &Linkers, gold: &[Document]) -> HashMap<(String, String), String> {
     let mut usual = HashMap::new();
     let own: BTreeSet<&str> = linkers.entity_types().collect();
     for (of, linker, _) in linkers.iter() {

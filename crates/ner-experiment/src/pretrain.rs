@@ -307,7 +307,7 @@ fn take_steps(
 ) -> Result<PretrainOutcome> {
     let PretrainPlan { recipe, budget, .. } = &record.plan;
     let mut metrics = folder.metrics_until_step(trainer.steps_taken())?;
-    let bar = progress::steps();
+    let bar = progress::steps("pretraining", 0);
     let mut outcome = PretrainOutcome { steps: 0, before: None, dev: None };
     if trainer.steps_taken() == 0 {
         outcome.before = measure(trainer, dev, 0, &mut metrics)?;

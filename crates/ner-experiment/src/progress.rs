@@ -26,9 +26,9 @@ pub fn training(len: usize) -> ProgressBar {
     bar(len as u64, "{msg} {bar:30} {percent:>3} %, {per_sec} tokens, {eta} left")
 }
 
-/// A bar over steps, whose number is set later.
-pub fn steps() -> ProgressBar {
-    bar(0, "{msg} {bar:30} step {human_pos}/{human_len}, {eta} left")
+/// A bar over steps of equal size.
+pub fn steps(what: &str, len: usize) -> ProgressBar {
+    bar(len as u64, "{msg} {bar:30} {human_pos}/{human_len}, {eta} left").with_message(what.to_owned())
 }
 
 /// A bar over the bytes of files.

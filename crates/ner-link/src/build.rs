@@ -357,17 +357,20 @@ fn numbered(texts: Vec<String>) -> (Vec<String>, Vec<u32>) {
 
 /// The words of stems, in this order. Returns their number.
 fn put_words(sections: &mut Sections, stems: &[String], order: &[u32]) -> u64 {
-    let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut counts: HashMap<&str, u32> = HashMap::new();
     for stem in stems {
         let mut words: Vec<&str> = meanings_of(stem).collect();
         words.sort_unstable();
         words.dedup();
         words.into_iter().for_each(|word| *counts.entry(word).or_default() += 1);
     }
-    let numbers: HashMap<&str, u64> = counts.keys().copied().zip(0..).collect();
-    sections.set(Section::Words, map_of(counts.keys().copied()));
-    sections.texts(Section::WordPlaces, Section::WordTexts, counts.keys().copied());
-    sections.u32(Section::WordCounts, counts.values().copied());
+    let mut counts: Vec<(&str, u32)> = counts.into_iter().collect();
+    counts.par_sort_unstable();
+    let words = || counts.iter().map(|(word, _)| *word);
+    let numbers: HashMap<&str, u64> = words().zip(0..).collect();
+    sections.set(Section::Words, map_of(words()));
+    sections.texts(Section::WordPlaces, Section::WordTexts, words());
+    sections.u32(Section::WordCounts, counts.iter().map(|(_, count)| *count));
     let mut places = vec![0];
     let mut bytes = Vec::new();
     for stem in order {

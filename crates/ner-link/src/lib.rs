@@ -8,10 +8,11 @@
 //! - `build.rs`: [`Builder`], from records to a file. `layout.rs`: the layout of that file.
 //! - `vocabulary.rs`: [`Vocabulary`], such a file mapped into memory.
 //! - `ngrams.rs`: names that resemble a mention. `rank.rs`: which of them it means.
+//! - `rerank.rs`: [`Reranker`], an encoder that decides between such names; it comes from outside this crate.
 //! - `linker.rs`: [`Linker`], from a mention to its concepts. `composite.rs`: mentions of several concepts.
 //! - `typed.rs`: [`Linkers`], a vocabulary for each entity type, and what a linked mention says.
 
-// One exception, argued in `vocabulary.rs`: mapping a file into memory.
+// One exception, argued in `vocabulary.rs` and `rerank.rs`: mapping a file into memory.
 #![deny(unsafe_code)]
 
 mod abbreviations;
@@ -24,14 +25,19 @@ mod normalise;
 mod rank;
 pub mod readers;
 mod record;
+mod rerank;
 mod typed;
 mod vocabulary;
 
 pub use abbreviations::{Definition, Use, definitions, long_forms, uses};
 pub use build::{BuildError, BuildReport, Builder};
-pub use linker::{Answer, Candidate, LinkOptions, Linker, Query, Stage};
+pub use linker::{Answer, Candidate, Compared, LinkOptions, Linker, Query, Stage};
 pub use normalise::{key_of, variant_of};
 pub use readers::{Format, OMOP_SYSTEM, ReadError, ReadOptions, ReadReport, read};
 pub use record::Record;
+pub use rerank::{
+    NameVectors, RERANKER_VERSION, RerankError, RerankWeights, Reranker, RerankerSettings, SETTINGS_FILE,
+    StoredVectors, TrainedFor, VectorWriter,
+};
 pub use typed::{Linked, LinkedConcept, Linkers, LinkersError, Other};
 pub use vocabulary::{Concept, OpenError, Vocabulary};

@@ -9,6 +9,7 @@ use crate::composite::readings;
 use crate::ngrams::{Scratch, grams_of};
 use crate::normalise::{key_of, stem_of, variant_of};
 use crate::rank::{Features, Question, SUPPORT, logit, probability};
+use crate::rerank::{NameVectors, RerankError, Reranker, Reranking, StoredVectors};
 use crate::vocabulary::Vocabulary;
 
 /// A mention to link.
@@ -59,6 +60,8 @@ const SURE: f64 = 0.5;
 /// Names that a search by grams brings, and further ones for each candidate that is asked for.
 const NEAR: usize = 12;
 const NEAR_EACH: usize = 4;
+/// Further names that a reranker compares: it finds the right one farther down.
+const NEAR_RERANKED: usize = 8;
 /// Smallest cosine of a name that can be meant. The ranker chooses hardly any of less than 0.4.
 const FLOOR: f64 = 0.3;
 
@@ -92,6 +95,7 @@ pub struct Answer {
 pub struct Linker {
     vocabulary: Arc<Vocabulary>,
     options: LinkOptions,
+    reranking: Option<Reranking>,
     /// One for each search that runs at the same time: eight bytes a stem.
     scratch: Mutex<Vec<Scratch>>,
     hasher: RandomState,
@@ -112,12 +116,39 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Linker {
     /// A linker with these options.
     pub fn new(vocabulary: Arc<Vocabulary>, options: LinkOptions) -> Self {
-        Self { vocabulary, options, scratch: Mutex::default(), hasher: RandomState::new(), earlier: Mutex::default() }
+        Self {
+            vocabulary,
+            options,
+            reranking: None,
+            scratch: Mutex::default(),
+            hasher: RandomState::new(),
+            earlier: Mutex::default(),
+        }
+    }
+
+    /// Lets a reranker decide between names that share grams with a mention.
+    ///
+    /// # Errors
+    /// If it was trained for other vocabularies, or the vectors of this one cannot be read.
+    pub fn reranked_by(mut self, reranker: &Reranker) -> Result<Self, RerankError> {
+        self.reranking = Some(reranker.of(&self.vocabulary)?);
+        Ok(self)
+    }
+
+    /// Likewise with vectors and an encoder whose weight is not known yet: [`compare`](Self::compare) tells the cosines.
+    pub fn with_vectors(mut self, vectors: StoredVectors, encoder: Arc<dyn NameVectors>) -> Self {
+        self.reranking = Some(Reranking::unfitted(vectors, encoder));
+        self
     }
 
     /// The vocabulary.
     pub fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    /// How it links.
+    pub const fn options(&self) -> LinkOptions {
+        self.options
     }
 
     /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
@@ -146,12 +177,15 @@ impl Linker {
         let Query { text, long_form, types } = *query;
         let mut found = Found::new(self, types);
         let texts: Vec<&str> = long_form.into_iter().chain([text]).collect();
-        let keys: Vec<String> = texts.iter().map(|text| key_of(text)).filter(|key| !key.is_empty()).collect();
-        let Some(key) = keys.first() else { return vec![Answer { text: texts[0].to_owned(), candidates: Vec::new() }] };
+        let keys: Vec<(&str, String)> =
+            texts.iter().map(|text| (*text, key_of(text))).filter(|(_, key)| !key.is_empty()).collect();
+        let Some((text, key)) = keys.first() else {
+            return vec![Answer { text: texts[0].to_owned(), candidates: Vec::new() }];
+        };
         found.by_name(key);
         // An abbreviation resembles many names, its long form those that it means.
         let mut near = None;
-        for short in &keys[1..] {
+        for (_, short) in &keys[1..] {
             if !found.candidates.is_empty() {
                 found.by_name(short);
                 continue;
@@ -159,9 +193,9 @@ impl Linker {
             found.by_name(short);
             // The same letters may abbreviate something else.
             if let Some(first) = found.candidates.first() {
-                let names = near.insert(self.resembling(key, types));
+                let names = near.insert(self.resembling(text, key, types));
                 let is_other = names.iter().all(|named| named.concept != first.concept);
-                if is_other && names.first().is_some_and(|best| probability(best.logit) >= SURE) {
+                if is_other && names.first().is_some_and(|best| best.probability >= SURE) {
                     found = Found::new(self, types);
                 }
             }
@@ -172,7 +206,7 @@ impl Linker {
             return parts;
         }
         if !found.is_full() {
-            let names = near.unwrap_or_else(|| self.resembling(key, types));
+            let names = near.unwrap_or_else(|| self.resembling(text, key, types));
             found.by_grams(key, &names);
         }
         // Parts that are more probable than the whole.
@@ -199,7 +233,7 @@ impl Linker {
                         found.by_name(&key);
                     }
                     if found.candidates.is_empty() && least < VARIANT {
-                        found.by_grams(&key, &self.resembling(&key, types));
+                        found.by_grams(&key, &self.resembling(&text, &key, types));
                     }
                     found.candidates
                 });
@@ -284,13 +318,13 @@ impl<'l> Found<'l> {
     }
 
     fn by_grams(&mut self, key: &str, named: &[Named]) {
-        for equals in named.chunk_by(|one, other| one.logit.total_cmp(&other.logit) == Ordering::Equal) {
+        for equals in named.chunk_by(|one, other| one.score.total_cmp(&other.score) == Ordering::Equal) {
             if self.is_full() {
                 break;
             }
             let names = equals.iter().map(|named| named.name).collect();
             for name in self.by_likeness(key, names) {
-                self.push(name, NGRAMS * probability(equals[0].logit), Stage::Ngrams);
+                self.push(name, NGRAMS * equals[0].probability, Stage::Ngrams);
             }
         }
     }
@@ -302,18 +336,37 @@ struct Named {
     concept: u32,
     features: Features,
     logit: f32,
+    /// Of the encoder; zero without one.
+    cosine: f32,
+    /// What decides.
+    score: f32,
+    probability: f64,
+}
+
+/// A name that shares grams with a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// Number of its concept.
+    pub concept: u32,
+    /// The name.
+    pub name: String,
+    /// The logit of the probability that it is meant, from all but the encoder.
+    pub logit: f32,
+    /// The cosine of the encoder's vectors; zero without an encoder.
+    pub cosine: f32,
 }
 
 impl Linker {
     /// Names that share grams with the mention, the likeliest first.
-    fn resembling(&self, key: &str, types: &[String]) -> Vec<Named> {
-        let Self { vocabulary, options, .. } = self;
+    fn resembling(&self, text: &str, key: &str, types: &[String]) -> Vec<Named> {
+        let Self { vocabulary, options, reranking, .. } = self;
         let mut scratch = locked(&self.scratch).pop().unwrap_or_default();
         let stem = stem_of(key);
         let is_admitted = |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
-        let near = vocabulary.grams().nearest(&stem, NEAR + NEAR_EACH * options.k, FLOOR, &mut scratch, |near| {
-            vocabulary.of_stem(near).any(is_admitted)
-        });
+        let count = NEAR + NEAR_EACH * options.k + if reranking.is_some() { NEAR_RERANKED } else { 0 };
+        let near = vocabulary
+            .grams()
+            .nearest(&stem, count, FLOOR, &mut scratch, |near| vocabulary.of_stem(near).any(is_admitted));
         locked(&self.scratch).push(scratch);
         let mut question = Question::of(&stem, vocabulary);
         let mut named = Vec::with_capacity(2 * near.len());
@@ -323,7 +376,7 @@ impl Linker {
                 let concept = vocabulary.concept_of(name);
                 let mut features = features;
                 question.add_name(&mut features, name, concept);
-                named.push(Named { name, concept, features, logit: 0.0 });
+                named.push(Named { name, concept, features, logit: 0.0, cosine: 0.0, score: 0.0, probability: 0.0 });
             }
         }
         let concepts: Vec<u32> = named.iter().map(|named| named.concept).collect();
@@ -332,15 +385,40 @@ impl Linker {
             named.features[SUPPORT] = (support as f32).ln();
             named.logit = logit(&named.features);
         }
+        if let Some(reranking) = reranking.as_ref().filter(|_| !named.is_empty()) {
+            let cosines = reranking.cosines(text, named.iter().map(|named| named.name));
+            for (named, cosine) in named.iter_mut().zip(cosines) {
+                named.cosine = cosine;
+                named.score = reranking.weights.score(named.logit, cosine);
+                named.probability = reranking.weights.probability(named.score);
+            }
+        } else {
+            for named in &mut named {
+                named.score = named.logit;
+                named.probability = probability(named.logit);
+            }
+        }
         // Stable: of equals the nearest, and of those the most usual, comes first.
-        named.sort_by(|one, other| other.logit.total_cmp(&one.logit));
+        named.sort_by(|one, other| other.score.total_cmp(&one.score));
         named
+    }
+
+    /// The names that share grams with a text, in the order in which a search by grams would take them, with what a reranker
+    /// is fitted to.
+    pub fn compare(&self, text: &str, types: &[String]) -> Vec<Compared> {
+        let compared = |Named { name, concept, logit, cosine, .. }: Named| Compared {
+            concept,
+            name: self.vocabulary.name(name).to_owned(),
+            logit,
+            cosine,
+        };
+        self.resembling(text, &key_of(text), types).into_iter().map(compared).collect()
     }
 
     /// The candidates of a search by grams: id, name and features. `scripts/link_ranker.py` fits the ranker to them.
     #[doc(hidden)]
     pub fn features(&self, text: &str) -> Vec<(String, String, Features)> {
-        let named = self.resembling(&key_of(text), &[]);
+        let named = self.resembling(text, &key_of(text), &[]);
         let id = |concept| self.vocabulary.id(concept).unwrap_or_default();
         let row = |named: Named| (id(named.concept), self.vocabulary.name(named.name).to_owned(), named.features);
         named.into_iter().map(row).collect()

@@ -155,6 +155,11 @@ impl Linkers {
         self.by_type.keys().filter_map(Option::as_deref)
     }
 
+    /// The linker of a type.
+    pub fn linker(&self, entity_type: &str) -> Option<&Linker> {
+        self.of(entity_type).map(|TypeLinker { linker, .. }| linker)
+    }
+
     /// Whether mentions of this type are linked.
     pub fn is_for(&self, entity_type: &str) -> bool {
         self.of(entity_type).is_some()

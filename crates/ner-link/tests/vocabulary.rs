@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ner_link::{
-    Answer, BuildError, BuildReport, Builder, LinkOptions, Linker, Query, Record, Stage, Vocabulary, key_of, variant_of,
+    Answer, BuildError, BuildReport, Builder, LinkOptions, Linker, NameVectors, Query, RERANKER_VERSION, Record,
+    RerankWeights, Reranker, RerankerSettings, SETTINGS_FILE, Stage, TrainedFor, VectorWriter, Vocabulary, key_of,
+    variant_of,
 };
 use proptest::prelude::*;
 
@@ -261,4 +263,67 @@ proptest! {
             prop_assert_eq!(found(Stage::Variant), plain(&|other| !other.is_empty() && variant_of(other) == variant));
         }
     }
+}
+
+/// Two kinds of names: those that end in `gamma`, and all others.
+struct ByEnd;
+
+impl NameVectors for ByEnd {
+    fn vector(&self, name: &str) -> Vec<f32> {
+        if name.ends_with("gamma") { vec![1.0, 0.0] } else { vec![0.0, 1.0] }
+    }
+}
+
+#[test]
+fn a_reranker_decides_between_names_that_resemble_a_mention() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = [record("P1", &["Alpha beta gamma"], &[]), record("P2", &["Alpha beta delta"], &[])];
+    let vocabulary = Arc::new(Vocabulary::open(&built(folder.path(), records).0).unwrap());
+    let mut vectors = VectorWriter::create(&folder.path().join("names.vectors")).unwrap();
+    // In the order of the concepts.
+    ["Alpha beta gamma", "Alpha beta delta"].iter().for_each(|name| vectors.push(&ByEnd.vector(name)).unwrap());
+    vectors.finish().unwrap();
+    let write = |cosine: f32, version: u32, names: &str| {
+        let known = TrainedFor {
+            sha256: vocabulary.sha256().to_owned(),
+            release: "of the test".to_owned(),
+            vectors: names.to_owned(),
+        };
+        let settings = RerankerSettings {
+            version,
+            weights: RerankWeights { cosine, calibration: [0.0, 1.0] },
+            threshold: None,
+            encoder_sha256: String::new(),
+            vocabularies: vec![known],
+        };
+        std::fs::write(folder.path().join(SETTINGS_FILE), serde_json::to_string(&settings).unwrap()).unwrap();
+        Reranker::open(folder.path(), Arc::new(ByEnd))
+    };
+    let new = |vocabulary: &Arc<Vocabulary>| Linker::new(Arc::clone(vocabulary), LinkOptions { k: 2, threshold: 0.0 });
+    let best = |linker: &Linker, text| {
+        let best = linker.link(&Query { text, ..Default::default() })[0].candidates[0].clone();
+        (best.id, best.stage, (1e3 * best.score).round())
+    };
+    let id = |linker: &Linker, text| best(linker, text).0;
+    let without = new(&vocabulary);
+    assert_eq!(id(&without, "alpha beta gamme"), "P1");
+    let light = new(&vocabulary).reranked_by(&write(0.0, RERANKER_VERSION, "names.vectors").unwrap()).unwrap();
+    assert_eq!(id(&light, "alpha beta gamme"), "P1");
+    let heavy = new(&vocabulary).reranked_by(&write(100.0, RERANKER_VERSION, "names.vectors").unwrap()).unwrap();
+    // 0.9 times the logistic function of 1.
+    assert_eq!(best(&heavy, "alpha beta gamme"), ("P2".to_owned(), Stage::Ngrams, 658.0));
+    // It does not touch what is certain.
+    assert_eq!(best(&heavy, "ALPHA beta-gamma"), ("P1".to_owned(), Stage::Exact, 1000.0));
+
+    let message = |result: Result<Linker, ner_link::RerankError>| result.map(|_| ()).unwrap_err().to_string();
+    let other = tempfile::tempdir().unwrap();
+    let other = Arc::new(Vocabulary::open(&built(other.path(), some_records()).0).unwrap());
+    let reranker = write(1.0, RERANKER_VERSION, "names.vectors").unwrap();
+    let refused = message(new(&other).reranked_by(&reranker));
+    assert!(refused.contains("was not trained for") && refused.contains("of the test"), "{refused}");
+    std::fs::write(folder.path().join("short.vectors"), [0; 11]).unwrap();
+    let short = message(new(&vocabulary).reranked_by(&write(1.0, RERANKER_VERSION, "short.vectors").unwrap()));
+    assert!(short.contains("short.vectors: 11 bytes are no vectors of 2 names"), "{short}");
+    let old = write(1.0, 0, "names.vectors").map(|_| ()).unwrap_err().to_string();
+    assert!(old.contains("version 0") && old.contains("train it again"), "{old}");
 }

@@ -15,7 +15,8 @@
 //!   ([`onednn`]), and tensors as slices ([`tensor_slice`]).
 //! - [`checkpoint`]: reads and writes weights files as data, without libtorch.
 //! - `pretrained.rs`: model folders in the hub's layout, and `masked_lm_files.rs` those of masked-language models; `tagger.rs`: prediction over whole documents; `recognizer.rs`:
-//!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have.
+//!   a model with its tokenizer; `assertion.rs`: the same for a model that says which value given mentions have;
+//!   `names.rs`: vectors of names.
 
 mod assertion;
 pub mod checkpoint;
@@ -24,6 +25,7 @@ pub mod encoder;
 mod error;
 pub mod heads;
 mod masked_lm_files;
+mod names;
 mod pretrained;
 mod recognizer;
 mod tagger;
@@ -45,9 +47,10 @@ pub use heads::{
     span_divergence,
 };
 pub use masked_lm_files::{load_masked_lm, save_masked_lm};
+pub use names::{NameEncoder, load_name_encoder, name_vectors, rows_of_names};
 pub use pretrained::{
     InferenceConfig, KeptHead, Pretrained, load_classifier, load_encoder, load_further, load_parameters, new_head_for,
-    save_classifier, save_parameters,
+    save_classifier, save_encoder, save_parameters,
 };
 pub use recognizer::Recognizer;
 pub use tagger::{Progress, Tagger};

@@ -229,7 +229,7 @@ const OTHER_WEIGHTS: [(&str, &str); 8] = [
 ];
 
 /// The weights file of a folder.
-fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
+pub(crate) fn weights_of(folder: &Path) -> Result<PathBuf, ModelError> {
     // A pipe or a folder of this name is an error when it is opened, not a reason to take another file.
     if let Some(weights) = WEIGHTS.map(|name| folder.join(name)).into_iter().find(|path| path.exists()) {
         return Ok(weights);
@@ -553,17 +553,40 @@ pub fn save_classifier(
     let mut config = config_json.clone();
     config[MEDNER_KEY] = json!(inference);
     let names = if inference.head == Head::Assertion { labels.types.clone() } else { labels.names() };
-    // Unknown types were refused when the file was read, and checkpoints of 2019 name none.
-    let family = config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default().family();
+    let family = type_of(&config).family();
     config["architectures"] = match inference.head {
         Head::Token => json!([format!("{}ForTokenClassification", family.class)]),
         Head::Span { .. } | Head::Crf { .. } | Head::Multilabel { .. } | Head::Assertion => {
             json!([format!("{}Model", family.class)])
         }
     };
-    config["model_type"] = json!(family.name);
     config["id2label"] = names.iter().enumerate().map(|(id, name)| (id.to_string(), json!(name))).collect();
     config["label2id"] = names.iter().enumerate().map(|(id, name)| (name.clone(), json!(id))).collect();
+    save(folder, config, parameters)
+}
+
+/// Saves an encoder without a head in Hugging Face's layout: weights and `config.json`. The caller saves the tokenizer.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn save_encoder(folder: &Path, config_json: &Value, parameters: &Parameters) -> Result<(), ModelError> {
+    let mut config = config_json.clone();
+    config["architectures"] = json!([format!("{}Model", type_of(&config).family().class)]);
+    if let Some(config) = config.as_object_mut() {
+        // A head that is not there.
+        [MEDNER_KEY, "id2label", "label2id"].iter().for_each(|key| drop(config.remove(*key)));
+    }
+    save(folder, config, parameters)
+}
+
+fn type_of(config: &Value) -> ModelType {
+    // Unknown types were refused when the file was read, and checkpoints of 2019 name none.
+    config["model_type"].as_str().and_then(ModelType::named).unwrap_or_default()
+}
+
+fn save(folder: &Path, mut config: Value, parameters: &Parameters) -> Result<(), ModelError> {
+    let family = type_of(&config).family();
+    config["model_type"] = json!(family.name);
     if let Some(config) = config.as_object_mut() {
         // Some encoders are published as fp16 copies and say so here; these weights are fp32.
         config.remove("torch_dtype");

@@ -6,17 +6,18 @@ use crate::vocabularies::VocabularyArgs;
 use anyhow::Result;
 use clap::ArgGroup;
 use ner_data::Document;
-use ner_link::{LinkOptions, Linked};
+use ner_link::Linked;
 use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 /// Add concept ids of your vocabulary to mentions of any origin
 ///
 /// A mention gets the concept whose name equals its text (but for case, punctuation and spelling), or is a variant of it
-/// (plural, order of words), or else shares most of its character 3-grams. An abbreviation that the document defines is
-/// looked up by its long form first. A composite mention ("breast and ovarian cancer") gets the concepts of its parts if
-/// all are names. Below the threshold a mention gets none. The attribute `link_score` is 1 for an equal name, 0.95 for a
-/// variant, and less otherwise; `concept_name` is the preferred name; with --candidates, `link_candidates` holds them all
+/// (plural, order of words). Otherwise the names that share most of its character 3-grams are ranked by their words and
+/// 3-grams, and with --reranker also by an encoder. An abbreviation that the document defines is looked up by its long form
+/// first. A composite mention ("breast and ovarian cancer") gets the concepts of its parts if all are names, or more
+/// probable than the whole. Below the threshold a mention gets none. The attribute `link_score` is 1 for an equal name, 0.95
+/// for a variant, and otherwise 0.9 times the probability that the link is right; `concept_name` is the preferred name; with --candidates, `link_candidates` holds them all
 /// with their scores. Ids that a mention has stay, and it is not linked, unless --replace is given.
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("at_least_one").args(["vocabularies"]).required(true).multiple(true))]
@@ -26,15 +27,16 @@ Examples:
   medner link found.jsonl linked.jsonl --to jsonl --vocabulary doid.voc
   medner link notes/ linked/ --from brat --to brat --vocabulary Disease=doid.voc --vocabulary Chemical=mesh.voc
   medner link found.jsonl linked.jsonl --to jsonl --vocabulary Disease=mesh.voc --concept-type Disease=C* --candidates 5
+  medner link found.jsonl linked.jsonl --to jsonl --vocabulary Disease=doid.voc --reranker doid-reranker
   medner link in.PubTator.txt out.PubTator.txt --to pubtator --vocabulary ours.voc --replace --threshold 0.7")]
 pub struct Args {
     #[command(flatten)]
     conversion: convert::Args,
     #[command(flatten)]
     vocabularies: VocabularyArgs,
-    /// Smallest score of a link, from 0 to 1
-    #[arg(long, value_name = "MIN", default_value_t = LinkOptions::default().threshold)]
-    threshold: f64,
+    /// Smallest score of a link, from 0 to 1 [default: the reranker's, or 0.5]
+    #[arg(long, value_name = "MIN")]
+    threshold: Option<f64>,
     /// Replace the ids that mentions have
     #[arg(long)]
     replace: bool,

@@ -1,17 +1,25 @@
-//! `medner vocabulary`: builds a vocabulary that mentions can be linked to, and says what one holds.
+//! `medner vocabulary`: builds a vocabulary that mentions can be linked to, says what one holds, and trains its reranker.
 
 use crate::OutputFormat;
+use crate::args::{FaultArgs, format_name, precision, told};
 use crate::terminal::stdout;
 use anyhow::{Context, Result, ensure};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use ner_data::FormatOptions;
+use ner_experiment::corpus::check_faults;
+use ner_experiment::record::runs_folder;
+use ner_experiment::reranker::{self, RerankerPlan};
 use ner_link::{BuildReport, Builder, Format, ReadOptions, ReadReport, Vocabulary, read};
+use ner_model::Precision;
+use ner_train::NameRecipe;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tracing::{info, warn};
 
-/// Build vocabularies for `link`, or say what one holds
+/// Build vocabularies for `link`, train their rerankers, or say what one holds
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,6 +32,8 @@ enum Command {
     Build(BuildArgs),
     /// Print what a vocabulary holds
     Show(ShowArgs),
+    /// Train an encoder to rank the names that resemble a mention
+    Train(TrainArgs),
 }
 
 /// Build one file from the files of one or several vocabularies
@@ -91,6 +101,57 @@ struct ShowArgs {
     format: OutputFormat,
 }
 
+/// Train an encoder to rank the names that resemble a mention
+///
+/// The encoder learns to bring the names of a concept together (SapBERT, Liu et al. 2021); --steps 0 leaves it as it is.
+/// Then its weight beside the other features is chosen: on mentions with ids that --mentions gives, or else on names of
+/// concepts that training did not see. --mentions also chooses the threshold of links. DIR then holds the encoder and the
+/// vectors of all names, for `--reranker DIR` with the same vocabularies.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  medner vocabulary train doid.voc --out doid-reranker
+  medner vocabulary train Disease=medic.voc Chemical=mesh.voc --mentions train.PubTator.txt --out reranker
+  medner vocabulary train doid.voc --encoder bc5cdr --steps 0 --out doid-reranker")]
+struct TrainArgs {
+    /// Vocabularies, those of all types of mentions or of one
+    #[arg(value_name = "[TYPE=]NAME.voc", required = true, value_parser = crate::vocabularies::vocabulary)]
+    vocabularies: Vec<(Option<String>, PathBuf)>,
+    /// Encoder: a name, a folder, a corpus (its newest run), or a run
+    #[arg(long, value_name = "NAME|DIR|RUN", default_value = ner_experiment::models::DEFAULT_ENCODER)]
+    encoder: String,
+    /// Folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// File of documents whose mentions have ids, to choose the weight and the threshold; repeatable. Training leaves their
+    /// names out
+    #[arg(long, value_name = "FILE")]
+    mentions: Vec<PathBuf>,
+    /// Format of the files of --mentions [default: detected for each]
+    #[arg(long, value_name = "FORMAT", value_parser = format_name(), requires = "mentions")]
+    from: Option<ner_data::Format>,
+    /// Steps of training
+    #[arg(long, value_name = "N", default_value_t = NameRecipe::default().steps)]
+    steps: usize,
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE", default_value_t = NameRecipe::default().learning_rate)]
+    learning_rate: f64,
+    /// Seed of training
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Precision of training: auto, fp32, bf16 or fp16
+    #[arg(long, default_value = "auto", value_parser = precision)]
+    precision: Precision,
+    /// Folder of runs [default: experiments/runs of the checkout]
+    #[arg(long, value_name = "DIR")]
+    runs: Option<PathBuf>,
+    #[command(flatten)]
+    faults: FaultArgs,
+}
+
 fn vocabulary_format() -> impl TypedValueParser<Value = Format> {
     PossibleValuesParser::new(Format::names()).try_map(|name| Format::named(&name).ok_or("unknown"))
 }
@@ -103,6 +164,7 @@ pub fn run(args: Args) -> Result<()> {
     match args.command {
         Command::Build(args) => build(args),
         Command::Show(args) => show(&args),
+        Command::Train(args) => train(args),
     }
 }
 
@@ -184,4 +246,39 @@ fn show(args: &ShowArgs) -> Result<()> {
         }
     }
     Ok(out.flush()?)
+}
+
+fn train(args: TrainArgs) -> Result<()> {
+    let open = |(entity_type, path): (Option<String>, PathBuf)| {
+        let vocabulary = Vocabulary::open(&path).context("build it with `medner vocabulary build`")?;
+        Ok((entity_type, Arc::new(vocabulary)))
+    };
+    let vocabularies = args.vocabularies.into_iter().map(open).collect::<Result<_>>()?;
+    let (mut documents, mut faults) = (Vec::new(), Vec::new());
+    for path in &args.mentions {
+        let format = told(path, args.from)?;
+        let read = format.read(path, &FormatOptions::default());
+        let (more, found) = read.with_context(|| format!("cannot read {}", path.display()))?;
+        documents.extend(more);
+        faults.push(found);
+    }
+    check_faults(&faults, args.faults.lenient)?;
+    let steps_and_rate = NameRecipe { steps: args.steps, learning_rate: args.learning_rate, ..NameRecipe::default() };
+    let plan = RerankerPlan {
+        vocabularies,
+        encoder: args.encoder,
+        runs: runs_folder(args.runs.as_deref())?,
+        mentions: &documents,
+        recipe: NameRecipe { seed: args.seed, ..steps_and_rate },
+        device: args.device,
+        precision: args.precision,
+    };
+    let facts = reranker::train(&plan, &args.out)?;
+    let [before, after] = facts.right;
+    info!(
+        "best candidate right: {after} of {} texts, without the encoder {before}; {} have the right one at all",
+        facts.fitted_to, facts.right_among_candidates
+    );
+    info!("{}: use it with --reranker", args.out.display());
+    Ok(())
 }

@@ -333,7 +333,7 @@ impl Args {
             settings["escape_formulas"] = true.into();
         }
         self.context.add_settings(annotator, &mut settings)?;
-        self.linking.add_settings(annotator, &mut settings);
+        self.linking.add_settings(annotator, &mut settings)?;
         if let Some(handover) = self.handover.settings() {
             settings["handover"] = handover;
         }

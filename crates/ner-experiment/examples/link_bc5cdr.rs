@@ -1,7 +1,7 @@
 //! Accuracy and speed of linking on gold mentions in the PubTator format.
 //!
 //! ```text
-//! cargo run --release -p ner-link --example link_bc5cdr -- --mesh mesh-tree-numbers.tsv --medic medic-2012.txt
+//! cargo run --release -p ner-experiment --example link_bc5cdr -- --mesh mesh-tree-numbers.tsv --medic medic-2012.txt
 //!     --train CDR_TrainingSet.PubTator.txt --train CDR_DevelopmentSet.PubTator.txt --test CDR_TestSet.PubTator.txt
 //!     --dump FOLDER
 //! ```
@@ -9,6 +9,7 @@
 //! Builds a vocabulary of diseases (MeSH headings in C, MEDIC, mentions of the training files) and one of chemicals (D,
 //! mentions), links the test file's mentions, and writes names, mentions and answers to FOLDER for `scripts/link_peers.py`.
 //! `--features yes` writes the features of candidates, for `scripts/link_ranker.py`.
+//! `--reranker DIR` ranks by a reranker that was trained for the vocabularies of FOLDER, which are the same for the same names.
 //! Abbreviations are resolved by the definitions of their documents, unless `--no-long-forms yes` is given.
 //! A mention of several concepts is right at k if each of them is among the k best of its answers.
 
@@ -21,8 +22,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ner_document::Span;
-use ner_link::{Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Stage, Vocabulary, long_forms, read};
+use ner_data::Span;
+use ner_link::{
+    Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Reranker, Stage, Vocabulary, long_forms, read,
+};
 
 struct Mention {
     document: String,
@@ -93,6 +96,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         test.iter_mut().for_each(|mention| mention.long_form = None);
     }
 
+    let reranker = given.get("--reranker").and_then(|all| all.first());
+    let reranker = reranker.map(|folder| ner_experiment::reranker::open(folder)).transpose()?;
+
     let mut taught_names: Vec<(String, String, String)> = Vec::new();
     for path in given.get("--train").into_iter().flatten() {
         for mention in mentions(path)? {
@@ -126,7 +132,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
             records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
         }
-        evaluate(kind, records, &test, folder, given.contains_key("--features"))?;
+        evaluate(kind, records, &test, folder, given.contains_key("--features"), reranker.as_ref())?;
     }
     Ok(())
 }
@@ -143,6 +149,7 @@ fn evaluate(
     test: &[Mention],
     folder: &Path,
     writes_features: bool,
+    reranker: Option<&Reranker>,
 ) -> Result<(), Box<dyn Error>> {
     let mut names = String::new();
     for record in &records {
@@ -215,6 +222,10 @@ fn evaluate(
         // A new linker each time: an old one remembers its answers.
         let round = || -> (Vec<Vec<Answer>>, f64) {
             let linker = Linker::new(Arc::clone(&vocabulary), options);
+            let linker = match reranker {
+                Some(reranker) => linker.reranked_by(reranker).expect("a reranker of the vocabulary"),
+                None => linker,
+            };
             let start = on_processor();
             let queries = with_id.iter().zip(&long);
             let link = |(mention, long): (&&&Mention, &Option<&str>)| {
@@ -224,7 +235,7 @@ fn evaluate(
             (answers, on_processor() - start)
         };
         let (answers, mut seconds) = round();
-        for _ in 0..9 {
+        for _ in 0..if reranker.is_some() { 1 } else { 9 } {
             let (again, needed) = round();
             assert!(answers == again, "the same mentions have the same answers");
             seconds = seconds.min(needed);
