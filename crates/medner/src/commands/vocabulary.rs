@@ -103,8 +103,8 @@ struct ShowArgs {
 
 /// Train an encoder to rank the names that resemble a mention
 ///
-/// The encoder learns to bring the names of a concept together (SapBERT, Liu et al. 2021); --steps 0 leaves it as it is.
-/// Then its weight beside the other features is chosen: on mentions with ids that --mentions gives, or else on names of
+/// With --steps the encoder learns to bring the names of a concept together (SapBERT, Liu et al. 2021); without, it stays as
+/// it is. Then its weight beside the other features is chosen: on mentions with ids that --mentions gives, or else on names of
 /// concepts that training did not see. --mentions also chooses the threshold of links. DIR then holds the encoder and the
 /// vectors of all names, for `--reranker DIR` with the same vocabularies.
 #[derive(clap::Args)]
@@ -112,7 +112,7 @@ struct ShowArgs {
 Examples:
   medner vocabulary train doid.voc --out doid-reranker
   medner vocabulary train Disease=medic.voc Chemical=mesh.voc --mentions train.PubTator.txt --out reranker
-  medner vocabulary train doid.voc --encoder bc5cdr --steps 0 --out doid-reranker")]
+  medner vocabulary train doid.voc --encoder bc5cdr --steps 200 --out doid-reranker")]
 struct TrainArgs {
     /// Vocabularies, those of all types of mentions or of one
     #[arg(value_name = "[TYPE=]NAME.voc", required = true, value_parser = crate::vocabularies::vocabulary)]
@@ -130,12 +130,12 @@ struct TrainArgs {
     /// Format of the files of --mentions [default: detected for each]
     #[arg(long, value_name = "FORMAT", value_parser = format_name(), requires = "mentions")]
     from: Option<ner_data::Format>,
-    /// Steps of training
+    /// Steps of training; with 0 the encoder stays as it is
     #[arg(long, value_name = "N", default_value_t = NameRecipe::default().steps)]
     steps: usize,
-    /// Highest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = NameRecipe::default().learning_rate)]
-    learning_rate: f64,
+    /// Highest learning rate, with --steps [default: 0.0001]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
     /// Seed of training
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -249,6 +249,9 @@ fn show(args: &ShowArgs) -> Result<()> {
 }
 
 fn train(args: TrainArgs) -> Result<()> {
+    ensure!(args.steps > 0 || args.learning_rate.is_none(), "--learning-rate has no effect without --steps");
+    let mut recipe = NameRecipe { steps: args.steps, seed: args.seed, ..NameRecipe::default() };
+    recipe.learning_rate = args.learning_rate.unwrap_or(recipe.learning_rate);
     let open = |(entity_type, path): (Option<String>, PathBuf)| {
         let vocabulary = Vocabulary::open(&path).context("build it with `medner vocabulary build`")?;
         Ok((entity_type, Arc::new(vocabulary)))
@@ -263,13 +266,12 @@ fn train(args: TrainArgs) -> Result<()> {
         faults.push(found);
     }
     check_faults(&faults, args.faults.lenient)?;
-    let steps_and_rate = NameRecipe { steps: args.steps, learning_rate: args.learning_rate, ..NameRecipe::default() };
     let plan = RerankerPlan {
         vocabularies,
         encoder: args.encoder,
         runs: runs_folder(args.runs.as_deref())?,
         mentions: &documents,
-        recipe: NameRecipe { seed: args.seed, ..steps_and_rate },
+        recipe,
         device: args.device,
         precision: args.precision,
     };
