@@ -166,6 +166,7 @@ fn sweep(parent: &Path) -> Result<(), Error> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 mod tests {
     use super::*;
     use std::io::Write;

@@ -181,8 +181,8 @@ fn configurations_that_we_do_not_compute_are_refused_with_a_reason() {
     let cases = [
         (
             "model_type",
-            Value::from("deberta-v2"),
-            "model_type deberta-v2 is not supported; supported: bert, roberta, electra, distilbert",
+            Value::from("xlnet"),
+            "model_type xlnet is not supported; supported: bert, roberta, electra, distilbert",
         ),
         ("position_embedding_type", "relative_key".into(), "position_embedding_type relative_key is not supported"),
         ("hidden_act", "silu".into(), "silu"),

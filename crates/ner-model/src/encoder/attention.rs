@@ -367,7 +367,7 @@ mod tests {
                         let places = Tensor::arange(row.len() as i64, (Kind::Int64, Device::Cpu));
                         let apart = places.unsqueeze(0) - places.unsqueeze(1) + (width as i64 - 1);
                         let length = row.len() as i64;
-                        scores = scores + terms.index_select(1, &apart.view(-1)).view([-1, length, length]);
+                        scores += terms.index_select(1, &apart.view(-1)).view([-1, length, length]);
                     }
                     let gap = scores.softmax(-1, None).matmul(&of_row(&value)) - of_row(&found);
                     let what = format!("{row:?}, {heads} heads of {head}, reach {reach:?}");

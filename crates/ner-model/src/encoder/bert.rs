@@ -259,12 +259,14 @@ impl Bert {
         if let Some(dropout) = dropout.as_deref() {
             words = dropout.embeddings(words);
         }
-        let mut embeddings = words;
-        if let Some(of_positions) = &self.position_embeddings {
-            let first = self.config.first_position();
-            let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
-            embeddings = embeddings + Tensor::embedding(of_positions, &positions, -1, false, false);
-        }
+        let mut embeddings = match &self.position_embeddings {
+            Some(of_positions) => {
+                let first = self.config.first_position();
+                let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
+                words + Tensor::embedding(of_positions, &positions, -1, false, false)
+            }
+            None => words,
+        };
         if let Some(segments) = &self.token_type_embeddings {
             embeddings += segments.select(0, 0);
         }

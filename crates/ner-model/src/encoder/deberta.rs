@@ -221,7 +221,7 @@ impl Convolution {
         let mut rows_of = input.view([rows, width, -1]);
         if let Rows::Padded { mask: Some(mask) } = &layout.rows {
             // 1 on tokens, 0 on padding.
-            rows_of = rows_of * mask.exp().view([rows, width, 1]);
+            rows_of = rows_of.g_mul(&mask.exp().view([rows, width, 1]));
         }
         let padding = self.weight.size()[2] / 2;
         let (weight, bias) = (self.weight.to_kind(kind), self.bias.to_kind(kind));
