@@ -14,7 +14,7 @@ use tracing::info;
 /// Upload a model with a model card to a hub
 ///
 /// The files are those of `package`. The repository is created if it is missing; the upload is one commit. HF_ENDPOINT
-/// names the hub (default: https://huggingface.co), HF_TOKEN holds a token that may write. stdout gets the address.
+/// names the hub (default: <https://huggingface.co>), HF_TOKEN holds a token that may write. stdout gets the address.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
