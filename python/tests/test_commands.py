@@ -32,7 +32,7 @@ def test_scores_of_tags_are_seqevals() -> None:
 
 def test_scores_of_spans_and_files(model: medner.Model, sample: Path, tmp_path: Path) -> None:
     assert medner.score([[(0, 5, "X")], []], [[(0, 5, "X")], [(1, 2, "X")]])["overall"]["precision"] == 0.5
-    found = model.annotate(["Aspirin relieved the fever."])
+    found = model.annotate(["Naloxone reverses the effect of clonidine."])
     assert medner.score(found, found)["overall"]["f1"] == 1.0
     assert medner.score(sample, sample)["overall"]["f1"] == 1.0
     with pytest.raises(ValueError, match="both"):
@@ -95,7 +95,7 @@ def test_train_evaluate_runs_and_package(tmp_path: Path, capsys: pytest.CaptureF
         "vocab.txt",
     ]
     with trained.load() as one, medner.load(shared) as other:
-        text = "Aspirin relieved the fever."
+        text = "Naloxone reverses the effect of clonidine."
         assert [(m.start, m.end, m.type, m.confidence) for m in one(text)] == [
             (m.start, m.end, m.type, m.confidence) for m in other(text)
         ]

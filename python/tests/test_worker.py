@@ -17,7 +17,7 @@ import pytest
 
 import medner
 
-TEXT = "Aspirin relieved the fever. " * 5
+TEXT = "Naloxone reverses the effect of clonidine. " * 5
 
 
 def test_a_killed_worker_is_an_exception_and_a_restart(model: medner.Model) -> None:
@@ -26,7 +26,7 @@ def test_a_killed_worker_is_an_exception_and_a_restart(model: medner.Model) -> N
     with pytest.raises(medner.WorkerError, match="killed by SIGKILL while it had the texts 0 to 0") as caught:
         model(TEXT)
     assert caught.value.exit_code == -signal.SIGKILL
-    assert "Aspirin" not in str(caught.value)
+    assert "Naloxone" not in str(caught.value)
     assert pickle.loads(pickle.dumps(caught.value)).exit_code == -signal.SIGKILL
     assert model(TEXT) == before
 
@@ -142,10 +142,10 @@ def test_interruption_cancels_and_the_model_stays_usable(folder: str) -> None:
         threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         begin = time.monotonic()
         try:
-            model("Aspirin relieved the fever. " * 200_000)
+            model("Naloxone reverses the effect of clonidine. " * 200_000)
             print("not interrupted")
         except KeyboardInterrupt:
-            print("interrupted", len(model("Aspirin relieved the fever.")) > 0)
+            print("interrupted", len(model("Naloxone reverses the effect of clonidine.")) > 0)
     """
     result = run(code, folder)
     assert (result.stdout.strip(), result.returncode) == ("interrupted True", 0), result.stderr
@@ -177,7 +177,7 @@ def test_nothing_is_left_when_python_ends(folder: str) -> None:
 def test_a_note_of_5_mb(folder: str) -> None:
     """Whole: its last words are annotated, at their positions."""
     # Long words are one token each, so that this takes seconds.
-    text = ("y" * 199 + " ") * 25_000 + "Aspirin relieved the fever."
+    text = ("y" * 199 + " ") * 25_000 + "Naloxone reverses the effect of clonidine."
     with medner.load(folder) as model:
         found = model(text)
     assert text[found[-1].start : found[-1].end] == found[-1].text
