@@ -174,9 +174,9 @@ for (const [format, check] of Object.entries({
   csv: (text) => {
     const [head, ...lines] = text.trimEnd().split("\n");
     assert.equal(lines.length, expected);
-    assert.equal(head, "document,start,end,text,entity_type,category,confidence,models,below_threshold,assertion,historical,cue_start,cue_end,section");
+    assert.equal(head, "document,start,end,text,entity_type,category,confidence,models,below_threshold,assertion,historical,cue_start,cue_end,section,concept_ids,concept_names,link_score,concept_system");
     const line = lines.find((line) => line.startsWith(`text,${first.start},${first.end},`));
-    assert.ok(line.endsWith(`,false,absent,${historical},${cue.start},${cue.end},${section}`), line);
+    assert.ok(line.endsWith(`,false,absent,${historical},${cue.start},${cue.end},${section},,,,`), line);
   },
   brat: (text) => {
     assert.equal(text.split("\n").filter((line) => line.startsWith("T")).length, expected);
