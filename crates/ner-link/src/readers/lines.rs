@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::ReadFault;
+use super::{Output, ReadFault};
 
 const GZIP: &[u8] = b"\x1f\x8b";
 
@@ -62,6 +62,30 @@ impl Input {
             Err(error) => Err(ReadFault::of(format!("not UTF-8: byte {} of the line", error.valid_up_to() + 1))),
         }
     }
+}
+
+/// Gives each line that is not empty to `take`, with its number, and counts it as an entry.
+pub fn each_line(
+    input: &mut Input,
+    output: &mut Output<'_>,
+    mut take: impl FnMut(u64, &str, &mut Output<'_>) -> Result<(), ReadFault>,
+) -> Result<(), ReadFault> {
+    loop {
+        let number = input.line + 1;
+        let Some(line) = input.next_line()? else { return Ok(()) };
+        if !line.is_empty() {
+            output.report.entries += 1;
+            take(number, line, output)?;
+        }
+    }
+}
+
+/// The columns of a line, separated by tabs; as many as the header has.
+pub fn columns<const COUNT: usize>(line: &str) -> Result<[&str; COUNT], ReadFault> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    fields
+        .try_into()
+        .map_err(|fields: Vec<&str>| ReadFault::of(format!("{} columns, but the header has {COUNT}", fields.len())))
 }
 
 impl Read for Input {

@@ -4,7 +4,8 @@
 //! Columns NOTE_NLP_CONCEPT_ID and the like hold standard concepts only
 //! (<https://ohdsi.github.io/CommonDataModel/cdm54.html>). Others are therefore inactive here.
 
-use super::{Input, Output, ReadFault, ReadOptions};
+use super::lines::{Input, columns, each_line};
+use super::{Output, ReadFault, ReadOptions};
 use crate::record::Record;
 
 const CONCEPT: [&str; 10] = [
@@ -23,13 +24,13 @@ const SYNONYM: [&str; 3] = ["concept_id", "concept_synonym_name", "language_conc
 /// LANGUAGE_CONCEPT_ID of English.
 const ENGLISH: &str = "4180186";
 
-fn check_header(input: &mut Input, columns: &[&str]) -> Result<(), ReadFault> {
+fn check_header(input: &mut Input, expected: &[&str]) -> Result<(), ReadFault> {
     let header: Vec<String> =
         input.next_line()?.unwrap_or_default().split('\t').map(|name| name.trim().to_ascii_lowercase()).collect();
-    if header == columns {
+    if header == expected {
         return Ok(());
     }
-    Err(ReadFault::of(format!("the columns are not {}, separated by tabs", columns.join(", "))))
+    Err(ReadFault::of(format!("the columns are not {}, separated by tabs", expected.join(", "))))
 }
 
 fn check_id(id: &str) -> Result<(), ReadFault> {
@@ -41,26 +42,18 @@ fn check_id(id: &str) -> Result<(), ReadFault> {
 
 pub fn concepts(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &CONCEPT)?;
-    loop {
-        let number = input.line + 1;
-        let Some(line) = input.next_line()? else { break };
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
-        let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
-        let [id, name, domain, vocabulary, class, standard, code, _, _, invalid] = fields.as_slice() else {
-            return Err(ReadFault::of(format!("{} columns, but the header has {}", fields.len(), CONCEPT.len())));
-        };
+    each_line(input, output, |number, line, output| {
+        let [id, name, domain, vocabulary, class, standard, code, _, _, invalid]: [&str; CONCEPT.len()] =
+            columns(line)?.map(str::trim);
         check_id(id)?;
-        let why = match (*standard, *invalid) {
+        let why = match (standard, invalid) {
             ("S", "") => None,
             ("" | "C", "") => Some("concepts that are not standard"),
             ("" | "C" | "S", "D" | "U") => Some("invalid concepts"),
             ("" | "C" | "S", _) => return Err(ReadFault::of("invalid_reason is neither D nor U nor empty")),
             _ => return Err(ReadFault::of("standard_concept is neither S nor C nor empty")),
         };
-        let id = (*id).to_owned();
+        let id = id.to_owned();
         if let Some(why) = why {
             output.report.skip(why, number);
             output.give(Record { id, is_inactive: true, ..Default::default() });
@@ -70,39 +63,30 @@ pub fn concepts(input: &mut Input, output: &mut Output) -> Result<(), ReadFault>
             let types = [domain, vocabulary, class].into_iter().filter(|name| !name.is_empty());
             output.give(Record {
                 id,
-                name: Some((*name).to_owned()),
-                types: types.map(|name| (*name).to_owned()).collect(),
+                name: Some(name.to_owned()),
+                types: types.map(str::to_owned).collect(),
                 xrefs: vec![format!("{vocabulary}:{code}")],
                 ..Default::default()
             });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A language is named by its concept id; "en" stands for English.
 pub fn synonyms(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &SYNONYM)?;
-    loop {
-        let number = input.line + 1;
-        let Some(line) = input.next_line()? else { break };
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
-        let fields: Vec<&str> = line.split('\t').map(str::trim).collect();
-        let [id, name, language] = fields.as_slice() else {
-            return Err(ReadFault::of(format!("{} columns, but the header has {}", fields.len(), SYNONYM.len())));
-        };
+    each_line(input, output, |number, line, output| {
+        let [id, name, language]: [&str; SYNONYM.len()] = columns(line)?.map(str::trim);
         check_id(id)?;
-        let is_wanted = options.admits_language(language) || *language == ENGLISH && options.admits_language("en");
+        let is_wanted = options.admits_language(language) || language == ENGLISH && options.admits_language("en");
         if !is_wanted {
             output.report.skip("names in other languages", number);
         } else if name.is_empty() {
             output.report.skip("empty names", number);
         } else {
-            output.give(Record { id: (*id).to_owned(), synonyms: vec![(*name).to_owned()], ..Default::default() });
+            output.give(Record { id: id.to_owned(), synonyms: vec![name.to_owned()], ..Default::default() });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

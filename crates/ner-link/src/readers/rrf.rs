@@ -1,6 +1,7 @@
 //! Rich Release Format of UMLS and RxNorm (UMLS Reference Manual, chapter 3; RxNorm's technical documentation).
 
-use super::{Input, Output, ReadFault, ReadOptions};
+use super::lines::{Input, each_line};
+use super::{Output, ReadFault, ReadOptions};
 use crate::record::Record;
 
 /// Columns of MRCONSO.RRF and RXNCONSO.RRF.
@@ -41,13 +42,7 @@ pub fn concepts(
     output: &mut Output,
 ) -> Result<(), ReadFault> {
     let mut record = Record::default();
-    loop {
-        let number = input.line + 1;
-        let Some(line) = input.next_line()? else { break };
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
+    each_line(input, output, |number, line, output| {
         let fields = fields(line, COLUMNS)?;
         if fields[ID].is_empty() {
             return Err(ReadFault::of("an empty concept id"));
@@ -78,7 +73,8 @@ pub fn concepts(
                 record.synonyms.push(text);
             }
         }
-    }
+        Ok(())
+    })?;
     give(record, output);
     Ok(())
 }
@@ -91,16 +87,12 @@ fn give(record: Record, output: &mut Output) {
 
 /// MRSTY.RRF: the number of the semantic type, as T047.
 pub fn types(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
-    while let Some(line) = input.next_line()? {
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
+    each_line(input, output, |_, line, output| {
         let fields = fields(line, 6)?;
         if fields[0].is_empty() || fields[1].is_empty() {
             return Err(ReadFault::of("an empty concept id or type"));
         }
         output.give(Record { id: fields[0].to_owned(), types: vec![fields[1].to_owned()], ..Default::default() });
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -3,7 +3,8 @@
 //!
 //! Descriptions stay active after their concept: only the file of concepts says which are inactive.
 
-use super::{Input, Output, ReadFault, ReadOptions};
+use super::lines::{Input, columns, each_line};
+use super::{Output, ReadFault, ReadOptions};
 use crate::record::Record;
 
 const COLUMNS: [&str; 9] =
@@ -15,31 +16,22 @@ const DEFINITION: &str = "900000000000550004";
 
 pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &COLUMNS)?;
-    loop {
-        let number = input.line + 1;
-        let Some(line) = input.next_line()? else { break };
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [_, _, active, _, concept, language, kind, term, _] = fields.as_slice() else {
-            return Err(ReadFault::of(format!("{} columns, but the header has {}", fields.len(), COLUMNS.len())));
-        };
+    each_line(input, output, |number, line, output| {
+        let [_, _, active, _, concept, language, kind, term, _]: [&str; COLUMNS.len()] = columns(line)?;
         let term = term.trim();
         if concept.is_empty() || term.is_empty() {
             return Err(ReadFault::of("an empty conceptId or term"));
         }
         if !is_active(active)? {
             output.report.skip("inactive descriptions", number);
-            continue;
+            return Ok(());
         }
         if !options.admits_language(language) {
             output.report.skip("names in other languages", number);
-            continue;
+            return Ok(());
         }
-        let mut record = Record { id: (*concept).to_owned(), ..Default::default() };
-        match *kind {
+        let mut record = Record { id: concept.to_owned(), ..Default::default() };
+        match kind {
             // "Asthma (disorder)": the tag tells the kind of concept.
             FULLY_SPECIFIED_NAME => match term.strip_suffix(')').and_then(|term| term.rsplit_once(" (")) {
                 Some((name, tag)) => {
@@ -51,45 +43,34 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
             SYNONYM => record.synonyms.push(term.to_owned()),
             DEFINITION => {
                 output.report.skip("definitions", number);
-                continue;
+                return Ok(());
             }
             _ => return Err(ReadFault::of("typeId is neither that of a name, nor of a synonym, nor of a definition")),
         }
         output.give(record);
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// The file of concepts: a record without names for each, which says whether it is inactive.
 pub fn concepts(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &CONCEPT_COLUMNS)?;
-    while let Some(line) = input.next_line()? {
-        if line.is_empty() {
-            continue;
-        }
-        output.report.entries += 1;
-        let fields: Vec<&str> = line.split('\t').collect();
-        let [id, _, active, _, _] = fields.as_slice() else {
-            return Err(ReadFault::of(format!(
-                "{} columns, but the header has {}",
-                fields.len(),
-                CONCEPT_COLUMNS.len()
-            )));
-        };
+    each_line(input, output, |_, line, output| {
+        let [id, _, active, _, _]: [&str; CONCEPT_COLUMNS.len()] = columns(line)?;
         if id.is_empty() {
             return Err(ReadFault::of("an empty id"));
         }
-        output.give(Record { id: (*id).to_owned(), is_inactive: !is_active(active)?, ..Default::default() });
-    }
-    Ok(())
+        output.give(Record { id: id.to_owned(), is_inactive: !is_active(active)?, ..Default::default() });
+        Ok(())
+    })
 }
 
-fn check_header(input: &mut Input, columns: &[&str]) -> Result<(), ReadFault> {
+fn check_header(input: &mut Input, expected: &[&str]) -> Result<(), ReadFault> {
     let header: Vec<&str> = input.next_line()?.unwrap_or_default().split('\t').collect();
-    if header == columns {
+    if header == expected {
         return Ok(());
     }
-    Err(ReadFault::of(format!("the columns are not {}", columns.join(", "))))
+    Err(ReadFault::of(format!("the columns are not {}", expected.join(", "))))
 }
 
 fn is_active(field: &str) -> Result<bool, ReadFault> {
