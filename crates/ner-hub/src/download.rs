@@ -469,7 +469,6 @@ fn write_validator(path: &Path, headers: &HeaderMap) -> std::io::Result<()> {
     }
 }
 
-/// The failure for a status; `None` for a success or a redirect.
 /// The body of an answer to an upload, if it was accepted.
 fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Error> {
     let url = || without_query(url);
@@ -499,6 +498,7 @@ fn accepted(url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Ve
 /// Bytes of an answer to an upload.
 const MOST_OF_AN_ANSWER: u64 = 1 << 24;
 
+/// The failure for a status; `None` for a success or a redirect.
 fn failure_of_status(answer: &Answer) -> Option<Failure> {
     let url = without_query(&answer.url);
     let status = answer.response.status().as_u16();

@@ -342,7 +342,6 @@ fn outside_together(row: &[f32], classes: usize) -> impl Iterator<Item = f32> {
     std::iter::once(outside).chain(row[1..classes].iter().copied())
 }
 
-/// Ignores poisoning: a panic in a worker ends its call, but the locked data stay valid.
 /// What a callback for progress returns.
 ///
 /// `()` always goes on. A [`ControlFlow`] can stop: batches that have not begun are then not computed, and the outputs
@@ -364,6 +363,7 @@ impl Progress for ControlFlow<()> {
     }
 }
 
+/// Ignores poisoning: a panic in a worker ends its call, but the locked data stay valid.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
