@@ -72,7 +72,7 @@ impl ConceptAccuracies {
 }
 
 /// What corpora write for a mention without a concept.
-const NO_CONCEPT: [&str; 3] = ["-1", "-", ""];
+pub const NO_CONCEPT: [&str; 3] = ["-1", "-", ""];
 
 /// The attribute with the candidates of a mention: JSON, a list for each part of the mention, of pairs of id and score, the
 /// best first.

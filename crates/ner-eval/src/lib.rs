@@ -58,7 +58,7 @@ pub use breakdown::{
     scores_by_number,
 };
 pub use calibration::{Calibration, CalibrationBin, calibration};
-pub use concepts::{AccuraciesAtK, ConceptAccuracies, ConceptAccuracy, ConceptScores, score_concepts};
+pub use concepts::{AccuraciesAtK, ConceptAccuracies, ConceptAccuracy, ConceptScores, NO_CONCEPT, score_concepts};
 pub use counts::{Counts, DocumentCounts, Score, Scores};
 pub use error::{MalformedTag, ScoreError, Side};
 pub use errors::{ConfusionCell, ErrorCounts, Errors, FrequentErrors, FrequentString, count_errors, frequent_errors};

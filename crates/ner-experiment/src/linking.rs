@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use ner_data::{Document, Mention};
-use ner_eval::{ConceptScores, PairedDocuments, Resampling, score_concepts};
+use ner_eval::{ConceptScores, NO_CONCEPT, PairedDocuments, Resampling, score_concepts};
 use ner_link::{Linker, Linkers};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,9 +43,6 @@ impl Held {
         (self.mentions > 0).then(|| self.held as f64 / self.mentions as f64)
     }
 }
-
-/// What corpora write for a mention without a concept.
-const NO_CONCEPT: [&str; 3] = ["-1", "-", ""];
 
 /// Links the predicted mentions, and scores the links of gold and predicted ones. A gold id that is another id of a concept
 /// (MEDIC's alternatives) counts as the id of that concept.
