@@ -9,6 +9,7 @@
 //! - [`auxiliary`]: further corpora with heads of their own. [`teacher`]: models whose probabilities another learns.
 //! - [`assertion`]: the task of saying whether a patient has what a mention names.
 //! - [`share`]: a model with its card, as a folder for others.
+//! - [`life`]: how a run that trains begins, goes on and ends.
 //! - [`seeds`], [`sweep`]: groups of trainings with several seeds or recipes.
 //! - [`linking`]: scores of links to vocabularies. [`reranker`]: trains and opens rerankers of links.
 //! - [`shards`]: a collection dealt out to processes, and the check of their outputs.
@@ -23,6 +24,7 @@ pub mod assertion;
 pub mod auxiliary;
 pub mod corpus;
 pub mod input;
+pub mod life;
 pub mod linking;
 pub mod models;
 pub mod overlap;

@@ -1,17 +1,17 @@
 //! Masked-language-model training of an encoder on a user's text, from a [`PretrainPlan`] to a run folder.
 
 use crate::corpus;
+use crate::life::{Resumed, Stopped, TrainingRecord, live, new_folder};
 use crate::overlap::{Excluded, evaluation_texts};
 use crate::progress;
-use crate::record::{CodeRecord, EncoderRecord, HardwareRecord, now, without_names};
+use crate::record::{CodeRecord, EncoderRecord, HardwareRecord, RunLife};
 use crate::texts::TextInputs;
 use crate::tracking::Tracking;
-use crate::train::{Stopped, save_tokenizer};
-use anyhow::{Context, Result, bail, ensure};
+use crate::train::save_tokenizer;
+use anyhow::{Context, Result, ensure};
 use ner_data::{Document, DocumentTokenizer, WindowSize};
 use ner_model::{Pretrained, device_name, find_device, load_masked_lm, precision_name, save_masked_lm};
 use ner_runs::{MetricsLog, RunFolder, Store};
-use ner_track::State;
 use ner_train::pretrain::{Evaluation, PretrainRecipe, PretrainText, Pretrainer};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -111,16 +111,15 @@ pub struct PretrainRecord {
     pub hardware: HardwareRecord,
     /// Milliseconds to read and encode the text.
     pub prepare_ms: f64,
-    /// Start time, UTC.
-    pub started_at: String,
-    /// Times of resumption, UTC.
-    #[serde(default)]
-    pub resumed_at: Vec<String>,
-    /// End time, UTC; `None` while running, or if killed.
-    pub finished_at: Option<String>,
-    /// The error, if it failed; `None` if it was stopped or killed, or is running.
-    #[serde(default)]
-    pub error: Option<String>,
+    /// When it began, went on and ended.
+    #[serde(flatten)]
+    pub life: RunLife,
+}
+
+impl TrainingRecord for PretrainRecord {
+    fn life(&mut self) -> &mut RunLife {
+        &mut self.life
+    }
 }
 
 /// A training to run.
@@ -168,15 +167,8 @@ pub fn pretrain(
     let (plan, resumed) = match job {
         PretrainJob::New(plan) => (*plan, None),
         PretrainJob::Resume(folder) => {
-            let lock = folder.lock()?;
-            // Read under the lock: the previous holder may have just finished the run.
-            let mut record: PretrainRecord = folder.read_run()?;
-            if let Some(finished) = &record.finished_at {
-                bail!("run {} ended at {finished}; there is nothing to resume", record.run);
-            }
-            record.resumed_at.push(now());
-            record.error = None;
-            (record.plan.clone(), Some((folder, lock, record)))
+            let resumed: Resumed<PretrainRecord> = Resumed::open(folder)?;
+            (resumed.record.plan.clone(), Some(resumed))
         }
     };
     let recipe = &plan.recipe;
@@ -208,7 +200,7 @@ pub fn pretrain(
     let encoder_record = EncoderRecord::of(&files, unexpected)?;
     // The lock lives as long as the training.
     let (folder, _lock, mut record) = match resumed {
-        Some((folder, lock, record)) => {
+        Some(Resumed { folder, lock, record }) => {
             ensure!(
                 record.encoder.sha256 == encoder_record.sha256 && record.text == text,
                 "cannot resume run {}: its encoder or text has changed; see its run.json",
@@ -217,11 +209,7 @@ pub fn pretrain(
             (folder, lock, record)
         }
         None => {
-            let made = RunFolder::create(store.path(), PRETRAINING, recipe.seed);
-            let folder = made.with_context(|| {
-                format!("cannot create a run folder in {}; name another place with --runs", store.path().display())
-            })?;
-            let lock = folder.lock()?;
+            let (folder, lock) = new_folder(store, PRETRAINING, recipe.seed)?;
             let record = PretrainRecord {
                 run: folder.id(),
                 kind: PRETRAINING.into(),
@@ -235,10 +223,7 @@ pub fn pretrain(
                 code: CodeRecord::of_this_process(),
                 hardware: HardwareRecord::of_this_machine(),
                 prepare_ms,
-                started_at: now(),
-                resumed_at: Vec::new(),
-                finished_at: None,
-                error: None,
+                life: RunLife::begin(),
             };
             (folder, lock, record)
         }
@@ -246,44 +231,22 @@ pub fn pretrain(
     folder.write_run(&record)?;
     info!("run {} on {} in {}: {}", record.run, record.device, record.compute, folder.path().display());
 
-    let mut follower = None;
-    let mut work = || -> Result<PretrainOutcome> {
+    let outcome = live(&folder, &mut record, tracking, |record, follow| {
         save_tokenizer(&folder.model(), &tokenizer, &files.dir)?;
         if let Some(progress) = trainer.restore_state(&folder.state())? {
             info!("resuming after step {}", progress.step);
         }
         // Cut back before a tracker reads metrics of steps that are repeated.
         drop(folder.metrics_until_step(trainer.steps_taken())?);
-        follower = Some(tracking.follow(folder.path())?);
+        follow()?;
         let save = |trainer: &Pretrainer<'_>| -> Result<()> {
             save_masked_lm(&folder.model(), &config, &config_json, trainer.weights())?;
             Ok(trainer.save_state(&folder.state())?)
         };
-        let outcome = take_steps(&record, &folder, &mut trainer, &dev, &save, stop)?;
+        let outcome = take_steps(record, &folder, &mut trainer, &dev, &save, stop)?;
         folder.write_json("scores.json", &outcome)?;
         Ok(outcome)
-    };
-    let outcome = match work() {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            if !error.is::<Stopped>() {
-                record.error = Some(without_names(&error));
-                if let Err(second) = folder.write_run(&record) {
-                    warn!("cannot record the failure of the run: {second}");
-                }
-            }
-            if let Some(follower) = follower {
-                follower.finish(if error.is::<Stopped>() { State::Killed } else { State::Failed });
-            }
-            return Err(error);
-        }
-    };
-    record.finished_at = Some(now());
-    folder.write_run(&record)?;
-    if let Some(follower) = follower {
-        follower.finish(State::Finished);
-    }
-    fs_err::remove_dir_all(folder.state())?;
+    })?;
     Ok((folder, outcome))
 }
 

@@ -55,6 +55,14 @@ pub struct RunRecord {
     /// Milliseconds to read, encode and align all splits; `None` in records of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare_ms: Option<f64>,
+    /// When it began, went on and ended.
+    #[serde(flatten)]
+    pub life: RunLife,
+}
+
+/// When a run began, went on and ended; part of its `run.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunLife {
     /// Start time, UTC.
     pub started_at: String,
     /// Times of resumption, UTC.
@@ -65,6 +73,13 @@ pub struct RunRecord {
     /// The error, if it failed; `None` if it was stopped or killed, or is running.
     #[serde(default)]
     pub error: Option<String>,
+}
+
+impl RunLife {
+    /// A run that starts now.
+    pub fn begin() -> Self {
+        Self { started_at: now(), resumed_at: Vec::new(), finished_at: None, error: None }
+    }
 }
 
 /// The kind of a run that trains.

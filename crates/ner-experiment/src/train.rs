@@ -3,15 +3,16 @@
 use crate::assertion::{self, Systems};
 use crate::auxiliary::{self, AuxiliaryRecord};
 use crate::corpus::{self, Corpus};
+use crate::life::{Resumed, Stopped, TrainingRecord, live, new_folder};
 use crate::plan::{Plan, TrainOn};
 use crate::predict::{EncodedSplit, TextForm, keep_predictions, model_outputs, predict};
 use crate::prepare::Prepared;
 use crate::record::{
-    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunRecord, TRAINING, now, without_names,
+    CodeRecord, CorpusRecord, EncoderRecord, GroupRecord, HardwareRecord, RunLife, RunRecord, TRAINING,
 };
 use crate::tracking::Tracking;
 use crate::{progress, teacher, threshold};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use ner_data::{Document, DocumentTokenizer, LabelSet, Split, Splits};
 use ner_eval::{Intervals, Resampling, Scores, bootstrap_intervals, score_documents};
 use ner_files::write_bytes;
@@ -19,8 +20,7 @@ use ner_model::{
     AssertionClassifier, BertConfig, Head, InferenceConfig, PartialLabels, Pretrained, Recognizer, Tagger, device_name,
     precision_name, save_classifier,
 };
-use ner_runs::{Lock, Run, RunFolder, Status, Store};
-use ner_track::State;
+use ner_runs::{Run, RunFolder, Status, Store};
 use ner_train::{Further, FurtherTask, Trainer, TrainingSet, restore_state, save_state};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -52,27 +52,6 @@ pub struct Trained {
     pub outcome: Outcome,
 }
 
-/// A resumed run, locked by this process.
-struct Resumed {
-    folder: RunFolder,
-    lock: Lock,
-    record: RunRecord,
-}
-
-impl Resumed {
-    fn open(folder: RunFolder) -> Result<Self> {
-        let lock = folder.lock()?;
-        // Read under the lock: the previous holder may have just finished the run.
-        let mut record: RunRecord = folder.read_run()?;
-        if let Some(finished) = &record.finished_at {
-            bail!("run {} ended at {finished}; there is nothing to resume", record.run);
-        }
-        record.resumed_at.push(now());
-        record.error = None;
-        Ok(Self { folder, lock, record })
-    }
-}
-
 /// Runs one training, from its first or its last step to its scores.
 ///
 /// # Errors
@@ -81,7 +60,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
     let (mut plan, group, resumed) = match job {
         Job::New { plan, group } => (*plan, group, None),
         Job::Resume(folder) => {
-            let resumed = Resumed::open(folder)?;
+            let resumed: Resumed<RunRecord> = Resumed::open(folder)?;
             (resumed.record.plan.clone(), resumed.record.group.clone(), Some(resumed))
         }
     };
@@ -163,11 +142,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
             (folder, lock, record)
         }
         None => {
-            let made = RunFolder::create(store.path(), &name, plan.recipe.seed);
-            let folder = made.with_context(|| {
-                format!("cannot create a run folder in {}; name another place with --runs", store.path().display())
-            })?;
-            let lock = folder.lock()?;
+            let (folder, lock) = new_folder(store, &name, plan.recipe.seed)?;
             let record = RunRecord {
                 run: folder.id(),
                 kind: TRAINING.into(),
@@ -184,10 +159,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
                 code: CodeRecord::of_this_process(),
                 hardware: Some(HardwareRecord::of_this_machine()),
                 prepare_ms: Some(prepare_ms),
-                started_at: now(),
-                resumed_at: Vec::new(),
-                finished_at: None,
-                error: None,
+                life: RunLife::begin(),
             };
             (folder, lock, record)
         }
@@ -199,8 +171,7 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         .keep_text
         .then(|| TextForm { format: corpus.origin.format, options: corpus.description.format_options.clone() });
     let model = Model { config, config_json, labels, tokenizer, inference, text, device, kind };
-    let mut follower = None;
-    let mut work = || -> Result<Outcome> {
+    let outcome = live(&folder, &mut record, tracking, |record, follow| {
         save_tokenizer(&folder.model(), &model.tokenizer, &files.dir)?;
         let progress = restore_state(&folder.state(), &mut trainer)?;
         if let Some(progress) = &progress {
@@ -208,68 +179,20 @@ pub fn train(job: Job, store: &Store, tracking: &Tracking, stop: &AtomicBool) ->
         }
         // Cut back before a tracker reads metrics of steps that are repeated.
         drop(folder.metrics_after(trainer.epochs_done())?);
-        follower = Some(tracking.follow(folder.path())?);
+        follow()?;
         let choice = if plan.train_on.is_train() { Choice::Dev(&dev) } else { Choice::Last(&offsets) };
-        train_epochs(
-            &model,
-            &record,
-            &folder,
-            &mut trainer,
-            choice,
-            progress.and_then(|progress| progress.best),
-            stop,
-        )?;
+        train_epochs(&model, record, &folder, &mut trainer, choice, progress.and_then(|progress| progress.best), stop)?;
         let dev = plan.train_on.is_train().then_some(&dev);
         finish(&model, &folder, &corpus, dev, (!plan.dev_only).then_some(&test))
-    };
-    let outcome = match work() {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            if !error.is::<Stopped>() {
-                record.error = Some(without_names(&error));
-                if let Err(second) = folder.write_run(&record) {
-                    warn!("cannot record the failure of the run: {second}");
-                }
-            }
-            if let Some(follower) = follower {
-                follower.finish(if error.is::<Stopped>() { State::Killed } else { State::Failed });
-            }
-            return Err(error);
-        }
-    };
-    record.finished_at = Some(now());
-    folder.write_run(&record)?;
-    if let Some(follower) = follower {
-        follower.finish(State::Finished);
-    }
-    // Four times the size of the weights, and no longer needed.
-    fs_err::remove_dir_all(folder.state())?;
+    })?;
     Ok(Trained { folder, outcome })
 }
 
-/// The user stopped a training.
-#[derive(Debug)]
-pub struct Stopped {
-    /// Where: `in epoch 3`.
-    place: String,
-    /// The command that continues it.
-    resume: String,
-}
-
-impl Stopped {
-    /// Stopped at `place`; the command `resume` continues it.
-    pub const fn at(place: String, resume: String) -> Self {
-        Self { place, resume }
+impl TrainingRecord for RunRecord {
+    fn life(&mut self) -> &mut RunLife {
+        &mut self.life
     }
 }
-
-impl std::fmt::Display for Stopped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stopped {}; continue with: {}", self.place, self.resume)
-    }
-}
-
-impl std::error::Error for Stopped {}
 
 impl RunRecord {
     /// The command that resumes this run, or its group.
