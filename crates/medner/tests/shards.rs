@@ -122,6 +122,23 @@ fn shards_of_different_annotations_are_refused() {
     refused(medner(folder, &["--check", "notes"]), "no manifest");
 }
 
+/// The precision that computes, whatever `auto` takes on this machine.
+#[test]
+fn the_manifest_names_the_precision_of_each_model() {
+    let bench = bench();
+    let folder = bench.path();
+    for precision in ["fp32", "int8"] {
+        let output = medner(
+            folder,
+            &["notes", "--model", "model", "--precision", precision, "--out", precision, "--shard", "0/5"],
+        );
+        assert!(output.status.success(), "{}", stderr(&output));
+        let manifest = fs::read(folder.join(precision).join("part-00000-of-00005.manifest.json")).unwrap();
+        let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        assert_eq!(manifest["settings"]["precision"], Value::from(vec![precision]));
+    }
+}
+
 #[test]
 fn what_a_shard_skips_is_in_its_manifest() {
     let bench = bench();

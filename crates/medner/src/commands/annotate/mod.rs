@@ -189,7 +189,7 @@ pub fn run(args: Args) -> Result<()> {
     let thresholds = args.thresholds.resolve(&annotator)?;
     let mut settings = args.settings(&annotator, &thresholds)?;
     if let Some(shard) = &shard {
-        shard.add_settings(&args, &located, &mut settings)?;
+        shard.add_settings(annotator.models(), &located, &mut settings)?;
         if shard.is_finished(&settings)? {
             return Ok(());
         }
