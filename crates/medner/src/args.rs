@@ -1,5 +1,6 @@
 //! Arguments shared by several commands.
 
+use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -11,7 +12,7 @@ use ner_data::format::{self, Look, conll};
 use ner_experiment::active::batch::To;
 use ner_experiment::corpus::CorpusSource;
 use ner_experiment::input::{InputOptions, Kind};
-use ner_experiment::models::ModelSelection;
+use ner_experiment::models::{Located, ModelSelection};
 use ner_experiment::plan::TrainOn;
 use ner_hub::sha256_file;
 use ner_model::Precision;
@@ -81,6 +82,41 @@ impl ModelArgs {
             precision: self.precision,
             runs: self.runs.clone(),
         }
+    }
+}
+
+/// What finds mentions, and what is said of them.
+#[derive(clap::Args, Clone, Debug)]
+pub struct AnnotatorArgs {
+    #[command(flatten)]
+    pub models: ModelArgs,
+    #[command(flatten)]
+    context: ContextArgs,
+    #[command(flatten)]
+    pub linking: LinkArgs,
+    /// Use the models as one: average their probabilities, or vote
+    #[arg(long)]
+    pub ensemble: bool,
+}
+
+impl AnnotatorArgs {
+    /// Loads the models, rules and vocabularies; also returns where the models were found.
+    ///
+    /// # Errors
+    /// If one is missing or cannot be loaded, or options have no effect.
+    pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
+        let selection = self.models.selection();
+        let (annotator, located) = if self.ensemble { selection.load_ensemble()? } else { selection.load()? };
+        Ok((self.linking.apply(self.context.apply(annotator)?)?, located))
+    }
+
+    /// Adds what must be equal to resume an output, besides the models.
+    ///
+    /// # Errors
+    /// If a file of rules or of a reranker cannot be read.
+    pub fn add_settings(&self, annotator: &Annotator, settings: &mut Value) -> Result<()> {
+        self.context.add_settings(annotator, settings)?;
+        self.linking.add_settings(annotator, settings)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `medner worker`: annotates for another program over pipes.
 
-use crate::args::{ContextArgs, ModelArgs, ThresholdArgs};
-use crate::vocabularies::LinkArgs;
+use crate::args::{AnnotatorArgs, ThresholdArgs};
 use anyhow::{Result, ensure};
 use ner_annotate::{BatchSize, answer};
 use ner_model::{device_name, find_device};
@@ -16,16 +15,9 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, IsTerminal};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    models: ModelArgs,
-    #[command(flatten)]
-    context: ContextArgs,
-    #[command(flatten)]
-    linking: LinkArgs,
+    annotator: AnnotatorArgs,
     #[command(flatten)]
     thresholds: ThresholdArgs,
-    /// Use the models as one: average their probabilities, or vote
-    #[arg(long)]
-    ensemble: bool,
 }
 
 /// Changes with the frames.
@@ -37,9 +29,7 @@ const PROTOCOL: u32 = 1;
 /// If a model cannot be loaded, a request is invalid, or stdin breaks off within one.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(!io::stdin().is_terminal(), "this command is for programs, which write to its stdin; use `annotate`");
-    let selection = args.models.selection();
-    let (annotator, _) = if args.ensemble { selection.load_ensemble()? } else { selection.load()? };
-    let annotator = args.linking.apply(args.context.apply(annotator)?)?;
+    let (annotator, _) = args.annotator.load()?;
     let thresholds = args.thresholds.resolve(&annotator)?;
     let models = annotator.models().iter().map(|model| {
         let types = &model.recognizer.labels().types;
@@ -52,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
         "protocol": PROTOCOL,
         "medner": env!("CARGO_PKG_VERSION"),
         "models": models.collect::<Vec<_>>(),
-        "device": device_name(find_device(&args.models.device)?),
+        "device": device_name(find_device(&args.annotator.models.device)?),
         "threads": tch::get_num_threads(),
         // What one batch of `annotate` holds: requests of this size are computed as there, to the last digit.
         "batch": { "bytes": batch.bytes, "rows": batch.events },

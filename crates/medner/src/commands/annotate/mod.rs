@@ -5,9 +5,8 @@ mod output;
 mod record;
 mod shards;
 
-use crate::args::{Columns, ContextArgs, ModelArgs, SchemeName, TextColumns, ThresholdArgs, kind_name, offsets};
+use crate::args::{AnnotatorArgs, Columns, SchemeName, TextColumns, ThresholdArgs, kind_name, offsets};
 use crate::terminal::interrupt;
-use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use handover::HandoverArgs;
@@ -80,14 +79,7 @@ pub struct Args {
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
-    models: ModelArgs,
-    #[command(flatten)]
-    context: ContextArgs,
-    #[command(flatten)]
-    linking: LinkArgs,
-    /// Use the models as one: average their probabilities, or vote
-    #[arg(long)]
-    ensemble: bool,
+    annotator: AnnotatorArgs,
     /// Format of the inputs [default: detected, else plain text]
     #[arg(long, value_name = "FORMAT", value_parser = kind_name())]
     from: Option<Kind>,
@@ -150,7 +142,7 @@ pub fn run(args: Args) -> Result<()> {
             args.to,
             args.out.as_deref(),
             args.thresholds.all_spans,
-            args.linking.vocabularies().are_given(),
+            args.annotator.linking.vocabularies().are_given(),
         )?,
     };
     for (is_given, needs, option) in
@@ -164,7 +156,7 @@ pub fn run(args: Args) -> Result<()> {
         );
     }
     output::check(&options)?;
-    output::check_candidates(args.to, args.linking.vocabularies())?;
+    output::check_candidates(args.to, args.annotator.linking.vocabularies())?;
     let input_options = args.text_columns.options(args.columns);
     let Inputs { mut inputs, is_tree, mut bad } = input::find(&wanted, args.from, &input_options)?;
     let shard = args.shard.map(|shard| ShardRun::new(&args, shard, &inputs)).transpose()?;
@@ -177,12 +169,10 @@ pub fn run(args: Args) -> Result<()> {
         // The first shard reports what no shard can read.
         bad.retain(|_| args.shard.is_some_and(|shard| shard.number == 0));
     }
-    let (annotator, located) =
-        if args.ensemble { args.models.selection().load_ensemble()? } else { args.models.selection().load()? };
+    let (annotator, located) = args.annotator.load()?;
     if args.to == To::Fhir {
         handover::check_categories(annotator.models())?;
     }
-    let annotator = args.linking.apply(args.context.apply(annotator)?)?;
     if let Some(linkers) = annotator.linkers() {
         handover::check_vocabularies(args.to, linkers)?;
     }
@@ -326,14 +316,13 @@ impl Args {
             "offsets": self.offsets,
             "scheme": name_of(self.scheme.unwrap_or_default()),
         });
-        if self.ensemble {
+        if self.annotator.ensemble {
             settings["ensemble"] = true.into();
         }
         if self.escape_formulas {
             settings["escape_formulas"] = true.into();
         }
-        self.context.add_settings(annotator, &mut settings)?;
-        self.linking.add_settings(annotator, &mut settings)?;
+        self.annotator.add_settings(annotator, &mut settings)?;
         if let Some(handover) = self.handover.settings() {
             settings["handover"] = handover;
         }

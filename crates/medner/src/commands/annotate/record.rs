@@ -86,20 +86,20 @@ impl Kept {
         settings: Value,
     ) -> Option<Self> {
         let out = args.out.as_deref().filter(|out| *out != Path::new("-"))?;
-        let runs = runs_folder(args.models.runs.as_deref()).ok()?;
-        let is_there = args.models.runs.is_some() || runs.parent().is_some_and(Path::is_dir);
+        let runs = runs_folder(args.annotator.models.runs.as_deref()).ok()?;
+        let is_there = args.annotator.models.runs.is_some() || runs.parent().is_some_and(Path::is_dir);
         // The record of a shard is its manifest.
         if args.no_run || args.shard.is_some() || !is_there {
             return None;
         }
         let plan = Plan {
-            models: args.models.models.clone(),
+            models: args.annotator.models.models.clone(),
             inputs,
             input_bytes,
             out: out.to_owned(),
             resume: args.resume,
-            device: args.models.device.clone(),
-            precision: args.models.precision,
+            device: args.annotator.models.device.clone(),
+            precision: args.annotator.models.precision,
             settings,
         };
         // Other people's models can be used from a store that we cannot write to.
