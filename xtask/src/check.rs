@@ -23,6 +23,7 @@ pub enum Subject {
     Trackers,
     Load,
     Hostile,
+    Stores,
     Python,
     Spacy,
     Wheel,
@@ -30,7 +31,7 @@ pub enum Subject {
     Notebooks,
 }
 
-const SUBJECTS: [(&str, Subject); 12] = [
+const SUBJECTS: [(&str, Subject); 13] = [
     ("pages", Subject::Pages),
     ("pipeline", Subject::Pipeline),
     ("transformers", Subject::Transformers),
@@ -38,6 +39,7 @@ const SUBJECTS: [(&str, Subject); 12] = [
     ("trackers", Subject::Trackers),
     ("load", Subject::Load),
     ("hostile", Subject::Hostile),
+    ("stores", Subject::Stores),
     ("python", Subject::Python),
     ("spacy", Subject::Spacy),
     ("wheel", Subject::Wheel),
@@ -93,6 +95,7 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Trackers => work.trackers(check),
         Subject::Load => work.load(check, "load_server.py"),
         Subject::Hostile => work.load(check, "hostile_clients.py"),
+        Subject::Stores => work.stores(check),
         Subject::Python => work.python(check),
         Subject::Spacy => work.spacy(check),
         Subject::Wheel => work.wheel(check),
@@ -245,6 +248,15 @@ impl Work<'_> {
         let mut command = self.script(Path::new(python::interpreter()), script);
         command.arg(self.repo.medner()).arg(model).arg(documents).args(&check.arguments);
         step("`medner serve` under load", &mut command)
+    }
+
+    /// Annotates from and to a store that speaks S3.
+    fn stores(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/stores-requirements.txt");
+        let python = python::environment(&self.folder.join("stores"), &requirements, &[])?;
+        let mut command = self.script(&python, "check_stores.py");
+        command.arg(self.repo.medner()).arg(self.model(check, "span")?).args(&check.arguments);
+        step("`medner annotate` on objects", &mut command)
     }
 
     /// Tests the Python package, with its types.
@@ -441,7 +453,7 @@ mod tests {
         }
         assert_eq!(
             Subject::names(),
-            "pages, pipeline, transformers, fhir, trackers, load, hostile, python, spacy, wheel, client, or notebooks"
+            "pages, pipeline, transformers, fhir, trackers, load, hostile, stores, python, spacy, wheel, client, or notebooks"
         );
     }
 

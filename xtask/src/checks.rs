@@ -27,7 +27,7 @@ enum Step {
 
 const TESTS: [&str; 3] = ["test", "--release", "--workspace"];
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step::Cargo {
         command: &["fmt", "--all", "--check"],
         variable: None,
@@ -49,6 +49,7 @@ const STEPS: [Step; 9] = [
     Step::Check(Subject::Load, &["--requests", "500", "--connections", "16", "--times", "0"]),
     Step::Check(Subject::Hostile, &["--connections", "60", "--seconds", "5", "--body-mb", "1", "--given-up", "5"]),
     Step::Check(Subject::Pages, &[]),
+    Step::Check(Subject::Stores, &[]),
     Step::Check(Subject::Python, &[]),
 ];
 

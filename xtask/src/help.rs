@@ -70,7 +70,8 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   6. cargo xtask check load, with 500 requests
   7. cargo xtask check hostile, with 60 connections for 5 seconds
   8. cargo xtask check pages, if Node.js and Chromium are installed
-  9. cargo xtask check python, if Python has pip
+  9. cargo xtask check stores, if Python has pip
+ 10. cargo xtask check python, if Python has pip
 
 The first step that fails ends the run. A check that cannot run on this machine is skipped,
 and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on
@@ -102,7 +103,7 @@ pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
 Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile|
-                         python|spacy|wheel|client|notebooks
+                         stores|python|spacy|wheel|client|notebooks
                          [--model RUN_OR_FOLDER] [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
@@ -121,6 +122,8 @@ load          Puts load on `medner serve` and compares its answers with those of
 hostile       The same among clients that are slow, give up or never read. Arguments:
               --connections N, --seconds N, --body-mb X, --most-mb N, --healthz-seconds X,
               --end-seconds N
+stores        Annotates from and to a store that speaks S3 (moto), kills shards in between, and
+              compares with annotations of files
 python        Tests the Python package, and its types with mypy and pyright.
               Arguments: those of pytest
 spacy         Tests the component for spaCy, with negspacy and medspaCy behind it

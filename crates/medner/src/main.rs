@@ -3,12 +3,13 @@
 //! stdout is data, stderr is for people. The exit code is 0 for success, 1 for an error, 2 for an invalid command line.
 //!
 //! Where things are: `commands/` has a module per subcommand, `args.rs` the arguments that several share, `terminal/`
-//! tables, stdout and Ctrl-C, `allocator.rs` the global allocator. The work itself is in the libraries, most of it in
-//! [`ner_experiment`].
+//! tables, stdout and Ctrl-C, `stores.rs` which arguments may be URLs, `allocator.rs` the global allocator. The work
+//! itself is in the libraries, most of it in [`ner_experiment`].
 
 mod allocator;
 mod args;
 mod commands;
+mod stores;
 mod terminal;
 mod vocabularies;
 
@@ -17,7 +18,7 @@ use crate::commands::{
     serve, sweep, train, vocabulary, worker,
 };
 use crate::terminal::stdout;
-use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ner_data::shown_lines;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
@@ -115,7 +116,10 @@ enum OutputFormat {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    let checked = stores::check(&mut command, &matches).and_then(|()| Cli::from_arg_matches(&matches));
+    let cli = checked.unwrap_or_else(|error| error.exit());
     // For the check of command lines in the documentation: they parse, and nothing is done.
     if std::env::var_os("MEDNER_PARSE_ONLY").is_some_and(|value| value == "1") {
         return ExitCode::SUCCESS;
@@ -178,7 +182,9 @@ fn start_log(verbose: u8, quiet: bool) {
         (false, 1) => "debug",
         (false, _) => "trace",
     };
-    let default = OURS.iter().fold("warn".to_owned(), |filter, name| format!("{filter},{name}={ours}"));
+    // Which request a store has to be asked again; without the queries of its URLs.
+    let default = if quiet { "warn" } else { "warn,object_store=info" }.to_owned();
+    let default = OURS.iter().fold(default, |filter, name| format!("{filter},{name}={ours}"));
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // Messages name foreign files, ids and types.
     let fields = format::debug_fn(|out, field, value| {

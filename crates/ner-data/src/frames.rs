@@ -7,11 +7,12 @@ use crate::table::list_columns;
 use crate::{Document, dataset::Split};
 use fs_err as fs;
 use ner_files::NewFile;
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::{
     ArrowDataType, BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetReader, ParquetWriter, PolarsError,
     SerReader, Series, TimeUnit,
 };
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -156,8 +157,8 @@ pub struct Texts {
 pub struct RowGroup {
     /// Its rows.
     pub rows: Range<usize>,
-    /// Its size in the file, in bytes.
-    pub bytes: u64,
+    /// Where it is in the file, in bytes.
+    pub bytes: Range<u64>,
 }
 
 /// The row groups of a Parquet file, in order.
@@ -165,16 +166,43 @@ pub struct RowGroup {
 /// # Errors
 /// If the file cannot be read.
 pub fn row_groups(path: &Path) -> Result<Vec<RowGroup>, FrameError> {
-    let mut reader = ParquetReader::new(fs::File::open(path)?.into_parts().0);
+    row_groups_of(fs::File::open(path)?.into_parts().0, path)
+}
+
+/// The same of a file that is elsewhere; errors name `path`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn row_groups_of(input: impl Read + Seek + Send + Sync, path: &Path) -> Result<Vec<RowGroup>, FrameError> {
+    let mut reader = ParquetReader::new(Elsewhere(input));
     let metadata = reader.get_metadata().map_err(|source| FrameError::Parquet { path: path.into(), source })?;
     let mut first = 0;
     let groups = metadata.row_groups.iter().map(|group| {
         let rows = first..first + group.num_rows();
         first = rows.end;
-        RowGroup { rows, bytes: group.compressed_size() as u64 }
+        let columns = group.parquet_columns().iter().map(|column| column.byte_range());
+        let bytes = columns.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end));
+        RowGroup { rows, bytes: bytes.unwrap_or_default() }
     });
     Ok(groups.collect())
 }
+
+/// An input for polars that is no file.
+struct Elsewhere<R>(R);
+
+impl<R: Read> Read for Elsewhere<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl<R: Seek> Seek for Elsewhere<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.seek(to)
+    }
+}
+
+impl<R: Read + Seek + Send + Sync> MmapBytesReader for Elsewhere<R> {}
 
 impl Texts {
     /// Opens a file with texts in the column `text` and, if `id` is given, their ids (strings or numbers) in that

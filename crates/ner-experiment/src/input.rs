@@ -1,4 +1,4 @@
-//! Inputs to annotate: files, folders and stdin in any format, read document by document.
+//! Inputs to annotate: files, folders, objects of stores and stdin in any format, read document by document.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::ProgressBar;
@@ -6,9 +6,11 @@ use ner_annotate::Event;
 use ner_data::format::conll::ConllOptions;
 use ner_data::format::jsonl::JsonKeys;
 use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, refused_encoding, without_packing};
-use ner_data::frames::Texts;
+use ner_data::frames::{RowGroup, Texts, row_groups, row_groups_of};
 use ner_data::table::TableTexts;
 use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions, caught};
+use ner_files::Scratch;
+use ner_stores::{Found, Object, is_url};
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -17,6 +19,7 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use tracing::warn;
 
 /// Format of an input.
@@ -90,12 +93,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A file, a folder (for formats whose collections are folders), or stdin (`-`).
+/// A file, a folder (for formats whose collections are folders), an object, or stdin (`-`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Its path.
+    /// Its path, or its URL.
     pub path: PathBuf,
-    /// Path relative to the named folder, or the file name; without ending, with `/` as separator.
+    /// Path relative to the named folder or prefix, or the file name; without ending, with `/` as separator.
     pub name: String,
     /// Its format.
     pub kind: Kind,
@@ -111,6 +114,8 @@ pub enum Bytes {
     /// In a file or folder that can be read again.
     #[default]
     File,
+    /// In a store.
+    Object(Object),
     /// In a stream that can be read once: stdin, a pipe, a device.
     Stream(Stream),
     /// At this index in a zip archive. The path is that of the archive and the file in it.
@@ -136,8 +141,7 @@ pub struct Archive(Arc<Mutex<ZipFiles>>);
 type ZipFiles = zip::ZipArchive<BufReader<std::fs::File>>;
 
 impl Archive {
-    fn open(path: &Path) -> Result<Self> {
-        let mut file = std::fs::File::open(path)?;
+    fn open(mut file: std::fs::File) -> Result<Self> {
         let stated = stated_entries(&mut file)?;
         let files = ZipFiles::new(BufReader::new(file))?;
         ensure!(
@@ -192,10 +196,25 @@ shared!(Archive);
 shared!(Stream);
 
 impl Input {
-    /// Size in bytes, for a file.
+    /// Size in bytes, for a file or an object that is read from its beginning to its end.
     pub fn size(&self) -> Option<u64> {
-        let facts = std::fs::metadata(&self.path).ok()?;
-        (self.bytes == Bytes::File && facts.is_file() && self.kind != Kind::Parquet).then_some(facts.len())
+        let size = match &self.bytes {
+            Bytes::File => std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file)?.len(),
+            Bytes::Object(object) => object.size(),
+            Bytes::Stream(_) | Bytes::Zip(..) => return None,
+        };
+        (self.kind != Kind::Parquet).then_some(size)
+    }
+
+    /// The row groups of a Parquet table.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn row_groups(&self) -> Result<Vec<RowGroup>> {
+        Ok(match &self.bytes {
+            Bytes::Object(object) => row_groups_of(object.reader(), &self.path)?,
+            _ => row_groups(&self.path)?,
+        })
     }
 }
 
@@ -273,7 +292,7 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
     let mut found = Inputs::default();
     ensure!(wanted.iter().filter(|path| is_stdin(path)).count() < 2, "stdin (-) can be read only once");
     for path in wanted {
-        if !is_stdin(path) {
+        if !is_stdin(path) && !is_url(path) {
             fs_err::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
         }
         match found.add(path, from, options) {
@@ -401,12 +420,18 @@ fn missing_text(kind: Kind, beginning: &[u8], path: &Path, options: &InputOption
 impl Inputs {
     /// Adds an input named on the command line.
     fn add(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
+        if is_url(path) {
+            return match ner_stores::find(path)? {
+                Found::Object(object) => self.add_object(object, from, options),
+                Found::Prefix(objects) => self.add_prefix(path, objects, from, options),
+            };
+        }
         if !is_stdin(path) && path.is_dir() {
             return self.add_folder(path, from, options);
         }
         if !is_stdin(path) && extension_of(path) == "zip" {
-            self.is_tree = true;
-            return self.add_zip(path, from, options);
+            let file = || Archive::open(std::fs::File::open(path)?);
+            return self.add_zip(path, file(), from, options);
         }
         let name = match is_stdin(path) {
             true => "stdin".into(),
@@ -473,6 +498,10 @@ impl Inputs {
             let input = Input { path: file, name, kind: Kind::Text, bytes: Bytes::File, rows: None };
             self.add_file(input, from, options, &mut others);
         }
+        self.end_folder(path, before, &others)
+    }
+
+    fn end_folder(&self, path: &Path, before: usize, others: &Others) -> Result<()> {
         others.say();
         let count = others.files.len();
         ensure!(
@@ -483,10 +512,79 @@ impl Inputs {
         Ok(())
     }
 
+    fn add_object(&mut self, object: Object, from: Option<Kind>, options: &InputOptions) -> Result<()> {
+        let path = object.url().to_owned();
+        if extension_of(&path) == "zip" {
+            return self.add_zip(&path, unpacked_later(&object), from, options);
+        }
+        let name = without_ending(Path::new(path.file_name().unwrap_or_default()));
+        let bytes = Bytes::Object(object);
+        let kind = kind_of_file(&path, &bytes, from, options)
+            .with_context(|| format!("{}: it cannot be read to the end", path.display()))?;
+        match kind {
+            Ok(kind) => self.inputs.push(Input { path, name, kind, bytes, rows: None }),
+            Err(refusal) => bail!("{} {}", path.display(), refusal.what),
+        }
+        Ok(())
+    }
+
+    /// Lists the objects below a prefix, like the files of a folder.
+    fn add_prefix(
+        &mut self,
+        prefix: &Path,
+        objects: Vec<Object>,
+        from: Option<Kind>,
+        options: &InputOptions,
+    ) -> Result<()> {
+        let is_annotation = |object: &Object| ["ann", "a1", "a2", "con"].contains(&extension_of(object.url()).as_str());
+        let is_whole = from.map_or_else(|| objects.iter().any(is_annotation), Kind::is_folder_format);
+        ensure!(
+            !is_whole,
+            "{} is a brat or i2b2 collection, which only a folder can be: copy it into a folder, or read its texts with \
+             --from text",
+            prefix.display()
+        );
+        self.is_tree = true;
+        let before = self.inputs.len() + self.bad.len();
+        let mut others = Others::default();
+        let inputs = objects.into_iter().filter_map(|object| {
+            let path = object.url().to_owned();
+            let inside = path.strip_prefix(prefix).unwrap_or(&path);
+            let is_hidden = inside.iter().any(|part| part.to_string_lossy().starts_with('.'));
+            let name = without_ending(inside);
+            (!is_hidden).then_some(Input { path, name, kind: Kind::Text, bytes: Bytes::Object(object), rows: None })
+        });
+        let (inputs, other): (Vec<Input>, Vec<Input>) = inputs.partition(|input| has_known_ending(&input.path, from));
+        others.files.extend(other.into_iter().map(|input| input.path));
+        // The beginning of an object takes a request, which mostly waits.
+        for some in inputs.chunks(LOOKS) {
+            let look = |input: &Input| kind_of_file(&input.path, &input.bytes, from, options);
+            let kinds: Vec<Result<Result<Kind, Refusal>>> = match from {
+                Some(_) => some.iter().map(look).collect(),
+                None => thread::scope(|scope| {
+                    let looks: Vec<_> = some.iter().map(|input| scope.spawn(move || look(input))).collect();
+                    let ended = looks.into_iter().map(thread::ScopedJoinHandle::join);
+                    ended.map(|look| look.unwrap_or_else(|_| Err(anyhow!("its format cannot be found")))).collect()
+                }),
+            };
+            for (input, kind) in some.iter().zip(kinds) {
+                self.add_looked_at(input.clone(), kind, &mut others);
+            }
+        }
+        self.end_folder(prefix, before, &others)
+    }
+
     /// Lists the files in a zip archive, like those of a folder.
-    fn add_zip(&mut self, path: &Path, from: Option<Kind>, options: &InputOptions) -> Result<()> {
+    fn add_zip(
+        &mut self,
+        path: &Path,
+        archive: Result<Archive>,
+        from: Option<Kind>,
+        options: &InputOptions,
+    ) -> Result<()> {
+        self.is_tree = true;
         let what = || format!("{} is not a readable zip archive", path.display());
-        let archive = Archive::open(path).with_context(what)?;
+        let archive = archive.with_context(what)?;
         let before = self.inputs.len() + self.bad.len();
         let mut others = Others::default();
         let mut names = HashSet::new();
@@ -529,12 +627,17 @@ impl Inputs {
     }
 
     /// Adds a file of a folder or an archive, or notes why it is not read.
-    fn add_file(&mut self, mut input: Input, from: Option<Kind>, options: &InputOptions, others: &mut Others) {
+    fn add_file(&mut self, input: Input, from: Option<Kind>, options: &InputOptions, others: &mut Others) {
         if !has_known_ending(&input.path, from) {
             others.files.push(input.path);
             return;
         }
-        match kind_of_file(&input.path, &input.bytes, from, options) {
+        let kind = kind_of_file(&input.path, &input.bytes, from, options);
+        self.add_looked_at(input, kind, others);
+    }
+
+    fn add_looked_at(&mut self, mut input: Input, kind: Result<Result<Kind, Refusal>>, others: &mut Others) {
+        match kind {
             Ok(Ok(kind)) => {
                 input.kind = kind;
                 self.inputs.push(input);
@@ -547,6 +650,44 @@ impl Inputs {
             Err(error) => self.bad.push(format!("{}: it cannot be read to the end: {error:#}", input.path.display())),
         }
     }
+}
+
+/// Objects whose beginnings are read at the same time.
+const LOOKS: usize = 32;
+
+/// A zip archive of a store, in an unnamed temporary file until the last of its files was read.
+fn unpacked_later(object: &Object) -> Result<Archive> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(&mut object.reader(), &mut file)?;
+    file.rewind()?;
+    Archive::open(file)
+}
+
+/// A table of a store, in the temporary folder: readers of Parquet jump. Without the other row groups, if `rows` are
+/// those of one, so that shards which share a table do not fetch all of it.
+fn table_of(object: &Object, rows: Option<&Range<usize>>) -> Result<(Scratch, PathBuf)> {
+    let scratch = Scratch::new()?;
+    let path = scratch.path().join(object.url().file_name().unwrap_or_default());
+    let mut file = fs_err::File::create(&path)?;
+    let mut reader = object.reader();
+    let groups = match rows {
+        Some(_) => row_groups_of(object.reader(), object.url())?,
+        None => Vec::new(),
+    };
+    match groups.iter().find(|group| Some(&group.rows) == rows) {
+        Some(group) => {
+            // A hole takes no space. After the last row group stands what describes them.
+            file.set_len(object.size())?;
+            let end = groups.iter().map(|group| group.bytes.end).max().unwrap_or_default();
+            for part in [group.bytes.clone(), end..object.size()] {
+                file.seek(SeekFrom::Start(part.start))?;
+                reader.seek(SeekFrom::Start(part.start))?;
+                io::copy(&mut reader.by_ref().take(part.end - part.start), &mut file)?;
+            }
+        }
+        None => drop(io::copy(&mut reader, &mut file)?),
+    }
+    Ok((scratch, path))
 }
 
 /// Files of a folder that are no inputs.
@@ -600,6 +741,10 @@ fn open(path: &Path, bytes: &Bytes, bar: Option<&ProgressBar>) -> Result<Box<dyn
                 None => buffered(file, path)?,
             }
         }
+        Bytes::Object(object) => match bar {
+            Some(bar) => buffered(bar.wrap_read(object.reader()), path)?,
+            None => buffered(object.reader(), path)?,
+        },
         Bytes::Stream(stream) => {
             let stream = stream.0.lock().unwrap_or_else(PoisonError::into_inner).take();
             match stream.context("the stream was read before")? {
@@ -803,11 +948,15 @@ impl Source {
     }
 
     fn read_parquet(&self, input: &Input, push: Push<'_>) -> Result<()> {
-        ensure!(
-            input.bytes == Bytes::File,
-            "a Parquet table cannot be read from a stream or an archive; save it as a file"
-        );
-        let mut texts = Texts::open(&input.path, self.options.text_column(), self.options.id_column.as_deref())?;
+        let copy = match &input.bytes {
+            Bytes::File => None,
+            Bytes::Object(object) => Some(table_of(object, input.rows.as_ref())?),
+            Bytes::Stream(_) | Bytes::Zip(..) => {
+                bail!("a Parquet table cannot be read from a stream or an archive; save it as a file")
+            }
+        };
+        let path = copy.as_ref().map_or(&input.path, |(_, path)| path);
+        let mut texts = Texts::open(path, self.options.text_column(), self.options.id_column.as_deref())?;
         let mut row = 0;
         if let Some(rows) = &input.rows {
             row = rows.start;

@@ -4,8 +4,8 @@
 
 use crate::input::{Bytes, Ids, Input, Kind};
 use anyhow::{Context, Result, bail, ensure};
-use ner_data::frames::row_groups;
-use ner_files::{is_draft, write_bytes};
+use ner_files::is_draft;
+use ner_stores::{contains, is_url, local_copy, names};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -96,13 +96,13 @@ pub fn deal(inputs: &[Input], shard: Shard) -> Result<Share> {
     for input in inputs {
         let path = input.path.display();
         ensure!(
-            input.bytes == Bytes::File && input.path.is_file(),
+            matches!(input.bytes, Bytes::Object(_)) || (input.bytes == Bytes::File && input.path.is_file()),
             "{path} cannot be dealt out to shards: only files can, not streams, archives or folders of brat or i2b2"
         );
         let ending = input.path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
         let file = input.name.clone() + &ending;
         if input.kind == Kind::Parquet {
-            for group in row_groups(&input.path).with_context(|| format!("{path}: it cannot be dealt out"))? {
+            for group in input.row_groups().with_context(|| format!("{path}: it cannot be dealt out"))? {
                 let rows = Some(group.rows);
                 let unit = Unit { file: file.clone(), rows: rows.clone() };
                 all.push((Input { rows, ..input.clone() }, unit));
@@ -170,7 +170,7 @@ impl Part {
     /// If it cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let file = path.file_name().context("a part without a name")?.to_string_lossy().into_owned();
-        Ok(Self { file, sha256: ner_hub::sha256_file(path)? })
+        Ok(Self { file, sha256: ner_hub::sha256_file(&local_copy(path)?)? })
     }
 }
 
@@ -181,11 +181,11 @@ impl Manifest {
     /// If it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let shard = Shard { number: self.shard, of: self.of };
-        Ok(write_bytes(&shard.manifest(folder), &serde_json::to_vec_pretty(self)?)?)
+        Ok(ner_stores::write(&shard.manifest(folder), serde_json::to_vec_pretty(self)?)?)
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let text = fs_err::read(path)?;
+        let text = ner_stores::read(path)?;
         serde_json::from_slice(&text).with_context(|| format!("{} is not the manifest of a shard", path.display()))
     }
 
@@ -214,9 +214,11 @@ impl Manifest {
 /// # Errors
 /// If the folder has parts of other shards, inputs, models or settings.
 pub fn is_finished(folder: &Path, shard: Shard, settings: &Value, collection: &Collection) -> Result<bool> {
-    fs_err::create_dir_all(folder)?;
+    if !is_url(folder) {
+        fs_err::create_dir_all(folder)?;
+    }
     let own = shard.manifest(folder);
-    let any = if own.is_file() { Some(own.clone()) } else { manifests(folder)?.into_iter().next() };
+    let any = if contains(&own)? { Some(own.clone()) } else { manifests(folder)?.into_iter().next() };
     let Some(path) = any else { return Ok(false) };
     let there = Manifest::read(&path)?;
     if let Some(difference) = there.differs(shard.of, settings, collection) {
@@ -225,20 +227,13 @@ pub fn is_finished(folder: &Path, shard: Shard, settings: &Value, collection: &C
             path.display()
         );
     }
-    Ok(path == own && folder.join(&there.part.file).is_file())
+    Ok(path == own && contains(&folder.join(&there.part.file))?)
 }
 
 /// The manifests of a folder, by name.
 fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path.to_string_lossy().ends_with(MANIFEST) && !is_draft(&path) {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+    let is_manifest = |path: &PathBuf| path.to_string_lossy().ends_with(MANIFEST) && !is_draft(path);
+    Ok(names(folder)?.into_iter().filter(is_manifest).collect())
 }
 
 /// What a folder of parts holds.
@@ -305,14 +300,15 @@ pub fn check(folder: &Path, ids: impl Fn(&Path, &mut dyn FnMut(&str)) -> Result<
             continue;
         }
         let part = folder.join(&manifest.part.file);
-        if !part.is_file() {
+        if !contains(&part)? {
             continue;
         }
-        if Part::of(&part)? != manifest.part {
+        let copy = local_copy(&part)?;
+        if Part::of(&copy)? != manifest.part {
             checked.faults.push(format!("{} was changed after its shard had finished", part.display()));
             continue;
         }
-        ids(&part, &mut |id| repeated += usize::from(!seen.insert(id)))?;
+        ids(&copy, &mut |id| repeated += usize::from(!seen.insert(id)))?;
         checked.missing.retain(|number| *number != manifest.shard);
         checked.documents += manifest.documents;
         checked.mentions += manifest.mentions.values().sum::<usize>();
@@ -322,8 +318,7 @@ pub fn check(folder: &Path, ids: impl Fn(&Path, &mut dyn FnMut(&str)) -> Result<
     if repeated > 0 {
         checked.faults.push(format!("{repeated} documents have the id of another document"));
     }
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
+    for path in names(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if is_draft(&path) {
             checked.drafts += 1;

@@ -52,6 +52,7 @@ pub fn end_cleanly() -> Result<()> {
 const STOPPED: i32 = 130;
 
 fn end() -> ! {
+    ner_stores::abort_uploads();
     ner_files::remove_own_drafts();
     std::process::exit(STOPPED)
 }

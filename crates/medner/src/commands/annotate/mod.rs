@@ -17,19 +17,20 @@ use ner_data::{ConversionReport, Document};
 use ner_experiment::input::{self, Done, Ids, Input, InputOptions, Inputs, Kind, Mark, Source};
 use ner_experiment::progress;
 use ner_experiment::shards::{MOST_FAULTS, Shard};
-use ner_files::{Lock, in_use, is_draft, remove_left_drafts, write_bytes};
+use ner_files::{Lock, Scratch, in_use, is_draft, remove_left_drafts, write_bytes};
+use ner_stores::is_url;
 use output::{OutputPlace, Sink, To};
 use record::Kept;
 use serde_json::{Value, json};
 use shards::ShardRun;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-/// Find mentions in texts: files, folders or stdin, in any format
+/// Find mentions in texts: files, folders, object stores or stdin, in any format
 ///
 /// No text is truncated: long documents are read in overlapping windows. Offsets refer to the text as given.
 /// Documents are streamed in constant memory, and the output keeps their order. Unreadable documents are reported and
@@ -67,6 +68,7 @@ Examples:
   medner annotate note.txt --model bc5cdr --threshold 0.5 --threshold Disease=0.8 --all-spans
   medner annotate notes/ --model i2b2 --out found/ --shard 3/64        the fourth of 64 processes: docs/collections.md
   medner annotate --check found/                                       which of them have to start again
+  medner annotate s3://hospital/notes/ --model i2b2 --out s3://hospital/found/ --shard 3/64
 
 For a folder of texts, --out is a folder (OUT/ or an existing one) with one file for each text, or one file (OUT.jsonl)
 with all of them. brat and i2b2 output is always a folder. --resume skips what OUT already holds; the result equals that
@@ -75,7 +77,8 @@ of an uninterrupted run.
 With --out, the models and settings are also recorded as a run of kind annotate, if there is a folder of runs (--runs,
 or experiments/ of the checkout). The record holds no text and no input names.")]
 pub struct Args {
-    /// Files, folders, or - for stdin; .gz, .zst and .zip are decompressed [default: stdin]
+    /// Files, folders, URLs of objects or prefixes (s3://, gs://, az://), or - for stdin; .gz, .zst and .zip are
+    /// decompressed [default: stdin]
     #[arg(value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -86,10 +89,10 @@ pub struct Args {
     /// Format of the output
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     to: To,
-    /// File or folder to write, or - for stdout [default: stdout]
+    /// File, folder or URL to write, or - for stdout [default: stdout]
     #[arg(long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Continue an interrupted output: a folder, or a file of JSON lines (jsonl, fhir)
+    /// Continue an interrupted output: a folder or prefix, or a file of JSON lines (jsonl, fhir)
     #[arg(long)]
     resume: bool,
     /// Do not record this annotation as a run
@@ -115,7 +118,7 @@ pub struct Args {
     /// Annotate one of OF equal shares of the inputs, with NUMBER from 0; all shards write to the same folder OUT
     #[arg(long, value_name = "NUMBER/OF", requires = "out", conflicts_with = "resume")]
     shard: Option<Shard>,
-    /// Check the folder that shards wrote to: prints the numbers of those to start again
+    /// Check the folder or prefix that shards wrote to: prints the numbers of those to start again
     #[arg(long, value_name = "DIR", exclusive = true)]
     check: Option<PathBuf>,
 }
@@ -279,6 +282,7 @@ impl Annotating<'_> {
             thresholds,
             all_spans: args.thresholds.all_spans,
             open: None,
+            upload: None,
             losses: ConversionReport::default(),
             left_out: BTreeMap::new(),
             tally: Tally::default(),
@@ -425,17 +429,26 @@ impl Layout {
             return Ok(Self::Stream(OutputPlace::Stdout));
         };
         if args.to.is_folder() {
+            ensure!(
+                !is_url(out),
+                "{} output is a folder of files, which {} cannot be: name a folder on this machine and copy it",
+                name_of(args.to),
+                out.display()
+            );
             return Ok(Self::PerDocument(out.clone()));
         }
         let says_folder = out.to_string_lossy().ends_with(std::path::MAIN_SEPARATOR);
-        if says_folder || out.is_dir() || (is_tree && out.extension().is_none()) {
+        // The scheme is a component, too.
+        let is_bucket = is_url(out) && out.components().count() < 3;
+        if says_folder || is_bucket || out.is_dir() || (is_tree && out.extension().is_none()) {
             return Ok(Self::PerInput(out.clone()));
         }
         if std::fs::metadata(out).is_ok_and(|facts| !facts.is_file()) {
             return Ok(Self::Stream(OutputPlace::Path(out.clone())));
         }
         let ending = out.extension().map(|ending| ending.to_string_lossy().into_owned());
-        if args.to.is_lines() && ending.as_deref() != Some("gz") {
+        // An object cannot grow.
+        if args.to.is_lines() && ending.as_deref() != Some("gz") && !is_url(out) {
             return Ok(Self::Lines { part: with_suffix(out, ".part"), path: out.clone() });
         }
         // The ending stays, because `.gz` is compressed.
@@ -478,16 +491,26 @@ impl Layout {
 
     /// Locks the output and compares it with the inputs; `None` if nothing is left to do.
     fn begin(&self, args: &Args, inputs: &[Input], settings: &Value) -> Result<Option<Begun>> {
-        ensure!(!args.resume || self.can_resume(), "--resume needs --out with a folder, a .jsonl file, or --to fhir");
+        ensure!(
+            !args.resume || self.can_resume(),
+            "--resume needs --out with a folder, a .jsonl file, or --to fhir; in a store it needs a prefix (with a slash at \
+             its end), because an object cannot be continued"
+        );
         let mut begun = Begun {
             inputs: inputs.iter().cloned().map(|input| (input, false)).collect(),
             done: Done::Nothing,
             lock: None,
         };
         let Some(place) = self.settings() else { return Ok(Some(begun)) };
-        fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        let is_begun = match self {
-            Self::Lines { part, path } => {
+        let out = args.out.as_deref().unwrap_or(Path::new("."));
+        // What a store holds already. It has no locks, folders and drafts.
+        let stored = is_url(out).then(|| ner_stores::below(out)).transpose()?;
+        if stored.is_none() {
+            fs_err::create_dir_all(place.parent().filter(|at| !at.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        }
+        let is_begun = match (self, &stored) {
+            (_, Some(stored)) => stored.iter().any(|url| !url.ends_with(SETTINGS)),
+            (Self::Lines { part, path }, None) => {
                 let was_there = part.exists();
                 begun.lock = OutputLock::take(part, path, false)?;
                 let is_begun = std::fs::metadata(part).is_ok_and(|facts| facts.len() > 0);
@@ -499,15 +522,14 @@ impl Layout {
                 }
                 is_begun
             }
-            _ => {
-                let folder = args.out.as_deref().unwrap_or(Path::new("."));
-                begun.lock = OutputLock::take(&folder.join(LOCK), folder, true)?;
-                has_outputs(folder)?
+            (_, None) => {
+                begun.lock = OutputLock::take(&out.join(LOCK), out, true)?;
+                has_outputs(out)?
             }
         };
         if is_begun {
             self.check_begun(args, &place, settings)?;
-        } else if let Err(error) = write_bytes(&place, settings.to_string().as_bytes()) {
+        } else if let Err(error) = ner_stores::write(&place, settings.to_string().into_bytes()) {
             if let Self::Lines { part, .. } = self {
                 std::fs::remove_file(part).ok();
             }
@@ -526,7 +548,9 @@ impl Layout {
             }
             Self::Stream(_) | Self::File { .. } | Self::Part(_) => {}
             Self::PerInput(folder) => {
-                remove_left_drafts(folder)?;
+                if stored.is_none() {
+                    remove_left_drafts(folder)?;
+                }
                 let mut owners = BTreeMap::new();
                 for input in inputs {
                     let path = output_of(folder, input, args.to);
@@ -536,7 +560,8 @@ impl Layout {
                     }
                 }
                 for (input, is_done) in &mut begun.inputs {
-                    *is_done = output_of(folder, input, args.to).is_file();
+                    let path = output_of(folder, input, args.to);
+                    *is_done = stored.as_ref().map_or_else(|| path.is_file(), |stored| stored.contains(&path));
                 }
                 let there = begun.inputs.iter().filter(|(_, is_done)| *is_done).count();
                 if there > 0 {
@@ -561,8 +586,8 @@ impl Layout {
         };
         let settings_file = place.display();
         ensure!(args.resume, "{out} is not empty; name another --out, or add --resume to continue an interrupted run");
-        ensure!(place.is_file(), "{out} was not written by annotate: {settings_file} is missing");
-        let there: Value = serde_json::from_slice(&fs_err::read(place)?).with_context(|| {
+        ensure!(ner_stores::contains(place)?, "{out} was not written by annotate: {settings_file} is missing");
+        let there: Value = serde_json::from_slice(&ner_stores::read(place)?).with_context(|| {
             format!("{settings_file}, the settings with which {out} was begun, is damaged; name another --out")
         })?;
         // Its JSON lines have another form, and one output has one form.
@@ -579,6 +604,11 @@ impl Layout {
 
     /// Gives the output its name.
     fn complete(&self) -> Result<()> {
+        if let Self::File { path, .. } | Self::Part(path) = self
+            && is_url(path)
+        {
+            return Ok(());
+        }
         if let Self::File { part, path } | Self::Lines { part, path } = self {
             fs_err::File::open(part)?.sync_all()?;
             fs_err::rename(part, path)?;
@@ -656,6 +686,13 @@ struct Faults {
     is_cut: bool,
 }
 
+/// An output that is written in the temporary folder, and becomes an object when it is finished.
+struct Upload {
+    file: PathBuf,
+    url: PathBuf,
+    _folder: Scratch,
+}
+
 /// The outputs being written.
 struct Writing<'w> {
     models: &'w [Model],
@@ -668,6 +705,8 @@ struct Writing<'w> {
     thresholds: Thresholds,
     all_spans: bool,
     open: Option<Box<dyn Sink>>,
+    /// What becomes of it in a store.
+    upload: Option<Upload>,
     losses: ConversionReport,
     /// Mentions that the format has no place for, by reason.
     left_out: BTreeMap<String, usize>,
@@ -694,7 +733,19 @@ impl Writing<'_> {
             [input] => input.name.clone(),
             inputs => format!("{} files", inputs.len()),
         };
-        self.open = Some(output::create(&self.options, &place, &title, self.models)?);
+        self.create(place, &title)
+    }
+
+    fn create(&mut self, mut place: OutputPlace, title: &str) -> Result<()> {
+        if let OutputPlace::Path(path) = &mut place
+            && is_url(path)
+        {
+            let folder = Scratch::new()?;
+            let file = folder.path().join(path.file_name().context("an output without a name")?);
+            let url = std::mem::replace(path, file.clone());
+            self.upload = Some(Upload { file, url, _folder: folder });
+        }
+        self.open = Some(output::create(&self.options, &place, title, self.models)?);
         Ok(())
     }
 
@@ -759,7 +810,7 @@ impl Writing<'_> {
         {
             let input = &self.inputs[at];
             let place = OutputPlace::Path(output_of(folder, input, self.to));
-            self.open = Some(output::create(&self.options, &place, &input.name, self.models)?);
+            self.create(place, &input.name)?;
         }
         self.open.as_mut().context("no output is open")
     }
@@ -770,7 +821,7 @@ impl Writing<'_> {
         }
         if self.faults.is_cut {
             // A file under its name counts as complete.
-            self.open = None;
+            (self.open, self.upload) = (None, None);
             return Ok(());
         }
         // An input without documents gets an empty output, but an unreadable input gets none.
@@ -791,6 +842,9 @@ impl Writing<'_> {
             }
             self.losses.merge(&sink.finish()?);
         }
+        if let Some(upload) = self.upload.take() {
+            ner_stores::put(&upload.file, &upload.url)?;
+        }
         Ok(())
     }
 
@@ -798,12 +852,16 @@ impl Writing<'_> {
     fn finish(&mut self, summary: &Summary) -> Result<()> {
         let to_stdout = *self.layout == Layout::Stream(OutputPlace::Stdout);
         if summary.stopped && !to_stdout {
-            self.open = None;
+            (self.open, self.upload) = (None, None);
             return Ok(());
         }
-        self.close()?;
         // A manifest says what a part lacks.
         let is_whole = self.tally.cut == 0 || matches!(self.layout, Layout::Part(_));
+        if let (true, Layout::File { path, .. }, Some(upload)) = (is_whole, self.layout, &mut self.upload) {
+            // It was created as the part.
+            upload.url.clone_from(path);
+        }
+        self.close()?;
         if is_whole { self.layout.complete() } else { Ok(()) }
     }
 

@@ -1,6 +1,7 @@
 //! `annotate --shard` and `annotate --check`.
 
 use super::{Args, Tally, name_of, output};
+use crate::terminal::interrupt::end_cleanly;
 use crate::terminal::stdout::stdout;
 use anyhow::{Context, Result, ensure};
 use ner_annotate::{Model, Summary};
@@ -108,6 +109,7 @@ impl ShardRun {
 /// # Errors
 /// If anything is missing or wrong.
 pub fn check(folder: &Path) -> Result<()> {
+    end_cleanly()?;
     let checked = shards::check(folder, output::ids_of_part)?;
     let Checked { of, missing, faults, documents, mentions, skipped, drafts } = &checked;
     for fault in faults {

@@ -1,0 +1,87 @@
+use crate::url::{Location, Scheme};
+use crate::{Error, Result};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{ClientConfigKey, ObjectStore};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tokio::runtime::{Builder, Runtime};
+
+/// The client of a bucket.
+pub type Client = Arc<dyn ObjectStore>;
+
+/// Seconds that a request may take. The crate's own limit of 30 fails for [`PART`](crate::upload::PART) on a slow line.
+const TIMEOUT: &str = "300 seconds";
+
+/// The client of the location's bucket: one for the whole process, so that connections and credentials are shared.
+pub fn client(location: &Location) -> Result<Client> {
+    static CLIENTS: Mutex<BTreeMap<String, Client>> = Mutex::new(BTreeMap::new());
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = location.url_of(&object_store::path::Path::default());
+    if let Some(client) = clients.get(&root) {
+        return Ok(Arc::clone(client));
+    }
+    let client = connect(location)?;
+    clients.insert(root, Arc::clone(&client));
+    Ok(client)
+}
+
+/// Only prepares: the first request connects.
+fn connect(location: &Location) -> Result<Client> {
+    let fault = |error| Error::of(&location.to_string(), &error);
+    let bucket = location.bucket.as_str();
+    let timeout = ClientConfigKey::Timeout;
+    Ok(match location.scheme {
+        Scheme::S3 => {
+            let key = AmazonS3ConfigKey::Client;
+            let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+            // The crate does not know this name of the SDKs: without it, requests meant for another store would go to AWS.
+            if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_S3") {
+                builder = builder.with_endpoint(endpoint);
+            }
+            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
+            let allows_http = builder.get_config_value(&key(ClientConfigKey::AllowHttp));
+            // Otherwise the crate would try in vain for a minute.
+            if endpoint.starts_with("http://") && allows_http.is_none_or(|value| value == "false") {
+                let what = "AWS_ENDPOINT_URL names plain HTTP: name https://, or set AWS_ALLOW_HTTP=true";
+                return Err(Error::invalid(&location.to_string(), what.into()));
+            }
+            if builder.get_config_value(&key(timeout)).is_none() {
+                builder = builder.with_config(key(timeout), TIMEOUT);
+            }
+            Arc::new(builder.build().map_err(fault)?)
+        }
+        Scheme::Google => {
+            let key = GoogleConfigKey::Client;
+            let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
+            if builder.get_config_value(&key(timeout)).is_none() {
+                builder = builder.with_config(key(timeout), TIMEOUT);
+            }
+            Arc::new(builder.build().map_err(fault)?)
+        }
+        Scheme::Azure => {
+            let key = AzureConfigKey::Client;
+            let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            if builder.get_config_value(&key(timeout)).is_none() {
+                builder = builder.with_config(key(timeout), TIMEOUT);
+            }
+            Arc::new(builder.build().map_err(fault)?)
+        }
+    })
+}
+
+/// Waits for a future, on any thread that is not one of the runtime's.
+pub fn wait<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    let runtime = match RUNTIME.get() {
+        Some(runtime) => runtime,
+        None => {
+            // With a thread of its own: connections are served while nobody waits.
+            let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("stores").enable_all().build()?;
+            RUNTIME.get_or_init(|| runtime)
+        }
+    };
+    Ok(runtime.block_on(future))
+}
