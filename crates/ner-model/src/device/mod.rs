@@ -1,12 +1,14 @@
 //! Devices, precision, and operations on the CPU beyond libtorch's.
 
 pub(crate) mod cpu;
+pub mod cuda;
 pub mod onednn;
 pub mod tensor_slice;
 mod threads;
 mod workers;
 
 pub use cpu::{CPU_VARIABLE, Cpu};
+pub(crate) use cuda::upload;
 pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 
