@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -81,6 +82,7 @@ def main() -> int:
         results[name]["took"] = round(time.monotonic() - begin, 1)
         print(name, json.dumps(results[name])[:500], flush=True)
         (bench.out / "base.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    shutil.rmtree(bench.work, ignore_errors=True)
     return 0 if all(result["outcome"] != "failed" for result in results.values()) else 1
 
 

@@ -623,7 +623,8 @@ fn card_computes_what_the_cpu_computes() {
         let shapes = Classifier::shapes(&config, head.outputs(&labels()), head);
         let parameters = Parameters::new(shapes.into_iter().map(tensor).collect());
         let (loss, expected) = gradients(&config, &parameters, head, Device::Cpu, Kind::Float);
-        let kinds = [(Kind::Float, 1e-4), (Kind::BFloat16, 0.1), (Kind::Half, 0.02)];
+        // In fp32, a card's convolutions (DeBERTa's) round their inputs to 10 bits.
+        let kinds = [(Kind::Float, 2e-3), (Kind::BFloat16, 0.1), (Kind::Half, 0.05)];
         for (kind, bound) in kinds.into_iter().filter(|(kind, _)| card.is_cuda() || *kind != Kind::Half) {
             let (card_loss, found) = gradients(&config, &parameters, head, card, kind);
             let gaps = (relative_gap(&[card_loss], &[loss.shallow_clone()]), relative_gap(&found, &expected));

@@ -8,7 +8,6 @@ mod threads;
 mod workers;
 
 pub use cpu::{CPU_VARIABLE, Cpu};
-pub(crate) use cuda::upload;
 pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 

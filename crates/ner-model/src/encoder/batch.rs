@@ -1,7 +1,7 @@
 //! Batches of rows, and the layout of their tokens in the matrix of states.
 
 use super::terms::{Positions, Terms};
-use crate::device::upload;
+use crate::device::cuda::upload;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 

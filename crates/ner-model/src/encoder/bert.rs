@@ -19,7 +19,7 @@ use super::parameters::Parameters;
 use super::terms::Positions;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
-use crate::device::{cuda, upload};
+use crate::device::cuda::{self, upload};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 

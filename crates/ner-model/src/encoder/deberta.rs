@@ -15,7 +15,7 @@ use super::parameters::Parameters;
 use super::terms::Terms;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
-use crate::device::upload;
+use crate::device::cuda::upload;
 use tch::{Device, Kind, Tensor};
 
 impl RelativeAttention {

@@ -12,7 +12,7 @@ use super::family::ModelType;
 use super::parameters::Parameters;
 use super::terms::Terms;
 use crate::ModelError;
-use crate::device::upload;
+use crate::device::cuda::upload;
 use tch::{Device, Kind, Tensor};
 
 /// Distances from here on share the last bucket.

@@ -13,7 +13,7 @@ use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
 use super::parameters::Parameters;
 use super::terms::{Positions, Rotary};
 use super::training_pass::TrainingPass;
-use crate::device::upload;
+use crate::device::cuda::upload;
 use crate::{Activation, ModelError};
 use tch::{Device, Kind, Tensor};
 

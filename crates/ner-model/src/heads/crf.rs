@@ -1,5 +1,5 @@
 use super::words::{RowWords, count, width, word_states};
-use crate::device::upload;
+use crate::device::cuda::upload;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::{TagScheme, TaggedEntity};
 use ner_text::Transitions;

@@ -1,4 +1,4 @@
-use crate::device::upload;
+use crate::device::cuda::upload;
 use crate::encoder::{LayerNorm, Linear};
 use crate::{Activation, Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};

@@ -1,7 +1,7 @@
 //! Training on several corpora that annotate different types: types that a corpus does not annotate add no loss on its
 //! documents.
 
-use crate::device::upload;
+use crate::device::cuda::upload;
 use ner_document::{LabelSet, Tag};
 use tch::{Kind, Tensor};
 

@@ -4,7 +4,7 @@
 //! temperature T, and the loss times T², so that its gradients keep their size.
 
 use super::words::{RowWords, count};
-use crate::device::upload;
+use crate::device::cuda::upload;
 use ner_text::ScoredEntity;
 use tch::{Kind, Tensor};
 

@@ -1,6 +1,6 @@
 use super::loss_options::LossOptions;
 use super::words::{RowWords, count, word_states};
-use crate::device::upload;
+use crate::device::cuda::upload;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::TaggedEntity;
 use ner_text::ScoredEntity;

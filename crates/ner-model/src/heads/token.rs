@@ -1,5 +1,5 @@
 use super::loss_options::LossOptions;
-use crate::device::upload;
+use crate::device::cuda::upload;
 use crate::encoder::PredictionHead;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};

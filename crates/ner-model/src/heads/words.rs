@@ -1,7 +1,7 @@
 //! From word pieces to words.
 
 use crate::TrainingPass;
-use crate::device::upload;
+use crate::device::cuda::upload;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 

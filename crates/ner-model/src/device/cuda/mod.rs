@@ -1,7 +1,7 @@
 //! Graphics cards: attention without padding, updates of many tensors in one launch, and copies that nobody waits for.
 //!
 //! None of this has an interface in the `tch` crate, so `script.py` reaches it through TorchScript. The slow equivalents
-//! are the plain operations: [`attend`](crate::encoder) by row, and the optimiser's passes over each tensor.
+//! are plain attention row by row (`encoder/attend.rs`), and what the optimiser does on the CPU.
 
 use std::sync::OnceLock;
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor};
