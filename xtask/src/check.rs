@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::repo::{Repo, program};
-use crate::{dist, libtorch, product, python};
+use crate::{dist, gpu, libtorch, product, python};
 
 /// What a check of the command line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub enum Subject {
     Wheel,
     Client,
     Notebooks,
+    Gpu,
 }
 
 const SUBJECTS: [(&str, Subject); 13] = [
@@ -45,6 +46,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("wheel", Subject::Wheel),
     ("client", Subject::Client),
     ("notebooks", Subject::Notebooks),
+    ("gpu", Subject::Gpu),
 ];
 
 impl Subject {
@@ -66,9 +68,9 @@ impl Subject {
         text + "or " + last.0
     }
 
-    /// The checks of trackers and notebooks train models of their own.
+    /// The checks of trackers, notebooks and cards train models of their own.
     pub fn takes_model(self) -> bool {
-        !matches!(self, Subject::Trackers | Subject::Notebooks)
+        !matches!(self, Subject::Trackers | Subject::Notebooks | Subject::Gpu)
     }
 }
 
@@ -101,6 +103,7 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Wheel => work.wheel(check),
         Subject::Client => work.client(check),
         Subject::Notebooks => work.notebooks(check),
+        Subject::Gpu => work.gpu(check),
     }?;
     eprintln!("check {}: passed in {:.0} s", check.subject.name(), begin.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
@@ -311,6 +314,12 @@ impl Work<'_> {
         step("the notebooks", command.arg(self.repo.root.join("notebooks")).args(&check.arguments))
     }
 
+    /// Rehearses what a machine with a card runs.
+    fn gpu(&self, check: &Check) -> Result<()> {
+        let mut command = gpu::rehearse(self.repo, &self.folder, &check.arguments)?;
+        step("the bundle on a machine without a card", &mut command)
+    }
+
     /// Python in the folder of the package, with the program of this checkout.
     fn package(&self, python: &Path) -> Command {
         let folder = self.repo.root.join("python");
@@ -453,7 +462,7 @@ mod tests {
         }
         assert_eq!(
             Subject::names(),
-            "pages, pipeline, transformers, fhir, trackers, load, hostile, stores, python, spacy, wheel, client, or notebooks"
+            "pages, pipeline, transformers, fhir, trackers, load, hostile, stores, python, spacy, wheel, client, notebooks, or gpu"
         );
     }
 

@@ -13,6 +13,7 @@ Commands of this runner:
   check     Check medner against other software, in a browser or under load
   bench     Measure medner: beside its peers, where its time goes, its parts
   dist      Copy medner and its libraries into a folder that runs without cargo, or make wheels
+  gpu-bundle  Make what travels to a machine with an NVIDIA card
   notebooks Execute the notebooks on the sample
 
 Every other word goes to medner, which is built first if need be:
@@ -103,7 +104,7 @@ pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
 Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile|
-                         stores|python|spacy|wheel|client|notebooks
+                         stores|python|spacy|wheel|client|notebooks|gpu
                          [--model RUN_OR_FOLDER] [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
@@ -131,6 +132,9 @@ wheel         Makes the wheels and installs them into an empty environment
 client        Generates a Python client from the server's OpenAPI description and compares its
               answers with those of `medner annotate`
 notebooks     What `cargo xtask notebooks` does
+gpu           Makes the bundle of `cargo xtask gpu-bundle` and runs its script on this machine's
+              CPU, with the libraries of the torch that has CUDA. Arguments: --only NAME,…,
+              --seconds N
 
 Options:
   --model RUN_OR_FOLDER    The id of a run, its folder, or the folder of a model. Without it,
@@ -173,6 +177,28 @@ Options:
 The folder can be moved as a whole. The other machine needs a C and C++ run-time library
 (glibc, libstdc++) at least as new as those of this one.";
 
+pub const GPU_BUNDLE: &str = "\
+Makes what travels to a machine with an NVIDIA card: medner is shown on a real card there.
+
+Usage: cargo xtask gpu-bundle [--parts mpnet|NAME=FOLDER] [--out DIR]
+
+Options:
+  --parts NAME    Instead of the bundle, write something large as folders of at most 50 MiB:
+                  mpnet, the base encoder in fp16, or a folder of text or corpora
+  --out DIR       Where to write [default: .medner/gpu, or .medner/gpu-parts]
+  -h, --help
+
+The bundle has at most 60 MiB: medner and the tests that compare a card with the CPU, both
+stripped; MiniLM in fp16; BC5CDR from MEDNER_CORPORA; scripts. The programs load the libtorch
+of the machine's own Python, which must be the pinned version with CUDA.
+
+On that machine:
+  python3 .medner/gpu/run.py --out DIR             everything that a card must show, as JSON
+  python3 .medner/gpu-parts/mpnet-1/receive.py     keeps a part, until all are there
+  python3 .medner/gpu/base.py --out DIR            rows of the accuracy table of base size
+
+`cargo xtask check gpu` rehearses the first without a card.";
+
 /// The page of one of this runner's commands.
 pub fn of(topic: &str) -> Option<&'static str> {
     match topic {
@@ -183,6 +209,7 @@ pub fn of(topic: &str) -> Option<&'static str> {
         "check" => Some(CHECK),
         "bench" => Some(BENCH),
         "dist" => Some(DIST),
+        "gpu-bundle" => Some(GPU_BUNDLE),
         "notebooks" => Some(NOTEBOOKS),
         _ => None,
     }
@@ -222,7 +249,7 @@ mod tests {
 
     #[test]
     fn pages_fit_a_terminal_and_every_verb_is_in_the_overview() {
-        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "notebooks"] {
+        for verb in ["setup", "doctor", "test", "tidy", "check", "bench", "dist", "gpu-bundle", "notebooks"] {
             let page = of(verb).expect("a page");
             assert!(OVERVIEW.contains(&format!("\n  {verb} ")), "{verb}");
             for line in OVERVIEW.lines().chain(page.lines()) {

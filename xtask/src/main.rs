@@ -14,6 +14,7 @@ mod dist;
 mod doctor;
 mod driver;
 mod fetch;
+mod gpu;
 mod help;
 mod libtorch;
 mod meanwhile;
@@ -54,6 +55,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Check(check) => check::run(&Repo::find()?, &check),
         Action::Bench(bench, arguments) => bench::run(&Repo::find()?, bench, &arguments),
         Action::Dist(form, out) => dist::run(&Repo::find()?, form, out).map(|()| ExitCode::SUCCESS),
+        Action::GpuBundle(what, out) => gpu::run(&Repo::find()?, &what, out).map(|()| ExitCode::SUCCESS),
         Action::Forward(arguments) => product::forward(&Repo::find()?, &arguments),
     }
 }

@@ -30,7 +30,7 @@ pub struct Tagger {
 
 /// Maximum tokens of a batch at prediction, padding included: enough to keep a graphics card busy with less memory than
 /// a training step.
-const BATCH_TOKENS: usize = 8192;
+const BATCH_TOKENS: usize = 16384;
 
 /// The same for a worker on the CPU. Larger batches do not fit its caches: 2,048 tokens are a tenth slower.
 const WORKER_BATCH_TOKENS: usize = 512;

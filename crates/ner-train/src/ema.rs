@@ -1,8 +1,8 @@
 use crate::arithmetic::PIECE;
 use ner_model::tensor_slice::{floats, floats_mut};
-use ner_model::{ModelError, Parameters};
+use ner_model::{ModelError, Parameters, cuda};
 use rayon::prelude::*;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Tensor};
 
 /// Exponential moving average of the weights. It generalises better than the last weights of noisy training.
 ///
@@ -46,9 +46,9 @@ impl Ema {
                 pairs.flat_map(|(average, current)| average.chunks_mut(PIECE).zip(current.chunks(PIECE))).collect();
             pieces.into_par_iter().for_each(|(average, current)| move_towards(average, current, share as f32));
         } else {
-            for (average, current) in &mut pairs {
-                let _ = no_grad(|| average.lerp_(current, share));
-            }
+            let current: Vec<Tensor> = pairs.iter().map(|(_, current)| current.detach()).collect();
+            let averages: Vec<Tensor> = pairs.into_iter().map(|(average, _)| average).collect();
+            cuda::lerp_all(&averages, &current, share).expect("every card has this operation");
         }
     }
 

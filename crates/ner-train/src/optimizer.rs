@@ -2,11 +2,13 @@ use crate::arithmetic::{self, Numbers, PIECE, RUN, narrowed};
 use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use ner_model::Parameters;
+use ner_model::cuda::{self, AdamWSettings};
 use ner_model::tensor_slice::{floats_mut, halves_mut};
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// AdamW: Adam with decoupled weight decay.
 ///
@@ -66,7 +68,7 @@ impl AdamW {
     }
 
     /// Makes one update from the sum of a gradient's `parts`, multiplied by `gradient_scale`. Each part has one tensor
-    /// of any kind for each parameter that requires gradients, in order.
+    /// of any kind for each parameter that requires gradients, in order; on a card the tensors are changed.
     pub fn step(&mut self, parts: &[Vec<Tensor>], learning_rate: f64, gradient_scale: f64) {
         self.steps += 1;
         let (correction_1, correction_2) = (1.0 - BETA_1.powi(self.steps), 1.0 - BETA_2.powi(self.steps));
@@ -91,10 +93,40 @@ impl AdamW {
                 .collect();
             pieces.into_par_iter().for_each(Piece::update);
         } else {
-            for (slot, parts) in self.slots.iter_mut().zip(&gradients) {
-                let factors = factors(slot);
-                slot.update_with_tensors(parts, factors);
-            }
+            self.update_together(&gradients, learning_rate, gradient_scale);
+        }
+    }
+
+    /// The same update on any device, in one launch for all tensors of the same factors: a launch for each operation on
+    /// each tensor took a card longer than the work.
+    fn update_together(&self, gradients: &[Vec<Tensor>], learning_rate: f64, gradient_scale: f64) {
+        const KNOWN: &str = "every device has these operations";
+        let Some(device) = self.slots.first().map(|slot| slot.parameter.device()) else { return };
+        let gradients = in_fp32(&sums(gradients));
+        let scalar = |value: f64| Tensor::full([1], value, (Kind::Float, device));
+        let (step, divisor) = (scalar(f64::from(self.steps)), scalar(1.0 / gradient_scale));
+        let all = self.slots.iter().zip(&gradients);
+        let factors = |slot: &Slot| (slot.rate.to_bits(), slot.decayed);
+        for group in self.slots.iter().map(factors).collect::<BTreeSet<_>>() {
+            let of_group = || all.clone().filter(|(slot, _)| factors(slot) == group);
+            let pick =
+                |tensor: fn(&Slot) -> &Tensor| of_group().map(|(slot, _)| tensor(slot).detach()).collect::<Vec<_>>();
+            let tensors = [
+                pick(|slot| &slot.parameter),
+                of_group().map(|(_, gradient)| gradient.shallow_clone()).collect(),
+                pick(|slot| &slot.exp_avg),
+                pick(|slot| &slot.exp_avg_sq),
+            ];
+            let (rate, decayed) = (learning_rate * f64::from_bits(group.0), group.1);
+            let decay = if decayed { self.weight_decay } else { 0.0 };
+            let settings = AdamWSettings { rate, decay, beta_1: BETA_1, beta_2: BETA_2, eps: EPS };
+            cuda::adamw(tensors.each_ref().map(Vec::as_slice), &step, &divisor, &settings).expect(KNOWN);
+        }
+        let copies =
+            self.slots.iter().filter_map(|slot| Some((slot.computing.as_ref()?.detach(), slot.parameter.detach())));
+        let (computing, parameters): (Vec<Tensor>, Vec<Tensor>) = copies.unzip();
+        if !computing.is_empty() {
+            cuda::copy_all(&computing, &parameters).expect(KNOWN);
         }
     }
 
@@ -139,8 +171,8 @@ fn by_parameter(parts: &[Vec<Tensor>]) -> Vec<Vec<Tensor>> {
 pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
     let gradients = by_parameter(parts);
     if !gradients.iter().flatten().all(|part| part.device() == Device::Cpu) {
-        let squares = gradients.iter().map(|parts| total(parts).square().sum(Kind::Float).double_value(&[]));
-        return squares.sum::<f64>().sqrt();
+        let norms = cuda::norms(&sums(&gradients)).expect("every device has this operation");
+        return norms.norm().double_value(&[]);
     }
     let numbers: Vec<(usize, Vec<Numbers<'_>>)> =
         gradients.iter().map(|parts| (parts[0].numel(), parts.iter().map(Numbers::of).collect())).collect();
@@ -162,10 +194,29 @@ pub fn global_norm(parts: &[Vec<Tensor>]) -> f64 {
     squares.into_iter().map(f64::from).sum::<f64>().sqrt()
 }
 
-/// Sum of the parts of one parameter's gradient, fp32.
-fn total(parts: &[Tensor]) -> Tensor {
-    let first = parts[0].to_kind(Kind::Float);
-    parts[1..].iter().fold(first, |sum, part| sum + part)
+/// The sum of the parts of each parameter's gradient; fp32, unless there is one part only.
+fn sums(gradients: &[Vec<Tensor>]) -> Vec<Tensor> {
+    let sum = |parts: &Vec<Tensor>| match parts.as_slice() {
+        [one] => one.shallow_clone(),
+        parts => parts[1..].iter().fold(parts[0].to_kind(Kind::Float), |sum, part| sum + part),
+    };
+    gradients.iter().map(sum).collect()
+}
+
+/// The same tensors in fp32, those of other kinds as copies.
+fn in_fp32(tensors: &[Tensor]) -> Vec<Tensor> {
+    let wide = |tensor: &Tensor| match tensor.kind() {
+        Kind::Float => tensor.shallow_clone(),
+        _ => tensor.empty_like().to_kind(Kind::Float),
+    };
+    let wide: Vec<Tensor> = tensors.iter().map(wide).collect();
+    let narrow = wide.iter().zip(tensors).filter(|(_, tensor)| tensor.kind() != Kind::Float);
+    let (into, of): (Vec<Tensor>, Vec<Tensor>) =
+        narrow.map(|(wide, tensor)| (wide.shallow_clone(), tensor.shallow_clone())).unzip();
+    if !into.is_empty() {
+        cuda::copy_all(&into, &of).expect("every device has this operation");
+    }
+    wide
 }
 
 /// A slice of one parameter and its moments, from `start` on.
@@ -233,22 +284,6 @@ impl Slot {
         };
         arrays.enumerate().map(piece).collect()
     }
-
-    /// The same update with tensor operations, for any device.
-    fn update_with_tensors(&mut self, parts: &[Tensor], factors: Factors) {
-        no_grad(|| {
-            let gradient = total(parts) * f64::from(factors.gradient_scale);
-            let _ = self.exp_avg.lerp_(&gradient, 1.0 - BETA_1);
-            let _ = self.exp_avg_sq.lerp_(&gradient.square(), 1.0 - BETA_2);
-            let denominator = self.exp_avg_sq.sqrt() * f64::from(factors.inverse_root_correction) + EPS;
-            let change = &self.exp_avg / denominator * f64::from(factors.step_size);
-            let _ = self.parameter.g_mul_scalar_(f64::from(factors.decay));
-            let _ = self.parameter.g_sub_(&change);
-            if let Some(computing) = &mut self.computing {
-                computing.copy_(&self.parameter);
-            }
-        });
-    }
 }
 
 #[cfg(test)]
@@ -304,34 +339,47 @@ mod tests {
 
     #[test]
     fn both_ways_of_updating_agree() {
-        // More than one piece, the last one incomplete.
-        let size = [2 * PIECE as i64 + 77];
-        let random = |scale: f64| Tensor::randn(size, (Kind::Float, Device::Cpu)) * scale;
-        let (start, first) = (random(0.2), random(0.1));
-        let second = first.square() * 1.5 + 1e-6;
-        let slot = || Slot {
-            name: "weight".to_owned(),
-            parameter: start.copy(),
-            computing: Some(start.to_kind(Kind::BFloat16)),
-            exp_avg: first.copy(),
-            exp_avg_sq: second.copy(),
-            decayed: true,
-            rate: 1.0,
+        // More than one piece, the last one incomplete; other factors; no copy.
+        let sizes = [2 * PIECE as i64 + 77, 50, 60];
+        let random = |size: i64, scale: f64| Tensor::randn([size], (Kind::Float, Device::Cpu)) * scale;
+        let starts = sizes.map(|size| random(size, 0.2));
+        let optimizer = || {
+            let slot = |(at, start): (usize, &Tensor)| Slot {
+                name: at.to_string(),
+                parameter: start.copy(),
+                computing: (at < 2).then(|| start.to_kind(Kind::BFloat16)),
+                exp_avg: start.zeros_like(),
+                exp_avg_sq: start.zeros_like(),
+                decayed: at != 1,
+                rate: if at == 2 { 0.5 } else { 1.0 },
+            };
+            AdamW { slots: starts.iter().enumerate().map(slot).collect(), steps: 0, weight_decay: 0.1 }
         };
-        let (mut one_pass, mut tensors) = (slot(), slot());
-        let factors = Factors { gradient_scale: 0.7, decay: 0.999, step_size: 2e-3, inverse_root_correction: 3.0 };
+        let (mut by_pieces, mut together) = (optimizer(), optimizer());
         for scale in [1.0, 1e-3, 0.0] {
-            let parts = [random(scale), random(scale).to_kind(Kind::BFloat16)];
-            one_pass.pieces(&parts, factors).into_iter().for_each(Piece::update);
-            tensors.update_with_tensors(&parts, factors);
+            let part = || -> Vec<Tensor> { sizes.iter().map(|&size| random(size, scale)).collect() };
+            let halves: Vec<Tensor> = part().iter().map(|tensor| tensor.to_kind(Kind::BFloat16)).collect();
+            for parts in [vec![part(), halves.iter().map(Tensor::copy).collect()], vec![halves]] {
+                by_pieces.step(&parts, 2e-2, 0.7);
+                together.steps += 1;
+                together.update_together(&by_parameter(&parts), 2e-2, 0.7);
+            }
         }
-        let arrays = |slot: &Slot| [&slot.parameter, &slot.exp_avg, &slot.exp_avg_sq].map(Tensor::shallow_clone);
-        for (left, right) in arrays(&one_pass).iter().zip(&arrays(&tensors)) {
-            let gap = largest_gap(left, right);
-            assert!(gap < 1e-6, "{gap}");
+        for ((left, right), start) in by_pieces.slots.iter().zip(&together.slots).zip(&starts) {
+            let arrays = |slot: &Slot| [&slot.parameter, &slot.exp_avg, &slot.exp_avg_sq].map(Tensor::shallow_clone);
+            for (left, right) in arrays(left).iter().zip(&arrays(right)) {
+                let gap = largest_gap(left, right);
+                assert!(gap < 1e-6, "{gap}");
+            }
+            assert!(largest_gap(&left.parameter, start) > 1e-2);
+            for slot in [left, right] {
+                let is_copy =
+                    slot.computing.as_ref().is_none_or(|copy| *copy == slot.parameter.to_kind(Kind::BFloat16));
+                assert!(is_copy, "{}", slot.name);
+            }
         }
-        assert!(largest_gap(&one_pass.parameter, &start) > 1e-3);
-        let computing = one_pass.computing.unwrap();
-        assert_eq!(computing, one_pass.parameter.to_kind(Kind::BFloat16));
+        let parts = [starts.iter().map(|start| start.to_kind(Kind::BFloat16)).collect::<Vec<_>>()];
+        let norm = cuda::norms(&sums(&by_parameter(&parts))).unwrap().norm().double_value(&[]);
+        assert!((global_norm(&parts) - norm).abs() < 1e-4 * norm);
     }
 }

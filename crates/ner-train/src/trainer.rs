@@ -1,3 +1,4 @@
+use crate::error::on_card;
 use crate::optimizer::global_norm;
 use crate::{AdamW, Crop, Ema, GradScaler, Recipe, TrainError, TrainingSet};
 use ner_document::derive_seed;
@@ -135,8 +136,11 @@ impl<'d> Trainer<'d> {
             sources.push(source);
         }
         let trained = |name: &str| recipe.trains(name);
-        let parameters = Parameters::new(all).to_device(device).requiring_gradients(trained);
-        let computing = parameters.for_computing(device, kind);
+        let (parameters, computing) = on_card(device, recipe.batch_tokens, || {
+            let parameters = Parameters::new(all).to_device(device).requiring_gradients(trained);
+            let computing = parameters.for_computing(device, kind);
+            (parameters, computing)
+        })?;
         let workers = Workers::new(device);
         let replica = |_| Replica::new(config, computing.share().requiring_gradients(trained), recipe, &heads);
         Ok(Self {
@@ -206,9 +210,15 @@ impl<'d> Trainer<'d> {
     /// The steps of the next epoch. Dropping the iterator early leaves the epoch unfinished.
     pub fn next_epoch(&mut self) -> impl Iterator<Item = Result<Step, TrainError>> {
         let batches = all_batches(&self.sources, &self.recipe, self.epoch);
-        let mut groups = batches.chunks(self.recipe.accumulate).map(<[_]>::to_vec).collect::<Vec<_>>().into_iter();
+        let groups = batches.chunks(self.recipe.accumulate).map(<[_]>::to_vec).collect::<Vec<_>>();
+        let mut groups = groups.into_iter().peekable();
+        let mut ahead = None;
         std::iter::from_fn(move || match groups.next() {
-            Some(group) => Some(self.take_step(&group)),
+            Some(group) => {
+                let next = groups.peek();
+                let (device, batch_tokens) = (self.device, self.recipe.batch_tokens);
+                Some(on_card(device, batch_tokens, || self.take_step(&group, &mut ahead, next)).flatten())
+            }
             None => {
                 self.epoch += 1;
                 None
@@ -217,18 +227,20 @@ impl<'d> Trainer<'d> {
         .fuse()
     }
 
-    /// One optimisation step over the crops of `batches`, as if they were one batch.
-    fn take_step(&mut self, batches: &[Drawn]) -> Result<Step, TrainError> {
+    /// One optimisation step over the crops of `batches`, as if they were one batch. `ahead` holds these batches if the
+    /// step before has collated them; on a card this step leaves the `next` ones there.
+    fn take_step(
+        &mut self,
+        batches: &[Drawn],
+        ahead: &mut Option<Vec<MicroBatch>>,
+        next: Option<&Vec<Drawn>>,
+    ) -> Result<Step, TrainError> {
         let begin = Instant::now();
-        let (mut loss_sum, mut tokens, mut pieces) = (0.0, 0, 0);
+        let (mut losses, mut tokens, mut pieces) = (Vec::new(), 0, 0);
         // One gradient per worker, of its rows.
         let mut gradients: Vec<Vec<Tensor>> = Vec::new();
         let scale = self.loss_scale.scale();
-        // Randomness in a micro step depends on its number alone, so that a resumed run repeats it.
-        let seed =
-            |at: usize| derive_seed(self.recipe.seed, (1 << 40) + (self.step * self.recipe.accumulate + at) as u64);
-        let collated: Vec<MicroBatch> =
-            batches.iter().enumerate().map(|(at, batch)| self.collate(batch, seed(at))).collect();
+        let collated = ahead.take().unwrap_or_else(|| self.collated(batches, self.step));
         let counted: f64 = collated.iter().map(|batch| batch.counted).sum();
         for (batch, MicroBatch { parts, counted: own }) in batches.iter().zip(collated) {
             let source = &self.sources[batch.source];
@@ -248,10 +260,7 @@ impl<'d> Trainer<'d> {
             let work = |(replica, part): (&mut Replica, Part)| replica.gradients(&part, &pass);
             let results = self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work);
             for (worker, (loss, more)) in results.into_iter().enumerate() {
-                if !loss.is_finite() {
-                    return Err(self.not_finite("loss", loss, std::slice::from_ref(batch)));
-                }
-                loss_sum += loss * share;
+                losses.push((loss, share, batch));
                 match gradients.get_mut(worker) {
                     Some(sums) => sums.iter_mut().zip(&more).for_each(|(sum, more)| {
                         *sum = sum.to_kind(Kind::Float) + more;
@@ -260,7 +269,19 @@ impl<'d> Trainer<'d> {
                 }
             }
         }
+        if self.device.is_cuda() {
+            // The card computes meanwhile, and this thread waits for it only now.
+            *ahead = next.map(|next| self.collated(next, self.step + 1));
+        }
         let gradient_norm = global_norm(&gradients) / scale;
+        let mut loss_sum = 0.0;
+        for (loss, share, batch) in losses {
+            let loss = loss.double_value(&[]);
+            if !loss.is_finite() {
+                return Err(self.not_finite("loss", loss, std::slice::from_ref(batch)));
+            }
+            loss_sum += loss * share;
+        }
         let learning_rate = self.recipe.learning_rate_at(self.step, self.total_steps);
         let overflow = !gradient_norm.is_finite();
         if overflow && !self.loss_scale.is_dynamic() {
@@ -287,6 +308,13 @@ impl<'d> Trainer<'d> {
             elapsed_ms: begin.elapsed().as_secs_f64() * 1e3,
             skipped: overflow,
         })
+    }
+
+    /// The batches of the step with this number, collated.
+    fn collated(&self, batches: &[Drawn], step: usize) -> Vec<MicroBatch> {
+        // Randomness in a micro step depends on its number alone, so that a resumed run repeats it.
+        let seed = |at: usize| derive_seed(self.recipe.seed, (1 << 40) + (step * self.recipe.accumulate + at) as u64);
+        batches.iter().enumerate().map(|(at, batch)| self.collate(batch, seed(at))).collect()
     }
 
     /// Splits the crops into one batch per worker, masks some of their pieces, and collects the targets.
@@ -516,9 +544,9 @@ impl Replica {
         all
     }
 
-    /// A part's contribution to the loss of its batch, and the gradient of that loss times the factor. The gradient is
-    /// empty if the loss is not finite.
-    fn gradients(&self, part: &Part, pass: &Pass<'_>) -> (f64, Vec<Tensor>) {
+    /// A part's contribution to the loss of its batch, a scalar, and the gradient of that loss times the factor. Neither
+    /// waits for a card.
+    fn gradients(&self, part: &Part, pass: &Pass<'_>) -> (Tensor, Vec<Tensor>) {
         let Pass { recipe, options, head, device, kind, embedding_size, factor } = *pass;
         let Model { model, leaves: places } = &self.models[head];
         let Part { batch, targets, seed, share } = part;
@@ -538,10 +566,7 @@ impl Replica {
             leaves.push(origin);
         }
         let loss = model.loss(batch, targets, kind, &mut first, options) * *share;
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return (value, Vec::new());
-        }
+        let value = loss.detach();
         // Returned instead of accumulated into the leaves, which would cost one pass over all parameters to clear them
         // and another to add.
         let mut gradients = model.gradients(&(loss * factor), &leaves, &mut first);

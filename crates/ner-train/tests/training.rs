@@ -4,8 +4,8 @@
 
 use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Activation, BertConfig, Classifier, Extras, Head, ModelType, Parameters, Precision, SoftLabels, load_parameters,
-    new_head_for,
+    Activation, Batch, BertConfig, Classifier, Extras, Head, LossOptions, ModelType, Parameters, Precision, SoftLabels,
+    Targets, TrainingPass, load_parameters, new_head_for,
 };
 use ner_text::ScoredEntity;
 use ner_train::{
@@ -16,7 +16,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
 use std::path::Path;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 const PIECES: u32 = 40;
 const FIRST_PIECE: u32 = 5;
@@ -539,5 +539,136 @@ fn a_student_approaches_its_teacher_with_every_head() {
         let steps = train(&mut trainer, 30);
         let (first, last) = (steps[0].loss, steps[steps.len() - 1].loss);
         assert!(last - least < 0.5 * (first - least), "{head}: from {first} to {last}, at least {least}");
+    }
+}
+
+/// The first card, unless there is none. To rehearse the tests of cards, the variable `MEDNER_TEST_CARD=cpu` puts the CPU
+/// in its place.
+#[expect(clippy::print_stderr, reason = "skipped tests are reported")]
+fn card() -> Option<Device> {
+    if std::env::var_os("MEDNER_TEST_CARD").is_some_and(|card| card == "cpu") {
+        return Some(Device::Cpu);
+    }
+    let found = ner_model::cuda_devices();
+    if let Err(reason) = &found {
+        eprintln!("SKIPPED: {reason}");
+    }
+    found.is_ok().then_some(Device::Cuda(0))
+}
+
+/// ‖found − expected‖ / ‖expected‖ over all tensors.
+fn relative_gap(found: &[Tensor], expected: &[Tensor]) -> f64 {
+    let flat = |tensors: &[Tensor]| {
+        let flat: Vec<Tensor> =
+            tensors.iter().map(|tensor| tensor.to_device(Device::Cpu).to_kind(Kind::Double).reshape([-1])).collect();
+        Tensor::cat(&flat, 0)
+    };
+    let (found, expected) = (flat(found), flat(expected));
+    let gap = ((found - &expected).norm() / expected.norm()).double_value(&[]);
+    if gap.is_nan() { f64::INFINITY } else { gap }
+}
+
+/// Loss and gradients of a batch on a device.
+fn gradients(config: &BertConfig, all: &Parameters, head: Head, device: Device, kind: Kind) -> (Tensor, Vec<Tensor>) {
+    let computing = all.to_device(device).for_computing(device, kind).requiring_gradients(|_| true);
+    let model = Classifier::new(config, &computing, head).unwrap();
+    let rows: Vec<Vec<u32>> = [3usize, 28, 5, 17].map(|len| (5..5 + len as u32).collect()).to_vec();
+    let words = |row: &Vec<u32>| (1..row.len() - 1).step_by(3).map(|at| at..(at + 3).min(row.len() - 1)).collect();
+    let words: Vec<Vec<std::ops::Range<usize>>> = rows.iter().map(words).collect();
+    let entities: Vec<Vec<TaggedEntity>> = words
+        .iter()
+        .map(|words| {
+            (0..words.len()).step_by(3).map(|at| TaggedEntity { units: at..at + 1, entity_type: at % 2 }).collect()
+        })
+        .collect();
+    let labels = rows.iter().map(|row| (0..row.len() as i64).map(|at| at % 5).collect()).collect();
+    let targets = Targets { labels, words, entities, ..Targets::default() };
+    let mut pass = TrainingPass::new(1, device, 0.0, 0.0);
+    let leaves: Vec<&Tensor> = computing.iter().map(|(_, leaf)| leaf).collect();
+    let loss = model.loss(&Batch { rows }, &targets, kind, &mut pass, &LossOptions::default());
+    let gradients = model.gradients(&loss, &leaves, &mut pass);
+    let defined = gradients
+        .iter()
+        .zip(&leaves)
+        .map(|(gradient, leaf)| if gradient.defined() { gradient.shallow_clone() } else { leaf.detach().zeros_like() });
+    (loss.detach(), defined.collect())
+}
+
+/// Every kind of encoder and every head: loss and gradients on a card are those on the CPU. In half precision rows are
+/// concatenated there, and padded in fp32.
+#[test]
+fn card_computes_what_the_cpu_computes() {
+    let Some(card) = card() else { return };
+    let kinds = [
+        ("roberta", include_str!("../../ner-model/tests/encoders/roberta/config.json")),
+        ("electra", include_str!("../../ner-model/tests/encoders/electra/config.json")),
+        ("mpnet", include_str!("../../ner-model/tests/encoders/mpnet/config.json")),
+        ("modernbert", include_str!("../../ner-model/tests/encoders/modernbert/config.json")),
+        ("deberta-v3", include_str!("../../ner-model/tests/encoders/deberta-v3/config.json")),
+        ("deberta-v2", include_str!("../../ner-model/tests/encoders/deberta-v2/config.json")),
+    ];
+    let kinds = kinds.map(|(name, text)| (name, BertConfig::from_json(text, Path::new("config.json")).unwrap()));
+    let scheme = TagScheme::Bio;
+    let heads = [Head::Token, Head::Span { longest: 4 }, Head::Crf { scheme }, Head::Multilabel { scheme }];
+    let of_heads = heads.into_iter().map(|head| ("bert", config(), head));
+    let cases = of_heads.chain(kinds.into_iter().map(|(name, config)| (name, config, Head::Token)));
+    for (name, config, head) in cases {
+        let mut random = SmallRng::seed_from_u64(1);
+        let tensor = |(name, shape): (String, Vec<i64>)| {
+            let middle = if shape.len() == 1 && name.ends_with("weight") { 1.0 } else { 0.0 };
+            let count = shape.iter().product::<i64>();
+            let numbers: Vec<f32> = (0..count).map(|_| middle + random.random_range(-0.2f32..0.2)).collect();
+            (name, Tensor::from_slice(&numbers).view(shape.as_slice()))
+        };
+        let shapes = Classifier::shapes(&config, head.outputs(&labels()), head);
+        let parameters = Parameters::new(shapes.into_iter().map(tensor).collect());
+        let (loss, expected) = gradients(&config, &parameters, head, Device::Cpu, Kind::Float);
+        // In fp32, a card's convolutions (DeBERTa's) round their inputs to 10 bits.
+        let kinds = [(Kind::Float, 2e-3), (Kind::BFloat16, 0.1), (Kind::Half, 0.05)];
+        for (kind, bound) in kinds.into_iter().filter(|(kind, _)| card.is_cuda() || *kind != Kind::Half) {
+            let (card_loss, found) = gradients(&config, &parameters, head, card, kind);
+            let gaps = (relative_gap(&[card_loss], &[loss.shallow_clone()]), relative_gap(&found, &expected));
+            assert!(gaps.0 < bound && gaps.1 < bound, "{name}, {head:?}, {kind:?}: {gaps:?}");
+        }
+    }
+}
+
+/// Steps on a card are those on the CPU, and either goes on from the other's state.
+#[test]
+fn card_trains_and_resumes_as_the_cpu_does() {
+    let Some(card) = card() else { return };
+    let set = twenty();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let recipe = Recipe { precision: Precision::Fp32, ema_decay: 0.9, ..plain() };
+    let new = |device| Trainer::new(&recipe, &config(), &parameters(recipe.head()), &set, device).unwrap();
+    let losses =
+        |trainer: &mut Trainer<'_>| -> Vec<f64> { trainer.next_epoch().map(|step| step.unwrap().loss).collect() };
+    let near = |left: &[f64], right: &[f64]| left.iter().zip(right).all(|(left, right)| (left - right).abs() < 1e-3);
+    let both = [Device::Cpu, card];
+    let first = both.map(|device| losses(&mut new(device)));
+    assert!(near(&first[0], &first[1]), "{first:?}");
+    let second = [0, 1].map(|at| {
+        let mut trainer = new(both[at]);
+        losses(&mut trainer);
+        save_state(folders[at].path(), &trainer, None).unwrap();
+        losses(&mut trainer)
+    });
+    assert!(near(&second[0], &second[1]), "{second:?}");
+    for at in [0, 1] {
+        let mut other = new(both[1 - at]);
+        restore_state(folders[at].path(), &mut other).unwrap().unwrap();
+        let found = losses(&mut other);
+        assert!(near(&found, &second[at]), "from {:?}: {found:?}, {:?}", both[at], second[at]);
+    }
+    // In half precision, with all that is random.
+    let precisions = [Precision::Bf16, Precision::Fp16];
+    for precision in precisions.into_iter().filter(|precision| card.is_cuda() || *precision != Precision::Fp16) {
+        for gradient_checkpointing in [false, true] {
+            let recipe = Recipe { precision, gradient_checkpointing, adversarial: 0.1, epochs: 8, ..self::recipe() };
+            let mut trainer = Trainer::new(&recipe, &config(), &parameters(recipe.head()), &set, card).unwrap();
+            let epochs: Vec<Vec<f64>> = (0..8).map(|_| losses(&mut trainer)).collect();
+            let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+            assert!(mean(&epochs[7]) < mean(&epochs[0]), "{precision:?}: {epochs:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Devices, precision, and operations on the CPU beyond libtorch's.
 
 pub(crate) mod cpu;
+pub mod cuda;
 pub mod onednn;
 pub mod tensor_slice;
 mod threads;

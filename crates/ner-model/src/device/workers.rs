@@ -12,8 +12,8 @@ const MOST_IN_PREDICTION: usize = 64;
 /// Threads that compute in parallel on the CPU, each with its own rows and tensors.
 ///
 /// libtorch parallelises within one operation, and much of a training step is small operations between which threads
-/// wait: on two cores, a step over two halves of a batch is a fifth faster than one over the whole batch. Other devices
-/// have one worker, the calling thread.
+/// wait: on two cores, a step over two halves of a batch is a fifth faster than one over the whole batch. On other
+/// devices training has one worker, the calling thread.
 #[derive(Debug)]
 pub struct Workers {
     pool: Option<ThreadPool>,
@@ -26,10 +26,12 @@ impl Workers {
         Self::of_threads(threads)
     }
 
-    /// The same for prediction, with one thread each.
+    /// The same for prediction, with one thread each. A card has two: one prepares its next batch while it computes that
+    /// of the other.
     pub fn for_prediction(device: Device) -> Self {
-        let threads = if device == Device::Cpu { tch::get_num_threads().max(1) as usize } else { 1 };
-        Self::of(threads, threads.min(MOST_IN_PREDICTION))
+        let threads = tch::get_num_threads().max(1) as usize;
+        let most = if device == Device::Cpu { MOST_IN_PREDICTION } else { 2 };
+        Self::of(threads, threads.min(most))
     }
 
     /// Workers for training that use `threads` threads in total.

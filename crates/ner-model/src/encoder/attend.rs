@@ -4,6 +4,7 @@ use super::attention;
 use super::batch::{Layout, Rows};
 use super::terms::Terms;
 use super::training_pass::TrainingPass;
+use crate::device::cuda;
 use crate::onednn;
 use tch::{Kind, Tensor};
 
@@ -20,6 +21,22 @@ pub(super) fn attend(
             attention::attend([&query, &key, &value], rows, heads, Some(terms))
         }
         (Rows::Packed { rows, .. }, _) => attention::attend([&query, &key, &value], rows, heads, None),
+        (Rows::Concatenated { starts, .. }, terms) => {
+            let reach = match terms {
+                Some(Terms::Within(reach)) => Some(*reach),
+                _ => None,
+            };
+            let by_head = [&query, &key, &value].map(|states| states.unflatten(1, [heads, -1]));
+            let [query, key, value] = by_head.each_ref();
+            let context = if query.device().is_cuda() {
+                let probability = dropout.map_or(0.0, |dropout| dropout.attention);
+                cuda::attend([query, key, value], starts, layout.size[1], probability, reach)
+                    .unwrap_or_else(|error| panic!("attention on the card failed, which worked at first: {error:?}"))
+            } else {
+                row_by_row([query, key, value], starts, reach, dropout)
+            };
+            context.flatten(1, 2)
+        }
         (Rows::Padded { mask }, terms) => {
             let mask = match terms {
                 Some(Terms::Matrix(matrix)) => Some(matrix),
@@ -30,6 +47,30 @@ pub(super) fn attend(
             context.transpose(1, 2).reshape([layout.size[0] * layout.size[1], -1])
         }
     }
+}
+
+/// The slow equivalent of the card's attention, `[places, heads, head]`: one row after another.
+fn row_by_row(
+    states: [&Tensor; 3],
+    starts: &Tensor,
+    reach: Option<i64>,
+    mut dropout: Option<&mut TrainingPass>,
+) -> Tensor {
+    let starts = Vec::<i32>::try_from(starts).expect("a flat tensor of int32");
+    let of_row = |row: &[i32]| {
+        let (start, tokens) = (i64::from(row[0]), i64::from(row[1] - row[0]));
+        // [1, heads, tokens, head]
+        let [query, key, value] = states.map(|all| all.narrow(0, start, tokens).transpose(0, 1).unsqueeze(0));
+        let mask = reach.map(|reach| {
+            let ones = Tensor::ones([tokens, tokens], (Kind::Bool, query.device()));
+            let is_far = ones.triu(reach + 1).logical_or(&ones.tril(-reach - 1));
+            Tensor::zeros([1, 1, tokens, tokens], (query.kind(), query.device()))
+                .masked_fill(&is_far, f64::NEG_INFINITY)
+        });
+        let context = plain_attention(&query, &key, &value, mask.as_ref(), dropout.as_deref_mut());
+        context.squeeze_dim(0).transpose(0, 1)
+    };
+    Tensor::cat(&starts.windows(2).map(of_row).collect::<Vec<_>>(), 0)
 }
 
 /// Up to this many tokens, rows use plain products in half precision on the CPU.

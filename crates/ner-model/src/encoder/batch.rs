@@ -1,6 +1,7 @@
 //! Batches of rows, and the layout of their tokens in the matrix of states.
 
 use super::terms::{Positions, Terms};
+use crate::device::cuda::upload;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
@@ -46,6 +47,13 @@ pub(super) enum Rows {
     /// compiles and keeps a product of a quarter of a megabyte for each number of places, so only few numbers should
     /// occur.
     Packed { rows: Vec<Range<usize>>, places: usize },
+    /// Concatenated rows on a card, in training, too.
+    Concatenated {
+        /// The place of the first token of each row, and the number of places: `[rows + 1] i32`.
+        starts: Tensor,
+        /// Where each place is in padded rows, `[places] i64`.
+        slots: Tensor,
+    },
 }
 
 /// The number of places of packed rows is a multiple of this.
@@ -53,7 +61,7 @@ const PLACES_STEP: usize = 16;
 
 impl Layout {
     pub(super) fn padded(batch: &Batch, kind: Kind, device: Device) -> Self {
-        let mask = attention_mask(batch, kind).map(|mask| mask.to_device(device));
+        let mask = attention_mask(batch, kind).map(|mask| upload(&mask, device));
         Self::new(batch, Rows::Padded { mask })
     }
 
@@ -70,6 +78,27 @@ impl Layout {
         let rows = ends.zip(&batch.rows).map(|(end, row)| end - row.len()..end).collect();
         let places = batch.tokens().next_multiple_of(PLACES_STEP);
         Self::new(batch, Rows::Packed { rows, places })
+    }
+
+    pub(super) fn concatenated(batch: &Batch, device: Device) -> Self {
+        let (mut starts, mut slots) = (vec![0], Vec::with_capacity(batch.tokens()));
+        for (at, row) in batch.rows.iter().enumerate() {
+            let first = (at * batch.width()) as i64;
+            slots.extend(first..first + row.len() as i64);
+            starts.push(slots.len() as i32);
+        }
+        let [starts, slots] = [Tensor::from_slice(&starts), Tensor::from_slice(&slots)].map(|all| upload(&all, device));
+        Self::new(batch, Rows::Concatenated { starts, slots })
+    }
+
+    /// Converts numbers of padded rows, `[batch, tokens, width]`, to `[places, width]`.
+    pub(super) fn places(&self, padded: &Tensor) -> Tensor {
+        let flat = padded.view([self.size[0] * self.size[1], -1]);
+        match &self.rows {
+            Rows::Padded { .. } => flat,
+            Rows::Concatenated { slots, .. } => flat.index_select(0, slots),
+            Rows::Packed { .. } => unreachable!("it is for prediction, which has no such numbers"),
+        }
     }
 
     /// A number for each token, computed from its position in its row and its id; `fill` at places without a token:
@@ -105,6 +134,11 @@ impl Layout {
                 let places: Vec<i64> =
                     starts.flat_map(|start| (start..start + width).map(|place| place.min(last))).collect();
                 states.index_select(0, &Tensor::from_slice(&places)).view([count, width, -1])
+            }
+            // A copy, whose gradient is a choice of rows; that of a choice of rows would be a sum.
+            Rows::Concatenated { slots, .. } => {
+                let padded = states.new_zeros([count * width, states.size()[1]], (states.kind(), states.device()));
+                padded.index_copy(0, slots, states).view([count, width, -1])
             }
         }
     }

@@ -19,8 +19,9 @@ use super::parameters::Parameters;
 use super::terms::Positions;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
+use crate::device::cuda::{self, upload};
 use std::sync::Arc;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A layer of one of the kinds.
 #[derive(Debug)]
@@ -49,6 +50,16 @@ impl Layer {
         match self {
             Self::Bert(layer) => layer.query.is_packed() && layer.disentangled.is_none() && layer.convolution.is_none(),
             Self::Modern(layer) => layer.is_packed(),
+        }
+    }
+
+    /// Whether its attention scores need nothing but queries, keys and a limit of distances.
+    fn attends_plainly(&self) -> bool {
+        match self {
+            Self::Bert(layer) => {
+                layer.relative_bias.is_none() && layer.disentangled.is_none() && layer.convolution.is_none()
+            }
+            Self::Modern(_) => true,
         }
     }
 }
@@ -235,18 +246,31 @@ impl Bert {
     ///
     /// `dropout` is for training only. Panics if a row is longer than the encoder's positions: callers cut text into
     /// windows.
-    pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut TrainingPass>) -> Tensor {
+    pub fn forward(&self, batch: &Batch, kind: Kind, dropout: Option<&mut TrainingPass>) -> Tensor {
+        let device = self.word_embeddings.device();
+        let fused = self.fused.as_ref().filter(|_| dropout.is_none());
+        let kind = if fused.is_some() { Kind::Float } else { kind };
+        let layout = match dropout {
+            None if fused.is_some() || self.packs_rows() => Layout::packed(batch),
+            _ if self.concatenates_rows(device, kind) => Layout::concatenated(batch, device),
+            _ => Layout::padded(batch, kind, device),
+        };
+        self.forward_in(layout, batch, kind, dropout)
+    }
+
+    /// [`forward`](Self::forward) in a layout that the device and the precision support.
+    fn forward_in(
+        &self,
+        mut layout: Layout,
+        batch: &Batch,
+        kind: Kind,
+        mut dropout: Option<&mut TrainingPass>,
+    ) -> Tensor {
         let device = self.word_embeddings.device();
         let width = batch.width() as i64;
         assert!(width <= self.config.max_tokens(), "a row of {width} tokens is too long for this encoder");
         let fused = self.fused.as_ref().filter(|_| dropout.is_none());
-        let kind = if fused.is_some() { Kind::Float } else { kind };
-        let mut layout = match dropout {
-            None if fused.is_some() || self.packs_rows() => Layout::packed(batch),
-            _ => Layout::padded(batch, kind, device),
-        };
-
-        let ids = layout.numbers(batch, self.config.pad_token_id, |_, id| i64::from(id)).to_device(device);
+        let ids = upload(&layout.numbers(batch, self.config.pad_token_id, |_, id| i64::from(id)), device);
         layout.positions = Positions::new(batch, &layout, &self.config, kind, device);
         if let Some(Layer::Bert(layer)) = self.layers.first()
             && dropout.as_ref().is_none_or(|dropout| !dropout.gradient_checkpointing)
@@ -257,12 +281,12 @@ impl Bert {
         // [places, embedding]
         let mut words = Tensor::embedding(&self.word_embeddings, &ids, -1, false, false);
         if let Some(dropout) = dropout.as_deref() {
-            words = dropout.embeddings(words);
+            words = dropout.embeddings(words, &layout);
         }
         let mut embeddings = match &self.position_embeddings {
             Some(of_positions) => {
                 let first = self.config.first_position();
-                let positions = layout.numbers(batch, first, |at, _| first + at as i64).to_device(device);
+                let positions = upload(&layout.numbers(batch, first, |at, _| first + at as i64), device);
                 words + Tensor::embedding(of_positions, &positions, -1, false, false)
             }
             None => words,
@@ -307,6 +331,12 @@ impl Bert {
         self.layers.first().is_some_and(Layer::packs_rows) && attention::is_available(head)
     }
 
+    /// Whether rows are concatenated on a card.
+    fn concatenates_rows(&self, device: Device, kind: Kind) -> bool {
+        let head = self.config.hidden_size / self.config.num_attention_heads;
+        self.layers.iter().all(Layer::attends_plainly) && cuda::attends(device, kind, head)
+    }
+
     /// Predicts with `layers`, which were made of the same parameters; all else is then fp32.
     pub(crate) fn predict_with(&mut self, layers: Arc<FusedLayers>) {
         self.fused = Some(layers);
@@ -325,5 +355,60 @@ fn modern_of(config: &BertConfig) -> Option<&ModernConfig> {
     match &config.extras {
         Extras::Modern(modern) => Some(modern),
         Extras::None | Extras::Deberta(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn encoder(config: &str) -> (Bert, Parameters) {
+        let config = BertConfig::from_json(config, Path::new("config.json")).expect("a sound configuration");
+        tch::manual_seed(1);
+        let random = |(name, shape): (String, Vec<i64>)| {
+            let tensor = Tensor::randn(&shape, (Kind::Float, Device::Cpu)) * 0.1;
+            (name, if shape.len() == 1 { tensor + 1.0 } else { tensor })
+        };
+        let parameters = Parameters::new(Bert::shapes(&config).into_iter().map(random).collect());
+        let parameters = parameters.requiring_gradients(|_| true);
+        (Bert::new(&config, &parameters).expect("all parameters"), parameters)
+    }
+
+    /// The layout of cards, with the slow equivalent of their attention, computes what padded rows do.
+    #[test]
+    fn concatenated_rows_give_the_states_and_gradients_of_padded_ones() {
+        let kinds = [
+            include_str!("../../tests/encoders/roberta/config.json"),
+            include_str!("../../tests/encoders/modernbert/config.json"),
+        ];
+        for config in kinds {
+            let (bert, parameters) = encoder(config);
+            let batch = Batch { rows: [3, 40, 1, 17].map(|len| (2..2 + len).collect()).to_vec() };
+            let size = [4, 40, bert.config.embedding_size];
+            let perturbation = Tensor::randn(size, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let upstream = Tensor::randn([4, 40, bert.config.hidden_size], (Kind::Float, Device::Cpu));
+            let is_real = Tensor::from_slice(&[3i64, 40, 1, 17]).unsqueeze(1);
+            let is_real = Tensor::arange(40, (Kind::Int64, Device::Cpu)).lt_tensor(&is_real).unsqueeze(-1);
+            let leaves: Vec<&Tensor> = parameters.iter().map(|(_, leaf)| leaf).chain([&perturbation]).collect();
+            let of = |layout: Layout, gradient_checkpointing: bool| {
+                let mut pass = TrainingPass::new(1, Device::Cpu, 0.0, 0.0);
+                pass.gradient_checkpointing = gradient_checkpointing;
+                pass.perturbation = Some(perturbation.shallow_clone());
+                let states = bert.forward_in(layout, &batch, Kind::Float, Some(&mut pass)) * &is_real;
+                let mut all = bert.gradients(&(&states * &upstream).sum(Kind::Float), &leaves, &mut pass);
+                all.push(states.detach());
+                all
+            };
+            let expected = of(Layout::padded(&batch, Kind::Float, Device::Cpu), false);
+            for gradient_checkpointing in [false, true] {
+                let found = of(Layout::concatenated(&batch, Device::Cpu), gradient_checkpointing);
+                for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                    let gap = ((found - expected).abs() / (expected.abs() + 1.0)).max().double_value(&[]);
+                    let name = parameters.iter().nth(at).map_or("states or perturbation", |(name, _)| name);
+                    assert!(gap < 1e-4, "{name}: {gap}");
+                }
+            }
+        }
     }
 }

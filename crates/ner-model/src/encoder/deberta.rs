@@ -15,6 +15,7 @@ use super::parameters::Parameters;
 use super::terms::Terms;
 use super::training_pass::TrainingPass;
 use crate::ModelError;
+use crate::device::cuda::upload;
 use tch::{Device, Kind, Tensor};
 
 impl RelativeAttention {
@@ -158,7 +159,7 @@ impl Disentangled {
         // [tokens, tokens]: the position for each query and key.
         let places = Tensor::arange(width, (Kind::Int64, Device::Cpu));
         let distance = places.unsqueeze(1) - places.unsqueeze(0) + (width - 1);
-        let at = (of_distance - first).take(&distance).to_device(query.device());
+        let at = upload(&(of_distance - first).take(&distance), query.device());
         let at = at.expand([rows, heads, width, width], false);
         // Scores of [batch, heads, tokens, head] with the positions, [batch, heads, tokens, tokens].
         let scores = |states: &Tensor, linear: &Linear, at: &Tensor| {

@@ -12,6 +12,7 @@ use super::family::ModelType;
 use super::parameters::Parameters;
 use super::terms::Terms;
 use crate::ModelError;
+use crate::device::cuda::upload;
 use tch::{Device, Kind, Tensor};
 
 /// Distances from here on share the last bucket.
@@ -24,6 +25,8 @@ fn terms(by_distance: &Tensor, layout: &Layout, kind: Kind, reach: Option<usize>
     let mask = match &layout.rows {
         Rows::Packed { .. } => return Terms::ByDistance(ByDistance::new(by_distance, width as usize, reach)),
         Rows::Padded { mask } => mask,
+        // Only a limit of distances comes with these.
+        Rows::Concatenated { .. } => return Terms::Within(reach.expect("learned terms need other rows") as i64),
     };
     // A row of the matrix is the row above, moved by one. Cut from copies of the whole row, this needs no index.
     let heads = by_distance.size()[0];
@@ -61,7 +64,7 @@ impl RelativeBias {
 
     /// The terms of a batch, with their graph.
     pub fn terms(&self, layout: &Layout, kind: Kind) -> Terms {
-        let buckets = buckets(layout.size[1]).to_device(self.table.device());
+        let buckets = upload(&buckets(layout.size[1]), self.table.device());
         // [heads, distances]
         let by_distance = Tensor::embedding(&self.table, &buckets, -1, false, false).tr();
         terms(&by_distance, layout, kind, None)

@@ -67,15 +67,10 @@ impl LayerNorm {
     }
 
     pub fn forward(&self, input: &Tensor) -> Tensor {
-        let norm = |input: &Tensor| {
-            input.layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), self.eps, true)
-        };
         // The CPU's kernel takes half-precision states with fp32 weights; CUDA's needs one kind for all.
-        if input.device().is_cuda() && input.kind() != Kind::Float {
-            norm(&input.to_kind(Kind::Float)).to_kind(input.kind())
-        } else {
-            norm(input)
-        }
+        let kind = if input.device().is_cuda() { input.kind() } else { self.weight.kind() };
+        let (weight, bias) = (self.weight.to_kind(kind), self.bias.as_ref().map(|bias| bias.to_kind(kind)));
+        input.layer_norm(weight.size(), Some(&weight), bias.as_ref(), self.eps, true)
     }
 }
 

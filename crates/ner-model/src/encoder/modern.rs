@@ -13,6 +13,7 @@ use super::linear::{LayerNorm, Linear, add_residual, apply_dropout};
 use super::parameters::Parameters;
 use super::terms::{Positions, Rotary};
 use super::training_pass::TrainingPass;
+use crate::device::cuda::upload;
 use crate::{Activation, ModelError};
 use tch::{Device, Kind, Tensor};
 
@@ -38,7 +39,7 @@ impl Rotary {
 impl Positions {
     pub fn new(batch: &Batch, layout: &Layout, config: &BertConfig, kind: Kind, device: Device) -> Option<Self> {
         let Extras::Modern(modern) = &config.extras else { return None };
-        let places = layout.numbers(batch, 0, |at, _| at as i64).to_device(device).to_kind(Kind::Float);
+        let places = upload(&layout.numbers(batch, 0, |at, _| at as i64), device).to_kind(Kind::Float);
         let rotary = |theta| Rotary::new(&places, config.hidden_size / config.num_attention_heads, theta);
         Some(Self {
             global: rotary(modern.global_rope_theta),

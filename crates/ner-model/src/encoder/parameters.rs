@@ -39,12 +39,13 @@ impl Parameters {
     }
 
     /// The parameters for computing on `device`: weight matrices of linear layers in `kind`, so that products need no
-    /// cast; embeddings, biases and normalisation in fp32. Tensors that already fit share their storage.
+    /// cast; embeddings, biases and normalisation in fp32. On a card all parameters of layers are in `kind`, since its
+    /// kernels need one for all. Tensors that already fit share their storage.
     pub fn for_computing(&self, device: Device, kind: Kind) -> Self {
         let cast = |(name, tensor): &(String, Tensor)| {
             let tensor = tensor.detach().to_device(device);
-            let is_linear = is_linear(name, &tensor);
-            (name.clone(), if is_linear { tensor.to_kind(kind) } else { tensor })
+            let is_cast = is_linear(name, &tensor) || device.is_cuda() && name.starts_with(LAYERS);
+            (name.clone(), if is_cast { tensor.to_kind(kind) } else { tensor })
         };
         Self(self.0.iter().map(cast).collect())
     }
@@ -96,7 +97,10 @@ impl Parameters {
     }
 }
 
+/// Start of the names of the parameters of layers.
+const LAYERS: &str = "bert.encoder.layer.";
+
 /// Whether a parameter is the matrix of a linear layer of the encoder.
 fn is_linear(name: &str, tensor: &Tensor) -> bool {
-    tensor.dim() == 2 && name.starts_with("bert.encoder.layer.")
+    tensor.dim() == 2 && name.starts_with(LAYERS)
 }

@@ -10,6 +10,8 @@ pub(super) enum Terms {
     Matrix(Tensor),
     /// For packed rows.
     ByDistance(ByDistance),
+    /// For concatenated rows: tokens see only those at most so far apart.
+    Within(i64),
 }
 
 /// Rotations of queries and keys by their positions.

@@ -1,3 +1,4 @@
+use super::batch::Layout;
 use super::tape::{Mark, Tape};
 use crate::device::tensor_slice::halves_mut;
 use rand::rngs::SmallRng;
@@ -65,11 +66,10 @@ impl TrainingPass {
         }
     }
 
-    /// Adds the [`perturbation`](Self::perturbation), if there is one, to the embeddings of words, `[batch * tokens,
-    /// hidden]`.
-    pub fn embeddings(&self, words: Tensor) -> Tensor {
+    /// Adds the [`perturbation`](Self::perturbation), if there is one, to the embeddings of words, `[places, hidden]`.
+    pub(crate) fn embeddings(&self, words: Tensor, layout: &Layout) -> Tensor {
         match &self.perturbation {
-            Some(perturbation) => perturbation.view_as(&words) + words,
+            Some(perturbation) => layout.places(perturbation) + words,
             None => words,
         }
     }

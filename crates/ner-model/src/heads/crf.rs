@@ -1,4 +1,5 @@
 use super::words::{RowWords, count, width, word_states};
+use crate::device::cuda::upload;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::{TagScheme, TaggedEntity};
 use ner_text::Transitions;
@@ -215,14 +216,14 @@ impl Crf {
             last.push(encoded.last().map_or(0, |&label| label as i64));
             slots.iter_mut().zip(encoded).for_each(|(slot, label)| *slot = label as i64);
         }
-        let target = Tensor::from_slice(&target).view([rows, width]).to_device(device);
+        let target = upload(&Tensor::from_slice(&target).view([rows, width]), device);
         let own = scores.gather(2, &target.unsqueeze(-1), false).squeeze_dim(-1) * &real;
         // Gold sequences are always allowed by the scheme, so the masks are not needed here.
         let pairs = target.narrow(1, 0, width - 1) * labels + target.narrow(1, 1, width - 1);
         let between = self.between.view(-1).index_select(0, &pairs.reshape(-1)).view([rows, width - 1]);
         let between = between * real.narrow(1, 1, width - 1);
         let ends = self.start.index_select(0, &target.select(1, 0))
-            + self.end.index_select(0, &Tensor::from_slice(&last).to_device(device));
+            + self.end.index_select(0, &upload(&Tensor::from_slice(&last), device));
         let right = own.sum_dim_intlist(1, false, Kind::Float)
             + between.sum_dim_intlist(1, false, Kind::Float)
             + ends * has_words(words, device);
@@ -244,11 +245,12 @@ impl Crf {
 
 /// For each position in the longest row, the rows with a word there, `[batch, 1] bool`; `None` if all have one.
 fn real_words(words: &[RowWords], device: Device) -> Vec<Option<Tensor>> {
-    let at = |at: usize| {
-        let real: Vec<bool> = words.iter().map(|words| at < words.len()).collect();
-        real.contains(&false).then(|| Tensor::from_slice(&real).unsqueeze(-1).to_device(device))
-    };
-    (0..width(words)).map(at).collect()
+    let width = width(words);
+    let real: Vec<bool> = (0..width).flat_map(|at| words.iter().map(move |words| at < words.len())).collect();
+    // One copy to the device for all positions.
+    let all = upload(&Tensor::from_slice(&real).view([width as i64, words.len() as i64, 1]), device);
+    let rows = real.chunks(words.len().max(1)).zip(all.unbind(0));
+    rows.map(|(real, on_device)| real.contains(&false).then_some(on_device)).collect()
 }
 
 /// Positions with a word, `[batch, words] f32` of 0 and 1.
@@ -256,11 +258,11 @@ fn all_real_words(words: &[RowWords], device: Device) -> Tensor {
     let width = width(words);
     let real = words.iter().flat_map(|words| (0..width).map(|at| f32::from(u8::from(at < words.len()))));
     let real: Vec<f32> = real.collect();
-    Tensor::from_slice(&real).view([words.len() as i64, width as i64]).to_device(device)
+    upload(&Tensor::from_slice(&real).view([words.len() as i64, width as i64]), device)
 }
 
 /// Rows with words, `[batch] f32` of 0 and 1.
 fn has_words(words: &[RowWords], device: Device) -> Tensor {
     let has: Vec<f32> = words.iter().map(|words| f32::from(u8::from(!words.is_empty()))).collect();
-    Tensor::from_slice(&has).to_device(device)
+    upload(&Tensor::from_slice(&has), device)
 }

@@ -1,3 +1,4 @@
+use crate::device::cuda::upload;
 use crate::encoder::{LayerNorm, Linear};
 use crate::{Activation, Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};
@@ -72,7 +73,7 @@ impl MaskedLm {
             .iter()
             .enumerate()
             .flat_map(|(row, masked)| masked.iter().map(move |&(position, _)| (row * width + position) as i64));
-        let places = Tensor::from_slice(&places.collect::<Vec<_>>()).to_device(states.device());
+        let places = upload(&Tensor::from_slice(&places.collect::<Vec<_>>()), states.device());
         // [positions, hidden]
         let states = states.view([-1, states.size()[2]]).index_select(0, &places);
         let states = self.norm.forward(&self.activation.apply(self.dense.forward(&states)));
@@ -112,6 +113,6 @@ fn pieces(masked: &[MaskedTokens]) -> Tensor {
 }
 
 fn cross_entropy(logits: &Tensor, pieces: &Tensor) -> Tensor {
-    let pieces = pieces.to_device(logits.device());
+    let pieces = upload(pieces, logits.device());
     logits.cross_entropy_loss::<Tensor>(&pieces, None, Reduction::Sum, super::IGNORE_INDEX, 0.0)
 }

@@ -1,6 +1,7 @@
 //! Training on several corpora that annotate different types: types that a corpus does not annotate add no loss on its
 //! documents.
 
+use crate::device::cuda::upload;
 use ner_document::{LabelSet, Tag};
 use tch::{Kind, Tensor};
 
@@ -33,7 +34,7 @@ const NEVER: f64 = -1e9;
 pub fn hide_types(scores: &Tensor, rows: &[PartialLabels]) -> Tensor {
     let (_, _, types, _) = scores.size4().expect("scores have four dimensions");
     match mask(rows, types, |row| &row.types) {
-        Some(mask) => scores.masked_fill(&mask.view([-1, 1, types, 1]).to_device(scores.device()), NEVER),
+        Some(mask) => scores.masked_fill(&upload(&mask.view([-1, 1, types, 1]), scores.device()), NEVER),
         None => scores.shallow_clone(),
     }
 }
@@ -46,10 +47,10 @@ pub fn hide_types(scores: &Tensor, rows: &[PartialLabels]) -> Tensor {
 pub fn marginal_logits(logits: &Tensor, rows: &[PartialLabels]) -> Tensor {
     let (_, _, labels) = logits.size3().expect("logits have three dimensions");
     let Some(mask) = mask(rows, labels, |row| &row.labels) else { return logits.shallow_clone() };
-    let mask = mask.view([-1, 1, labels]).to_device(logits.device());
+    let mask = upload(&mask.view([-1, 1, labels]), logits.device());
     let mut is_outside = vec![false; labels as usize];
     is_outside[0] = true;
-    let is_outside = Tensor::from_slice(&is_outside).to_device(logits.device());
+    let is_outside = upload(&Tensor::from_slice(&is_outside), logits.device());
     // [batch, tokens, 1]
     let outside = logits.masked_fill(&mask.logical_or(&is_outside).logical_not(), f64::NEG_INFINITY);
     let outside = outside.logsumexp([-1], true);

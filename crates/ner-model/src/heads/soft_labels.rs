@@ -4,6 +4,7 @@
 //! temperature T, and the loss times T², so that its gradients keep their size.
 
 use super::words::{RowWords, count};
+use crate::device::cuda::upload;
 use ner_text::ScoredEntity;
 use tch::{Kind, Tensor};
 
@@ -40,7 +41,7 @@ pub(super) fn span_loss(
             }
         }
     }
-    let target = Tensor::from_slice(&target).view(scores.size().as_slice()).to_device(scores.device());
+    let target = upload(&Tensor::from_slice(&target).view(scores.size().as_slice()), scores.device());
     let scores = scores / temperature;
     // softplus(x) - x t is the cross-entropy of a logit x with a target t.
     let losses = (scores.softplus() - scores * target) * real;
@@ -69,7 +70,7 @@ pub(super) fn place_loss(log_probabilities: &Tensor, soft: &[SoftLabels], temper
         let powers = target.pow_tensor_scalar(1.0 / temperature);
         target = &powers / powers.sum_dim_intlist(-1, true, Kind::Float).clamp_min(1e-12);
     }
-    let target = target.to_device(log_probabilities.device());
+    let target = upload(&target, log_probabilities.device());
     // Known decisions sum to 1, others to 0.
     let known = target.sum(Kind::Float).clamp_min(1.0);
     (target * log_probabilities).sum(Kind::Float) / known * -temperature.powi(2)

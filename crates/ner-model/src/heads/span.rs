@@ -1,5 +1,6 @@
 use super::loss_options::LossOptions;
 use super::words::{RowWords, count, word_states};
+use crate::device::cuda::upload;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::TaggedEntity;
 use ner_text::ScoredEntity;
@@ -137,7 +138,7 @@ pub(super) fn real_spans(words: &[RowWords], scores: &Tensor) -> Tensor {
     let (rows, width, _, longest) = scores.size4().expect("four dimensions");
     let device = scores.device();
     let counts: Vec<i64> = words.iter().map(|words| words.len() as i64).collect();
-    let counts = Tensor::from_slice(&counts).view([rows, 1, 1, 1]).to_device(device);
+    let counts = upload(&Tensor::from_slice(&counts).view([rows, 1, 1, 1]), device);
     let starts = Tensor::arange(width, (Kind::Int64, device)).view([1, width, 1, 1]);
     let lengths = Tensor::arange(longest, (Kind::Int64, device)).view([1, 1, 1, longest]);
     (starts + lengths).lt_tensor(&counts).to_kind(Kind::Float)
@@ -157,7 +158,7 @@ pub fn span_cross_entropy(
     entities: &[Vec<TaggedEntity>],
     options: &LossOptions,
 ) -> Tensor {
-    let target = targets(scores, words, entities, options.boundary_smoothing as f32).to_device(scores.device());
+    let target = upload(&targets(scores, words, entities, options.boundary_smoothing as f32), scores.device());
     let losses = if options.focal == 0.0 && options.class_weights.is_empty() {
         // softplus(x) - x t is the cross-entropy of a logit x with a target t.
         scores.softplus() - scores * target
@@ -170,7 +171,7 @@ pub fn span_cross_entropy(
         }
         if let [none, types @ ..] = options.class_weights.as_slice() {
             let types: Vec<f32> = types.iter().map(|&weight| weight as f32).collect();
-            positive = Tensor::from_slice(&types).unsqueeze(-1).to_device(scores.device()) * positive;
+            positive = upload(&Tensor::from_slice(&types).unsqueeze(-1), scores.device()) * positive;
             negative = *none * negative;
         }
         // Soft targets take a share of both.
@@ -220,9 +221,12 @@ pub fn span_divergence(scores: &Tensor, words: &[RowWords]) -> Tensor {
 pub fn found_spans(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<ScoredEntity>> {
     let (_, width, types, longest) = scores.size4().expect("four dimensions");
     let probabilities = scores.sigmoid() * real_spans(words, scores);
-    let flat = probabilities.to_device(Device::Cpu).contiguous().view(-1);
+    let flat = probabilities.contiguous().view(-1);
+    // Chosen on the device: of a card only what is found is copied.
     let places = flat.gt(FLOOR).nonzero().view(-1);
-    let values = Vec::<f32>::try_from(flat.index_select(0, &places)).expect("a flat tensor of fp32");
+    let values = flat.index_select(0, &places).to_device(Device::Cpu);
+    let places = places.to_device(Device::Cpu);
+    let values = Vec::<f32>::try_from(values).expect("a flat tensor of fp32");
     let places = Vec::<i64>::try_from(places).expect("a flat tensor of int64");
     let mut found = vec![Vec::new(); words.len()];
     for (place, probability) in places.into_iter().zip(values) {

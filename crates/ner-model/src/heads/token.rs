@@ -1,4 +1,5 @@
 use super::loss_options::LossOptions;
+use crate::device::cuda::upload;
 use crate::encoder::PredictionHead;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use tch::{Kind, Reduction, Tensor};
@@ -97,7 +98,7 @@ pub fn cross_entropy(
             *slot = if label == IGNORE_INDEX { 0.0 } else { weight_of(at, label) };
         }
     }
-    let weights = Tensor::from_slice(&weights).to_device(logits.device());
+    let weights = upload(&Tensor::from_slice(&weights), logits.device());
     (losses * &weights).sum(Kind::Float) / weights.sum(Kind::Float)
 }
 
@@ -119,7 +120,7 @@ fn padded(labels: &[Vec<i64>], logits: &Tensor) -> Tensor {
     for (row, slots) in labels.iter().zip(flat.chunks_mut(width as usize)) {
         slots[..row.len()].copy_from_slice(row);
     }
-    Tensor::from_slice(&flat).to_device(logits.device())
+    upload(&Tensor::from_slice(&flat), logits.device())
 }
 
 #[cfg(test)]

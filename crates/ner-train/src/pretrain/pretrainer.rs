@@ -1,6 +1,7 @@
 use super::masking::mask_row;
 use super::recipe::PretrainRecipe;
 use super::text::{Epoch, PackedRow, PretrainText};
+use crate::error::on_card;
 use crate::optimizer::global_norm;
 use crate::state;
 use crate::{AdamW, GradScaler, TrainError};
@@ -194,6 +195,11 @@ impl<'d> Pretrainer<'d> {
     /// # Errors
     /// If the loss or the gradient is infinite or not a number.
     pub fn take_step(&mut self) -> Result<PretrainStep, TrainError> {
+        let (device, batch_tokens) = (self.device, self.recipe.batch_tokens);
+        on_card(device, batch_tokens, || self.step_of_batches()).flatten()
+    }
+
+    fn step_of_batches(&mut self) -> Result<PretrainStep, TrainError> {
         let begin = Instant::now();
         let epoch = self.step / self.steps_per_epoch();
         if self.epoch.0 != epoch {
@@ -210,7 +216,7 @@ impl<'d> Pretrainer<'d> {
         };
         let batches: Vec<Vec<Part>> = (0..self.recipe.accumulate).map(batch).collect();
         let predicted: usize = batches.iter().flatten().map(Part::predicted).sum();
-        let (mut loss_sum, mut tokens) = (0.0, 0);
+        let (mut losses, mut tokens) = (Vec::new(), 0);
         // One gradient per worker, of its rows.
         let mut gradients: Vec<Vec<Tensor>> = Vec::new();
         for parts in batches {
@@ -222,17 +228,23 @@ impl<'d> Pretrainer<'d> {
             for (worker, (loss, more)) in
                 self.workers.map(self.replicas.iter_mut().zip(parts).collect(), work).into_iter().enumerate()
             {
-                if !loss.is_finite() {
-                    return Err(self.not_finite("loss", loss));
-                }
-                loss_sum += loss / predicted as f64;
+                losses.push(loss);
                 match gradients.get_mut(worker) {
                     Some(sums) => sums.iter_mut().zip(&more).for_each(|(sum, more)| add(sum, more)),
                     None => gradients.push(more),
                 }
             }
         }
+        // Here this thread first waits for a card.
         let gradient_norm = global_norm(&gradients) / scale;
+        let mut loss_sum = 0.0;
+        for loss in losses {
+            let loss = loss.double_value(&[]);
+            if !loss.is_finite() {
+                return Err(self.not_finite("loss", loss));
+            }
+            loss_sum += loss / predicted as f64;
+        }
         let learning_rate = self.recipe.learning_rate_at(self.step, self.total_steps);
         let overflow = !gradient_norm.is_finite();
         if overflow && !self.loss_scale.is_dynamic() {
@@ -394,7 +406,7 @@ impl Replica {
         Ok(Self { model: MaskedLm::new(config, &parameters, MaskedLm::activation(config))?, leaves })
     }
 
-    /// The summed loss of a part, and the gradient of that sum times `factor`; empty if the loss is not finite.
+    /// The summed loss of a part, a scalar, and the gradient of that sum times `factor`. Neither waits for a card.
     fn gradients(
         &self,
         part: &Part,
@@ -402,14 +414,11 @@ impl Replica {
         device: Device,
         kind: Kind,
         factor: f64,
-    ) -> (f64, Vec<Tensor>) {
+    ) -> (Tensor, Vec<Tensor>) {
         let mut pass = TrainingPass::new(part.seed, device, recipe.dropout, recipe.attention_dropout);
         pass.gradient_checkpointing = recipe.gradient_checkpointing;
         let loss = self.model.loss_sum(&part.batch, &part.masked, kind, Some(&mut pass));
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return (value, Vec::new());
-        }
+        let value = loss.detach();
         let leaves: Vec<&Tensor> = self.leaves.iter().collect();
         (value, self.model.gradients(&(loss * factor), &leaves, &mut pass))
     }
