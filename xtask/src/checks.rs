@@ -27,7 +27,7 @@ enum Step {
 
 const TESTS: [&str; 3] = ["test", "--release", "--workspace"];
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step::Cargo {
         command: &["fmt", "--all", "--check"],
         variable: None,
@@ -50,6 +50,7 @@ const STEPS: [Step; 9] = [
     Step::Check(Subject::Hostile, &["--connections", "60", "--seconds", "5", "--body-mb", "1", "--given-up", "5"]),
     Step::Check(Subject::Pages, &[]),
     Step::Check(Subject::Python, &[]),
+    Step::Check(Subject::Cluster, &[]),
 ];
 
 /// Stops at the first step that fails.
