@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import medner
+from medner._cluster import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -26,6 +27,13 @@ def folder() -> str:
 @pytest.fixture(scope="session")
 def model(folder: str) -> Iterator[medner.Model]:
     with medner.load(folder) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def apart(folder: str) -> Iterator[medner.Model]:
+    """The model as clusters use it: no digit depends on the texts beside."""
+    with Settings.of(folder, {}).opened(1) as model:
         yield model
 
 

@@ -19,7 +19,7 @@ from medner._cluster import Columns, Settings, annotated
 
 FRAGILE = Path(__file__).with_name("fragile.py")
 TEXT = "Naloxone reverses the effect of clonidine."
-COLUMNS = Columns("note", "id", "mentions", "error", 1000)
+COLUMNS = Columns("note", "id", "mentions", "error", 2000)
 
 
 @pytest.fixture
@@ -51,7 +51,8 @@ def test_a_text_that_kills_the_worker_is_a_row(
             "mentions": None,
             "error": "the worker ended while it annotated this text alone, and again in a second attempt",
         }
-    with Settings.of(folder, {}).opened(1) as dying, caplog.at_level(logging.WARNING):
+    # Another number of threads than other tests have, so that none of their workers is there.
+    with Settings.of(folder, {}).opened(3) as dying, caplog.at_level(logging.WARNING):
         found = rows(dying, texts)
         assert spans(found) == spans(expected)
         assert [(row["id"], row["error"]) for row in found] == [(row["id"], row["error"]) for row in expected]
@@ -65,17 +66,25 @@ def spans(found: list[dict[str, Any]]) -> list[Any]:
     ]
 
 
+def test_no_digit_depends_on_the_texts_beside(folder: str, apart: medner.Model) -> None:
+    texts = [TEXT * length for length in (1, 7, 2, 30, 1, 12)]
+    alone = [rows(apart, [text])[0]["mentions"] for text in texts]
+    assert [row["mentions"] for row in rows(apart, texts)] == alone
+    with Settings.of(folder, {}).opened(2) as faster:
+        assert [row["mentions"] for row in rows(faster, texts)] == alone
+
+
 def test_a_machine_that_kills_every_worker_fails_the_task(
     fragile: None, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAGILE_POISON", "text")  # The name of the column in every request.
-    with Settings.of(folder, {}).opened(2) as dying, pytest.raises(medner.WorkerError, match="SIGKILL"):
+    with Settings.of(folder, {}).opened(4) as dying, pytest.raises(medner.WorkerError, match="SIGKILL"):
         rows(dying, [TEXT])
 
 
 def test_texts_that_cannot_be_sent_are_rows(model: medner.Model) -> None:
     # As Spark makes them of bytes: a lone surrogate, and half a character.
-    raw = [TEXT.encode(), b"fever \xed\xa0\xbd", None, b"\xc3", ("x" * 1001).encode(), b""]
+    raw = [TEXT.encode(), b"fever \xed\xa0\xbd", None, b"\xc3", ("x" * 2001).encode(), b""]
     column = pa.Array.from_buffers(pa.string(), len(raw), pa.array(raw, pa.binary()).buffers())
     found = pa.Table.from_batches(annotated(model, batches(column), COLUMNS))
     assert found["error"].to_pylist() == [
@@ -83,7 +92,7 @@ def test_texts_that_cannot_be_sent_are_rows(model: medner.Model) -> None:
         "the text is no UTF-8 at byte 6",
         None,
         "the text is no UTF-8 at byte 0",
-        "the text has 1,001 bytes, more than max_bytes=1,000",
+        "the text has 2,001 bytes, more than max_bytes=2,000",
         None,
     ]
     mentions = found["mentions"].to_pylist()

@@ -49,16 +49,15 @@ def by_id(found: Any) -> list[dict[str, Any]]:
     return sorted(found.take_all(), key=lambda row: int(row["id"]))
 
 
-def test_the_mentions_are_those_of_one_process(folder: str, model: medner.Model) -> None:
+def test_the_mentions_are_those_of_one_process(folder: str, apart: medner.Model) -> None:
     texts = [f"{TEXT} Naloxone {number}." for number in range(100)]
     found = medner.ray.annotate(dataset(texts, 4), folder, text="note", id="id", concurrency=2).materialize()
     assert found.schema().names == ["id", "note", "mentions", "error"]
     rows = by_id(found)
     assert [(row["note"], row["error"]) for row in rows] == [(text, None) for text in texts]
-    expected = [[mention.to_dict() for mention in mentions] for mentions in model.annotate(texts)]
-    assert [spans(row["mentions"]) for row in rows] == [spans(mentions) for mentions in expected]
-    mention, other = rows[0]["mentions"][0], expected[0][0]
-    assert mention["confidence"] == pytest.approx(other["confidence"], abs=1e-3) and set(other) <= set(mention)
+    assert [list(row["mentions"]) for row in rows] == [
+        [mention.to_dict() for mention in mentions] for mentions in apart.annotate(texts)
+    ]
 
 
 def test_bad_texts_are_rows(folder: str) -> None:

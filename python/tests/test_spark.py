@@ -57,16 +57,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         session.stop()
 
 
-def plain(value: Any) -> Any:
-    """Without the last digits of confidences."""
-    if isinstance(value, float):
-        return round(value, 3)
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def test_the_mentions_are_those_of_one_process(spark: Any, folder: str, model: medner.Model) -> None:
+def test_the_mentions_are_those_of_one_process(spark: Any, folder: str, apart: medner.Model) -> None:
     texts = [f"{TEXT} Naloxone {number}." for number in range(100)]
     given = [(f"n{at}", text, at % 3) for at, text in enumerate(texts)]
     notes = spark.createDataFrame(given, "id string, note string, n int")
@@ -75,8 +66,8 @@ def test_the_mentions_are_those_of_one_process(spark: Any, folder: str, model: m
     assert [field.dataType for field in found.schema.fields[:3]] == [field.dataType for field in notes.schema.fields]
     rows = sorted(found.collect(), key=lambda row: int(row.id[1:]))
     assert [(row.note, row.n, row.error) for row in rows] == [(text, at % 3, None) for at, text in enumerate(texts)]
-    mentions = [[plain(mention.asDict(recursive=True)) for mention in row.mentions] for row in rows]
-    assert mentions == [[plain(mention.to_dict()) for mention in found] for found in model.annotate(texts)]
+    mentions = [[mention.asDict(recursive=True) for mention in row.mentions] for row in rows]
+    assert mentions == [[mention.to_dict() for mention in found] for found in apart.annotate(texts)]
     flat = found.selectExpr("id", "inline(mentions)").where("type = 'Disease' AND assertion.value = 'absent'")
     assert flat.count() == 100
 
@@ -96,16 +87,15 @@ def test_bad_texts_are_rows_and_no_log_has_text(spark: Any, folder: str) -> None
     assert "document 3: the worker ended" in logs and "Naloxone" not in logs and "zzz" not in logs
 
 
-def test_sql(spark: Any, folder: str, model: medner.Model) -> None:
+def test_sql(spark: Any, folder: str, apart: medner.Model) -> None:
     medner.spark.register(spark, "mentions_of", folder)
     texts = [f"{TEXT} {number}" for number in range(20)]
     notes = spark.createDataFrame(list(enumerate([*texts, None])), "id int, note string")
     notes.createOrReplaceTempView("notes")
     query = "SELECT id, f.mentions, f.error FROM (SELECT id, mentions_of(note) AS f FROM notes) ORDER BY id"
     found = spark.sql(query).collect()
-    assert [plain([(m.start, m.end, m.type, m.confidence) for m in row.mentions]) for row in found[:-1]] == [
-        plain([(m.start, m.end, m.type, m.confidence) for m in mentions]) for mentions in model.annotate(texts)
-    ]
+    mentions = [[mention.asDict(recursive=True) for mention in row.mentions] for row in found[:-1]]
+    assert mentions == [[mention.to_dict() for mention in found] for found in apart.annotate(texts)]
     assert found[-1].mentions is None and found[-1].error is None
 
 

@@ -4,8 +4,9 @@
     python scripts/bench/clusters.py MEDNER MODEL DOCUMENTS.jsonl --count 20000 --systems processes spark ray
 
 Documents are repeated with distinct ids. Every system has two workers of one thread each: two shards of `medner annotate`,
-two executors of Spark (processes of their own), two actors of Ray. Prints for each the seconds, the seconds until it
-begins, the peak memory of a worker with all its processes, and whether it found the mentions of the first system.
+two executors of Spark (processes of their own), two actors of Ray. Prints for each the time from when the engine is ready,
+the CPU time of all its processes, which means more on a busy machine, the peak memory of a worker with all its processes,
+and how many documents have other mentions than the first system found.
 
 `--kill` ends an executor and a Python worker of Spark, or an actor of Ray, in the middle (SIGKILL). `--lengths` replaces the
 texts by texts of 1 to that many characters.
@@ -70,53 +71,71 @@ def write_notes(options: argparse.Namespace, folder: Path) -> None:
 
 
 class Watch(threading.Thread):
-    """Adds up the memory of each process whose command has a name, with those below it; and kills some, once."""
+    """Adds up CPU time and memory of each process whose command has a name, with those below it; and kills some, once."""
 
     def __init__(self, name: str, victims: list[str]) -> None:
         super().__init__(daemon=True)
-        self.name_of_root, self.victims = name, victims
+        self.root, self.victims = name, victims
         self.peak_mb, self.killed, self.done = 0.0, 0, threading.Event()
-        self.first_seen = None
+        self.cpu: dict[int, float] = {}
+        self.begun = self.cpu_before = 0.0
+        self.first_seen: float | None = None
+
+    def begin(self) -> None:
+        """What is before is the engine's start."""
+        self.look()
+        self.begun, self.cpu_before = time.monotonic(), sum(self.cpu.values())
 
     def run(self) -> None:
         while not self.done.wait(0.3):
-            listed = subprocess.run(["ps", "-eo", "pid=,ppid=,rss=,args="], capture_output=True, text=True).stdout
-            rows = [line.split(None, 3) for line in listed.splitlines()]
-            mine, grew = {os.getpid()}, True
-            while grew:
-                new = {int(row[0]) for row in rows if int(row[1]) in mine} - mine
-                mine, grew = mine | new, bool(new)
-            rows = [row for row in rows if int(row[0]) in mine and len(row) == 4]
-            parents = {int(pid): int(parent) for pid, parent, _, _ in rows}
-            sizes: dict[int, float] = {int(row[0]): 0.0 for row in rows if self.name_of_root in row[3]}
-            for pid, _, kb, _ in rows:
-                at = int(pid)
-                while at in parents and at not in sizes:
-                    at = parents[at]
-                if at in sizes:
-                    sizes[at] += int(kb) / 1024
-            self.peak_mb = max([self.peak_mb, *sizes.values()])
-            works = any(" worker --quiet" in row[3] or " annotate " in row[3] for row in rows)
-            if works and self.first_seen is None:
-                self.first_seen = time.monotonic()
-            # The engine has begun, and is busy.
-            if works and self.victims and time.monotonic() - self.first_seen > 8 * (self.killed + 1):
-                found = [int(row[0]) for row in rows if self.victims[0] in row[3]]
-                if found:
-                    os.kill(found[-1], signal.SIGKILL)
-                    self.victims.pop(0)
-                    self.killed += 1
+            self.look()
+
+    def look(self) -> None:
+        rows: dict[int, tuple[int, float, float, str]] = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                stat = (place / "stat").read_text().rpartition(")")[2].split()
+                command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue
+            cpu = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+            rows[int(place.name)] = int(stat[1]), cpu, int(stat[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6, command
+
+        def root_of(pid: int) -> int | None:
+            """The worker that it belongs to, 0 for the engine, None for a process of somebody else."""
+            while pid in rows and pid != os.getpid():
+                if self.root in rows[pid][3]:
+                    return pid
+                pid = rows[pid][0]
+            return 0 if pid == os.getpid() else None
+
+        sizes: dict[int, float] = {}
+        for pid, (_, cpu, mb, _) in rows.items():
+            if (root := root_of(pid)) is not None and pid != os.getpid():
+                self.cpu[pid] = cpu
+                if root:
+                    sizes[root] = sizes.get(root, 0.0) + mb
+        self.peak_mb = max([self.peak_mb, *sizes.values()])
+        works = any(" worker " in rows[pid][3] or " annotate " in rows[pid][3] for pid in self.cpu if pid in rows)
+        if works and self.first_seen is None:
+            self.first_seen = time.monotonic()
+        # The engine has begun, and is busy.
+        if self.first_seen is not None and self.victims and time.monotonic() - self.first_seen > 8 * (self.killed + 1):
+            found = [pid for pid in self.cpu if pid in rows and self.victims[0] in rows[pid][3]]
+            if found:
+                os.kill(found[-1], signal.SIGKILL)
+                self.victims.pop(0)
+                self.killed += 1
 
 
-def processes(options, notes, out, _folder):
+def processes(options, notes, out, watch):
     def shard(number):
         command = [options.medner, "annotate", notes, "--model", options.model, "--out", out, "--shard", f"{number}/2"]
         command += ["--text-column", "note", "--id-column", "id", "--precision", options.precision, "--quiet", "--no-run"]
         return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
 
-    begin = time.monotonic()
+    watch.begin()
     assert [shard.wait() for shard in [shard(0), shard(1)]] == [0, 0]
-    return begin
 
 
 def found_by_processes(out):
@@ -127,12 +146,12 @@ def found_by_processes(out):
                 yield row["id"], row["mentions"], None
 
 
-def spark(options, notes, out, folder):
+def spark(options, notes, out, watch):
     import pyspark.sql
 
     import medner.spark
 
-    os.environ |= {"SPARK_WORKER_DIR": str(folder / "executors"), "PYSPARK_PYTHON": sys.executable}
+    os.environ |= {"SPARK_WORKER_DIR": str(out.parent / "executors"), "PYSPARK_PYTHON": sys.executable}
     builder = pyspark.sql.SparkSession.builder.master("local-cluster[2,1,2048]")
     settings = {
         "spark.ui.enabled": "false",
@@ -149,29 +168,29 @@ def spark(options, notes, out, folder):
     session = builder.getOrCreate()
     # Executors are there.
     session.range(2).repartition(2).count()
-    begin = time.monotonic()
+    watch.begin()
     frame = session.read.parquet(str(notes))
     found = medner.spark.annotate(frame, options.model, text="note", id="id", precision=options.precision)
     found.drop("note").write.parquet(str(out))
+    watch.look()
     session.stop()
-    return begin
 
 
-def ray(options, notes, out, _folder):
+def ray(options, notes, out, watch):
     import ray
 
     import medner.ray
 
     variables = {"PYTHONPATH": str(SOURCE), "MEDNER_PROGRAM": options.medner}
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
-    begin = time.monotonic()
+    watch.begin()
     dataset = ray.data.read_parquet(str(notes), override_num_blocks=options.files)
     found = medner.ray.annotate(
         dataset, options.model, text="note", id="id", precision=options.precision, concurrency=2
     )
     found.drop_columns(["note"]).write_parquet(str(out))
+    watch.look()
     ray.shutdown()
-    return begin
 
 
 def found_in_parquet(out):
@@ -196,17 +215,19 @@ def main() -> None:
     try:
         write_notes(options, folder / "notes")
         first: dict[str, tuple] = {}
-        print("| system | s | documents/s | MB of a worker | killed | lost | twice | errors | other mentions |", flush=True)
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("| system | s | CPU s | documents/CPU s | MB of a worker | killed | lost | twice | errors | other mentions |", flush=True)
+        print("|---|---|---|---|---|---|---|---|---|---|")
         for number in range(options.rounds):
             for name in options.systems:
                 run, read, root, victims = SYSTEMS[name]
                 watch = Watch(root, list(victims) if options.kill else [])
                 watch.start()
                 out = folder / f"{name}-{number}"
-                seconds = -run(options, folder / "notes", out, folder) + time.monotonic()
+                run(options, folder / "notes", out, watch)
+                seconds = time.monotonic() - watch.begun
                 watch.done.set()
                 watch.join()
+                cpu = sum(watch.cpu.values()) - watch.cpu_before
                 seen: dict[str, tuple] = {}
                 rows = errors = 0
                 for key, mentions, error in read(out):
@@ -217,7 +238,7 @@ def main() -> None:
                 first = first or seen
                 differing = sum(first.get(key) != value for key, value in seen.items())
                 print(
-                    f"| {name} | {seconds:.1f} | {options.count / seconds:.1f} | {watch.peak_mb:.0f} | {watch.killed} "
+                    f"| {name} | {seconds:.1f} | {cpu:.1f} | {options.count / cpu:.1f} | {watch.peak_mb:.0f} | {watch.killed} "
                     f"| {options.count - len(seen)} | {rows - len(seen)} | {errors} | {differing} |",
                     flush=True,
                 )
