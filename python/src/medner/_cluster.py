@@ -40,10 +40,11 @@ class Settings:
     identity: str
 
     @classmethod
-    def of(cls, model: ModelName, options: Mapping[str, Any]) -> Settings:
+    def of(cls, model: ModelName, options: Mapping[str, Any], exact: bool | None = None) -> Settings:
         """Checks the options of :func:`medner.load` and loads the model once, on this machine's CPU.
 
-        ``device`` is ``cpu`` by default. The precision ``auto`` becomes what it means on this machine.
+        ``device`` is ``cpu`` by default. The precision ``auto`` becomes what it means on this machine. ``exact``, the
+        default on CPUs, computes each text in batches of its own.
 
         Raises:
             ModelError: if the model is missing or cannot be loaded.
@@ -73,8 +74,8 @@ class Settings:
             wanted = [model] if isinstance(model, (str, os.PathLike)) else list(model)
             names = [found["name"] for found in identity["models"]]
             given["model"] = [path if os.path.isdir(path) else name for path, name in zip(wanted, names)]
-        # A GPU is slow with the few rows of one text; there, the last digits depend on the texts beside it.
-        flags = ["--identify", "--apart"] if on_cpu else ["--identify"]
+        # A GPU is slow with the few rows of one text.
+        flags = ["--identify", "--apart"] if (on_cpu if exact is None else exact) else ["--identify"]
         return cls((*arguments_of(**given)[0], *flags), json.dumps(identity, sort_keys=True))
 
     def check(self, hello: Mapping[str, Any]) -> None:

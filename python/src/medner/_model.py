@@ -268,8 +268,8 @@ class Model:
     def _answers(
         self, chunks: Iterable[tuple[Chunk, Any]], survive: bool = False
     ) -> Iterator[tuple[Chunk, Any, pa.RecordBatch]]:
-        """Sends chunks and yields their answers in order. With ``survive``, a text on which the worker dies has an error
-        as its answer, and the others theirs."""
+        """Sends chunks and yields their answers in order. With ``survive``, a text on which the worker dies has an
+        error as its answer, and the others theirs."""
         owner = object()
         waiting: deque[tuple[Chunk, Any, Request]] = deque()
         ended = False
@@ -285,7 +285,8 @@ class Model:
                 for _, _, other in waiting:
                     if isinstance(other.error, WorkerError):
                         other.error = Ended()
-                answer = self._apart(chunk, death)
+                _LOG.warning("%s; medner annotates its texts apart", str(death).splitlines()[0])
+                answer = self._apart(chunk)
             waiting.popleft()
             return chunk, label, answer
 
@@ -302,20 +303,18 @@ class Model:
             if not ended:
                 self._host.abandon(owner)
 
-    def _apart(self, chunk: Chunk, death: WorkerError) -> pa.RecordBatch:
+    def _apart(self, chunk: Chunk) -> pa.RecordBatch:
         """The answer to a chunk that a worker had when it died: by halves, until the text is found on which it dies.
 
         Raises:
             WorkerError: if the worker dies on any text: the machine is at fault then.
         """
-        _LOG.warning("%s; medner annotates them again, apart", str(death).splitlines()[0])
         for _ in range(2):
             try:
                 return self._host.alone(chunk)
-            except WorkerError as again:
-                death = again
-            if chunk.rows > 1:
-                return pa.concat_batches([self._apart(half, death) for half in chunk.halves()])
+            except WorkerError:
+                if chunk.rows > 1:
+                    return pa.concat_batches([self._apart(half) for half in chunk.halves()])
         # The worker died on this text alone, twice. On a machine without memory it dies on this one, too.
         self._host.alone(Chunk(0, [pa.array(["."])], [None], 1))
         error = "the worker ended while it annotated this text alone, and again in a second attempt"

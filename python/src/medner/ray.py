@@ -39,11 +39,12 @@ class Annotator:
         mentions: str = "mentions",
         error: str = "error",
         max_bytes: int = MAX_BYTES,
+        exact: bool | None = None,
         **options: Any,
     ) -> None:
         given = _require().get_runtime_context().get_assigned_resources()
         if not isinstance(model, Settings):
-            model = Settings.of(model, {"device": "cuda" if given.get("GPU") else "cpu", **options})
+            model = Settings.of(model, {"device": "cuda" if given.get("GPU") else "cpu", **options}, exact)
         self._columns = Columns(text, id, mentions, error, max_bytes)
         # A task of a fraction of a CPU has one thread.
         self._opened = model.opened(max(1, int(given.get("CPU", 1))))
@@ -71,6 +72,7 @@ def annotate(
     mentions: str = "mentions",
     error: str = "error",
     max_bytes: int = MAX_BYTES,
+    exact: bool | None = None,
     *,
     concurrency: int | tuple[int, int] = 1,
     num_cpus: float = 1,
@@ -90,6 +92,7 @@ def annotate(
         mentions: the name of the column of mentions.
         error: the name of the column of errors.
         max_bytes: a text of more bytes (UTF-8) gets an error.
+        exact: compute each text by itself, so that no digit depends on the texts beside it; by default on CPUs.
         concurrency: the number of actors, or the least and the most.
         num_cpus: CPUs of an actor, which are the threads of its model.
         num_gpus: GPUs of an actor; with one, ``device`` is ``cuda`` by default.
@@ -112,7 +115,7 @@ def annotate(
         kind = dict(zip(schema.names, schema.types))[text]
         if isinstance(kind, pa.DataType):
             strings(pa.array([], kind))
-    settings = Settings.of(model, {"device": "cuda" if num_gpus else "cpu", **options})
+    settings = Settings.of(model, {"device": "cuda" if num_gpus else "cpu", **options}, exact)
     return dataset.map_batches(
         Annotator,
         fn_constructor_args=(settings, text, id, mentions, error, max_bytes),

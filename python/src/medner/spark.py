@@ -29,6 +29,7 @@ def annotate(
     mentions: str = "mentions",
     error: str = "error",
     max_bytes: int = MAX_BYTES,
+    exact: bool | None = None,
     **options: Any,
 ) -> DataFrame:
     """The data frame with two more columns: ``mentions``, an array of structs, and ``error``.
@@ -43,6 +44,7 @@ def annotate(
         mentions: the name of the column of mentions.
         error: the name of the column of errors.
         max_bytes: a text of more bytes (UTF-8) gets an error.
+        exact: compute each text by itself, so that no digit depends on the texts beside it; by default on CPUs.
         options: those of :func:`medner.load`, except ``threads``: ``spark.task.cpus`` decides.
 
     Raises:
@@ -59,8 +61,8 @@ def annotate(
     columns.check(df.columns, str.__eq__ if is_exact else lambda one, other: one.lower() == other.lower())
     kind = df.schema[text].dataType
     if not isinstance(kind, types.StringType):
-        raise TypeError(f"the column {text!r} has the type {kind.simpleString()}, not string: convert it, or name another")
-    settings = Settings.of(model, options)
+        raise TypeError(f"the column {text!r} has the type {kind.simpleString()}, not string: name another column")
+    settings = Settings.of(model, options, exact)
     added = [field.with_name(name) for field, name in zip(MENTIONS_SCHEMA, (mentions, error))]
     schema = types.StructType([*df.schema.fields, *map(_field, added)])
 
@@ -70,8 +72,15 @@ def annotate(
     return df.mapInArrow(annotate_partition, schema)
 
 
-def register(spark: SparkSession, name: str, model: ModelName, max_bytes: int = MAX_BYTES, **options: Any) -> Any:
-    """Registers a function for SQL: ``name(text)`` is a struct with ``mentions`` and ``error``. Returns it, for columns.
+def register(
+    spark: SparkSession,
+    name: str,
+    model: ModelName,
+    max_bytes: int = MAX_BYTES,
+    exact: bool | None = None,
+    **options: Any,
+) -> Any:
+    """Registers a function for SQL: ``name(text)`` is a struct of ``mentions`` and ``error``. Returns it, for columns.
 
     Arguments and errors are those of :func:`annotate`.
 
@@ -79,7 +88,7 @@ def register(spark: SparkSession, name: str, model: ModelName, max_bytes: int = 
     >>> spark.sql("SELECT note_id, inline(mentions_of(note).mentions) FROM notes")  # doctest: +SKIP
     """
     pyspark = _require()
-    settings = Settings.of(model, options)
+    settings = Settings.of(model, options, exact)
     columns = Columns("text", None, "mentions", "error", max_bytes)
     result = pyspark.sql.types.StructType(list(map(_field, MENTIONS_SCHEMA)))
 

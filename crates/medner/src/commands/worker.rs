@@ -59,7 +59,8 @@ pub fn run(args: &Args) -> Result<()> {
     });
     if args.identify {
         let models = annotator.models().iter();
-        let models: Vec<_> = models.map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
+        let models: Vec<_> =
+            models.map(|model| json!({ "name": model.name, "categories": model.categories })).collect();
         let mut identity = json!({
             "medner": env!("CARGO_PKG_VERSION"),
             "models": models,

@@ -5,9 +5,7 @@ mod output;
 mod record;
 mod shards;
 
-use crate::args::{
-    AnnotatorArgs, Columns, SchemeName, TextColumns, ThresholdArgs, add_checksums, kind_name, offsets,
-};
+use crate::args::{AnnotatorArgs, Columns, SchemeName, TextColumns, ThresholdArgs, add_checksums, kind_name, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
