@@ -25,20 +25,20 @@ TEXT = "Naloxone reverses the effect of clonidine. No hypotension was seen."
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    """Two CPUs. The program of the actors dies on texts with POISON."""
+    """CPUs for two actors and what else Ray does. The program of the actors dies on texts with POISON."""
     variables = {
         "PYTHONPATH": str(Path(medner.__file__).parents[1]),
         "MEDNER_PROGRAM": str(Path(__file__).with_name("fragile.py")),
         "FRAGILE_PROGRAM": _program.find(),
     }
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
+    ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
     yield
     ray.shutdown()
 
 
 def dataset(texts: Sequence[str | None], blocks: int) -> Any:
     table = pa.table({"id": pa.array(range(len(texts))), "note": pa.array(texts, pa.string())})
-    return ray.data.from_arrow(table).repartition(blocks)
+    return ray.data.from_arrow(table).repartition(blocks).materialize()
 
 
 def spans(mentions: Any) -> Any:
@@ -82,15 +82,15 @@ def test_a_killed_actor_loses_nothing(folder: str) -> None:
     texts = [f"{TEXT * 60} Naloxone {number}." for number in range(240)]
     notes = dataset(texts, 12)
     expected = [(row["id"], spans(row["mentions"])) for row in by_id(medner.ray.annotate(notes, folder, text="note"))]
+    old = {*descendants("worker --quiet"), *descendants("ray::MapWorker")}
     killed: list[int] = []
 
     def kill() -> None:
-        while not (pids := descendants("ray::MapWorker")):
-            time.sleep(0.05)
-        # In the middle of its work.
-        time.sleep(2)
-        os.kill(pids[-1], signal.SIGKILL)
-        killed.append(pids[-1])
+        # An actor of the second job whose program runs.
+        while not (set(descendants("worker --quiet")) - old and (actors := set(descendants("ray::MapWorker")) - old)):
+            time.sleep(0.02)
+        killed.append(actors.pop())
+        os.kill(killed[0], signal.SIGKILL)
 
     thread = Thread(target=kill)
     thread.start()

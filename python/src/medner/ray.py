@@ -94,7 +94,7 @@ def annotate(
         max_bytes: a text of more bytes (UTF-8) gets an error.
         exact: compute each text by itself, so that no digit depends on the texts beside it; by default on CPUs.
         concurrency: the number of actors, or the least and the most.
-        num_cpus: CPUs of an actor, which are the threads of its model.
+        num_cpus: CPUs of an actor, which are the threads of its model. Ray needs others to read and write.
         num_gpus: GPUs of an actor; with one, ``device`` is ``cuda`` by default.
         batch_size: rows that an actor takes at a time. The model makes its own batches of them, by tokens.
         options: those of :func:`medner.load`, except ``threads``.
