@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Simulates the annotation of a large collection by shards, for docs/collections.md.
+"""Simulates the annotation of a large collection by shards or tasks, for docs/collections.md.
 
     python scripts/simulate_cluster.py --notes 100000000 --tokens-per-second 15000 --start 1.5
 
 A worker takes the next shard when it has finished one, as job arrays do. Lengths of notes are log-normal, some workers
-are slow, and each shard starts a process, loads the model and writes its part.
+are slow, and each shard starts a process, loads the model and writes its part. With `--keeps`, a worker loads the model
+once, as those of Spark and Ray do.
 """
 
 import argparse
@@ -20,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sigma", type=float, default=1.0, help="deviation of the logarithm of the tokens")
     parser.add_argument("--tokens-per-second", type=float, required=True, help="of one worker, measured")
     parser.add_argument("--start", type=float, required=True, help="seconds until a process annotates, measured")
+    parser.add_argument("--keeps", action="store_true", help="a worker starts once, not with each shard")
     parser.add_argument("--bytes", type=float, default=1500, help="input and output of a note")
     parser.add_argument("--bandwidth", type=float, default=50e6, help="bytes a second of one worker to its storage")
     parser.add_argument("--slow", type=float, default=0.05, help="share of workers at half speed")
@@ -44,11 +46,11 @@ def seconds_of_units(options: argparse.Namespace, random_: random.Random) -> lis
 
 def simulate(units: list[float], workers: int, shards: int, options: argparse.Namespace, random_: random.Random):
     """Hours until the last shard has finished, and hours of workers at work."""
-    work = [options.start] * shards
+    work = [0.0 if options.keeps else options.start] * shards
     for at, seconds in enumerate(units):
         work[at % shards] += seconds
     speeds = [0.5 if random_.random() < options.slow else 1.0 for _ in range(workers)]
-    free = [(0.0, worker) for worker in range(workers)]
+    free = [(options.start if options.keeps else 0.0, worker) for worker in range(workers)]
     busy = 0.0
     for seconds in work:
         time, worker = heapq.heappop(free)

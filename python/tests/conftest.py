@@ -4,12 +4,14 @@ chemicals and diseases). `cargo xtask check python` provides both."""
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import medner
+from medner._cluster import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -29,6 +31,28 @@ def model(folder: str) -> Iterator[medner.Model]:
 
 
 @pytest.fixture(scope="session")
+def apart(folder: str) -> Iterator[medner.Model]:
+    """The model as clusters use it: no digit depends on the texts beside."""
+    with Settings.of(folder, {}).opened(1) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
 def sample() -> Path:
     """The documents of the sample's test split as PubTator."""
     return REPOSITORY / "datasets" / "bc5cdr" / "sample" / "test.PubTator.txt"
+
+
+def descendants(name: str) -> list[int]:
+    """Processes below this one whose command has a name, the deepest last."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    lines = (line.split(None, 2) for line in listed.splitlines())
+    processes = {int(pid): (int(parent), args) for pid, parent, args in lines}
+
+    def depth(pid: int) -> int:
+        """0 if it is not below this one."""
+        parent = processes.get(pid, (0, ""))[0]
+        above = depth(parent) if parent > 1 else 0
+        return 1 if parent == os.getpid() else above and above + 1
+
+    return sorted((pid for pid, (_, args) in processes.items() if name in args and depth(pid)), key=depth)

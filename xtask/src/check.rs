@@ -26,13 +26,14 @@ pub enum Subject {
     Stores,
     Python,
     Spacy,
+    Cluster,
     Wheel,
     Client,
     Notebooks,
     Gpu,
 }
 
-const SUBJECTS: [(&str, Subject); 13] = [
+const SUBJECTS: [(&str, Subject); 15] = [
     ("pages", Subject::Pages),
     ("pipeline", Subject::Pipeline),
     ("transformers", Subject::Transformers),
@@ -43,6 +44,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("stores", Subject::Stores),
     ("python", Subject::Python),
     ("spacy", Subject::Spacy),
+    ("cluster", Subject::Cluster),
     ("wheel", Subject::Wheel),
     ("client", Subject::Client),
     ("notebooks", Subject::Notebooks),
@@ -100,6 +102,7 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Stores => work.stores(check),
         Subject::Python => work.python(check),
         Subject::Spacy => work.spacy(check),
+        Subject::Cluster => work.cluster(check),
         Subject::Wheel => work.wheel(check),
         Subject::Client => work.client(check),
         Subject::Notebooks => work.notebooks(check),
@@ -288,6 +291,16 @@ impl Work<'_> {
         step("the component in spaCy", pytest.args(["-m", "pytest", "tests/test_spacy.py"]).args(&check.arguments))
     }
 
+    /// Tests Spark and Ray. Without Java, the tests of Spark say that they are skipped.
+    fn cluster(&self, check: &Check) -> Result<()> {
+        let requirements = self.repo.root.join("scripts/cluster-requirements.txt");
+        let python = python::environment(&self.folder.join("cluster"), &requirements, &[])?;
+        let mut pytest = self.package(&python);
+        pytest.env("MEDNER_TEST_MODEL", self.model(check, "span")?);
+        pytest.args(["-m", "pytest", "tests/test_spark.py", "tests/test_ray.py"]);
+        step("Spark and Ray", pytest.args(&check.arguments))
+    }
+
     /// Installs the wheels into an empty environment.
     fn wheel(&self, check: &Check) -> Result<()> {
         let wheels = self.folder.join("wheels");
@@ -462,7 +475,7 @@ mod tests {
         }
         assert_eq!(
             Subject::names(),
-            "pages, pipeline, transformers, fhir, trackers, load, hostile, stores, python, spacy, wheel, client, notebooks, or gpu"
+            "pages, pipeline, transformers, fhir, trackers, load, hostile, stores, python, spacy, cluster, wheel, client, notebooks, or gpu"
         );
     }
 

@@ -27,7 +27,7 @@ enum Step {
 
 const TESTS: [&str; 3] = ["test", "--release", "--workspace"];
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Cargo {
         command: &["fmt", "--all", "--check"],
         variable: None,
@@ -51,6 +51,7 @@ const STEPS: [Step; 10] = [
     Step::Check(Subject::Pages, &[]),
     Step::Check(Subject::Stores, &[]),
     Step::Check(Subject::Python, &[]),
+    Step::Check(Subject::Cluster, &[]),
 ];
 
 /// Stops at the first step that fails.

@@ -73,6 +73,7 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   8. cargo xtask check pages, if Node.js and Chromium are installed
   9. cargo xtask check stores, if Python has pip
  10. cargo xtask check python, if Python has pip
+ 11. cargo xtask check cluster, if Python has pip; its tests of Spark need Java
 
 The first step that fails ends the run. A check that cannot run on this machine is skipped,
 and the last lines say why. Set MEDNER_CORPORA to a folder with corpora to run the tests on
@@ -104,7 +105,7 @@ pub const CHECK: &str = "\
 Checks medner against other software, in a browser or under load.
 
 Usage: cargo xtask check pages|pipeline|transformers|fhir|trackers|load|hostile|
-                         stores|python|spacy|wheel|client|notebooks|gpu
+                         stores|python|spacy|cluster|wheel|client|notebooks|gpu
                          [--model RUN_OR_FOLDER] [ARGUMENTS FOR THE SCRIPT]
 
 pages         Drives the pages of `medner serve` and `medner active annotate` in Chromium.
@@ -128,6 +129,8 @@ stores        Annotates from and to a store that speaks S3 (moto), kills shards 
 python        Tests the Python package, and its types with mypy and pyright.
               Arguments: those of pytest
 spacy         Tests the component for spaCy, with negspacy and medspaCy behind it
+cluster       Tests the Python package on Spark and Ray. Spark needs Java 17.
+              Arguments: those of pytest
 wheel         Makes the wheels and installs them into an empty environment
 client        Generates a Python client from the server's OpenAPI description and compares its
               answers with those of `medner annotate`

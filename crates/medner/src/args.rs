@@ -4,7 +4,7 @@ use crate::vocabularies::LinkArgs;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use ner_annotate::{Annotator, Offsets, Thresholds};
+use ner_annotate::{Annotator, Model, Offsets, Thresholds};
 use ner_context::ContextRules;
 use ner_data::Format;
 use ner_data::OffsetUnit;
@@ -15,7 +15,7 @@ use ner_experiment::input::{InputOptions, Kind};
 use ner_experiment::models::{Located, ModelSelection};
 use ner_experiment::plan::TrainOn;
 use ner_hub::sha256_file;
-use ner_model::Precision;
+use ner_model::{Precision, precision_name};
 use ner_track::{Extra, TrackerKind, Wanted};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -118,6 +118,18 @@ impl AnnotatorArgs {
         self.context.add_settings(annotator, settings)?;
         self.linking.add_settings(annotator, settings)
     }
+}
+
+/// Adds what decides the mentions on any machine: checksums and the precision of the models.
+///
+/// # Errors
+/// If a model cannot be read.
+pub fn add_checksums(models: &[Model], located: &[Located], settings: &mut Value) -> Result<()> {
+    let sums: Vec<String> = located.iter().map(Located::weights_sha256).collect::<Result<_>>()?;
+    settings["sha256_of_models"] = sums.into();
+    let precisions: Vec<String> = models.iter().map(|model| precision_name(model.recognizer.kind())).collect();
+    settings["precision"] = precisions.into();
+    Ok(())
 }
 
 /// What the text says of a mention: assertion and section.

@@ -80,6 +80,11 @@ impl Recognizer {
         Self { tokenizer, ..self }
     }
 
+    /// Computes each document by itself from now on, as [`Tagger::compute_apart`].
+    pub const fn compute_apart(&mut self) {
+        self.tagger.compute_apart();
+    }
+
     /// The kind that the encoder computes in; `QInt8` is int8.
     pub const fn kind(&self) -> Kind {
         self.tagger.kind()

@@ -26,6 +26,8 @@ pub struct Tagger {
     batch_tokens: usize,
     /// Overhead of a batch, in tokens.
     batch_cost: usize,
+    /// Whether no batch has rows of two documents.
+    apart: bool,
 }
 
 /// Maximum tokens of a batch at prediction, padding included: enough to keep a graphics card busy with less memory than
@@ -93,7 +95,14 @@ impl Tagger {
             labels: labels.clone(),
             batch_tokens,
             batch_cost,
+            apart: false,
         })
+    }
+
+    /// From now on, computes each document in batches of its own: its outputs, to the last digit, then depend neither on
+    /// the documents beside it nor on the number of workers. Short documents take longer.
+    pub const fn compute_apart(&mut self) {
+        self.apart = true;
     }
 
     /// The kind that the encoder computes in; `QInt8` is int8.
@@ -298,6 +307,16 @@ impl Tagger {
     fn batches(&self, windows: &[(usize, &Window)], tokenizer: &DocumentTokenizer) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> =
             windows.iter().map(|(_, window)| window.tokens.len() + tokenizer.specials()).collect();
+        if self.apart {
+            let (mut batches, mut from) = (Vec::new(), 0);
+            for document in windows.chunk_by(|(one, _), (other, _)| one == other) {
+                let lengths = &lengths[from..from + document.len()];
+                let own = batches_by_length(lengths, self.batch_tokens, self.batch_cost).into_iter();
+                batches.extend(own.map(|rows| rows.into_iter().map(|row| from + row).collect()));
+                from += document.len();
+            }
+            return batches;
+        }
         // Small enough that every worker gets tokens, if they are worth a batch.
         let tokens = lengths.iter().sum::<usize>();
         let share = tokens.div_ceil(self.models.len());

@@ -13,6 +13,7 @@ a crash is an exception, and other Python threads run meanwhile.
 
 from ._commands import Training, convert, corpus, evaluate, package, push, runs, score, train
 from ._errors import CommandError, MednerError, ModelError, TextError, WorkerError
+from . import ray, spark
 from ._mentions import Assertion, Candidate, Concept, Mention, Mentions, Part, Section, highlight
 from ._model import MENTIONS_SCHEMA, Model, load
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pyarrow as pa
 
-from ._errors import TextError
+from ._errors import TextError, WorkerError
 from ._mentions import Mention, Mentions
 from ._texts import Chunk, Cutter, column_of
 from ._worker import Ended, Request, Worker
@@ -26,15 +27,21 @@ if TYPE_CHECKING:
 #: Requests of one caller on their way: one is computed, the others wait at the worker, so that it never waits.
 AHEAD = 3
 
+#: Refuses a worker by its first frame.
+Check = Callable[[Mapping[str, Any]], None]
+
+_LOG = logging.getLogger("medner")
+
 Errors = Literal["raise", "keep"]
 
 
 class _Host:
     """The worker of a model in this process: starts it when it is needed, and again after it ended."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str], check: Check | None) -> None:
         self.arguments = arguments
         self.environment = environment
+        self.check = check
         self.lock = threading.Lock()
         self.worker: Worker | None = None
         _HOSTS.add(self)
@@ -43,6 +50,12 @@ class _Host:
         """The worker. The lock is held."""
         if self.worker is None or not self.worker.alive:
             self.worker = Worker(self.arguments, self.environment)
+            if self.check is not None:
+                try:
+                    self.check(self.worker.hello)
+                except BaseException:
+                    self.worker.kill()
+                    raise
             for line in self.worker.warnings():
                 warnings.warn(f"medner: {line}", stacklevel=4)
         return self.worker
@@ -63,6 +76,17 @@ class _Host:
                     return worker.wait(request)
                 except Ended:
                     continue
+
+    def alone(self, chunk: Chunk) -> pa.RecordBatch:
+        """The answer to a chunk that a worker has to itself, so that nothing else can end it."""
+        with self.lock:
+            if self.worker is not None and self.worker.alive and not self.worker.is_idle:
+                # Its callers send their requests again.
+                self.worker.kill()
+            request = Request(self, chunk.first, chunk.rows, chunk.body())
+            worker = self.running()
+            worker.submit(request)
+            return worker.wait(request)
 
     def abandon(self, owner: object) -> None:
         with self.lock:
@@ -96,12 +120,14 @@ class Model:
     worker of its own at its first call.
     """
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        self._host = _Host(tuple(arguments), dict(environment))
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], check: Check | None = None
+    ) -> None:
+        self._host = _Host(tuple(arguments), dict(environment), check)
         weakref.finalize(self, _Host.close, self._host)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._host.arguments, self._host.environment)
+        return Model, (self._host.arguments, self._host.environment, self._host.check)
 
     def __repr__(self) -> str:
         return f"<medner.Model {' '.join(self._host.arguments)}>"
@@ -239,29 +265,60 @@ class Model:
 
     # What all of the above comes to.
 
-    def _answers(self, chunks: Iterable[tuple[Chunk, Any]]) -> Iterator[tuple[Chunk, Any, pa.RecordBatch]]:
-        """Sends chunks and yields their answers in order."""
+    def _answers(
+        self, chunks: Iterable[tuple[Chunk, Any]], survive: bool = False
+    ) -> Iterator[tuple[Chunk, Any, pa.RecordBatch]]:
+        """Sends chunks and yields their answers in order. With ``survive``, a text on which the worker dies has an
+        error as its answer, and the others theirs."""
         owner = object()
         waiting: deque[tuple[Chunk, Any, Request]] = deque()
         ended = False
+
+        def first() -> tuple[Chunk, Any, pa.RecordBatch]:
+            chunk, label, request = waiting[0]
+            try:
+                answer = self._host.wait(request)
+            except WorkerError as death:
+                if not survive:
+                    raise
+                # The chunks behind it are sent again when their turn comes.
+                for _, _, other in waiting:
+                    if isinstance(other.error, WorkerError):
+                        other.error = Ended()
+                _LOG.warning("%s; medner annotates its texts apart", str(death).splitlines()[0])
+                answer = self._apart(chunk)
+            waiting.popleft()
+            return chunk, label, answer
+
         try:
             for chunk, label in chunks:
                 waiting.append((chunk, label, self._host.submit(owner, chunk)))
                 while waiting and (len(waiting) >= AHEAD or waiting[0][2].done):
-                    chunk, label, request = waiting[0]
-                    answer = self._host.wait(request)
-                    waiting.popleft()
-                    yield chunk, label, answer
+                    yield first()
             while waiting:
-                chunk, label, request = waiting[0]
-                answer = self._host.wait(request)
-                waiting.popleft()
-                yield chunk, label, answer
+                yield first()
             ended = True
         finally:
             # An exception, Ctrl-C, or a caller that wants no more.
             if not ended:
                 self._host.abandon(owner)
+
+    def _apart(self, chunk: Chunk) -> pa.RecordBatch:
+        """The answer to a chunk that a worker had when it died: by halves, until the text is found on which it dies.
+
+        Raises:
+            WorkerError: if the worker dies on any text: the machine is at fault then.
+        """
+        for _ in range(2):
+            try:
+                return self._host.alone(chunk)
+            except WorkerError:
+                if chunk.rows > 1:
+                    return pa.concat_batches([self._apart(half) for half in chunk.halves()])
+        # The worker died on this text alone, twice. On a machine without memory it dies on this one, too.
+        self._host.alone(Chunk(0, [pa.array(["."])], [None], 1))
+        error = "the worker ended while it annotated this text alone, and again in a second attempt"
+        return pa.RecordBatch.from_pylist([{"mentions": None, "error": error}], schema=_answer_schema())
 
     def _cutter(self) -> Cutter:
         return Cutter(self.info["batch"])
@@ -279,9 +336,11 @@ class Model:
                 else:
                     raise TextError(f"the text of row {row} cannot be annotated: {error}", row)
 
-    def _columns(self, columns: Iterable[tuple[Any, pa.Array]]) -> Iterator[tuple[Any, int, pa.RecordBatch]]:
+    def _columns(
+        self, columns: Iterable[tuple[Any, pa.Array]], survive: bool = False
+    ) -> Iterator[tuple[Any, int, pa.RecordBatch]]:
         """For each piece of a column: the column's label, the piece's offset in it, and the answer."""
-        for chunk, _, answer in self._answers((chunk, None) for chunk in self._cutter().columns(columns)):
+        for chunk, _, answer in self._answers(((chunk, None) for chunk in self._cutter().columns(columns)), survive):
             at = 0
             for piece, (label, offset) in zip(chunk.pieces, chunk.labels):
                 yield label, offset, answer.slice(at, len(piece))
@@ -465,6 +524,32 @@ def load(
     >>> model("Aspirin relieved the fever.")  # doctest: +SKIP
     [Mention(start=0, end=7, text='Aspirin', type='Chemical', ...), Mention(start=21, end=26, text='fever', ...)]
     """
+    given = dict(locals())
+    loaded = Model(*arguments_of(**given))
+    # Errors of the model come here, and not with the first text.
+    loaded.info  # noqa: B018
+    return loaded
+
+
+def arguments_of(
+    *,
+    model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    device: str,
+    precision: str,
+    threads: int | None,
+    runs: str | os.PathLike[str] | None,
+    threshold: float | Mapping[str, float] | None,
+    all_spans: bool,
+    assertion: bool,
+    assert_types: Sequence[str],
+    long_forms: bool,
+    vocabulary: str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]] | None,
+    candidates: int,
+    link_threshold: float | None,
+    categories: str | os.PathLike[str] | None,
+    ensemble: bool,
+) -> tuple[list[str], dict[str, str]]:
+    """The worker's arguments and environment for the options of :func:`load`."""
     wanted = [model] if isinstance(model, (str, os.PathLike)) else list(model)
     if not wanted:
         raise ValueError("name at least one model")
@@ -495,15 +580,14 @@ def load(
         (ensemble, "--ensemble"),
     ]
     arguments += [flag for wanted_, flag in flags if wanted_]
-    environment = {}
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}; it must be at least 1")
-        environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
-    loaded = Model(arguments, environment)
-    # Errors of the model come here, and not with the first text.
-    loaded.info  # noqa: B018
-    return loaded
+    return arguments, {} if threads is None else environment_of(threads)
+
+
+def environment_of(threads: int) -> dict[str, str]:
+    """Tells a worker its number of threads."""
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; it must be at least 1")
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")}
 
 
 def _absolute(model: str | os.PathLike[str]) -> str:

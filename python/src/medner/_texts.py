@@ -33,6 +33,16 @@ class Chunk:
                 writer.write_batch(pa.record_batch([piece], schema=schema))
         return sink.getvalue()
 
+    def halves(self) -> tuple[Chunk, Chunk]:
+        """Its first half and the rest."""
+        column = pa.chunked_array(self.pieces)
+        half = self.rows // 2
+        one, other = column.slice(0, half), column.slice(half)
+        return (
+            Chunk(self.first, one.chunks, [None] * one.num_chunks, half),
+            Chunk(self.first + half, other.chunks, [None] * other.num_chunks, self.rows - half),
+        )
+
 
 class Cutter:
     """Cuts texts into chunks by the worker's own limits of a batch: these many bytes of text or rows end it."""

@@ -5,7 +5,7 @@ mod output;
 mod record;
 mod shards;
 
-use crate::args::{AnnotatorArgs, Columns, SchemeName, TextColumns, ThresholdArgs, kind_name, offsets};
+use crate::args::{AnnotatorArgs, Columns, SchemeName, TextColumns, ThresholdArgs, add_checksums, kind_name, offsets};
 use crate::terminal::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -182,7 +182,7 @@ pub fn run(args: Args) -> Result<()> {
     let thresholds = args.thresholds.resolve(&annotator)?;
     let mut settings = args.settings(&annotator, &thresholds)?;
     if let Some(shard) = &shard {
-        shard.add_settings(annotator.models(), &located, &mut settings)?;
+        add_checksums(annotator.models(), &located, &mut settings)?;
         if shard.is_finished(&settings)? {
             return Ok(());
         }

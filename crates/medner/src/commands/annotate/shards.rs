@@ -4,11 +4,9 @@ use super::{Args, Tally, name_of, output};
 use crate::terminal::interrupt::end_cleanly;
 use crate::terminal::stdout::stdout;
 use anyhow::{Context, Result, ensure};
-use ner_annotate::{Model, Summary};
+use ner_annotate::Summary;
 use ner_experiment::input::Input;
-use ner_experiment::models::Located;
 use ner_experiment::shards::{self, Checked, Manifest, Part, Shard, Share};
-use ner_model::precision_name;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,18 +46,6 @@ impl ShardRun {
     /// The file to write.
     pub fn part(&self) -> PathBuf {
         self.part.clone()
-    }
-
-    /// Adds what decides the mentions on any machine: checksums and the precision of the models.
-    ///
-    /// # Errors
-    /// If a model cannot be read.
-    pub fn add_settings(&self, models: &[Model], located: &[Located], settings: &mut Value) -> Result<()> {
-        let sums: Vec<String> = located.iter().map(Located::weights_sha256).collect::<Result<_>>()?;
-        settings["sha256_of_models"] = sums.into();
-        let precisions: Vec<String> = models.iter().map(|model| precision_name(model.recognizer.kind())).collect();
-        settings["precision"] = precisions.into();
-        Ok(())
     }
 
     /// Whether this shard has finished already.
