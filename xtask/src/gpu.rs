@@ -110,6 +110,8 @@ pub fn rehearse(repo: &Repo, folder: &Path, arguments: &[OsString]) -> Result<Co
     let python = python::environment(&folder.join("gpu-rehearsal"), &requirements, &[])?;
     let mut command = program(&python);
     command.arg(bundle.join("run.py")).arg("--without-card").arg("--out").arg(folder.join("gpu-results"));
+    // The script's own limits are those of a machine with a card.
+    command.args(["--seconds", "3600", "--slack", "5"]);
     // Nothing of this checkout may help.
     command.args(arguments).env_remove("LIBTORCH").env_remove("MEDNER_CORPORA");
     Ok(command)
