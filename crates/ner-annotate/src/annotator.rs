@@ -9,7 +9,7 @@ use ner_text::{
     mean_output, vote,
 };
 use rayon::prelude::*;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Models that annotate together.
@@ -335,7 +335,10 @@ impl Annotator {
 fn finish(texts: &[&str], found: &mut [Vec<MergedMention>], has_long_forms: bool, linkers: Option<&Linkers>) {
     // The texts of the mentions.
     let add_long_forms = |(text, mentions): (&&str, &mut Vec<MergedMention>)| -> Vec<String> {
-        let long_forms = if mentions.is_empty() { HashMap::new() } else { long_forms(text) };
+        if mentions.is_empty() {
+            return Vec::new();
+        }
+        let long_forms = long_forms(text);
         if long_forms.is_empty() && linkers.is_none() {
             return Vec::new();
         }
@@ -353,7 +356,7 @@ fn finish(texts: &[&str], found: &mut [Vec<MergedMention>], has_long_forms: bool
         Linkable { entity_type: &mention.entity_type, span: mention.span, text, long_form }
     }
     linkers.prepare(found.iter().zip(&own).flat_map(|(mentions, texts)| mentions.iter().zip(texts)).map(linkable));
-    texts.par_iter().zip(found).zip(&own).for_each(|((text, mentions), own)| {
+    texts.par_iter().zip(found).zip(&own).filter(|(_, own)| !own.is_empty()).for_each(|((text, mentions), own)| {
         let linkables: Vec<Linkable> = mentions.iter().zip(own).map(linkable).collect();
         let linked = linkers.link_all(text, &CharIndex::new(text), &linkables);
         for (mention, concepts) in mentions.iter_mut().zip(linked) {

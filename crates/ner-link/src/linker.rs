@@ -96,7 +96,7 @@ pub struct Linker {
     vocabulary: Arc<Vocabulary>,
     options: LinkOptions,
     reranking: Option<Reranking>,
-    /// One for each search that runs at the same time: eight bytes a stem.
+    /// One for each search that runs at the same time: four bytes a word.
     scratch: Mutex<Vec<Scratch>>,
     hasher: RandomState,
     /// Earlier queries and their answers, by the hash of the query: documents name the same things again and again.
