@@ -2,7 +2,7 @@ use crate::Model;
 use crate::{Combination, LongForm, MergedMention, merge};
 use ner_context::{ContextRules, SectionKind};
 use ner_document::{CharIndex, Document, Span};
-use ner_link::{Linkers, long_forms};
+use ner_link::{Linkable, Linkers, long_forms};
 use ner_model::Progress;
 use ner_text::{
     DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
@@ -211,12 +211,8 @@ impl Annotator {
             }
         }
         if self.has_long_forms || self.linkers.is_some() {
-            let finish = |(prepared, mentions): (&Prepared, &mut Vec<MergedMention>)| {
-                if !mentions.is_empty() {
-                    finish(&prepared.document.text, mentions, self.has_long_forms, self.linkers());
-                }
-            };
-            documents.par_iter().zip(&mut found).for_each(finish);
+            let texts: Vec<&str> = documents.iter().map(|prepared| prepared.document.text.as_str()).collect();
+            finish(&texts, &mut found, self.has_long_forms, self.linkers());
         }
         found
     }
@@ -342,22 +338,38 @@ impl Annotator {
 
 /// Adds long forms to the mentions that are short forms, where they are defined and where they are used, and concepts to
 /// those whose type has a vocabulary. Links begin with the long form, also where mentions do not get it.
-fn finish(text: &str, mentions: &mut [MergedMention], has_long_forms: bool, linkers: Option<&Linkers>) {
-    let long_forms = long_forms(text);
-    if long_forms.is_empty() && linkers.is_none() {
-        return;
-    }
-    let index = CharIndex::new(text);
-    for mention in mentions {
-        let long_form = long_forms
-            .get(&mention.span)
-            .and_then(|&span| Some(LongForm { span, text: index.slice(text, span)?.to_owned() }));
-        if let (Some(linkers), Some(text)) = (linkers, index.slice(text, mention.span)) {
-            let long_form = long_form.as_ref().map(|long_form| long_form.text.as_str());
-            mention.concepts = linkers.link(&mention.entity_type, text, long_form);
+fn finish(texts: &[&str], found: &mut [Vec<MergedMention>], has_long_forms: bool, linkers: Option<&Linkers>) {
+    // The texts of the mentions.
+    let add_long_forms = |(text, mentions): (&&str, &mut Vec<MergedMention>)| -> Vec<String> {
+        if mentions.is_empty() {
+            return Vec::new();
         }
-        mention.long_form = long_form.filter(|_| has_long_forms);
+        let long_forms = long_forms(text);
+        if long_forms.is_empty() && linkers.is_none() {
+            return Vec::new();
+        }
+        let index = CharIndex::new(text);
+        let slice = |span| index.slice(text, span).unwrap_or_default().to_owned();
+        for mention in mentions.iter_mut() {
+            mention.long_form = long_forms.get(&mention.span).map(|&span| LongForm { span, text: slice(span) });
+        }
+        mentions.iter().map(|mention| slice(mention.span)).collect()
+    };
+    let own: Vec<Vec<String>> = texts.par_iter().zip(&mut *found).map(add_long_forms).collect();
+    let Some(linkers) = linkers else { return };
+    fn linkable<'m>((mention, text): (&'m MergedMention, &'m String)) -> Linkable<'m> {
+        let long_form = mention.long_form.as_ref().map(|long_form| long_form.text.as_str());
+        Linkable { entity_type: &mention.entity_type, span: mention.span, text, long_form }
     }
+    linkers.prepare(found.iter().zip(&own).flat_map(|(mentions, texts)| mentions.iter().zip(texts)).map(linkable));
+    texts.par_iter().zip(found).zip(&own).filter(|(_, own)| !own.is_empty()).for_each(|((text, mentions), own)| {
+        let linkables: Vec<Linkable> = mentions.iter().zip(own).map(linkable).collect();
+        let linked = linkers.link_all(text, &CharIndex::new(text), &linkables);
+        for (mention, concepts) in mentions.iter_mut().zip(linked) {
+            mention.concepts = concepts;
+            mention.long_form = mention.long_form.take().filter(|_| has_long_forms);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -374,8 +386,10 @@ mod tests {
             Mention { confidence: Confidence::new(0.5), ..Mention::new(start, "Disease") }
         };
         let found = text.match_indices("HF").chain(text.match_indices("fever")).map(mention).collect();
-        let mut mentions = merge([("m", found, &LabelMap::default())]);
-        finish(text, &mut mentions, true, None);
+        let mentions = merge([("m", found, &LabelMap::default())]);
+        let mut found = vec![mentions];
+        finish(&[text], &mut found, true, None);
+        let mentions = found.remove(0);
         let shown: Vec<Option<&str>> =
             mentions.iter().map(|mention| mention.long_form.as_ref().map(|long| long.text.as_str())).collect();
         assert_eq!(shown, [Some("Héart failure"), Some("Héart failure"), None, None]);

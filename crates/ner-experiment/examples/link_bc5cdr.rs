@@ -10,7 +10,9 @@
 //! mentions), links the test file's mentions, and writes names, mentions and answers to FOLDER for `scripts/link_peers.py`.
 //! `--features yes` writes the features of candidates, for `scripts/link_ranker.py`.
 //! `--reranker DIR` ranks by a reranker that was trained for the vocabularies of FOLDER, which are the same for the same names.
-//! Abbreviations are resolved by the definitions of their documents, unless `--no-long-forms yes` is given.
+//! Abbreviations are resolved by the definitions of their documents, unless `--no-long-forms yes` is given. The answers are
+//! those of mentions in their documents ("cisplatin (CDDP)"), unless `--no-documents yes` is given; the speed is that of
+//! single mentions.
 //! A mention of several concepts is right at k if each of them is among the k best of its answers.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to people")]
@@ -22,16 +24,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use ner_data::Span;
+use ner_data::{CharIndex, Span};
 use ner_link::{
-    Answer, Builder, LinkOptions, Linker, Query, ReadOptions, Record, Reranker, Stage, Vocabulary, long_forms, read,
+    Answer, Builder, LinkOptions, Linkable, LinkedConcept, Linker, Linkers, Query, ReadOptions, Record, Reranker,
+    Stage, Vocabulary, long_forms, read,
 };
 
 struct Mention {
     document: String,
     kind: String,
+    span: Span,
     text: String,
     long_form: Option<String>,
+    /// The text of the document.
+    context: Arc<str>,
     ids: Vec<String>,
     /// The texts of the parts of a composite mention, if the corpus says them.
     parts: Vec<String>,
@@ -39,13 +45,13 @@ struct Mention {
 
 fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
     let mut mentions = Vec::new();
-    let mut text = String::new();
+    let mut text: Arc<str> = "".into();
     let mut forms = HashMap::new();
     for line in std::fs::read_to_string(path)?.lines() {
         if let [_, "t", title] = line.splitn(3, '|').collect::<Vec<_>>().as_slice() {
-            text = format!("{title}\n");
+            text = format!("{title}\n").into();
         } else if let [_, "a", body] = line.splitn(3, '|').collect::<Vec<_>>().as_slice() {
-            text.push_str(body);
+            text = format!("{text}{body}").into();
             forms = long_forms(&text);
         }
         let columns: Vec<&str> = line.split('\t').collect();
@@ -56,6 +62,8 @@ fn mentions(path: &Path) -> Result<Vec<Mention>, Box<dyn Error>> {
             let long_form = forms.get(&span).map(|form| text.chars().skip(form.start).take(form.len()).collect());
             mentions.push(Mention {
                 document: (*document).to_owned(),
+                span,
+                context: Arc::clone(&text),
                 kind: (*kind).to_owned(),
                 text: (*mention).to_owned(),
                 long_form,
@@ -132,7 +140,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         for (_, id, text) in taught_names.iter().filter(|(of, ..)| of == kind) {
             records.push(Record { id: id.clone(), synonyms: vec![text.clone()], ..Default::default() });
         }
-        evaluate(kind, records, &test, folder, given.contains_key("--features"), reranker.as_ref())?;
+        let is_given = |name: &str| given.contains_key(name);
+        let options = [is_given("--features"), !is_given("--no-documents")];
+        evaluate(kind, records, &test, folder, options, reranker.as_ref())?;
     }
     Ok(())
 }
@@ -148,7 +158,7 @@ fn evaluate(
     records: Vec<Record>,
     test: &[Mention],
     folder: &Path,
-    writes_features: bool,
+    [writes_features, in_documents]: [bool; 2],
     reranker: Option<&Reranker>,
 ) -> Result<(), Box<dyn Error>> {
     let mut names = String::new();
@@ -179,12 +189,13 @@ fn evaluate(
     vocabulary.verify()?;
 
     let mut held: HashSet<String> = HashSet::new();
-    let mut ids_of: HashMap<u32, Vec<String>> = HashMap::new();
+    // All ids of the concept with an id.
+    let mut ids_of: HashMap<String, Vec<String>> = HashMap::new();
     for number in 0..vocabulary.concepts() {
         let concept = vocabulary.concept(number).ok_or("a concept is missing")?;
-        let ids: Vec<String> = std::iter::once(concept.id).chain(concept.other_ids).collect();
+        let ids: Vec<String> = std::iter::once(concept.id.clone()).chain(concept.other_ids).collect();
         held.extend(ids.iter().cloned());
-        ids_of.insert(number, ids);
+        ids_of.insert(concept.id, ids);
     }
     let ceiling = with_id.iter().filter(|mention| mention.ids.iter().all(|id| held.contains(id))).count();
     let share = |count: usize| 100.0 * count as f64 / with_id.len() as f64;
@@ -207,8 +218,7 @@ fn evaluate(
                 continue;
             }
             for (id, name, features) in linker.features(long_form.unwrap_or(&mention.text)) {
-                let concept = vocabulary.find(&id).ok_or("a concept is missing")?;
-                let is_right = u8::from(ids_of[&concept].contains(&mention.ids[0]));
+                let is_right = u8::from(ids_of[&id].contains(&mention.ids[0]));
                 let features: Vec<String> = features.iter().map(ToString::to_string).collect();
                 writeln!(rows, "{number}\t{}\t{is_right}\t{id}\t{name}\t{}", mention.text, features.join("\t"))?;
             }
@@ -220,18 +230,20 @@ fn evaluate(
         let threshold = 0.0;
         let options = LinkOptions { k, threshold };
         // A new linker each time: an old one remembers its answers.
-        let round = || -> (Vec<Vec<Answer>>, f64) {
+        let new = || {
             let linker = Linker::new(Arc::clone(&vocabulary), options);
-            let linker = match reranker {
+            match reranker {
                 Some(reranker) => linker.reranked_by(reranker).expect("a reranker of the vocabulary"),
                 None => linker,
-            };
+            }
+        };
+        let round = || -> (Vec<Arc<[Answer]>>, f64) {
+            let linker = new();
             let start = on_processor();
             let queries = with_id.iter().zip(&long);
-            let link = |(mention, long): (&&&Mention, &Option<&str>)| {
-                linker.link(&Query { text: &mention.text, long_form: *long, types: &[] })
-            };
-            let answers = queries.map(link).collect();
+            let queries = queries.map(|(mention, long)| Query { text: &mention.text, long_form: *long, types: &[] });
+            linker.prepare(queries.clone());
+            let answers = queries.map(|query| linker.link(&query)).collect();
             (answers, on_processor() - start)
         };
         let (answers, mut seconds) = round();
@@ -240,19 +252,43 @@ fn evaluate(
             assert!(answers == again, "the same mentions have the same answers");
             seconds = seconds.min(needed);
         }
-        let is_right = |mention: &Mention, answers: &[Answer], k: usize| {
-            mention.ids.iter().all(|id| {
-                let mut candidates = answers.iter().flat_map(|answer| answer.candidates.iter().take(k));
-                candidates.any(|candidate| ids_of[&candidate.concept].contains(id))
-            })
+        // Of each mention, of each of its parts: the ids, the best first.
+        let mut found: Vec<Vec<Vec<String>>> = Vec::new();
+        if in_documents {
+            let mut linkers = Linkers::default();
+            linkers.add(None, new(), Vec::new())?;
+            for mentions in with_id.chunk_by(|one, other| one.document == other.document) {
+                let linkables: Vec<Linkable> = mentions
+                    .iter()
+                    .map(|mention| Linkable {
+                        entity_type: kind,
+                        span: mention.span,
+                        text: &mention.text,
+                        long_form: mention.long_form.as_deref(),
+                    })
+                    .collect();
+                let context = &mentions[0].context;
+                let ids = |LinkedConcept { id, others, .. }: LinkedConcept| {
+                    std::iter::once(id).chain(others.into_iter().map(|other| other.id)).collect()
+                };
+                let linked = linkers.link_all(context, &CharIndex::new(context), &linkables);
+                found.extend(linked.into_iter().map(|concepts| concepts.into_iter().map(ids).collect()));
+            }
+        } else {
+            let ids = |answer: &Answer| answer.candidates.iter().map(|candidate| candidate.id.clone()).collect();
+            found.extend(answers.iter().map(|answers| answers.iter().map(ids).collect::<Vec<_>>()));
+        }
+        let is_right = |mention: &Mention, parts: &[Vec<String>], k: usize| {
+            let mut wanted = mention.ids.iter();
+            wanted.all(|id| parts.iter().flat_map(|ids| ids.iter().take(k)).any(|found| ids_of[found].contains(id)))
         };
         let right =
-            |k: usize| with_id.iter().zip(&answers).filter(|(mention, answers)| is_right(mention, answers, k)).count();
+            |k: usize| with_id.iter().zip(&found).filter(|(mention, parts)| is_right(mention, parts, k)).count();
         let mut rows = String::new();
         let mut stages: BTreeMap<Option<Stage>, (usize, usize)> = BTreeMap::new();
-        for (mention, answers) in with_id.iter().zip(&answers) {
+        for ((mention, answers), parts) in with_id.iter().zip(&answers).zip(&found) {
             let best = answers[0].candidates.first();
-            let [is_right, among] = [is_right(mention, answers, 1), is_right(mention, answers, k)];
+            let [is_right, among] = [is_right(mention, parts, 1), is_right(mention, parts, k)];
             let stage = stages.entry(best.map(|candidate| candidate.stage)).or_default();
             stage.0 += 1;
             stage.1 += usize::from(is_right);

@@ -196,7 +196,7 @@ pub fn open(folder: &Path) -> Result<Reranker> {
     Ok(Reranker::open(folder, Arc::new(vectors))?)
 }
 
-/// An encoder of single names.
+/// An encoder of names.
 struct Vectors(NameEncoder);
 
 impl Vectors {
@@ -207,8 +207,9 @@ impl Vectors {
 }
 
 impl NameVectors for Vectors {
-    fn vector(&self, name: &str) -> Vec<f32> {
-        self.0.vector(name).expect("a tokenizer that encoded all names of a vocabulary")
+    fn vectors(&self, names: &[&str]) -> Vec<Vec<f32>> {
+        let flat = self.0.vectors(names).expect("a tokenizer that encoded all names of a vocabulary");
+        flat.chunks_exact(self.0.hidden_size()).map(<[f32]>::to_vec).collect()
     }
 }
 

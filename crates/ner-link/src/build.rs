@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, Section, VERSION, put_text, put_varint};
-use crate::ngrams::GramIndex;
+use crate::ngrams::{GramIndex, Lists};
 use crate::normalise::{key_of, meanings_of, stem_of, variant_of};
 use crate::record::Record;
 
@@ -170,7 +170,9 @@ impl Builder {
         grams.order.iter().zip(0..).for_each(|(old, new)| new_number[*old as usize] = new);
         stem_numbers.iter_mut().for_each(|stem| *stem = new_number[*stem as usize]);
         let mut sections = Sections::default();
-        let word_count = put_words(&mut sections, &stems, &grams.order);
+        let (gram_count, word_count) = (grams.grams.len() as u64, grams.words.len() as u64);
+        sections.u32(Section::WordCounts, meaning_counts(&stems, &grams.words));
+        sections.set_index(grams);
 
         // One name for each concept and key: the preferred one, or else the first.
         let mut names: Vec<Name> = Vec::with_capacity(given.len());
@@ -263,15 +265,6 @@ impl Builder {
         let key_count = keys.len() as u64;
         drop((names, keys, ids, texts));
 
-        let gram_count = grams.grams.len() as u64;
-        sections.u64(Section::Grams, grams.grams);
-        sections.u32(Section::GramCounts, grams.counts);
-        sections.u64(Section::BlockPlaces, grams.block_places);
-        sections.set(Section::Blocks, grams.blocks);
-        sections.u64(Section::StemGramPlaces, grams.text_places);
-        sections.set(Section::StemGrams, grams.text_grams);
-        sections.set(Section::Norms, grams.norms.iter().flat_map(|norm| norm.to_le_bytes()).collect());
-
         let mut places = BTreeMap::new();
         let mut length = 0;
         let mut hash = Sha256::new();
@@ -326,6 +319,28 @@ impl Sections {
         self.set(section, numbers.into_iter().flat_map(u64::to_le_bytes).collect());
     }
 
+    fn f32(&mut self, section: Section, numbers: Vec<f32>) {
+        self.set(section, numbers.into_iter().flat_map(f32::to_le_bytes).collect());
+    }
+
+    fn lists(&mut self, places: Section, numbers: Section, lists: Lists) {
+        self.u64(places, lists.places);
+        self.u32(numbers, lists.numbers);
+    }
+
+    fn set_index(&mut self, index: GramIndex) {
+        self.u64(Section::Grams, index.grams);
+        self.u32(Section::GramCounts, index.counts);
+        self.lists(Section::GramWordPlaces, Section::GramWords, index.gram_words);
+        self.set(Section::Words, map_of(index.words.iter().copied()));
+        self.texts(Section::WordPlaces, Section::WordTexts, index.words.into_iter());
+        self.lists(Section::WordGramPlaces, Section::WordGrams, index.word_grams);
+        self.f32(Section::WordNorms, index.word_norms);
+        self.lists(Section::WordStemPlaces, Section::WordStems, index.word_texts);
+        self.lists(Section::StemWordPlaces, Section::StemWords, index.text_words);
+        self.f32(Section::Norms, index.norms);
+    }
+
     fn texts<'t>(&mut self, places: Section, texts: Section, all: impl Iterator<Item = &'t str>) {
         let mut starts = vec![0];
         let mut bytes = Vec::new();
@@ -355,8 +370,8 @@ fn numbered(texts: Vec<String>) -> (Vec<String>, Vec<u32>) {
     (different, numbers)
 }
 
-/// The words of stems, in this order. Returns their number.
-fn put_words(sections: &mut Sections, stems: &[String], order: &[u32]) -> u64 {
+/// For each word the number of stems with a word of its meaning.
+fn meaning_counts(stems: &[String], words: &[&str]) -> Vec<u32> {
     let mut counts: HashMap<&str, u32> = HashMap::new();
     for stem in stems {
         let mut words: Vec<&str> = meanings_of(stem).collect();
@@ -364,22 +379,7 @@ fn put_words(sections: &mut Sections, stems: &[String], order: &[u32]) -> u64 {
         words.dedup();
         words.into_iter().for_each(|word| *counts.entry(word).or_default() += 1);
     }
-    let mut counts: Vec<(&str, u32)> = counts.into_iter().collect();
-    counts.par_sort_unstable();
-    let words = || counts.iter().map(|(word, _)| *word);
-    let numbers: HashMap<&str, u64> = words().zip(0..).collect();
-    sections.set(Section::Words, map_of(words()));
-    sections.texts(Section::WordPlaces, Section::WordTexts, words());
-    sections.u32(Section::WordCounts, counts.iter().map(|(_, count)| *count));
-    let mut places = vec![0];
-    let mut bytes = Vec::new();
-    for stem in order {
-        meanings_of(&stems[*stem as usize]).for_each(|word| put_varint(&mut bytes, numbers[word]));
-        places.push(bytes.len() as u64);
-    }
-    sections.u64(Section::StemWordPlaces, places);
-    sections.set(Section::StemWords, bytes);
-    counts.len() as u64
+    words.iter().map(|word| meanings_of(word).next().map_or(0, |word| counts[word])).collect()
 }
 
 /// An fst from texts, in their order, to their numbers.

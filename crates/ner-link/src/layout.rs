@@ -10,14 +10,14 @@
 //!
 //! Numbers are little-endian. Nothing is aligned: numbers are read from their bytes. Concepts are numbered in the order
 //! of their ids, the names of a concept stand together with the preferred one first, keys and
-//! variants are numbered in their order, stems by the length of their vectors, grams by the number of their stems.
+//! variants and words are numbered in their order, stems by the length of their vectors, grams by the number of their stems.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub const MAGIC: [u8; 8] = *b"\x89NERVOC\n";
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes before the header.
 pub const PRELUDE: usize = 16;
 
@@ -80,32 +80,38 @@ pub enum Section {
     Grams,
     /// `[grams]` u32: number of stems with the gram.
     GramCounts,
-    /// `[blocks + 1]` u64: place in `Blocks`.
-    BlockPlaces,
-    /// Of each block of stems, by gram: its stems. `ngrams.rs` says how.
-    Blocks,
-    /// As `BlockPlaces`, of `StemGrams`.
-    StemGramPlaces,
-    /// Of each stem: the numbers of its grams, ascending, each as a varint of the distance to the one before.
-    StemGrams,
-    /// `[stems]` f32: length of the vector of a stem.
-    Norms,
-    /// fst: word → its number. Of words of one meaning only one is there.
+    /// `[grams + 1]` u64: place in `GramWords`, counted in numbers.
+    GramWordPlaces,
+    /// u32: words that have the gram, ascending.
+    GramWords,
+    /// fst: word of stems, or one that stands for their meaning → its number.
     Words,
-    /// As `BlockPlaces`, of `WordTexts`.
+    /// `[words + 1]` u64: place in `WordTexts`.
     WordPlaces,
     WordTexts,
-    /// `[words]` u32: number of stems with the word.
+    /// `[words]` u32: number of stems with a word of the same meaning.
     WordCounts,
-    /// `[stems + 1]` u64: place in `StemWords`.
+    /// As `GramWordPlaces`, of `WordGrams`.
+    WordGramPlaces,
+    /// u32: grams of the word, in the order of their codes.
+    WordGrams,
+    /// `[words]` f32: length of the vector of a word.
+    WordNorms,
+    /// As `GramWordPlaces`, of `WordStems`.
+    WordStemPlaces,
+    /// u32: stems that have the word, ascending.
+    WordStems,
+    /// As `GramWordPlaces`, of `StemWords`.
     StemWordPlaces,
-    /// Of each stem: the numbers of its words, each a varint.
+    /// u32: words of the stem, in its order.
     StemWords,
+    /// `[stems]` f32: length of the vector of a stem.
+    Norms,
     /// `[concepts]` u32: how often names were given again.
     ConceptRepeats,
 }
 
-pub const SECTIONS: [Section; 31] = [
+pub const SECTIONS: [Section; 34] = [
     Section::Ids,
     Section::ConceptNames,
     Section::ConceptFactPlaces,
@@ -125,17 +131,20 @@ pub const SECTIONS: [Section; 31] = [
     Section::StemNames,
     Section::Grams,
     Section::GramCounts,
-    Section::BlockPlaces,
-    Section::Blocks,
-    Section::StemGramPlaces,
-    Section::StemGrams,
-    Section::Norms,
+    Section::GramWordPlaces,
+    Section::GramWords,
     Section::Words,
     Section::WordPlaces,
     Section::WordTexts,
     Section::WordCounts,
+    Section::WordGramPlaces,
+    Section::WordGrams,
+    Section::WordNorms,
+    Section::WordStemPlaces,
+    Section::WordStems,
     Section::StemWordPlaces,
     Section::StemWords,
+    Section::Norms,
     Section::ConceptRepeats,
 ];
 

@@ -3,6 +3,7 @@
 //! Where things are:
 //!
 //! - `abbreviations.rs`: definitions of short forms, and their uses.
+//! - `apposition.rs`: mentions in brackets beside another.
 //! - `record.rs`: [`Record`], a concept with its names. [`readers`] stream records from the formats of vocabularies.
 //! - `normalise.rs`: the keys under which names and mentions meet.
 //! - `build.rs`: [`Builder`], from records to a file. `layout.rs`: the layout of that file.
@@ -16,6 +17,7 @@
 #![deny(unsafe_code)]
 
 mod abbreviations;
+mod apposition;
 mod build;
 mod composite;
 mod layout;
@@ -39,5 +41,5 @@ pub use rerank::{
     NameVectors, RERANKER_VERSION, RerankError, RerankWeights, Reranker, RerankerSettings, SETTINGS_FILE,
     StoredVectors, TrainedFor, VectorWriter,
 };
-pub use typed::{Linked, LinkedConcept, Linkers, LinkersError, Other};
+pub use typed::{Linkable, Linked, LinkedConcept, Linkers, LinkersError, Other};
 pub use vocabulary::{Concept, OpenError, Vocabulary};

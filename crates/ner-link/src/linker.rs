@@ -63,7 +63,7 @@ const NEAR_EACH: usize = 4;
 /// Further names that a reranker compares: it finds the right one farther down.
 const NEAR_RERANKED: usize = 8;
 /// Smallest cosine of a name that can be meant. The ranker chooses hardly any of less than 0.4.
-const FLOOR: f64 = 0.3;
+const FLOOR: f64 = 0.35;
 
 /// A concept that a mention may mean.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,11 +96,11 @@ pub struct Linker {
     vocabulary: Arc<Vocabulary>,
     options: LinkOptions,
     reranking: Option<Reranking>,
-    /// One for each search that runs at the same time: eight bytes a stem.
+    /// One for each search that runs at the same time: four bytes a word.
     scratch: Mutex<Vec<Scratch>>,
     hasher: RandomState,
     /// Earlier queries and their answers, by the hash of the query: documents name the same things again and again.
-    earlier: Mutex<HashMap<u64, (Remembered, Vec<Answer>)>>,
+    earlier: Mutex<HashMap<u64, (Remembered, Arc<[Answer]>)>>,
 }
 
 /// A query that owns its texts.
@@ -109,7 +109,7 @@ type Remembered = (String, Option<String>, Vec<String>);
 /// From so many answers on, the earlier ones are forgotten.
 const REMEMBERED: usize = 1 << 14;
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -153,24 +153,55 @@ impl Linker {
 
     /// The concepts of a mention: one answer, or one for each part of a composite mention, if all parts are names in the
     /// vocabulary and the whole is none. The same query always has the same answer.
-    pub fn link(&self, query: &Query) -> Vec<Answer> {
+    pub fn link(&self, query: &Query) -> Arc<[Answer]> {
         let Query { text, long_form, types } = *query;
-        let hash = self.hasher.hash_one((text, long_form, types));
-        if let Some((asked, answers)) = locked(&self.earlier).get(&hash)
-            && asked.0 == text
-            && asked.1.as_deref() == long_form
-            && asked.2 == types
-        {
-            return answers.clone();
+        let hash = self.hash(query);
+        if let Some(answers) = self.remembered(hash, query) {
+            return answers;
         }
-        let answers = self.answers(query);
+        let answers: Arc<[Answer]> = self.answers(query).into();
         let mut earlier = locked(&self.earlier);
         if earlier.len() >= REMEMBERED {
             earlier.clear();
         }
         let asked = (text.to_owned(), long_form.map(str::to_owned), types.to_vec());
-        earlier.insert(hash, (asked, answers.clone()));
+        earlier.insert(hash, (asked, Arc::clone(&answers)));
         answers
+    }
+
+    fn hash(&self, Query { text, long_form, types }: &Query) -> u64 {
+        self.hasher.hash_one((text, long_form, types))
+    }
+
+    fn remembered(&self, hash: u64, query: &Query) -> Option<Arc<[Answer]>> {
+        let earlier = locked(&self.earlier);
+        let ((text, long_form, types), answers) = earlier.get(&hash)?;
+        let is_asked = text == query.text && long_form.as_deref() == query.long_form && types == query.types;
+        is_asked.then(|| Arc::clone(answers))
+    }
+
+    /// Lets the reranker, if there is one, encode the texts of these queries together. Then [`link`](Self::link) of each
+    /// takes less time; its answer is the same.
+    pub fn prepare<'q>(&self, queries: impl IntoIterator<Item = Query<'q>>) {
+        let Some(reranking) = &self.reranking else { return };
+        let mut texts: HashSet<String> = HashSet::new();
+        for query in queries {
+            if self.remembered(self.hash(&query), &query).is_some() {
+                continue;
+            }
+            let is_undecided = |text: &str| {
+                let key = key_of(text);
+                let mut found = Found::new(self, query.types);
+                found.by_name(&key);
+                !key.is_empty() && !found.is_full()
+            };
+            let text = query.long_form.filter(|text| !key_of(text).is_empty()).unwrap_or(query.text);
+            if !texts.contains(text) && is_undecided(text) {
+                texts.insert(text.to_owned());
+                texts.extend(readings(text).into_iter().flatten().filter(|part| is_undecided(part)));
+            }
+        }
+        reranking.prepare(&texts);
     }
 
     fn answers(&self, query: &Query) -> Vec<Answer> {

@@ -81,7 +81,7 @@ const SMALL_WORDS: &[&str] =
     &["a", "an", "and", "by", "due", "for", "from", "in", "nos", "of", "on", "or", "other", "the", "to", "with"];
 
 /// Words of one meaning, in the singular: the word in the text, and the word that stands for it.
-const SAME_WORDS: &[(&str, &str)] = &[
+pub(crate) const SAME_WORDS: &[(&str, &str)] = &[
     ("cancer", "neoplasm"),
     ("cardiac", "heart"),
     ("cerebral", "brain"),

@@ -1,24 +1,27 @@
 //! Re-ranking of candidates by an encoder, as SapBERT does (Liu et al. 2021).
 //!
 //! What an encoder says of two names is the cosine of their vectors. It is one more feature beside those of `rank.rs`. The
-//! vectors of all names of a vocabulary are stored in a file, so that a search computes only that of the mention.
+//! vectors of all names of a vocabulary are stored in a file, so that a search computes only that of the mention. Those of
+//! many mentions are computed together, which takes a fraction of the time.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use memmap2::Mmap;
 use ner_files::NewFile;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::linker::locked;
 use crate::vocabulary::Vocabulary;
 
 /// Turns names into vectors.
 pub trait NameVectors: Send + Sync {
-    /// The vector of a name, of length one. It depends on the name alone.
-    fn vector(&self, name: &str) -> Vec<f32>;
+    /// The vector of each name, of length one. It depends on the name alone.
+    fn vectors(&self, names: &[&str]) -> Vec<Vec<f32>>;
 }
 
 /// The file of a reranker's folder that says what it is.
@@ -115,7 +118,7 @@ pub enum RerankError {
 pub struct Reranker {
     folder: PathBuf,
     settings: RerankerSettings,
-    encoder: Arc<dyn NameVectors>,
+    encoder: Arc<RememberingEncoder>,
 }
 
 impl Reranker {
@@ -132,6 +135,7 @@ impl Reranker {
             let message = format!("version {}, but this program reads {RERANKER_VERSION}", settings.version);
             return Err(RerankError::Settings { path, message });
         }
+        let encoder = Arc::new(RememberingEncoder::new(encoder));
         Ok(Self { folder: folder.to_owned(), settings, encoder })
     }
 
@@ -162,12 +166,13 @@ impl Reranker {
 pub(crate) struct Reranking {
     pub weights: RerankWeights,
     vectors: StoredVectors,
-    encoder: Arc<dyn NameVectors>,
+    encoder: Arc<RememberingEncoder>,
 }
 
 impl Reranking {
     /// The vectors of a vocabulary with equal weights: what a reranker is fitted to.
     pub fn unfitted(vectors: StoredVectors, encoder: Arc<dyn NameVectors>) -> Self {
+        let encoder = Arc::new(RememberingEncoder::new(encoder));
         Self { weights: RerankWeights { cosine: 0.0, calibration: [1.0, 0.0] }, vectors, encoder }
     }
 
@@ -175,6 +180,52 @@ impl Reranking {
     pub fn cosines(&self, text: &str, names: impl Iterator<Item = u32>) -> Vec<f32> {
         let vector = self.encoder.vector(text);
         names.map(|name| self.vectors.cosine(name, &vector)).collect()
+    }
+
+    /// Computes the vectors of texts together, for [`cosines`](Self::cosines) of each.
+    pub fn prepare(&self, texts: &HashSet<String>) {
+        self.encoder.remember(texts);
+    }
+}
+
+/// An encoder and the vectors that it computed last.
+struct RememberingEncoder {
+    encoder: Arc<dyn NameVectors>,
+    known: Mutex<HashMap<String, Arc<[f32]>>>,
+}
+
+/// From so many vectors on, the earlier ones are forgotten: 12 MiB of MiniLM's.
+const REMEMBERED: usize = 1 << 13;
+
+impl RememberingEncoder {
+    fn new(encoder: Arc<dyn NameVectors>) -> Self {
+        Self { encoder, known: Mutex::default() }
+    }
+
+    fn vector(&self, text: &str) -> Arc<[f32]> {
+        let known = locked(&self.known).get(text).map(Arc::clone);
+        known.unwrap_or_else(|| self.compute(&[text]).remove(0))
+    }
+
+    fn remember(&self, texts: &HashSet<String>) {
+        let mut missing: Vec<&str> = {
+            let known = locked(&self.known);
+            texts.iter().map(String::as_str).filter(|text| !known.contains_key(*text)).collect()
+        };
+        if !missing.is_empty() {
+            missing.sort_unstable();
+            self.compute(&missing);
+        }
+    }
+
+    fn compute(&self, texts: &[&str]) -> Vec<Arc<[f32]>> {
+        let vectors: Vec<Arc<[f32]>> = self.encoder.vectors(texts).into_iter().map(Arc::from).collect();
+        let mut known = locked(&self.known);
+        if known.len() + texts.len() > REMEMBERED {
+            known.clear();
+        }
+        known.extend(texts.iter().map(|text| (*text).to_owned()).zip(vectors.iter().cloned()));
+        vectors
     }
 }
 

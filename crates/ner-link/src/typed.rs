@@ -1,13 +1,15 @@
 //! A vocabulary for each entity type, and what it says of mentions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ner_document::{CharIndex, Confidence, Mention};
+use ner_document::{CharIndex, Confidence, Mention, Span};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::abbreviations::long_forms;
+use crate::apposition::pairs;
 use crate::linker::{Answer, Candidate, Linker, Query};
+use crate::normalise::key_of;
 use crate::vocabulary::admits;
 
 /// Attributes of a linked mention, beside its ids: the score of its worst link, the preferred names (joined by `|`), and all
@@ -46,10 +48,10 @@ pub struct Other {
     pub score: Confidence,
 }
 
-impl From<Candidate> for Other {
-    fn from(Candidate { id, name, score, .. }: Candidate) -> Self {
+impl From<&Candidate> for Other {
+    fn from(Candidate { id, name, score, .. }: &Candidate) -> Self {
         let score = (1e3 * score).round() / 1e3;
-        Self { id, name, score: Confidence::new(score as f32).unwrap_or(Confidence::MIN) }
+        Self { id: id.clone(), name: name.clone(), score: Confidence::new(score as f32).unwrap_or(Confidence::MIN) }
     }
 }
 
@@ -108,6 +110,25 @@ struct TypeLinker {
     types: Vec<String>,
     name: String,
 }
+
+/// A mention to link in its document.
+#[derive(Clone, Copy, Debug)]
+pub struct Linkable<'d> {
+    /// Its type.
+    pub entity_type: &'d str,
+    /// Its place.
+    pub span: Span,
+    /// Its text.
+    pub text: &'d str,
+    /// What the text stands for, if the document defines it as an abbreviation.
+    pub long_form: Option<&'d str>,
+}
+
+/// The least score of a mention whose concept another one beside it gets, the score below which that one gets it, and the
+/// score that it has then. In BC5CDR's dev split this makes 37 wrong links right and no right one wrong.
+const SURE: f32 = 0.95;
+const UNSURE: f32 = 0.5;
+const APPOSED: f32 = 0.9;
 
 /// What became of the mentions of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -174,8 +195,8 @@ impl Linkers {
     /// The concepts of a mention: one, several of a composite mention, or none. None, too, for a type without vocabulary.
     pub fn link(&self, entity_type: &str, text: &str, long_form: Option<&str>) -> Vec<LinkedConcept> {
         let Some(TypeLinker { linker, types, name }) = self.of(entity_type) else { return Vec::new() };
-        let concept = |Answer { text, candidates }: Answer| {
-            let mut candidates = candidates.into_iter().map(Other::from);
+        let concept = |Answer { text, candidates }: &Answer| {
+            let mut candidates = candidates.iter().map(Other::from);
             let Other { id, name: preferred, score } = candidates.next()?;
             Some(LinkedConcept {
                 id,
@@ -183,11 +204,71 @@ impl Linkers {
                 score,
                 system: linker.vocabulary().system().map(str::to_owned),
                 vocabulary: name.clone(),
-                text,
+                text: text.clone(),
                 others: candidates.collect(),
             })
         };
-        linker.link(&Query { text, long_form, types }).into_iter().filter_map(concept).collect()
+        linker.link(&Query { text, long_form, types }).iter().filter_map(concept).collect()
+    }
+
+    /// The concepts of the mentions of a document, as of [`link`](Self::link). A mention that no name tells, and that stands
+    /// in brackets beside one that equals a name ("cisplatin (CDDP)"), has its concept, everywhere in the document.
+    pub fn link_all(&self, text: &str, index: &CharIndex, mentions: &[Linkable]) -> Vec<Vec<LinkedConcept>> {
+        let mut linked: Vec<Vec<LinkedConcept>> =
+            mentions.iter().map(|mention| self.link(mention.entity_type, mention.text, mention.long_form)).collect();
+        let is_unsure = |concepts: &[LinkedConcept]| concepts.iter().all(|concept| concept.score.value() < UNSURE);
+        let types: BTreeSet<&str> = mentions.iter().map(|mention| mention.entity_type).collect();
+        for entity_type in types {
+            let Some(TypeLinker { linker, .. }) = self.of(entity_type) else { continue };
+            if linker.options().threshold > f64::from(APPOSED) {
+                continue;
+            }
+            let mut own: Vec<usize> =
+                (0..mentions.len()).filter(|at| mentions[*at].entity_type == entity_type).collect();
+            own.sort_by_key(|at| mentions[*at].span);
+            let spans: Vec<Span> = own.iter().map(|at| mentions[*at].span).collect();
+            let mut known: HashMap<String, LinkedConcept> = HashMap::new();
+            for (first, second) in pairs(text, index, &spans) {
+                let (first, second) = (own[first], own[second]);
+                // Abbreviations are linked by their long forms.
+                if mentions[second].long_form == Some(mentions[first].text) {
+                    continue;
+                }
+                for (from, to) in [(first, second), (second, first)] {
+                    if let [concept] = linked[from].as_slice()
+                        && concept.score.value() >= SURE
+                        && is_unsure(&linked[to])
+                    {
+                        let (score, others) = (Confidence::new(APPOSED).unwrap_or(Confidence::MIN), Vec::new());
+                        let concept = LinkedConcept { score, others, ..concept.clone() };
+                        known.entry(key_of(mentions[to].text)).or_insert(concept);
+                    }
+                }
+            }
+            if known.is_empty() {
+                continue;
+            }
+            for at in own {
+                if is_unsure(&linked[at])
+                    && let Some(concept) = known.get(&key_of(mentions[at].text))
+                {
+                    linked[at] = vec![concept.clone()];
+                }
+            }
+        }
+        linked
+    }
+
+    /// As [`Linker::prepare`], for mentions of one or several documents.
+    pub fn prepare<'m>(&self, mentions: impl Iterator<Item = Linkable<'m>> + Clone) {
+        for (of, TypeLinker { linker, types, .. }) in &self.by_type {
+            let is_its = |entity_type: &str| match of {
+                Some(of) => of == entity_type,
+                None => !self.by_type.contains_key(&Some(entity_type.to_owned())),
+            };
+            let its = mentions.clone().filter(|mention| is_its(mention.entity_type));
+            linker.prepare(its.map(|Linkable { text, long_form, .. }| Query { text, long_form, types }));
+        }
     }
 
     /// Links the mentions of a document with this text and sets their ids. Those that have ids keep them, unless
@@ -196,6 +277,7 @@ impl Linkers {
         let index = CharIndex::new(text);
         let long_forms = long_forms(text);
         let mut done = Linked::default();
+        let mut looked_up: Vec<(&mut Mention, String, Option<&str>)> = Vec::new();
         for mention in mentions.iter_mut().filter(|mention| self.is_for(&mention.entity_type)) {
             if !mention.concept_ids.is_empty() && !replaces {
                 done.kept += 1;
@@ -203,7 +285,20 @@ impl Linkers {
             }
             let parts: Vec<&str> = mention.fragments.iter().filter_map(|&part| index.slice(text, part)).collect();
             let long_form = long_forms.get(&mention.span()).and_then(|&span| index.slice(text, span));
-            let concepts = self.link(&mention.entity_type, &parts.join(" "), long_form);
+            looked_up.push((mention, parts.join(" "), long_form));
+        }
+        let linkables: Vec<Linkable> = looked_up
+            .iter()
+            .map(|(mention, text, long_form)| Linkable {
+                entity_type: &mention.entity_type,
+                span: mention.span(),
+                text,
+                long_form: *long_form,
+            })
+            .collect();
+        self.prepare(linkables.iter().copied());
+        let linked = self.link_all(text, &index, &linkables);
+        for ((mention, ..), concepts) in looked_up.into_iter().zip(linked) {
             LinkedConcept::set(&concepts, mention);
             *if concepts.is_empty() { &mut done.unlinked } else { &mut done.linked } += 1;
         }

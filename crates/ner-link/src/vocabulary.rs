@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fst::raw::Fst;
 use memmap2::Mmap;
@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
-use crate::ngrams::{BLOCK, Dictionary, Grams};
+use crate::ngrams::{Dictionary, Grams, Part as Lists};
+use crate::normalise::SAME_WORDS;
 
 /// Why a file is no vocabulary.
 #[derive(Debug, Error)]
@@ -75,6 +76,8 @@ pub struct Vocabulary {
     variants: Fst<Part>,
     words: Fst<Part>,
     dictionary: Dictionary,
+    /// Words and those that stand for them; looked up by the first search, because a damaged file must open.
+    meanings: OnceLock<Vec<(u32, u32)>>,
 }
 
 /// A concept of a vocabulary.
@@ -225,12 +228,17 @@ impl Vocabulary {
     pub(crate) fn grams(&self) -> Grams<'_> {
         Grams {
             dictionary: &self.dictionary,
-            block_places: self.part(Section::BlockPlaces),
-            blocks: self.part(Section::Blocks),
-            text_places: self.part(Section::StemGramPlaces),
-            text_grams: self.part(Section::StemGrams),
+            gram_words: self.lists(Section::GramWordPlaces, Section::GramWords),
+            word_grams: self.lists(Section::WordGramPlaces, Section::WordGrams),
+            word_norms: self.part(Section::WordNorms),
+            word_texts: self.lists(Section::WordStemPlaces, Section::WordStems),
+            text_words: self.lists(Section::StemWordPlaces, Section::StemWords),
             norms: self.part(Section::Norms),
         }
+    }
+
+    fn lists(&self, places: Section, numbers: Section) -> Lists<'_> {
+        Lists { places: self.part(places), numbers: self.part(numbers) }
     }
 
     /// The number of a word of [`meanings_of`](crate::normalise::meanings_of).
@@ -243,16 +251,19 @@ impl Vocabulary {
         std::str::from_utf8(bytes).unwrap_or_default()
     }
 
-    /// How much a word tells: the logarithm of how many stems there are for each that has it.
+    /// How much a word tells: the logarithm of how many stems there are for each that has its meaning.
     pub(crate) fn word_weight(&self, word: Option<u32>) -> f32 {
         let count = word.and_then(|word| u32_at(self.part(Section::WordCounts), word as usize)).unwrap_or_default();
         ((1 + self.header.stems) as f32 / (1 + count) as f32).ln()
     }
 
-    /// The words of stem number `stem`.
+    /// The words of stem number `stem`, each as the word of its meaning that stands for all.
     pub(crate) fn words_of_stem(&self, stem: u32) -> impl Iterator<Item = u32> {
-        let mut bytes = self.slice(Section::StemWordPlaces, Section::StemWords, stem).unwrap_or_default();
-        std::iter::from_fn(move || take_varint(&mut bytes).map(|word| word as u32))
+        let pairs =
+            || SAME_WORDS.iter().filter_map(|(word, meaning)| self.word(word).zip(self.word(meaning))).collect();
+        let meanings = self.meanings.get_or_init(pairs);
+        let words = self.lists(Section::StemWordPlaces, Section::StemWords).numbers(stem);
+        words.map(|word| meanings.iter().find(|(own, _)| *own == word).map_or(word, |(_, meaning)| *meaning))
     }
 
     /// How often names of the concept were given again.
@@ -362,7 +373,8 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         &map[start..end]
     };
     let dictionary = Dictionary::of(part(Section::Grams), part(Section::GramCounts), header.stems as usize);
-    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, words, dictionary })
+    let meanings = OnceLock::new();
+    Ok(Vocabulary { path: path.to_owned(), header, map, parts, ids, keys, variants, words, dictionary, meanings })
 }
 
 /// The size of a section of numbers.
@@ -375,7 +387,6 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::KeyPlaces => (header.keys + 1) * 4,
         Section::VariantPlaces => (header.variants + 1) * 4,
         Section::StemPlaces => (header.stems + 1) * 4,
-        Section::StemGramPlaces => (header.stems + 1) * 8,
         Section::Norms => header.stems * 4,
         Section::WordPlaces => (header.words + 1) * 8,
         Section::WordCounts => header.words * 4,
@@ -383,7 +394,9 @@ fn size_of(header: &Header, section: Section) -> Option<u64> {
         Section::ConceptRepeats => header.concepts * 4,
         Section::Grams => header.grams * 8,
         Section::GramCounts => header.grams * 4,
-        Section::BlockPlaces => (header.stems.div_ceil(BLOCK as u64) + 1) * 8,
+        Section::GramWordPlaces => (header.grams + 1) * 8,
+        Section::WordGramPlaces | Section::WordStemPlaces => (header.words + 1) * 8,
+        Section::WordNorms => header.words * 4,
         _ => return None,
     };
     Some(size)

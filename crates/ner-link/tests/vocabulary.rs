@@ -4,11 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ner_document::{CharIndex, Mention};
 use ner_link::{
-    Answer, BuildError, BuildReport, Builder, LinkOptions, Linker, NameVectors, Query, RERANKER_VERSION, Record,
-    RerankWeights, Reranker, RerankerSettings, SETTINGS_FILE, Stage, TrainedFor, VectorWriter, Vocabulary, key_of,
-    variant_of,
+    Answer, BuildError, BuildReport, Builder, LinkOptions, Linker, Linkers, NameVectors, Query, RERANKER_VERSION,
+    Record, RerankWeights, Reranker, RerankerSettings, SETTINGS_FILE, Stage, TrainedFor, VectorWriter, Vocabulary,
+    key_of, variant_of,
 };
 use proptest::prelude::*;
 
@@ -65,8 +67,8 @@ impl Linked {
     }
 
     fn ids(&self, query: &Query) -> Vec<Vec<String>> {
-        let ids = |answer: Answer| answer.candidates.into_iter().map(|candidate| candidate.id).collect();
-        self.linker.link(query).into_iter().map(ids).collect()
+        let ids = |answer: &Answer| answer.candidates.iter().map(|candidate| candidate.id.clone()).collect();
+        self.linker.link(query).iter().map(ids).collect()
     }
 
     /// The best id of each answer.
@@ -133,7 +135,7 @@ fn foreign_and_damaged_files_are_refused() {
         bytes[at] ^= 1;
         error(&bytes)
     };
-    assert!(changed(8).contains("version 3, but this program reads version 2"));
+    assert!(changed(8).contains("version 2, but this program reads version 3"));
     // Every byte of the content counts, and no damage is a panic.
     let content = bytes.windows(2).position(|two| two == b"}}").unwrap() + 2;
     for at in (16..bytes.len()).step_by(23) {
@@ -240,9 +242,9 @@ proptest! {
         let records = names.iter().map(|(id, name)| record(id, &[name], &[]));
         prop_assume!(names.iter().any(|(_, name)| !key_of(name).is_empty()));
         let linked = Linked::with(records, 100, 0.9);
-        let mut answers = linked.linker.link(&Query { text: &text, ..Default::default() });
+        let answers = linked.linker.link(&Query { text: &text, ..Default::default() });
         let is_composite = answers.len() > 1;
-        let candidates = if is_composite { Vec::new() } else { answers.remove(0).candidates };
+        let candidates = if is_composite { Vec::new() } else { answers[0].candidates.clone() };
         let found = |stage: Stage| {
             let mut ids: Vec<&str> =
                 candidates.iter().filter(|found| found.stage <= stage).map(|found| found.id.as_str()).collect();
@@ -265,12 +267,14 @@ proptest! {
     }
 }
 
-/// Two kinds of names: those that end in `gamma`, and all others.
-struct ByEnd;
+/// Two kinds of names: those that end in `gamma`, and all others. Counts how often it is asked.
+#[derive(Default)]
+struct ByEnd(AtomicUsize);
 
 impl NameVectors for ByEnd {
-    fn vector(&self, name: &str) -> Vec<f32> {
-        if name.ends_with("gamma") { vec![1.0, 0.0] } else { vec![0.0, 1.0] }
+    fn vectors(&self, names: &[&str]) -> Vec<Vec<f32>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        names.iter().map(|name| if name.ends_with("gamma") { vec![1.0, 0.0] } else { vec![0.0, 1.0] }).collect()
     }
 }
 
@@ -281,7 +285,9 @@ fn a_reranker_decides_between_names_that_resemble_a_mention() {
     let vocabulary = Arc::new(Vocabulary::open(&built(folder.path(), records).0).unwrap());
     let mut vectors = VectorWriter::create(&folder.path().join("names.vectors")).unwrap();
     // In the order of the concepts.
-    ["Alpha beta gamma", "Alpha beta delta"].iter().for_each(|name| vectors.push(&ByEnd.vector(name)).unwrap());
+    let encoder = Arc::new(ByEnd::default());
+    let of_names = encoder.vectors(&["Alpha beta gamma", "Alpha beta delta"]);
+    of_names.iter().for_each(|vector| vectors.push(vector).unwrap());
     vectors.finish().unwrap();
     let write = |cosine: f32, version: u32, names: &str| {
         let known = TrainedFor {
@@ -297,7 +303,7 @@ fn a_reranker_decides_between_names_that_resemble_a_mention() {
             vocabularies: vec![known],
         };
         std::fs::write(folder.path().join(SETTINGS_FILE), serde_json::to_string(&settings).unwrap()).unwrap();
-        Reranker::open(folder.path(), Arc::new(ByEnd))
+        Reranker::open(folder.path(), Arc::clone(&encoder) as Arc<dyn NameVectors>)
     };
     let new = |vocabulary: &Arc<Vocabulary>| Linker::new(Arc::clone(vocabulary), LinkOptions { k: 2, threshold: 0.0 });
     let best = |linker: &Linker, text| {
@@ -314,6 +320,15 @@ fn a_reranker_decides_between_names_that_resemble_a_mention() {
     assert_eq!(best(&heavy, "alpha beta gamme"), ("P2".to_owned(), Stage::Ngrams, 658.0));
     // It does not touch what is certain.
     assert_eq!(best(&heavy, "ALPHA beta-gamma"), ("P1".to_owned(), Stage::Exact, 1000.0));
+    // It encodes together what is not, also parts of composite mentions.
+    let again = new(&vocabulary).reranked_by(&write(100.0, RERANKER_VERSION, "names.vectors").unwrap()).unwrap();
+    let texts =
+        ["alpha beta gamme", "alpha beta gamme", "beta alpha delte", "alpha beta gamma", "alpha and bete gamma"];
+    let asked = encoder.0.load(Ordering::Relaxed);
+    again.prepare(texts.map(|text| Query { text, ..Default::default() }));
+    let answers = texts.map(|text| again.link(&Query { text, ..Default::default() }));
+    assert_eq!(encoder.0.load(Ordering::Relaxed), asked + 1);
+    assert_eq!(answers, texts.map(|text| heavy.link(&Query { text, ..Default::default() })));
 
     let message = |result: Result<Linker, ner_link::RerankError>| result.map(|_| ()).unwrap_err().to_string();
     let other = tempfile::tempdir().unwrap();
@@ -326,4 +341,28 @@ fn a_reranker_decides_between_names_that_resemble_a_mention() {
     assert!(short.contains("short.vectors: 11 bytes are no vectors of 2 names"), "{short}");
     let old = write(1.0, 0, "names.vectors").map(|_| ()).unwrap_err().to_string();
     assert!(old.contains("version 0") && old.contains("train it again"), "{old}");
+}
+
+#[test]
+fn a_mention_in_brackets_beside_a_name_has_its_concept() {
+    let records = [record("M1", &["Cisplatin"], &[]), record("M2", &["Lithium"], &[]), record("D1", &["Nausea"], &[])];
+    let Linked { linker, _folder } = Linked::with(records, 1, 0.5);
+    let mut linkers = Linkers::default();
+    linkers.add(Some("Chemical"), linker, Vec::new()).unwrap();
+    let ids = |text: &str, names: &[&str]| {
+        let index = CharIndex::new(text);
+        let spans = names.iter().flat_map(|name| text.match_indices(name)).map(|(at, name)| (at, at + name.len()));
+        let mut mentions: Vec<Mention> =
+            spans.map(|(start, end)| Mention::new(index.span(start..end).unwrap(), "Chemical")).collect();
+        linkers.link_mentions(text, &mut mentions, false);
+        let found = |mention: &Mention| (mention.concept_ids.join("|"), mention.attributes.get("link_score").cloned());
+        mentions.iter().map(found).map(|(id, score)| format!("{id} {}", score.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let apposed = "M1 0.9";
+    assert_eq!(ids("Äh, CDDP! Cisplatin (CDDP) ...", &["CDDP", "Cisplatin"]), [apposed, apposed, "M1 1"]);
+    assert_eq!(ids("Platinol [cisplatin]", &["Platinol", "cisplatin"]), [apposed, "M1 1"]);
+    // Not beside each other, two names, and a list.
+    assert_eq!(ids("Cisplatin and CDDP", &["Cisplatin", "CDDP"]), ["M1 1", " "]);
+    assert_eq!(ids("Cisplatin (lithium)", &["Cisplatin", "lithium"]), ["M1 1", "M2 1"]);
+    assert_eq!(ids("Cisplatin (Aa, Bb)", &["Cisplatin", "Aa", "Bb"]), ["M1 1", " ", " "]);
 }

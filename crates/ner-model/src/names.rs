@@ -12,7 +12,8 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 /// Word pieces of a name; further ones are not read.
 const MOST_PIECES: usize = 32;
-const BATCH_TOKENS: usize = 512;
+/// oneDNN compiles a product for each size of a batch, so that there should be few.
+const BATCH_TOKENS: usize = 256;
 
 /// An encoder that turns names into vectors.
 #[derive(Debug)]
@@ -91,31 +92,21 @@ impl NameEncoder {
         self.hidden_size
     }
 
-    /// The vector of one name, of length one, `[hidden]`. Computed without other rows, so that it depends on the name alone.
-    /// Panics if the model computes a number that is not finite.
-    ///
-    /// # Errors
-    /// If the tokenizer fails on the name.
-    pub fn vector(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let rows = rows_of_names(&self.tokenizer, &[name])?;
-        // On a thread of the workers, where libtorch does not start threads for so little.
-        let found = self.workers.map(vec![&self.models], |models: &Vec<Mutex<Bert>>| {
-            let free = models.iter().find_map(|model| model.try_lock().ok());
-            let model = free.unwrap_or_else(|| models[0].lock().unwrap_or_else(PoisonError::into_inner));
-            self.flat(&model, Batch { rows: rows.clone() })
-        });
-        Ok(found.into_iter().flatten().collect())
-    }
-
     fn flat(&self, model: &Bert, batch: Batch) -> Vec<f32> {
-        let vectors = no_grad(|| name_vectors(model, &batch, self.kind, None));
-        let flat = Vec::<f32>::try_from(vectors.view(-1)).expect("a flat tensor of fp32");
-        assert!(flat.iter().all(|value| value.is_finite()), "{NOT_FINITE}");
-        flat
+        let states = no_grad(|| model.forward(&batch, self.kind, None).to_kind(Kind::Float));
+        let states = Vec::<f32>::try_from(states.contiguous().view(-1)).expect("a flat tensor of fp32");
+        let vectors: Vec<f32> = batch
+            .rows
+            .iter()
+            .zip(states.chunks_exact(batch.width() * self.hidden_size))
+            .flat_map(|(row, states)| mean_of_length_one(&states[..row.len() * self.hidden_size], self.hidden_size))
+            .collect();
+        assert!(vectors.iter().all(|value| value.is_finite()), "{NOT_FINITE}");
+        vectors
     }
 
-    /// The vectors of names, `[names, hidden]`, each of length one. Panics if the model computes a number that is not
-    /// finite.
+    /// The vectors of names, `[names, hidden]`, each of length one. With packed rows (bf16 on the CPU) a name has the same
+    /// vector beside any others. Panics if the model computes a number that is not finite.
     ///
     /// # Errors
     /// If the tokenizer fails on a name.
@@ -141,6 +132,18 @@ impl NameEncoder {
         }
         Ok(vectors)
     }
+}
+
+/// The mean of states, `[tokens, hidden]`, of length one: as [`name_vectors`], in an order that does not depend on other
+/// rows.
+fn mean_of_length_one(states: &[f32], hidden_size: usize) -> Vec<f32> {
+    let mut sum = vec![0.0; hidden_size];
+    for state in states.chunks_exact(hidden_size) {
+        sum.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+    }
+    let length = sum.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    sum.iter_mut().for_each(|value| *value /= length);
+    sum
 }
 
 /// The mean of the states of each row's tokens, of length one: `[rows, hidden] f32`.

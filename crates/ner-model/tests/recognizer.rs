@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as tests do")]
 
 use ner_document::{CharIndex, Document, Mention};
-use ner_model::{InferenceConfig, Recognizer, load_classifier, save_classifier};
+use ner_model::{InferenceConfig, NameEncoder, Recognizer, load_classifier, save_classifier};
 use ner_text::{Aggregation, EncodedDocument, ModelOutput, WindowSize};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -79,6 +79,22 @@ fn texts() -> impl Strategy<Value = String> {
     ];
     let piece = prop_oneof![9 => proptest::sample::select(pieces).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn a_name_has_beside_others_the_vector_that_it_has_alone() {
+    let folder = folder(|_| {});
+    let names = ["a", "abc bcd", "b, c", "abcdefghijklmnop", "a", "0123 (abc)"];
+    for (kind, most) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
+        let encoder = NameEncoder::load(folder.path(), Device::Cpu, kind).unwrap();
+        let together = encoder.vectors(&names).unwrap();
+        for (name, vector) in names.iter().zip(together.chunks_exact(encoder.hidden_size())) {
+            let alone = encoder.vectors(&[name]).unwrap();
+            let gap = alone.iter().zip(vector).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+            let length = vector.iter().map(|value| value * value).sum::<f32>();
+            assert!(gap < most && (length - 1.0).abs() < 1e-4, "{kind:?} {name}: {gap}, {length}");
+        }
+    }
 }
 
 proptest! {
