@@ -32,7 +32,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     place = tmp_path_factory.mktemp("spark")
     environment = {
         "PYSPARK_PYTHON": sys.executable,
-        "SPARK_WORKER_DIR": str(place / "executors"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LOCAL_DIRS": str(place / "scratch"),
     }
@@ -52,9 +51,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         }.items():
             builder = builder.config(name, value)
         session = builder.getOrCreate()
-        session.medner_logs = place / "executors"
+        # A local cluster ignores SPARK_WORKER_DIR.
+        session.medner_logs = Path(pyspark.__file__).parent / "work" / session.sparkContext.applicationId
         yield session
         session.stop()
+        shutil.rmtree(session.medner_logs)
 
 
 def test_the_mentions_are_those_of_one_process(spark: Any, folder: str, apart: medner.Model) -> None:

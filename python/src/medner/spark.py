@@ -131,14 +131,15 @@ def _in_task(settings: Settings, batches: Iterator[pa.RecordBatch], columns: Col
 def _field(field: pa.Field) -> Any:
     from pyspark.sql.types import StructField
 
-    return StructField(field.name, _type(field.type), field.nullable)
+    # Nullable throughout: DataFrame.toArrow fails on a missing struct whose fields are not.
+    return StructField(field.name, _type(field.type), True)
 
 
 def _type(kind: pa.DataType) -> Any:
     from pyspark.sql import types
 
     if pa.types.is_list(kind):
-        return types.ArrayType(_type(kind.value_type), kind.value_field.nullable)
+        return types.ArrayType(_type(kind.value_type), True)
     if pa.types.is_struct(kind):
         return types.StructType([_field(kind.field(at)) for at in range(kind.num_fields)])
     plain = {
