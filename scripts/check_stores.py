@@ -144,7 +144,8 @@ class Bench:
         return ["annotate", *more, "--model", self.model, "--precision", "fp32", "--no-run"]
 
     def shard(self, number: int) -> list[str]:
-        return self.arguments("s3://hospital/notes/", "--out", "s3://hospital/found", "--shard", f"{number}/{OF}")
+        notes = ["s3://hospital/notes/", "--id-column", "id"]
+        return self.arguments(*notes, "--out", "s3://hospital/found", "--shard", f"{number}/{OF}")
 
     def keys(self, prefix: str) -> dict[str, Any]:
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
@@ -240,10 +241,10 @@ def check_shards(bench: Bench, whole: list[str]) -> None:
 
 
 def check_outputs(bench: Bench, whole: list[str]) -> None:
-    notes = "s3://hospital/notes/"
-    bench.run(bench.arguments(notes, "--out", "s3://hospital/one.jsonl.gz"))
+    notes = ["s3://hospital/notes/", "--id-column", "id"]
+    bench.run(bench.arguments(*notes, "--out", "s3://hospital/one.jsonl.gz"))
     assert documents([gzip.decompress(bench.read("one.jsonl.gz"))]) == whole
-    bench.run(bench.arguments(notes, "--out", "s3://hospital/one.parquet", "--to", "parquet"))
+    bench.run(bench.arguments(*notes, "--out", "s3://hospital/one.parquet", "--to", "parquet"))
     rows = pyarrow.parquet.read_table(io.BytesIO(bench.read("one.parquet"))).num_rows
     assert rows == sum(len(json.loads(line)["mentions"]) for line in whole), rows
     said = bench.run(bench.arguments("s3://hospital/notes/more.csv", "--to", "csv"))
@@ -279,7 +280,7 @@ def main() -> None:
         bench = Bench(options.medner, options.model, Path(folder))
         notes = Path(folder) / "notes"
         collection(notes)
-        bench.run(bench.arguments("notes", "--out", "whole.jsonl"))
+        bench.run(bench.arguments("notes", "--id-column", "id", "--out", "whole.jsonl"))
         whole = documents([(Path(folder) / "whole.jsonl").read_bytes()])
         for path in sorted(path for path in notes.rglob("*") if path.is_file()):
             bench.s3.upload_file(str(path), BUCKET, str(path.relative_to(folder)))

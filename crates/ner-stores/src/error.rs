@@ -66,6 +66,9 @@ impl Error {
         let names = Names::of(url);
         let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
         let answer = answer(&words);
+        // A refused listing is a general error of the crate.
+        let is_denied = matches!(error, object_store::Error::PermissionDenied { .. })
+            || has(&["AccessDenied", "403 Forbidden", "AuthorizationPermissionMismatch"]);
         let (kind, what) = if matches!(error, object_store::Error::Precondition { .. }) {
             return Self::changed(url);
         } else if has(&METADATA) {
@@ -89,7 +92,7 @@ impl Error {
         } else {
             match error {
                 object_store::Error::NotFound { .. } => (io::ErrorKind::NotFound, "there is no such object".into()),
-                object_store::Error::PermissionDenied { .. } => {
+                _ if is_denied => {
                     let what = format!(
                         "access is denied ({answer}): the credentials need the permissions to list, read and write there; \
                          without that to list, stores say the same of a missing object"
@@ -191,6 +194,7 @@ mod tests {
             ("s3://b/k", missing(xml("NoSuchBucket")), "no such bucket; check its name and AWS_ENDPOINT_URL"),
             ("az://b/k", missing(xml("ContainerNotFound")), "no such container"),
             ("s3://b/k", denied(xml("AccessDenied")), "access is denied (AccessDenied: Words.)"),
+            ("s3://b/k", generic(xml("AccessDenied")), "access is denied (AccessDenied: Words.)"),
             ("s3://b/k", denied(xml("SignatureDoesNotMatch")), "check AWS_ACCESS_KEY_ID"),
             ("s3://b/k", generic(xml("ExpiredToken")), "AWS_SESSION_TOKEN"),
             ("s3://b/k", generic(xml("AuthorizationHeaderMalformed")), "set AWS_REGION"),
