@@ -57,8 +57,9 @@ mod tests {
     #[test]
     fn only_some_arguments_take_urls() {
         let misplaced = |line: &str| {
-            let matches = Cli::command().try_get_matches_from(line.split(' ')).unwrap();
-            misplaced(&Cli::command(), &matches)
+            let mut cli = Cli::command();
+            let matches = cli.try_get_matches_from_mut(line.split(' ')).unwrap();
+            misplaced(&cli, &matches)
         };
         for line in [
             "medner annotate s3://a gs://b/c.txt --model m --out az://d/",

@@ -22,6 +22,7 @@ mod build;
 mod composite;
 mod layout;
 mod linker;
+mod lock;
 mod ngrams;
 mod normalise;
 mod rank;

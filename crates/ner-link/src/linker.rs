@@ -3,9 +3,10 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::composite::readings;
+use crate::lock::locked;
 use crate::ngrams::{Scratch, grams_of};
 use crate::normalise::{key_of, stem_of, variant_of};
 use crate::rank::{Features, Question, SUPPORT, logit, probability};
@@ -100,18 +101,17 @@ pub struct Linker {
     scratch: Mutex<Vec<Scratch>>,
     hasher: RandomState,
     /// Earlier queries and their answers, by the hash of the query: documents name the same things again and again.
-    earlier: Mutex<HashMap<u64, (Remembered, Arc<[Answer]>)>>,
+    earlier: Mutex<Earlier>,
 }
 
 /// A query that owns its texts.
 type Remembered = (String, Option<String>, Vec<String>);
 
+/// Answers by the hash of their question, with the question itself.
+type Earlier = HashMap<u64, (Remembered, Arc<[Answer]>)>;
+
 /// From so many answers on, the earlier ones are forgotten.
 const REMEMBERED: usize = 1 << 14;
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl Linker {
     /// A linker with these options.

@@ -15,7 +15,7 @@ use ner_files::NewFile;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::linker::locked;
+use crate::lock::locked;
 use crate::vocabulary::Vocabulary;
 
 /// Turns names into vectors.

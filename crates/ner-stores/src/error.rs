@@ -1,8 +1,6 @@
 //! What goes wrong with stores: the URL, the cause and what to do.
 
-use crate::url::{Location, Scheme};
 use std::io;
-use std::path::Path;
 
 /// Why an object cannot be found, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -128,13 +126,13 @@ struct Names {
 
 impl Names {
     fn of(url: &str) -> Self {
-        match Location::of(Path::new(url)).map(|location| location.scheme) {
-            Ok(Scheme::Google) => Self {
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("gs") => Self {
                 bucket: "bucket",
                 credentials: "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account",
                 endpoint: "the project",
             },
-            Ok(Scheme::Azure) => Self {
+            Some("az") => Self {
                 bucket: "container",
                 credentials: "AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY",
                 endpoint: "AZURE_STORAGE_ACCOUNT_NAME",
