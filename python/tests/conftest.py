@@ -15,6 +15,9 @@ from medner._cluster import Settings
 
 REPOSITORY = Path(__file__).parents[2]
 
+# A program, not tests.
+collect_ignore = ["fragile.py"]
+
 
 @pytest.fixture(scope="session")
 def folder() -> str:

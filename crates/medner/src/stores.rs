@@ -75,7 +75,7 @@ mod tests {
             "medner convert a s3://b --to jsonl",
             "medner score --gold s3://a --predicted b",
             "medner annotate a --model s3://m",
-            "medner link s3://a b --vocabulary v",
+            "medner link s3://a b --vocabulary v --to jsonl",
         ] {
             assert!(misplaced(line).is_some_and(|what| what.contains("copy it")), "{line}");
         }
