@@ -57,3 +57,13 @@ pub use tagger::{Progress, Tagger};
 
 /// The libtorch release that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";
+
+/// Seeds libtorch's generator for a test. All threads share it, so tests that draw from it take turns: each keeps the
+/// guard until it has drawn, and gets the same numbers in every run.
+#[cfg(test)]
+fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tch::manual_seed(seed);
+    turn
+}

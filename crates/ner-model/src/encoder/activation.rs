@@ -82,10 +82,11 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded;
 
     #[test]
     fn looked_up_it_is_libtorchs() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         let numbers = Tensor::randn([64, 300], (Kind::Float, Device::Cpu)) * 3.0;
         let upstream = Tensor::randn([64, 300], (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
         for activation in [Activation::Gelu, Activation::GeluNew] {

@@ -325,13 +325,14 @@ mod avx512 {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::*;
+    use crate::seeded;
     use tch::{Device, Kind};
 
     /// Compares with the formula in fp32: weights and results are rounded to bf16, 8 bits.
     #[test]
     #[expect(clippy::print_stderr, reason = "skipped tests are reported")]
     fn it_is_the_formula() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         for (lengths, heads, head) in [(vec![1, 2, 5, 16, 17, 33], 3, 32), (vec![300, 1], 2, 64), (vec![40], 1, 16)] {
             if !is_available(head) {
                 eprintln!("SKIPPED: this CPU has no instructions for attention in bf16");

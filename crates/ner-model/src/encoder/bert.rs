@@ -361,11 +361,11 @@ fn modern_of(config: &BertConfig) -> Option<&ModernConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded;
     use std::path::Path;
 
     fn encoder(config: &str) -> (Bert, Parameters) {
         let config = BertConfig::from_json(config, Path::new("config.json")).expect("a sound configuration");
-        tch::manual_seed(1);
         let random = |(name, shape): (String, Vec<i64>)| {
             let tensor = Tensor::randn(&shape, (Kind::Float, Device::Cpu)) * 0.1;
             (name, if shape.len() == 1 { tensor + 1.0 } else { tensor })
@@ -383,6 +383,7 @@ mod tests {
             include_str!("../../tests/encoders/modernbert/config.json"),
         ];
         for config in kinds {
+            let _turn = seeded(1);
             let (bert, parameters) = encoder(config);
             let batch = Batch { rows: [3, 40, 1, 17].map(|len| (2..2 + len).collect()).to_vec() };
             let size = [4, 40, bert.config.embedding_size];

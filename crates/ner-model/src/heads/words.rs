@@ -68,10 +68,11 @@ fn word_means(words: &[RowWords], tokens: usize, device: Device) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded;
 
     #[test]
     fn both_ways_give_the_same_means_and_gradients() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         let words: Vec<RowWords> = vec![vec![1..3, 3..4, 5..9], vec![], vec![0..1, 2..10]];
         let states = Tensor::randn([3, 10, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let upstream = Tensor::randn([3, 3, 8], (Kind::Float, Device::Cpu));

@@ -82,11 +82,12 @@ fn of_blocks(scores: &Tensor) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded;
 
     #[test]
     #[expect(clippy::print_stderr, reason = "skipped tests are reported")]
     fn packed_weights_give_the_plain_product() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(Kind::BFloat16);
         for (rows, inputs, outputs) in [(1, 32, 16), (7, 384, 1536), (512, 1536, 384), (600, 60, 90)] {
             let (input, weight, bias) = (random(&[2, rows, inputs]), random(&[outputs, inputs]), random(&[outputs]));
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_the_plain_product() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
         for (rows, inputs, outputs) in [(1, 3, 5), (70, 384, 128)] {
             let upstream = random(&[rows, outputs]);
@@ -127,7 +128,7 @@ mod tests {
 
     #[test]
     fn softmax_is_the_plain_one() {
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         for size in [[3, 5, 5], [24, 93, 93], [7, 16, 33]] {
             let scores = Tensor::randn(size, (Kind::Float, Device::Cpu)) * 4.0;
             let scores = scores.to_kind(Kind::BFloat16);

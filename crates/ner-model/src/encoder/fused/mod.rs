@@ -111,6 +111,7 @@ impl FusedLayers {
 mod tests {
     use super::simd::Task;
     use super::*;
+    use crate::seeded;
     use crate::{Batch, Bert};
     use std::path::Path;
     use std::sync::Arc;
@@ -123,7 +124,7 @@ mod tests {
                 "num_attention_heads": {heads}, "intermediate_size": {wide}, "hidden_act": "{activation}"}}"#
         );
         let config = BertConfig::from_json(&text, Path::new("config.json")).expect("a sound configuration");
-        tch::manual_seed(1);
+        let _turn = seeded(1);
         let random = |(name, shape): (String, Vec<i64>)| {
             let spread = if shape.len() == 2 { 1.0 / (shape[1] as f64).sqrt() } else { 0.1 };
             let tensor = Tensor::randn(&shape, (Kind::Float, Device::Cpu)) * spread;
@@ -207,7 +208,7 @@ mod tests {
                 out.chunks_exact(matrix.stride()).flat_map(|row| row[..outputs].to_vec()).collect()
             }
         }
-        tch::manual_seed(2);
+        let _turn = seeded(2);
         let random = |count: i64| floats(&Tensor::randn([count], (Kind::Float, Device::Cpu))).to_vec();
         for (rows, inputs, outputs) in [(1, 384, 1152), (7, 1536, 50), (30, 33, 40)] {
             let (weight, bias, input) = (random(inputs * outputs), random(outputs), random(rows * inputs));
