@@ -261,12 +261,10 @@ impl Linkers {
 
     /// As [`Linker::prepare`], for mentions of one or several documents.
     pub fn prepare<'m>(&self, mentions: impl Iterator<Item = Linkable<'m>> + Clone) {
-        for (of, TypeLinker { linker, types, .. }) in &self.by_type {
-            let is_its = |entity_type: &str| match of {
-                Some(of) => of == entity_type,
-                None => !self.by_type.contains_key(&Some(entity_type.to_owned())),
-            };
-            let its = mentions.clone().filter(|mention| is_its(mention.entity_type));
+        for own in self.by_type.values() {
+            let TypeLinker { linker, types, .. } = own;
+            let is_its = |mention: &Linkable| self.of(mention.entity_type).is_some_and(|of| std::ptr::eq(of, own));
+            let its = mentions.clone().filter(is_its);
             linker.prepare(its.map(|Linkable { text, long_form, .. }| Query { text, long_form, types }));
         }
     }

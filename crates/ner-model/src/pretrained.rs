@@ -1,7 +1,7 @@
 //! Models on disk in the Hugging Face hub's layout: `config.json`, `model.safetensors`, `tokenizer.json`.
 
 use crate::checkpoint::{self, Dtype, TensorData, write_safetensors};
-use crate::encoder::{BIAS, PredictionHead};
+use crate::encoder::{BIAS, LAYERS, PredictionHead};
 use crate::heads::PRIOR;
 use crate::{BertConfig, Classifier, Head, ModelError, ModelType, Parameters};
 use ner_document::{ForeignLabels, LabelMap, LabelSet, TagScheme};
@@ -76,11 +76,11 @@ impl Pretrained {
         let kept: Vec<usize> = (0..count).map(|at| (at as f64 * step).round() as usize).collect();
         let renumbered = |(name, tensor): (&str, &Tensor)| {
             let tensor = tensor.shallow_clone();
-            let Some((number, part)) = name.strip_prefix(LAYER).and_then(|rest| rest.split_once('.')) else {
+            let Some((number, part)) = name.strip_prefix(LAYERS).and_then(|rest| rest.split_once('.')) else {
                 return Some((name.to_owned(), tensor));
             };
             let at = kept.iter().position(|layer| number.parse() == Ok(*layer))?;
-            Some((format!("{LAYER}{at}.{part}"), tensor))
+            Some((format!("{LAYERS}{at}.{part}"), tensor))
         };
         self.parameters = Parameters::new(self.parameters.iter().filter_map(renumbered).collect());
         self.config.num_hidden_layers = count as i64;
@@ -89,9 +89,6 @@ impl Pretrained {
         Ok(self)
     }
 }
-
-/// Start of the names of a layer's parameters; its number follows.
-const LAYER: &str = "bert.encoder.layer.";
 
 /// Which parts of a trained head were kept in a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]

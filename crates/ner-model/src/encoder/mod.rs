@@ -29,6 +29,6 @@ pub use family::ModelType;
 pub use fused::FusedLayers;
 pub(crate) use linear::{LayerNorm, Linear};
 pub(crate) use modern::PredictionHead;
-pub(crate) use parameters::BIAS;
 pub use parameters::Parameters;
+pub(crate) use parameters::{BIAS, LAYERS};
 pub use training_pass::TrainingPass;

@@ -97,8 +97,8 @@ impl Parameters {
     }
 }
 
-/// Start of the names of the parameters of layers.
-const LAYERS: &str = "bert.encoder.layer.";
+/// Start of the names of the parameters of layers; a layer's number follows.
+pub(crate) const LAYERS: &str = "bert.encoder.layer.";
 
 /// Whether a parameter is the matrix of a linear layer of the encoder.
 fn is_linear(name: &str, tensor: &Tensor) -> bool {
