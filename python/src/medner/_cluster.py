@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import logging
@@ -16,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._errors import ModelError
+from ._errors import MednerError, ModelError
 from ._model import MENTIONS_SCHEMA, Model, arguments_of, environment_of, load
 from ._texts import strings
 
@@ -28,6 +29,19 @@ MAX_BYTES = 5_000_000
 #: Documents with errors that a task names in the log.
 _NAMED = 20
 _LOG = logging.getLogger("medner")
+
+
+def required(extra: str, title: str, *modules: str) -> Any:
+    """The package that an extra installs, with these of its modules.
+
+    Raises:
+        MednerError: if it is missing.
+    """
+    try:
+        package, *_ = map(importlib.import_module, [modules[0].partition(".")[0], *modules])
+    except ImportError as error:
+        raise MednerError(f"medner.{extra} needs {title} ({error}): pip install 'medner[{extra}]'") from None
+    return package
 
 
 @dataclass(frozen=True)

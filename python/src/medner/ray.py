@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ._cluster import MAX_BYTES, Columns, ModelName, Settings, annotated
-from ._errors import MednerError
+from ._cluster import MAX_BYTES, Columns, ModelName, Settings, annotated, required
 from ._texts import strings
 
 if TYPE_CHECKING:
@@ -128,8 +127,4 @@ def annotate(
 
 
 def _require() -> Any:
-    try:
-        import ray.data
-    except ImportError as error:
-        raise MednerError(f"medner.ray needs Ray ({error}): pip install 'medner[ray]'") from None
-    return ray
+    return required("ray", "Ray", "ray.data")

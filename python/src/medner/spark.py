@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ._cluster import MAX_BYTES, Columns, ModelName, Settings, annotated
-from ._errors import MednerError
+from ._cluster import MAX_BYTES, Columns, ModelName, Settings, annotated, required
 from ._model import MENTIONS_SCHEMA
 
 if TYPE_CHECKING:
@@ -111,12 +110,7 @@ def register(
 
 
 def _require() -> Any:
-    try:
-        import pyspark.sql.functions
-        import pyspark.sql.types
-    except ImportError as error:
-        raise MednerError(f"medner.spark needs PySpark ({error}): pip install 'medner[spark]'") from None
-    return pyspark
+    return required("spark", "PySpark", "pyspark.sql.functions", "pyspark.sql.types")
 
 
 def _in_task(settings: Settings, batches: Iterator[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
