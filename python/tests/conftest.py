@@ -48,7 +48,8 @@ def sample() -> Path:
 
 def descendants(name: str) -> list[int]:
     """Processes below this one whose command has a name, the deepest last."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    # Whole commands, even if COLUMNS is set.
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     lines = (line.split(None, 2) for line in listed.splitlines())
     processes = {int(pid): (int(parent), args) for pid, parent, args in lines}
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -102,24 +103,26 @@ def test_sql(spark: Any, folder: str, apart: medner.Model) -> None:
 
 def test_killed_python_workers_and_executors_lose_nothing(spark: Any, folder: str) -> None:
     """The first Python worker and the first executor that are seen at work are killed."""
-    notes = spark.range(0, 240, 1, 12).selectExpr("id", f"concat('{TEXT * 60} Naloxone ', id) AS note")
+    notes = spark.range(0, 240, 1, 12).selectExpr("id", f"concat('{TEXT * 20} Naloxone ', id) AS note")
     found = medner.spark.annotate(notes, folder, text="note")
     expected = found.selectExpr("id", "size(mentions) AS size").collect()
     killed: list[str] = []
 
     def kill() -> None:
         for name in ("pyspark.daemon", "CoarseGrainedExecutorBackend"):
-            while not (pids := descendants(name)):
+            while name not in killed:
+                # One that is just listed may be gone.
+                with suppress(IndexError, ProcessLookupError):
+                    os.kill(descendants(name)[-1], signal.SIGKILL)
+                    killed.append(name)
                 time.sleep(0.01)
-            os.kill(pids[-1], signal.SIGKILL)
-            killed.append(name)
             time.sleep(0.5)
 
-    thread = Thread(target=kill)
+    thread = Thread(target=kill, daemon=True)
     thread.start()
     again = found.selectExpr("id", "size(mentions) AS size").collect()
     thread.join(60)
-    assert len(killed) == 2
+    assert len(killed) == 2, killed
     assert sorted(again) == sorted(expected) and len(again) == 240
 
 

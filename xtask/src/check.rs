@@ -295,10 +295,14 @@ impl Work<'_> {
     fn cluster(&self, check: &Check) -> Result<()> {
         let requirements = self.repo.root.join("scripts/cluster-requirements.txt");
         let python = python::environment(&self.folder.join("cluster"), &requirements, &[])?;
-        let mut pytest = self.package(&python);
-        pytest.env("MEDNER_TEST_MODEL", self.model(check, "span")?);
-        pytest.args(["-m", "pytest", "tests/test_spark.py", "tests/test_ray.py"]);
-        step("Spark and Ray", pytest.args(&check.arguments))
+        let model = self.model(check, "span")?;
+        // Two processes, so that neither engine can end the tests of the other.
+        for (engine, tests) in [("Spark", "tests/test_spark.py"), ("Ray", "tests/test_ray.py")] {
+            let mut pytest = self.package(&python);
+            pytest.env("MEDNER_TEST_MODEL", &model).args(["-m", "pytest", tests]);
+            step(engine, pytest.args(&check.arguments))?;
+        }
+        Ok(())
     }
 
     /// Installs the wheels into an empty environment.
@@ -338,7 +342,8 @@ impl Work<'_> {
         let folder = self.repo.root.join("python");
         let mut command = program(python);
         command.env("MEDNER_PROGRAM", self.repo.medner()).env("PYTHONPATH", folder.join("src"));
-        command.current_dir(folder);
+        // A crash then leaves the report of the tests before it.
+        command.env("PYTHONUNBUFFERED", "1").current_dir(folder);
         command
     }
 
@@ -458,7 +463,7 @@ fn step(what: &str, command: &mut Command) -> Result<()> {
     let begin = Instant::now();
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {name}"))?;
-    ensure!(status.success(), "{what}: failed");
+    ensure!(status.success(), "{what}: failed ({status})");
     eprintln!("> {what}: {:.0} s", begin.elapsed().as_secs_f64());
     Ok(())
 }

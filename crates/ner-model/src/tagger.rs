@@ -23,11 +23,23 @@ pub struct Tagger {
     transitions: Arc<Transitions>,
     kind: Kind,
     labels: LabelSet,
+    /// Whether [`FusedLayers`] predict.
+    is_fused: bool,
     batch_tokens: usize,
     /// Overhead of a batch, in tokens.
     batch_cost: usize,
-    /// Whether no batch has rows of two documents.
-    apart: bool,
+    apart: Apart,
+}
+
+/// How documents share batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Apart {
+    /// All that is cheapest together.
+    No,
+    /// The encoder computes rows together, the head each alone: for [`FusedLayers`], in which rows never meet.
+    Heads,
+    /// No batch has rows of two documents.
+    Batches,
 }
 
 /// Maximum tokens of a batch at prediction, padding included: enough to keep a graphics card busy with less memory than
@@ -93,16 +105,18 @@ impl Tagger {
             transitions: Arc::new(transitions),
             kind,
             labels: labels.clone(),
+            is_fused: fused.is_some(),
             batch_tokens,
             batch_cost,
-            apart: false,
+            apart: Apart::No,
         })
     }
 
-    /// From now on, computes each document in batches of its own: its outputs, to the last digit, then depend neither on
-    /// the documents beside it nor on the number of workers. Short documents take longer.
+    /// From now on, the outputs of a document, to the last digit, depend neither on the documents beside it nor on the
+    /// number of workers. Where tensors compute the encoder's layers, each document has batches of its own: short documents
+    /// then take longer.
     pub const fn compute_apart(&mut self) {
-        self.apart = true;
+        self.apart = if self.is_fused { Apart::Heads } else { Apart::Batches };
     }
 
     /// The kind that the encoder computes in; `QInt8` is int8.
@@ -152,6 +166,7 @@ impl Tagger {
         let outputs: Vec<ModelOutput> = documents.iter().map(none).collect();
         let windows = windows_of(documents);
         let batches = self.batches(&windows, tokenizer);
+        let places = Places { documents, windows: &windows, offset: tokenizer.offset(), classes };
         let (next, done) = (AtomicUsize::new(0), Mutex::new((outputs, progress)));
         self.workers.map(self.models.iter().collect(), |model| {
             let model = lock(model);
@@ -165,55 +180,11 @@ impl Tagger {
                     .collect();
                 let (firsts, row_words): (Vec<usize>, Vec<RowWords>) = row_words.into_iter().unzip();
                 let mut dropout = dropout.map(|of_batch| of_batch(number as u64));
-                let output = model.output(&batch, &row_words, tensor_kind(self.kind), dropout.as_mut());
+                let found = self.found(&model, &batch, &row_words, dropout.as_mut());
                 let (outputs, progress) = &mut *lock(&done);
-                match output {
-                    BatchOutput::Labels(probabilities) => {
-                        // The model's own labels; those after ours are outside as well.
-                        let width = probabilities.size().last().map_or(classes, |&width| width as usize);
-                        let mut flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
-                        if width > classes {
-                            flat = flat.chunks_exact(width).flat_map(|row| outside_together(row, classes)).collect();
-                        }
-                        for (row, predicted) in rows.iter().zip(flat.chunks(batch.width() * classes)) {
-                            let (document, Window { tokens, core, .. }) = windows[*row];
-                            let from = tokenizer.offset() + core.start - tokens.start;
-                            if let ModelOutput::Labels(known) = &mut outputs[document] {
-                                known[core.start * classes..core.end * classes]
-                                    .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
-                            }
-                        }
-                    }
-                    BatchOutput::Spans(found) => {
-                        for ((row, first), found) in rows.iter().zip(firsts).zip(found) {
-                            let (document, Window { core, .. }) = windows[*row];
-                            let to_document = |span: ScoredEntity| ScoredEntity {
-                                words: span.words.start + first..span.words.end + first,
-                                ..span
-                            };
-                            let in_core = |span: &ScoredEntity| {
-                                core.contains(&documents[document].words[span.words.start].tokens.start)
-                            };
-                            if let ModelOutput::Spans(known) = &mut outputs[document] {
-                                known.extend(found.into_iter().map(to_document).filter(in_core));
-                            }
-                        }
-                    }
-                    BatchOutput::Words(scores) => {
-                        for ((row, first), scores) in rows.iter().zip(firsts).zip(scores) {
-                            let (document, Window { core, .. }) = windows[*row];
-                            let (known, width) = match &mut outputs[document] {
-                                ModelOutput::Chains(known) => (&mut known.scores, classes),
-                                ModelOutput::Types(known) => (known, classes - 1),
-                                ModelOutput::Labels(_) | ModelOutput::Spans(_) => continue,
-                            };
-                            for (at, scores) in (first..).zip(scores.chunks_exact(width)) {
-                                if core.contains(&documents[document].words[at].tokens.start) {
-                                    known[at * width..(at + 1) * width].copy_from_slice(scores);
-                                }
-                            }
-                        }
-                    }
+                let share = rows.len() / found.len();
+                for ((rows, firsts), output) in rows.chunks(share).zip(firsts.chunks(share)).zip(found) {
+                    places.keep(outputs, output, rows, firsts);
                 }
                 if progress(batch.tokens()).stops() {
                     next.store(batches.len(), Ordering::Relaxed);
@@ -262,9 +233,11 @@ impl Tagger {
                 let batch = batch_of(rows, &windows, documents, tokenizer);
                 let tokens: Vec<RowWords> =
                     rows.iter().map(|&row| inside[row].iter().map(|(_, tokens)| tokens.clone()).collect()).collect();
-                if let BatchOutput::Words(scores) = model.output(&batch, &tokens, tensor_kind(self.kind), None) {
-                    found.extend(rows.iter().copied().zip(scores));
-                }
+                let scores = self.found(&model, &batch, &tokens, None).into_iter().flat_map(|output| match output {
+                    BatchOutput::Words(scores) => scores,
+                    _ => Vec::new(),
+                });
+                found.extend(rows.iter().copied().zip(scores));
                 lock(&progress)(batch.tokens());
             }
             found
@@ -304,10 +277,25 @@ impl Tagger {
         }
     }
 
+    /// The output of all rows, or one for each row.
+    fn found(
+        &self,
+        model: &Classifier,
+        batch: &Batch,
+        words: &[RowWords],
+        dropout: Option<&mut TrainingPass>,
+    ) -> Vec<BatchOutput> {
+        let kind = tensor_kind(self.kind);
+        match (self.apart, dropout) {
+            (Apart::Heads, None) => model.output_by_row(batch, words, kind),
+            (_, dropout) => vec![model.output(batch, words, kind, dropout)],
+        }
+    }
+
     fn batches(&self, windows: &[(usize, &Window)], tokenizer: &DocumentTokenizer) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> =
             windows.iter().map(|(_, window)| window.tokens.len() + tokenizer.specials()).collect();
-        if self.apart {
+        if self.apart == Apart::Batches {
             let (mut batches, mut from) = (Vec::new(), 0);
             for document in windows.chunk_by(|(one, _), (other, _)| one == other) {
                 let lengths = &lengths[from..from + document.len()];
@@ -325,6 +313,73 @@ impl Tagger {
         let is_much = tokens >= MUCH * budget;
         let cost = if is_much { self.batch_cost.max(WHOLE_BATCH_COST) } else { self.batch_cost };
         batches_by_length(&lengths, budget, cost)
+    }
+}
+
+/// Where the rows of batches are in their documents.
+struct Places<'d> {
+    documents: &'d [&'d EncodedDocument],
+    windows: &'d [(usize, &'d Window)],
+    /// Tokens of a row before those of its window.
+    offset: usize,
+    /// Number of labels.
+    classes: usize,
+}
+
+impl Places<'_> {
+    /// Copies what `rows` found to the outputs of their documents. `firsts` are the documents' words that the rows begin
+    /// with.
+    fn keep(&self, outputs: &mut [ModelOutput], output: BatchOutput, rows: &[usize], firsts: &[usize]) {
+        let classes = self.classes;
+        match output {
+            BatchOutput::Labels(probabilities) => {
+                // The model's own labels; those after ours are outside as well.
+                let (_, tokens, width) = probabilities.size3().expect("three dimensions");
+                let (tokens, width) = (tokens as usize, width as usize);
+                let mut flat = Vec::<f32>::try_from(probabilities.view(-1)).expect("a flat tensor of fp32");
+                if width > classes {
+                    flat = flat.chunks_exact(width).flat_map(|row| outside_together(row, classes)).collect();
+                }
+                for (row, predicted) in rows.iter().zip(flat.chunks(tokens * classes)) {
+                    let (document, Window { tokens, core, .. }) = self.windows[*row];
+                    let from = self.offset + core.start - tokens.start;
+                    if let ModelOutput::Labels(known) = &mut outputs[document] {
+                        known[core.start * classes..core.end * classes]
+                            .copy_from_slice(&predicted[from * classes..(from + core.len()) * classes]);
+                    }
+                }
+            }
+            BatchOutput::Spans(found) => {
+                for ((row, &first), found) in rows.iter().zip(firsts).zip(found) {
+                    let (document, Window { core, .. }) = self.windows[*row];
+                    let to_document = |span: ScoredEntity| ScoredEntity {
+                        words: span.words.start + first..span.words.end + first,
+                        ..span
+                    };
+                    let in_core = |span: &ScoredEntity| {
+                        core.contains(&self.documents[document].words[span.words.start].tokens.start)
+                    };
+                    if let ModelOutput::Spans(known) = &mut outputs[document] {
+                        known.extend(found.into_iter().map(to_document).filter(in_core));
+                    }
+                }
+            }
+            BatchOutput::Words(scores) => {
+                for ((row, &first), scores) in rows.iter().zip(firsts).zip(scores) {
+                    let (document, Window { core, .. }) = self.windows[*row];
+                    let (known, width) = match &mut outputs[document] {
+                        ModelOutput::Chains(known) => (&mut known.scores, classes),
+                        ModelOutput::Types(known) => (known, classes - 1),
+                        ModelOutput::Labels(_) | ModelOutput::Spans(_) => continue,
+                    };
+                    for (at, scores) in (first..).zip(scores.chunks_exact(width)) {
+                        if core.contains(&self.documents[document].words[at].tokens.start) {
+                            known[at * width..(at + 1) * width].copy_from_slice(scores);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

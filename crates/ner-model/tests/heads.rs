@@ -4,12 +4,12 @@
 
 use ner_document::{LabelSet, TagScheme, TaggedEntity};
 use ner_model::{
-    Batch, BatchOutput, BertConfig, Classifier, Head, IGNORE_INDEX, LossOptions, Parameters, RowWords, Targets,
-    TrainingPass, decisions, load_encoder,
+    Batch, BatchOutput, BertConfig, Classifier, Cpu, FusedLayers, Head, IGNORE_INDEX, LossOptions, Parameters,
+    RowWords, Targets, TrainingPass, decisions, load_encoder,
 };
 use ner_text::ScoredEntity;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tch::{Device, Kind, Tensor, no_grad};
 
 const HEADS: [Head; 7] = [
@@ -93,6 +93,27 @@ fn a_batch_gives_what_its_rows_give_alone() {
             let alone = numbers(&model.output(&one, &words[row..=row], Kind::Float, None), 0, tokens);
             let gap = largest_gap(&numbers(&together, row, tokens), &alone);
             assert!(!alone.is_empty() && gap < 1e-4, "{head:?}, row {row}: {gap}");
+        }
+    }
+}
+
+/// With fused layers and each row's head alone, not a digit depends on the other rows.
+#[test]
+fn by_row_a_batch_gives_exactly_what_its_rows_give_alone() {
+    let (batch, words) = rows();
+    for head in HEADS {
+        for int8 in [false, true] {
+            let (config, parameters) = parameters(head);
+            let layers = Arc::new(FusedLayers::new(&config, &parameters, Cpu::current().unwrap(), int8).unwrap());
+            let mut model = Classifier::new(&config, &parameters, head).unwrap();
+            model.predict_with(layers);
+            let together = model.output_by_row(&batch, &words, Kind::Float);
+            for (row, together) in together.iter().enumerate() {
+                let tokens = batch.rows[row].len();
+                let one = Batch { rows: vec![batch.rows[row].clone()] };
+                let alone = model.output(&one, &words[row..=row], Kind::Float, None);
+                assert_eq!(numbers(together, 0, tokens), numbers(&alone, 0, tokens), "{head:?}, row {row}");
+            }
         }
     }
 }

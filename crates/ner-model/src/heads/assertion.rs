@@ -57,10 +57,15 @@ impl AssertionHead {
         kind: Kind,
         mut dropout: Option<&mut TrainingPass>,
     ) -> Tensor {
+        let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        self.scores(states, mentions, dropout)
+    }
+
+    /// The same from the encoder's states, `[batch, tokens, hidden]`.
+    pub(super) fn scores(&self, states: Tensor, mentions: &[RowWords], dropout: Option<&mut TrainingPass>) -> Tensor {
         let parts =
             |tokens: &Range<usize>| [tokens.start..tokens.start + 1, tokens.end - 1..tokens.end, tokens.clone()];
         let parts: Vec<RowWords> = mentions.iter().map(|row| row.iter().flat_map(parts).collect()).collect();
-        let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
         // [batch, 3 mentions, hidden]
         let states = word_states(states, &parts, dropout);
         let (rows, width, hidden) = states.size3().expect("three dimensions");

@@ -234,24 +234,43 @@ impl Classifier {
         batch: &Batch,
         words: &[RowWords],
         kind: Kind,
-        dropout: Option<&mut TrainingPass>,
+        mut dropout: Option<&mut TrainingPass>,
     ) -> BatchOutput {
-        tch::no_grad(|| match self {
+        tch::no_grad(|| {
+            let states = self.encoder().forward(batch, kind, dropout.as_deref_mut());
+            self.output_of(states, words, dropout)
+        })
+    }
+
+    /// The same with the head computed for each row alone: no digit of it then depends on the other rows. Nor does one of
+    /// the encoder, if it predicts with [`FusedLayers`].
+    pub fn output_by_row(&self, batch: &Batch, words: &[RowWords], kind: Kind) -> Vec<BatchOutput> {
+        tch::no_grad(|| {
+            let states = self.encoder().forward(batch, kind, None);
+            let row = |(at, words): (usize, &RowWords)| {
+                let states = states.narrow(0, at as i64, 1).narrow(1, 0, batch.rows[at].len() as i64);
+                self.output_of(states, std::slice::from_ref(words), None)
+            };
+            words.iter().enumerate().map(row).collect()
+        })
+    }
+
+    /// The output from the encoder's states, `[batch, tokens, hidden]`.
+    fn output_of(&self, states: Tensor, words: &[RowWords], dropout: Option<&mut TrainingPass>) -> BatchOutput {
+        match self {
             Self::Token(model) => {
-                let logits = model.forward(batch, kind, dropout);
-                BatchOutput::Labels(logits.softmax(-1, Kind::Float).to_device(Device::Cpu).contiguous())
+                let probabilities = model.scores(states, dropout).softmax(-1, Kind::Float);
+                BatchOutput::Labels(probabilities.to_device(Device::Cpu).contiguous())
             }
-            Self::Span(model) => BatchOutput::Spans(found_spans(&model.forward(batch, words, kind, dropout), words)),
-            Self::Crf(model) => BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words)),
-            Self::Multilabel(model) => {
-                BatchOutput::Words(word_scores(&model.forward(batch, words, kind, dropout), words))
-            }
+            Self::Span(model) => BatchOutput::Spans(found_spans(&model.scores(states, words, dropout), words)),
+            Self::Crf(model) => BatchOutput::Words(word_scores(&model.scores(states, words, dropout), words)),
+            Self::Multilabel(model) => BatchOutput::Words(word_scores(&model.scores(states, words, dropout), words)),
             // Its words are the tokens of mentions.
             Self::Assertion(model) => {
-                let scores = model.forward(batch, words, kind, dropout).log_softmax(-1, Kind::Float);
+                let scores = model.scores(states, words, dropout).log_softmax(-1, Kind::Float);
                 BatchOutput::Words(word_scores(&scores, words))
             }
-        })
+        }
     }
 
     /// Hidden states of the encoder's last layer, `[batch, tokens, hidden] f32` on the CPU.

@@ -77,6 +77,11 @@ impl CrfClassifier {
         mut dropout: Option<&mut TrainingPass>,
     ) -> Tensor {
         let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        self.scores(states, words, dropout)
+    }
+
+    /// The same from the encoder's states, `[batch, tokens, hidden]`.
+    pub(super) fn scores(&self, states: Tensor, words: &[RowWords], dropout: Option<&mut TrainingPass>) -> Tensor {
         word_states(states, words, dropout).linear(&self.weight, Some(&self.bias))
     }
 

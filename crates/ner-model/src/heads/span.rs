@@ -102,6 +102,11 @@ impl SpanClassifier {
         mut dropout: Option<&mut TrainingPass>,
     ) -> Tensor {
         let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        self.scores(states, words, dropout)
+    }
+
+    /// The same from the encoder's states, `[batch, tokens, hidden]`.
+    pub(super) fn scores(&self, states: Tensor, words: &[RowWords], dropout: Option<&mut TrainingPass>) -> Tensor {
         // [batch, words, hidden]
         let states = word_states(states, words, dropout);
         let (rows, width, _) = states.size3().expect("three dimensions");

@@ -52,7 +52,12 @@ impl TokenClassifier {
 
     /// Scores of each label, `[batch, tokens, labels] f32`. The encoder computes in `kind`, the head in fp32.
     pub fn forward(&self, batch: &Batch, kind: Kind, mut dropout: Option<&mut TrainingPass>) -> Tensor {
-        let mut states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        let states = self.encoder.forward(batch, kind, dropout.as_deref_mut());
+        self.scores(states, dropout)
+    }
+
+    /// The same from the encoder's states, `[batch, tokens, hidden]`.
+    pub(super) fn scores(&self, mut states: Tensor, dropout: Option<&mut TrainingPass>) -> Tensor {
         if let Some(head) = &self.prediction_head {
             states = head.forward(&states.to_kind(Kind::Float));
         }
