@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, nargs="+", default=[8, 64, 512])
     parser.add_argument("--shards-per-worker", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", metavar="FILE.png", help="also draw hours by workers; needs matplotlib")
     return parser.parse_args()
 
 
@@ -60,6 +61,23 @@ def simulate(units: list[float], workers: int, shards: int, options: argparse.Na
     return max(free)[0] / 3600, busy / 3600
 
 
+def plot(hours: dict[int, list[float]], ideal: float, options: argparse.Namespace) -> None:
+    """`hours` of each number of workers, by shards for each worker; `ideal` hours of one worker."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for per_worker, of_workers in hours.items():
+        axes.loglog(options.workers, of_workers, marker="o", label=f"{per_worker} for each worker")
+    axes.loglog(options.workers, [ideal / workers for workers in options.workers], "k:", label="ideal")
+    axes.set(xlabel="workers", ylabel="hours", title=f"{options.notes:,} notes")
+    axes.set_xticks(options.workers, [str(workers) for workers in options.workers], minor=False)
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    axes.legend(title="shards")
+    figure.savefig(options.plot, dpi=120)
+
+
 def main() -> None:
     options = arguments()
     random_ = random.Random(options.seed)
@@ -67,11 +85,15 @@ def main() -> None:
     ideal = sum(units) / 3600
     print(f"{options.notes:,} notes, {ideal:,.0f} worker-hours without starts and slow workers")
     print("| workers | shards | hours | worker-hours paid | of the ideal |\n|---|---|---|---|---|")
+    by_shards: dict[int, list[float]] = {}
     for workers in options.workers:
         for per_worker in options.shards_per_worker:
             hours, _ = simulate(units, workers, workers * per_worker, options, random_)
+            by_shards.setdefault(per_worker, []).append(hours)
             share = ideal / workers / hours
             print(f"| {workers} | {workers * per_worker:,} | {hours:.2f} | {hours * workers:,.0f} | {share:.0%} |")
+    if options.plot:
+        plot(by_shards, ideal, options)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ impl ModelArgs {
             categories: self.categories.clone(),
             device: self.device.clone(),
             precision: self.precision,
+            apart: false,
             runs: self.runs.clone(),
         }
     }
@@ -97,6 +98,10 @@ pub struct AnnotatorArgs {
     /// Use the models as one: average their probabilities, or vote
     #[arg(long)]
     pub ensemble: bool,
+    /// Let no document affect another, to the last digit: in int8 and fp32 none does; bf16 then takes longer, and
+    /// `--precision auto` prefers int8
+    #[arg(long)]
+    pub apart: bool,
 }
 
 impl AnnotatorArgs {
@@ -105,7 +110,7 @@ impl AnnotatorArgs {
     /// # Errors
     /// If one is missing or cannot be loaded, or options have no effect.
     pub fn load(&self) -> Result<(Annotator, Vec<Located>)> {
-        let selection = self.models.selection();
+        let selection = ModelSelection { apart: self.apart, ..self.models.selection() };
         let (annotator, located) = if self.ensemble { selection.load_ensemble()? } else { selection.load()? };
         Ok((self.linking.apply(self.context.apply(annotator)?)?, located))
     }
@@ -115,6 +120,9 @@ impl AnnotatorArgs {
     /// # Errors
     /// If a file of rules or of a reranker cannot be read.
     pub fn add_settings(&self, annotator: &Annotator, settings: &mut Value) -> Result<()> {
+        if self.apart {
+            settings["apart"] = true.into();
+        }
         self.context.add_settings(annotator, settings)?;
         self.linking.add_settings(annotator, settings)
     }

@@ -112,12 +112,6 @@ impl Annotator {
         Self { has_long_forms: true, ..self }
     }
 
-    /// Computes each document by itself ([`Recognizer::compute_apart`](ner_model::Recognizer::compute_apart)).
-    pub fn apart(mut self) -> Self {
-        self.models.iter_mut().for_each(|model| model.recognizer.compute_apart());
-        self
-    }
-
     /// Links mentions to vocabularies: they get the concepts that they mean.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub struct ModelSelection {
     pub device: String,
     /// Compute precision.
     pub precision: Precision,
+    /// Whether no document may affect another ([`Recognizer::open_apart`]).
+    pub apart: bool,
     /// Folder of runs; `None` is experiments/runs of the checkout.
     pub runs: Option<PathBuf>,
 }
@@ -55,7 +57,8 @@ impl ModelSelection {
         for wanted in &self.models {
             let located = locate(wanted, &runs, Task::Mentions)?;
             ensure!(names.insert(located.name.clone()), "model {} is named twice", located.name);
-            let recognizer = Recognizer::open_in(&located.folder, device, self.precision)
+            let open = if self.apart { Recognizer::open_apart } else { Recognizer::open_in };
+            let recognizer = open(&located.folder, device, self.precision)
                 .with_context(|| format!("cannot load model {}", located.name))?;
             let mut model = Model::new(located.name.clone(), recognizer);
             if model.categories.0.is_empty()

@@ -1,6 +1,7 @@
 use crate::pretrained::load_for_prediction;
 use crate::{
-    BertConfig, Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger, TrainingPass, find_device,
+    BertConfig, Cpu, FusedLayers, Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger,
+    TrainingPass, find_device,
 };
 use ner_document::{Document, LabelSet, Mention};
 use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
@@ -57,6 +58,19 @@ impl Recognizer {
         Self::load(folder, device, precision.for_prediction(device, &BertConfig::of_folder(folder)?)?)
     }
 
+    /// The same with documents that do not affect each other, as [`Tagger::compute_apart`]. [`Precision::Auto`] is then int8
+    /// wherever the CPU has instructions for it, even where bf16 is faster in common batches.
+    ///
+    /// # Errors
+    /// As [`open_in`](Self::open_in).
+    pub fn open_apart(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
+        let supports_int8 = device == Device::Cpu && FusedLayers::supports(&BertConfig::of_folder(folder)?);
+        let prefers_int8 = precision == Precision::Auto && supports_int8 && Cpu::current()?.has_vnni();
+        let mut opened = Self::open_in(folder, device, if prefers_int8 { Precision::Int8 } else { precision })?;
+        opened.tagger.compute_apart();
+        Ok(opened)
+    }
+
     /// Loads a model folder onto a device, to compute in `kind` (`QInt8`: int8).
     ///
     /// # Errors
@@ -78,11 +92,6 @@ impl Recognizer {
     /// Replaces the tokenizer, e.g. by its own with other windows.
     pub fn with_tokenizer(self, tokenizer: DocumentTokenizer) -> Self {
         Self { tokenizer, ..self }
-    }
-
-    /// Computes each document by itself from now on, as [`Tagger::compute_apart`].
-    pub const fn compute_apart(&mut self) {
-        self.tagger.compute_apart();
     }
 
     /// The kind that the encoder computes in; `QInt8` is int8.

@@ -28,18 +28,8 @@ pub struct Tagger {
     batch_tokens: usize,
     /// Overhead of a batch, in tokens.
     batch_cost: usize,
-    apart: Apart,
-}
-
-/// How documents share batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Apart {
-    /// All that is cheapest together.
-    No,
-    /// The encoder computes rows together, the head each alone: for [`FusedLayers`], in which rows never meet.
-    Heads,
-    /// No batch has rows of two documents.
-    Batches,
+    /// Whether no batch has rows of two documents.
+    apart: bool,
 }
 
 /// Maximum tokens of a batch at prediction, padding included: enough to keep a graphics card busy with less memory than
@@ -108,15 +98,15 @@ impl Tagger {
             is_fused: fused.is_some(),
             batch_tokens,
             batch_cost,
-            apart: Apart::No,
+            apart: false,
         })
     }
 
     /// From now on, the outputs of a document, to the last digit, depend neither on the documents beside it nor on the
-    /// number of workers. Where tensors compute the encoder's layers, each document has batches of its own: short documents
-    /// then take longer.
+    /// number of workers. With [`FusedLayers`] (int8, fp32) they never do. Elsewhere, each document has batches of its own
+    /// from now on, and short documents take longer.
     pub const fn compute_apart(&mut self) {
-        self.apart = if self.is_fused { Apart::Heads } else { Apart::Batches };
+        self.apart = !self.is_fused;
     }
 
     /// The kind that the encoder computes in; `QInt8` is int8.
@@ -277,7 +267,7 @@ impl Tagger {
         }
     }
 
-    /// The output of all rows, or one for each row.
+    /// The output of all rows; with [`FusedLayers`], in which rows never meet, one for each row.
     fn found(
         &self,
         model: &Classifier,
@@ -286,16 +276,16 @@ impl Tagger {
         dropout: Option<&mut TrainingPass>,
     ) -> Vec<BatchOutput> {
         let kind = tensor_kind(self.kind);
-        match (self.apart, dropout) {
-            (Apart::Heads, None) => model.output_by_row(batch, words, kind),
-            (_, dropout) => vec![model.output(batch, words, kind, dropout)],
+        match dropout {
+            None if self.is_fused => model.output_by_row(batch, words, kind),
+            dropout => vec![model.output(batch, words, kind, dropout)],
         }
     }
 
     fn batches(&self, windows: &[(usize, &Window)], tokenizer: &DocumentTokenizer) -> Vec<Vec<usize>> {
         let lengths: Vec<usize> =
             windows.iter().map(|(_, window)| window.tokens.len() + tokenizer.specials()).collect();
-        if self.apart == Apart::Batches {
+        if self.apart {
             let (mut batches, mut from) = (Vec::new(), 0);
             for document in windows.chunk_by(|(one, _), (other, _)| one == other) {
                 let lengths = &lengths[from..from + document.len()];

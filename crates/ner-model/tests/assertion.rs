@@ -127,13 +127,14 @@ fn a_document_gets_alone_what_it_gets_among_others() {
     let third = -3f32.ln();
     assert_eq!(together[1], [[third; 3]]);
     assert_eq!(together[3].len(), 0);
-    assert_eq!(together[0][1], together[0][2]);
+    let gap = |left: &[f32], right: &[f32]| left.iter().zip(right).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // Their rows are at different places of a product, which may round them differently.
+    assert!(gap(&together[0][1], &together[0][2]) < 1e-6);
     for (at, document) in documents.iter().enumerate() {
         for (mention, together) in mentions[at].iter().zip(&together[at]) {
             let encoded = classifier.tokenizer().encode(std::slice::from_ref(document)).unwrap();
             let alone = classifier.log_probabilities(&encoded, &[vec![*mention]], |_| {}).remove(0).remove(0);
-            let gap = alone.iter().zip(together).map(|(left, right)| (left - right).abs()).fold(0.0, f32::max);
-            assert!(gap < 1e-4, "{at} {mention:?}: {alone:?} {together:?}");
+            assert!(gap(&alone, together) < 1e-4, "{at} {mention:?}: {alone:?} {together:?}");
             let sum: f32 = alone.iter().map(|score| score.exp()).sum();
             assert!((sum - 1.0).abs() < 1e-4, "{sum}");
         }

@@ -57,8 +57,8 @@ class Settings:
     def of(cls, model: ModelName, options: Mapping[str, Any], exact: bool | None = None) -> Settings:
         """Checks the options of :func:`medner.load` and loads the model once, on this machine's CPU.
 
-        ``device`` is ``cpu`` by default. The precision ``auto`` becomes what it means on this machine. ``exact``, the
-        default on CPUs, computes each text in batches of its own.
+        ``device`` is ``cpu`` by default. The precision ``auto`` becomes what it means on this machine. With ``exact``,
+        the default on CPUs, no text affects another one. (A GPU would be slow with the few rows of one text.)
 
         Raises:
             ModelError: if the model is missing or cannot be loaded.
@@ -73,7 +73,8 @@ class Settings:
         on_cpu = given["device"] == "cpu"
         # A machine without a GPU prepares work for those with one.
         here, _ = arguments_of(**given if on_cpu else {**given, "device": "cpu", "precision": "auto"})
-        with Model([*here, "--identify"], {}) as loaded:
+        flags = ["--identify", "--apart"] if (on_cpu if exact is None else exact) else ["--identify"]
+        with Model([*here, *flags], {}) as loaded:
             hello = loaded.info
         identity = dict(hello["identity"])
         # On every GPU, `auto` is bf16.
@@ -88,8 +89,6 @@ class Settings:
             wanted = [model] if isinstance(model, (str, os.PathLike)) else list(model)
             names = [found["name"] for found in identity["models"]]
             given["model"] = [path if os.path.isdir(path) else name for path, name in zip(wanted, names)]
-        # A GPU is slow with the few rows of one text.
-        flags = ["--identify", "--apart"] if (on_cpu if exact is None else exact) else ["--identify"]
         return cls((*arguments_of(**given)[0], *flags), json.dumps(identity, sort_keys=True))
 
     def check(self, hello: Mapping[str, Any]) -> None:

@@ -91,7 +91,7 @@ def annotate(
         mentions: the name of the column of mentions.
         error: the name of the column of errors.
         max_bytes: a text of more bytes (UTF-8) gets an error.
-        exact: compute each text by itself, so that no digit depends on the texts beside it; by default on CPUs.
+        exact: let no digit depend on the texts beside it; by default on CPUs. ``precision="auto"`` then prefers int8.
         concurrency: the number of actors, or the least and the most.
         num_cpus: CPUs of an actor, which are the threads of its model. Ray needs others to read and write.
         num_gpus: GPUs of an actor; with one, ``device`` is ``cuda`` by default.

@@ -43,7 +43,7 @@ def annotate(
         mentions: the name of the column of mentions.
         error: the name of the column of errors.
         max_bytes: a text of more bytes (UTF-8) gets an error.
-        exact: compute each text by itself, so that no digit depends on the texts beside it; by default on CPUs.
+        exact: let no digit depend on the texts beside it; by default on CPUs. ``precision="auto"`` then prefers int8.
         options: those of :func:`medner.load`, except ``threads``: ``spark.task.cpus`` decides.
 
     Raises:

@@ -22,9 +22,6 @@ pub struct Args {
     /// Say in the first frame what decides the mentions (settings, precision, checksums), and where the runs are
     #[arg(long)]
     identify: bool,
-    /// Compute each text in batches of its own, so that no digit depends on the texts beside it
-    #[arg(long)]
-    apart: bool,
 }
 
 /// Changes with the frames.
@@ -36,10 +33,7 @@ const PROTOCOL: u32 = 1;
 /// If a model cannot be loaded, a request is invalid, or stdin breaks off within one.
 pub fn run(args: &Args) -> Result<()> {
     ensure!(!io::stdin().is_terminal(), "this command is for programs, which write to its stdin; use `annotate`");
-    let (mut annotator, located) = args.annotator.load()?;
-    if args.apart {
-        annotator = annotator.apart();
-    }
+    let (annotator, located) = args.annotator.load()?;
     let thresholds = args.thresholds.resolve(&annotator)?;
     let models = annotator.models().iter().map(|model| {
         let types = &model.recognizer.labels().types;

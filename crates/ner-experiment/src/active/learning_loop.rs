@@ -384,6 +384,7 @@ impl Loop {
             categories: None,
             device: device.to_owned(),
             precision: Precision::Auto,
+            apart: false,
             runs: Some(self.at("runs")),
         };
         let pool: Vec<PathBuf> = setting.pool.iter().map(|path| self.folder.join(path)).collect();

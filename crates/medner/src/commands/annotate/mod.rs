@@ -115,7 +115,8 @@ pub struct Args {
     escape_formulas: bool,
     #[command(flatten)]
     handover: HandoverArgs,
-    /// Annotate one of OF equal shares of the inputs, with NUMBER from 0; all shards write to the same folder OUT
+    /// Annotate one of OF equal shares of the inputs, with NUMBER from 0; all shards write to the same folder OUT. It
+    /// implies --apart: all shards together find what one process with --apart finds
     #[arg(long, value_name = "NUMBER/OF", requires = "out", conflicts_with = "resume")]
     shard: Option<Shard>,
     /// Check the folder or prefix that shards wrote to: prints the numbers of those to start again
@@ -127,7 +128,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If a model or an input is missing, the output cannot be written, or a document could not be annotated.
-pub fn run(args: Args) -> Result<()> {
+pub fn run(mut args: Args) -> Result<()> {
     if let Some(folder) = &args.check {
         return shards::check(folder);
     }
@@ -162,6 +163,8 @@ pub fn run(args: Args) -> Result<()> {
     output::check_candidates(args.to, args.annotator.linking.vocabularies())?;
     let input_options = args.text_columns.options(args.columns);
     let Inputs { mut inputs, is_tree, mut bad } = input::find(&wanted, args.from, &input_options)?;
+    // The batches of a shard are not those of another number of shards.
+    args.annotator.apart |= args.shard.is_some();
     let shard = args.shard.map(|shard| ShardRun::new(&args, shard, &inputs)).transpose()?;
     let layout = match &shard {
         Some(shard) => Layout::Part(shard.part()),
