@@ -18,6 +18,7 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -184,7 +185,8 @@ def ray(options, notes, out, watch):
     variables = {"PYTHONPATH": str(SOURCE), "MEDNER_PROGRAM": options.medner}
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
     watch.begin()
-    dataset = ray.data.read_parquet(str(notes), override_num_blocks=options.files)
+    # Ray reads small files as one block, which one actor would take.
+    dataset = ray.data.read_parquet(str(notes)).repartition(options.files)
     found = medner.ray.annotate(
         dataset, options.model, text="note", id="id", precision=options.precision, concurrency=2
     )
@@ -233,8 +235,9 @@ def main() -> None:
                 for key, mentions, error in read(out):
                     rows += 1
                     errors += error is not None
-                    key_ = lambda m: (m["start"], m["end"], m["type"], round(m["confidence"], 3))  # noqa: E731
-                    seen[key] = tuple(map(key_, mentions or ()))
+                    # Equal to the last bit: JSON holds decimals, Parquet numbers of 32 bits.
+                    number_of = lambda m: (m["start"], m["end"], m["type"], *struct.pack("f", m["confidence"]))  # noqa: E731
+                    seen[key] = tuple(map(number_of, mentions or ()))
                 first = first or seen
                 differing = sum(first.get(key) != value for key, value in seen.items())
                 print(
