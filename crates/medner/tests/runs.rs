@@ -200,8 +200,12 @@ fn a_sweep_goes_on_and_leaves_test_alone() {
     }
     assert_eq!(sweep(&[]), first);
     write("1e-2, 5e-3, 1e-9");
-    assert_eq!(sweep(&[])["trials"].as_array().unwrap().len(), 3);
-    assert_eq!((before.len(), runs().len()), (2, 3));
+    // The second of three is that of the second shard.
+    for (shard, trained) in [("0/3", 2), ("2/3", 2), ("1/3", 3)] {
+        assert_eq!(sweep(&["--shard", shard])["trials"].as_array().unwrap().len(), 3);
+        assert_eq!(runs().len(), trained, "{shard}");
+    }
+    assert_eq!((before.len(), sweep(&["--dry-run"])["trials"][2]["status"].as_str()), (2, Some("finished")));
     fs::write(&file, "dataset = \"bc5cdr\"\nmethod = \"grid\"\n[ranges]\nlearning_rat = [1]\n").unwrap();
     assert!(bench.fails(&["sweep", &file]).contains("did you mean `learning_rate`?"));
 }

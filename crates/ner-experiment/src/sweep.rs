@@ -5,6 +5,7 @@ use crate::models::DEFAULT_ENCODER;
 use crate::plan::Plan;
 use crate::recipe_file::{self, RecipeFile, check_recipe, recipe_for};
 use crate::record::GroupRecord;
+use crate::shards::Shard;
 use crate::tracking::Tracking;
 use crate::train::{Job, train};
 use anyhow::{Context, Result, bail, ensure};
@@ -254,7 +255,7 @@ pub fn members(store: &Store, dataset: &str, group: &str) -> Result<BTreeMap<Str
     Ok(members.into_iter().filter_map(key).collect())
 }
 
-/// Trains every trial that has no finished or failed run yet.
+/// Trains every trial, or those of a shard, that has no finished or failed run yet.
 ///
 /// # Errors
 /// If a training fails for a reason other than its recipe, or is stopped.
@@ -262,12 +263,13 @@ pub fn train_trials(
     store: &Store,
     dataset: &str,
     group: &str,
-    trials: &[Trial],
+    (trials, shard): (&[Trial], Option<Shard>),
     tracking: &Tracking,
     stop: &AtomicBool,
 ) -> Result<()> {
     let members = members(store, dataset, group)?;
-    for (at, trial) in trials.iter().enumerate() {
+    let is_own = |at: usize| shard.is_none_or(|shard| at % shard.of == shard.number);
+    for (at, trial) in trials.iter().enumerate().filter(|(at, _)| is_own(*at)) {
         info!("trial {} of {}: {}", at + 1, trials.len(), words(&trial.values));
         let job = match members.get(&trial.key) {
             Some(run) if matches!(run.status, Status::Finished | Status::Failed) => {

@@ -6,6 +6,7 @@ use crate::terminal::{interrupt, score_table, stdout};
 use anyhow::{Context, Result};
 use ner_experiment::corpus;
 use ner_experiment::record::runs_folder;
+use ner_experiment::shards::Shard;
 use ner_experiment::sweep::{Trial, members, train_trials, trials};
 use ner_experiment::tracking::Tracking;
 use ner_runs::{Run, Store};
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 Examples:
   medner sweep experiments/sweeps/learning-rate.toml
   medner sweep experiments/sweeps/learning-rate.toml --dry-run   list the trials
+  medner sweep experiments/sweeps/learning-rate.toml --shard 0/2 --device cuda:0    the first half, on the first card
 
 The file has the keys dataset, encoder, labels, base (a recipe file beside it), method (grid or random), trials and seed
 (for random), a table [recipe] of fixed values, and [ranges]: KEY = [VALUE, …], or for random also
@@ -40,6 +42,9 @@ pub struct Args {
     /// auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: String,
+    /// Train one of OF equal shares of the trials, with NUMBER from 0: one on each card or machine
+    #[arg(long, value_name = "NUMBER/OF", conflicts_with = "dry_run")]
+    shard: Option<Shard>,
     /// List the trials without training
     #[arg(long)]
     dry_run: bool,
@@ -63,10 +68,11 @@ pub fn run(args: Args) -> Result<()> {
     let stem = args.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let group = format!("sweep-{stem}");
     if !args.dry_run {
-        let lock = store.lock_group(&dataset, &group)?;
+        let place = args.shard.map_or_else(|| group.clone(), |shard| format!("{group}-{}", shard.part()));
+        let lock = store.lock_group(&dataset, &place)?;
         let stop = interrupt::stop_flag("stopping after this step")?;
         let tracking = Tracking::for_training(Wanted::default())?;
-        train_trials(&store, &dataset, &group, &trials, &tracking, &stop)?;
+        train_trials(&store, &dataset, &group, (&trials, args.shard), &tracking, &stop)?;
         drop(lock);
     }
     let members = members(&store, &dataset, &group)?;
