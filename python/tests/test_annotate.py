@@ -116,9 +116,46 @@ def test_errors_of_generators_come_through(model: medner.Model) -> None:
         yield TEXT
         raise RuntimeError("mine")
 
+    stream = model.annotate(broken())
+    # What came before is not lost.
+    assert next(stream) == model(TEXT)
     with pytest.raises(RuntimeError, match="mine"):
-        list(model.annotate(broken()))
+        next(stream)
     assert model(TEXT)
+
+
+def test_whatever_is_wrong_with_a_text_its_row_says_so(model: medner.Model) -> None:
+    given: Any = [TEXT, "x \ud800", 5, float("nan"), None]
+    kept = model.annotate(given, errors="keep")
+    assert [None if found is None else found.error and found.error[:12] for found in kept] == [
+        None,
+        "it has a lon",
+        "it is int, n",
+        None,
+        None,
+    ]
+    assert kept[0] and kept[3] is None
+    frame = model.annotate(pd.DataFrame({"text": pd.Series([TEXT, "x \ud800", 5, None], dtype=object)}))
+    assert [error if pd.isna(error) else error[:12] for error in frame["error"]] == [pd.NA, "it has a lon", "it is int, n", pd.NA]
+    assert len(frame["mentions"][0]) == len(model(TEXT)) and frame["mentions"][1:].isna().all()
+    bytes_ = pa.array([b"fever", b"fever \xff", None], pa.binary())
+    raw = pa.Array.from_buffers(pa.string(), 3, bytes_.buffers())
+    table = model.annotate(pa.table({"text": raw}))
+    assert table.column("error").to_pylist() == [None, "the text is no UTF-8 at byte 6", None]
+    with pytest.raises(medner.TextError, match="row 1 cannot be annotated: the text is no UTF-8"):
+        model.annotate(raw)
+
+
+def test_frames_without_texts_and_of_subclasses(model: medner.Model) -> None:
+    class Notes(pd.DataFrame):  # type: ignore[misc]
+        pass
+
+    for missing in (pd.DataFrame({"text": [float("nan")] * 2}), pd.DataFrame({"text": []})):
+        assert model.annotate(missing)["mentions"].isna().all()
+    found: Any = model.annotate(Notes({"text": [TEXT]}, index=["a"]))
+    assert isinstance(found, pd.DataFrame) and found.index.equals(pd.Index(["a"]))
+    with pytest.raises(ValueError, match="the same column"):
+        model.annotate(pd.DataFrame({"text": [TEXT]}), mentions="x", error="x")
 
 
 def test_pandas(model: medner.Model, documents: list[dict[str, Any]]) -> None:
@@ -204,8 +241,8 @@ def test_columns_are_named_and_checked(model: medner.Model) -> None:
         model.annotate(pl.DataFrame({"text": ["fever"], "mentions": [1]}))
     with pytest.raises(TypeError, match="int64, not string"):
         model.annotate(pa.table({"text": [1]}))
-    with pytest.raises(medner.TextError, match="row 1 is int"):
-        model.annotate(pd.DataFrame({"text": ["fever", 3]}))
+    with pytest.raises(medner.TextError, match="row 1 cannot be annotated: it is int"):
+        model.annotate(pd.Series(["fever", 3]))
     with pytest.raises(TypeError, match="model\\(text\\)"):
         model.annotate("fever")
     with pytest.raises(TypeError, match="takes a string"):

@@ -41,10 +41,10 @@ def rows(model: medner.Model, texts: Any, columns: Columns = COLUMNS) -> list[di
 
 
 def test_a_text_that_kills_the_worker_is_a_row(
-    fragile: None, folder: str, model: medner.Model, caplog: pytest.LogCaptureFixture
+    fragile: None, folder: str, apart: medner.Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     texts = [f"{TEXT} Naloxone {number}." for number in range(40)]
-    expected = rows(model, texts)
+    expected = rows(apart, texts)
     for place in (0, 17, 39):
         texts[place] = expected[place]["note"] = f"{TEXT} POISON {place}"
         expected[place] |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,32 @@ def test_scores_of_spans_and_files(model: medner.Model, sample: Path, tmp_path: 
         medner.score(sample, [[]])
     with pytest.raises(ValueError, match="document 1"):
         medner.score([[], [(3, 3, "X")]], [[], []])
+
+
+def test_spans_may_be_iterators_and_anywhere() -> None:
+    spans = [(0, 3, "X"), (5, 8, "X")]
+    assert medner.score([iter(spans)], [iter(spans)])["overall"]["support"] == 2
+    far = [(start + 10**9, end + 10**9, kind) for start, end, kind in spans]
+    assert medner.score([far], [far])["overall"]["f1"] == 1.0
+    for gold, message in (([[]], "no spans"), (["B-X"], "not a list"), ([[(0.0, 3.7, "X")]], "whole numbers"), ([None], "NoneType")):
+        wrong: Any = gold
+        with pytest.raises(ValueError, match=message):
+            medner.score(wrong, [[(0, 3, "X")]])
+    assert medner.score([["B-X"]], [["B-X"]], mode="strict", scheme="IOB2")["overall"]["f1"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("message", "place"),
+    [
+        ("my notes.txt:3: document a b: no", ("my notes.txt", 3, "a b")),
+        ("cannot read `no pe.txt`: missing", ("no pe.txt", None, None)),
+        ("no corpus x: see dataset.toml\nWARN other.txt:37: document 9: odd", (None, None, None)),
+        ("bad\n  0: x.jsonl:2: no JSON\nWARN train:37: document 9: odd", ("x.jsonl", 2, None)),
+    ],
+)
+def test_places_are_those_of_the_fault(message: str, place: tuple[object, ...]) -> None:
+    error = medner.CommandError(message)
+    assert (error.file, error.line, error.document) == place
 
 
 def test_faults_name_file_line_and_document(sample: Path, tmp_path: Path) -> None:

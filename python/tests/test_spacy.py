@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+import medner
+
 spacy = pytest.importorskip("spacy")
+from medner.spacy import Component  # noqa: E402
 
 TEXT = "Naloxone reverses the effect of clonidine. He denies hypotension. Aspirin was given."
 
@@ -29,6 +32,30 @@ def test_entities_and_spans(nlp: Any) -> None:
     together = [[(e.text, e.label_) for e in doc.ents] for doc in nlp.pipe([TEXT, "", TEXT], batch_size=2)]
     alone = [(e.text, e.label_) for e in doc.ents]
     assert together == [alone, [], alone]
+
+
+def test_two_mentions_in_one_token_keep_their_types() -> None:
+    def mention(start: int, end: int, kind: str) -> medner.Mention:
+        return medner.Mention(start, end, "abcd_efgh"[start:end], kind, None, 0.9)
+
+    def found(text: str) -> medner.Mentions:
+        return medner.Mentions(text, [mention(0, 4, "A"), mention(5, 9, "B"), mention(5, 8, "B")])
+
+    model: Any = found
+    doc = Component(model, "medner", True)(spacy.blank("en")("abcd_efgh"))
+    assert [(span.label_, span._.medner.text) for span in doc.spans["medner"]] == [("A", "abcd"), ("B", "efgh")]
+    assert doc.ents[0]._.medner.type == doc.ents[0].label_ == "A"
+    assert [mention.text for mention in doc._.medner] == ["abcd", "efgh", "efg"]
+
+
+def test_documents_are_written_and_sent_to_processes(nlp: Any) -> None:
+    doc = nlp(TEXT)
+    again = spacy.tokens.Doc(nlp.vocab).from_bytes(doc.to_bytes())
+    assert again.ents[0]._.medner == doc.ents[0]._.medner is not None
+    kept = list(spacy.tokens.DocBin(docs=[doc], store_user_data=True).get_docs(nlp.vocab))[0]
+    assert kept._.medner == doc._.medner
+    sent = list(nlp.pipe([TEXT, "", TEXT], n_process=2))
+    assert [[ent._.medner for ent in one.ents] for one in sent] == [[ent._.medner for ent in doc.ents], [], [ent._.medner for ent in doc.ents]]
 
 
 def test_what_others_found_stays(folder: str) -> None:

@@ -44,11 +44,11 @@ def test_lone_surrogates_name_the_row(model: medner.Model) -> None:
     import pandas as pd
 
     bad = "fever \ud83d here"
-    with pytest.raises(medner.TextError, match="row 2 has a lone surrogate at character 6") as caught:
+    with pytest.raises(medner.TextError, match="row 2 cannot be annotated: it has a lone surrogate at character 6") as caught:
         model.annotate(["fever", None, bad])
     assert caught.value.row == 2 and "here" not in str(caught.value)
-    with pytest.raises(medner.TextError, match="row 1 has a lone surrogate"):
-        model.annotate(pd.DataFrame({"text": pd.Series(["fever", bad], dtype="object")}))
+    with pytest.raises(medner.TextError, match="row 1 cannot be annotated: it has a lone surrogate"):
+        model.annotate(pd.Series(["fever", bad], dtype="object"))
     with pytest.raises(medner.TextError, match="row 0"):
         model(bad)
     assert model("a pair 😀 is one character, and fever is found") is not None

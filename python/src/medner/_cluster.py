@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ._errors import MednerError, ModelError
 from ._model import MENTIONS_SCHEMA, Model, arguments_of, environment_of, load
-from ._texts import strings
+from ._texts import Faults, strings, without
 
 ModelName = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -68,13 +68,13 @@ class Settings:
         bound = inspect.signature(load).bind(model, **{"device": "cpu", **options})
         bound.apply_defaults()
         given = bound.arguments
+        given["exact"] = given["device"] == "cpu" if exact is None else exact
         if given["device"] == "auto":
             raise ValueError("device='auto' lets results depend on the machine: name 'cpu' or 'cuda'")
         on_cpu = given["device"] == "cpu"
         # A machine without a GPU prepares work for those with one.
         here, _ = arguments_of(**given if on_cpu else {**given, "device": "cpu", "precision": "auto"})
-        flags = ["--identify", "--apart"] if (on_cpu if exact is None else exact) else ["--identify"]
-        with Model([*here, *flags], {}) as loaded:
+        with Model([*here, "--identify"], {}) as loaded:
             hello = loaded.info
         identity = dict(hello["identity"])
         # On every GPU, `auto` is bf16.
@@ -89,7 +89,7 @@ class Settings:
             wanted = [model] if isinstance(model, (str, os.PathLike)) else list(model)
             names = [found["name"] for found in identity["models"]]
             given["model"] = [path if os.path.isdir(path) else name for path, name in zip(wanted, names)]
-        return cls((*arguments_of(**given)[0], *flags), json.dumps(identity, sort_keys=True))
+        return cls((*arguments_of(**given)[0], "--identify"), json.dumps(identity, sort_keys=True))
 
     def check(self, hello: Mapping[str, Any]) -> None:
         """Compares a worker with the one that loaded the model first.
@@ -193,18 +193,14 @@ class Columns:
 def annotated(model: Model, batches: Iterable[pa.RecordBatch], columns: Columns) -> Iterator[pa.RecordBatch]:
     """The batches with mentions and errors, in smaller batches. Whatever is wrong with a text, its row says so."""
 
-    def texts() -> Iterator[tuple[tuple[pa.RecordBatch, dict[int, str]], pa.Array]]:
+    def texts() -> Iterator[tuple[pa.RecordBatch, pa.Array, Faults]]:
         for batch in batches:
-            column, faults = _checked(strings(batch.column(columns.text)), columns.max_bytes)
-            yield (batch, faults), column
+            yield batch, *_short(strings(batch.column(columns.text)), columns.max_bytes)
 
     failed = 0
-    for (batch, faults), offset, answer in model._columns(texts(), survive=True):
+    for batch, offset, answer in model._columns(texts(), survive=True):
         part = batch.slice(offset, answer.num_rows)
         mentions, errors = answer.columns
-        own = [faults.get(row) for row in range(offset, offset + answer.num_rows)] if faults else []
-        if any(own):
-            errors = pc.coalesce(pa.array(own, errors.type), errors)
         if errors.null_count < len(errors):
             ids = part.column(columns.id) if columns.id is not None else None
             for row, error in enumerate(errors.to_pylist()):
@@ -216,22 +212,9 @@ def annotated(model: Model, batches: Iterable[pa.RecordBatch], columns: Columns)
         _LOG.warning("%d texts of this task could not be annotated; the column %s says why", failed, columns.error)
 
 
-def _checked(column: pa.Array, max_bytes: int) -> tuple[pa.Array, dict[int, str]]:
-    """The texts with those that cannot be sent as missing ones, and what is wrong with these, by row."""
-    faults: dict[int, str] = {}
+def _short(column: pa.Array, max_bytes: int) -> tuple[pa.Array, Faults]:
+    """The texts with those of more bytes as missing ones, and what is wrong with these."""
     lengths = pc.call_function("binary_length", [column])
-    for row in pc.call_function("indices_nonzero", [pc.fill_null(pc.greater(lengths, max_bytes), False)]).to_pylist():
-        faults[row] = f"the text has {lengths[row].as_py():,} bytes, more than max_bytes={max_bytes:,}"
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        raw = column.cast(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary())
-        for row, value in enumerate(raw):
-            try:
-                str(value.as_buffer() if value.is_valid else b"", "utf-8")
-            except UnicodeDecodeError as error:
-                faults[row] = f"the text is no UTF-8 at byte {error.start}"
-    if faults:
-        is_sound = pa.array([row not in faults for row in range(len(column))])
-        column = pc.call_function("if_else", [is_sound, column, pa.scalar(None, column.type)])
-    return column, faults
+    rows = pc.call_function("indices_nonzero", [pc.fill_null(pc.greater(lengths, max_bytes), False)]).to_pylist()
+    faults = {row: f"the text has {lengths[row].as_py():,} bytes, more than max_bytes={max_bytes:,}" for row in rows}
+    return without(column, faults), faults

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 Tags = Sequence[Sequence[str]]
-Spans = Sequence[Iterable["Mention | Mapping[str, Any] | tuple[int, int, str]"]]
+Spans = Iterable[Iterable["Mention | Mapping[str, Any] | tuple[int, int, str]"]]
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def score(
         ValueError: if the two do not belong together.
         CommandError: if the program refuses them.
     """
+    scheme = scheme and scheme.lower()
     options = _options(
         mode=mode, scheme=scheme, detail=detail, compare=compare, attribute=list(attribute), lenient=lenient
     )
@@ -227,6 +229,7 @@ def score(
         return _scores([*paths, *options])
     if compare is not None or attribute:
         raise ValueError("compare and attribute need files")
+    gold, predicted = _documents("gold", gold), _documents("predicted", predicted)
     if len(gold) != len(predicted):
         raise ValueError(f"gold has {len(gold)} documents, and predicted has {len(predicted)}")
     with tempfile.TemporaryDirectory() as folder:
@@ -237,14 +240,14 @@ def score(
             return _scores([f"--gold={path}", f"--predicted={path}", *columns, *options])
         if mode is not None or scheme is not None:
             raise ValueError("mode and scheme are for tags, and these are spans")
-        both = [[_span(span, at) for span in spans] for at, spans in enumerate([*gold, *predicted])]
-        pairs = list(zip(both[: len(gold)], both[len(gold) :]))
+        pairs = [_ranked(*([_span(span, at) for span in spans] for spans in pair)) for at, pair in enumerate(zip(gold, predicted))]
+        if not any(spans for spans, _ in pairs):
+            raise ValueError("gold has no spans: there is nothing to score")
         paths = []
         for name, side in (("gold", 0), ("predicted", 1)):
             path = Path(folder) / f"{name}.jsonl"
             with open(path, "w", encoding="utf-8") as file:
                 for at, pair in enumerate(pairs):
-                    # The scores depend on positions alone.
                     length = max((end for spans in pair for _, end, _ in spans), default=1)
                     spans = [{"start": start, "end": end, "label": kind} for start, end, kind in pair[side]]
                     file.write(json.dumps({"id": str(at), "text": "x" * length, "spans": spans}) + "\n")
@@ -255,6 +258,27 @@ def score(
 def _scores(arguments: Sequence[str]) -> dict[str, Any]:
     scores: dict[str, Any] = _json(_program.run(["score", *arguments]))
     return scores
+
+
+def _documents(name: str, documents: Any) -> list[list[Any]]:
+    """Documents as lists: iterators can be read once only."""
+    listed = []
+    for at, document in enumerate(documents):
+        if isinstance(document, (str, Mention, Mapping)) or not isinstance(document, Iterable):
+            raise ValueError(f"document {at} of {name} is {type(document).__name__}, not a list of tags or spans")
+        listed.append(list(document))
+    return listed
+
+
+_Span = tuple[int, int, str]
+
+
+def _ranked(gold: list[_Span], predicted: list[_Span]) -> tuple[list[_Span], list[_Span]]:
+    """Spans with positions as small as can be: scores depend on their order alone."""
+    places = sorted({place for start, end, _ in [*gold, *predicted] for place in (start, end)})
+    rank = {place: at for at, place in enumerate(places)}
+    one, other = ([(rank[start], rank[end], kind) for start, end, kind in spans] for spans in (gold, predicted))
+    return one, other
 
 
 def _are_tags(documents: Any) -> bool:
@@ -275,17 +299,22 @@ def _conll(gold: Any, predicted: Any) -> str:
     return "".join(lines)
 
 
-def _span(span: Any, document: int) -> tuple[int, int, str]:
+def _span(span: Any, document: int) -> _Span:
     if isinstance(span, Mention):
-        found = (span.start, span.end, span.type)
+        found: tuple[Any, ...] = (span.start, span.end, span.type)
     elif isinstance(span, Mapping):
-        kind = span.get("type", span.get("label"))
-        found = (span["start"], span["end"], kind) if kind is not None else (-1, -1, "")
+        found = (span.get("start"), span.get("end"), span.get("type", span.get("label")))
     else:
-        found = tuple(span) if isinstance(span, (tuple, list)) else (-1, -1, "")
-    if len(found) != 3 or not isinstance(found[2], str) or not 0 <= found[0] < found[1]:
-        raise ValueError(f"a span of document {document} is not (start, end, type) with 0 <= start < end")
-    return int(found[0]), int(found[1]), found[2]
+        found = tuple(span) if isinstance(span, (tuple, list)) else ()
+    try:
+        start, end, kind = found
+        start, end = operator.index(start), operator.index(end)
+        if isinstance(kind, str) and 0 <= start < end:
+            return start, end, kind
+    except (TypeError, ValueError):
+        pass
+    rule = "(start, end, type) with whole numbers, 0 <= start < end"
+    raise ValueError(f"a span of document {document} is not {rule}: {span!r}")
 
 
 def convert(
@@ -313,7 +342,7 @@ def runs(
     *,
     filter: str | Sequence[str] = (),  # noqa: A002
     sort: str | None = None,
-    columns: Sequence[str] = (),
+    columns: str | Sequence[str] = (),
     last: int | None = None,
     folder: PathLike | None = None,
 ) -> pd.DataFrame:
@@ -327,7 +356,7 @@ def runs(
     conditions = [filter] if isinstance(filter, str) else list(filter)
     options = _options(filter=conditions, sort=sort, last=last, runs=folder, quiet=True, format="json")
     if columns:
-        options.append(f"--columns={','.join(columns)}")
+        options.append(f"--columns={columns if isinstance(columns, str) else ','.join(columns)}")
     rows = _json(_program.run(["runs", "list", *([dataset] if dataset else []), *options]))
     return pandas.DataFrame(rows)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-# `FILE:3: …`, or a path; `document 17: …`, as the program writes them.
-_PLACE = re.compile(r"(?:^|\s)(\S+?):(\d+):(?=\s)")
-_FILE = re.compile(r"(?:^|\s)([^\s:]*[./][^\s:]+?)(?=[:,]?(?:\s|$))")
-_DOCUMENT = re.compile(r"document ([^\s:,]+)")
+# `FILE:3: …` at the beginning of a line, `path` in backquotes, and `document 17: …`, as the program writes them. A line may
+# begin with the number of a cause.
+_PLACE = re.compile(r"^\s*(?:\d+: )?(?P<file>[^`\n]+?):(?P<line>\d+): ", re.MULTILINE)
+_FILE = re.compile(r"`(?P<file>[^`\n]+)`")
+_DOCUMENT = re.compile(r"\bdocument ([^:,\n]+)[:,]")
 
 
 class MednerError(Exception):
@@ -54,11 +55,13 @@ class CommandError(MednerError):
         super().__init__(message)
         self.exit_code = exit_code
         self.log = log
-        place = _PLACE.search(message)
-        file = place or _FILE.search(message)
-        self.file = file.group(1) if file else None
-        self.line = int(place.group(2)) if place else None
-        document = _DOCUMENT.search(message)
+        # What the program warned of before is about other places.
+        fault = message.partition("\nWARN")[0]
+        place = _PLACE.search(fault)
+        file = place or _FILE.search(fault)
+        self.file = file.group("file") if file else None
+        self.line = int(place.group("line")) if place else None
+        document = _DOCUMENT.search(fault)
         self.document = document.group(1) if document else None
 
     def __reduce__(self) -> tuple[type[CommandError], tuple[str, int | None, str]]:

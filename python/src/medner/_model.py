@@ -8,14 +8,15 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ._errors import TextError, WorkerError
 from ._mentions import Mention, Mentions
-from ._texts import Chunk, Cutter, column_of
+from ._texts import Chunk, Cutter, Faults, column_of, sound, strings
 from ._worker import Ended, Request, Worker
 
 if TYPE_CHECKING:
@@ -176,8 +177,7 @@ class Model:
         assert mentions is not None
         return mentions
 
-    @overload
-    def annotate(self, texts: Frame, text: str = ..., mentions: str = ..., error: str = ...) -> Frame: ...
+    # Lists come first: without stubs, the classes of tables are types of anything.
     @overload
     def annotate(self, texts: list[str], *, errors: Errors = ...) -> list[Mentions]: ...
     @overload
@@ -185,9 +185,13 @@ class Model:
         self, texts: list[str | None] | tuple[str | None, ...], *, errors: Errors = ...
     ) -> list[Mentions | None]: ...
     @overload
-    def annotate(self, texts: Iterator[str], *, errors: Errors = ...) -> Iterator[Mentions]: ...
+    def annotate(self, texts: Iterator[str], *, errors: Errors = ...) -> Generator[Mentions, None, None]: ...
     @overload
-    def annotate(self, texts: Iterator[str | None], *, errors: Errors = ...) -> Iterator[Mentions | None]: ...
+    def annotate(
+        self, texts: Iterator[str | None], *, errors: Errors = ...
+    ) -> Generator[Mentions | None, None, None]: ...
+    @overload
+    def annotate(self, texts: Frame, text: str = ..., mentions: str = ..., error: str = ...) -> Frame: ...
     @overload
     def annotate(
         self, texts: Any, text: str = ..., mentions: str = ..., error: str = ..., errors: Errors = ...
@@ -216,7 +220,8 @@ class Model:
 
         A missing text (``None``, NaN) has no mentions: ``None``. ``text``, ``mentions`` and ``error`` name the columns.
         ``errors="keep"`` returns a text of a list or iterable that cannot be annotated as :class:`Mentions` with an
-        ``error``.
+        ``error``. A generator gives answers when a batch is full, so a slow source of short texts waits: some 3,000 texts
+        or 400 KB are on their way. If the source fails, the answers to what it gave come first.
 
         >>> model.annotate(["No fever.", None])  # doctest: +SKIP
         [[Mention(start=3, end=8, text='fever', type='Disease', ...)], None]
@@ -232,10 +237,12 @@ class Model:
         if type(texts).__name__ == "LazyFrame":
             raise TypeError("a LazyFrame has no rows yet: collect it first, or annotate its batches")
         names = (text, mentions, error)
-        module = type(texts).__module__.partition(".")[0]
-        is_column = isinstance(texts, (pa.Array, pa.ChunkedArray)) or type(texts).__name__ == "Series"
+        # Also those of subclasses, without importing either library.
+        bases = {(base.__module__.partition(".")[0], base.__name__) for base in type(texts).__mro__}
+        module = next((name for name in ("pandas", "polars") if any(name == base for base, _ in bases)), "")
+        is_column = isinstance(texts, (pa.Array, pa.ChunkedArray)) or (module, "Series") in bases
         is_table = isinstance(texts, (pa.Table, pa.RecordBatch)) or hasattr(texts, "__arrow_c_stream__")
-        is_table = is_table or (module == "pandas" and type(texts).__name__ == "DataFrame")
+        is_table = is_table or ("pandas", "DataFrame") in bases
         if errors != "raise" and (is_column or is_table):
             raise ValueError("errors='keep' has no effect on tables, which have a column for errors, nor on columns")
         if not is_table or is_column:
@@ -290,14 +297,26 @@ class Model:
             waiting.popleft()
             return chunk, label, answer
 
+        failure: Exception | None = None
+        source = iter(chunks)
         try:
-            for chunk, label in chunks:
+            while True:
+                try:
+                    chunk, label = next(source)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    # What the texts before it gave comes first.
+                    failure = error
+                    break
                 waiting.append((chunk, label, self._host.submit(owner, chunk)))
                 while waiting and (len(waiting) >= AHEAD or waiting[0][2].done):
                     yield first()
             while waiting:
                 yield first()
             ended = True
+            if failure is not None:
+                raise failure
         finally:
             # An exception, Ctrl-C, or a caller that wants no more.
             if not ended:
@@ -323,27 +342,35 @@ class Model:
     def _cutter(self) -> Cutter:
         return Cutter(self.info["batch"])
 
-    def _strings(self, texts: Iterable[str | None], errors: Errors) -> Iterator[Mentions | None]:
-        for chunk, strings, answer in self._answers(self._cutter().strings(texts)):
-            rows = zip(strings, answer.column("mentions").to_pylist(), answer.column("error").to_pylist())
-            for row, (text, mentions, error) in enumerate(rows, chunk.first):
-                if text is None:
-                    yield None
-                elif error is None:
-                    yield Mentions(text, map(Mention.from_dict, mentions))
-                elif errors == "keep":
-                    yield Mentions(text, error=error)
+    def _strings(self, texts: Iterable[object], errors: Errors) -> Iterator[Mentions | None]:
+        for _, taken, answer in self._answers(self._cutter().strings(texts)):
+            rows = zip(taken.sound, answer.column("mentions").to_pylist(), answer.column("error").to_pylist())
+            for at, (text, mentions, error) in enumerate(rows):
+                error = taken.faults.get(at, error)
+                if error is not None and errors == "keep":
+                    given = taken.texts[at]
+                    yield Mentions(given if isinstance(given, str) else "", error=error)
+                elif error is not None:
+                    raise _fault(taken.first + at, error)
                 else:
-                    raise TextError(f"the text of row {row} cannot be annotated: {error}", row)
+                    yield None if text is None else Mentions(text, map(Mention.from_dict, mentions))
 
     def _columns(
-        self, columns: Iterable[tuple[Any, pa.Array]], survive: bool = False
+        self, columns: Iterable[tuple[Any, pa.Array, Faults]], survive: bool = False
     ) -> Iterator[tuple[Any, int, pa.RecordBatch]]:
-        """For each piece of a column: the column's label, the piece's offset in it, and the answer."""
-        for chunk, _, answer in self._answers(((chunk, None) for chunk in self._cutter().columns(columns)), survive):
+        """For each piece of a column: the column's label, the piece's offset in it, and the answer. Texts with faults are
+        missing in the column; the answer says what is wrong."""
+
+        def prepared() -> Iterator[tuple[tuple[Any, Faults], pa.Array]]:
+            for label, column, faults in columns:
+                column, more = sound(strings(column))
+                yield (label, {**more, **faults}), column
+
+        chunks = ((chunk, None) for chunk in self._cutter().columns(prepared()))
+        for chunk, _, answer in self._answers(chunks, survive):
             at = 0
-            for piece, (label, offset) in zip(chunk.pieces, chunk.labels):
-                yield label, offset, answer.slice(at, len(piece))
+            for piece, ((label, faults), offset) in zip(chunk.pieces, chunk.labels):
+                yield label, offset, _with_faults(answer.slice(at, len(piece)), faults, offset)
                 at += len(piece)
 
     def _reader(self, reader: pa.RecordBatchReader, names: tuple[str, str, str]) -> pa.RecordBatchReader:
@@ -356,28 +383,30 @@ class Model:
             schema = schema.append(field)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            columns = ((batch, batch.column(place)) for batch in reader)
+            columns: Any = ((batch, batch.column(place), {}) for batch in reader)
             for batch, offset, answer in self._columns(columns):
                 part = batch.slice(offset, answer.num_rows)
                 yield pa.RecordBatch.from_arrays([*part.columns, *answer.columns], schema=schema)
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
-    def _chunked(self, column: pa.ChunkedArray) -> pa.Table:
-        answers = [answer for _, _, answer in self._columns((None, chunk) for chunk in column.chunks)]
+    def _chunked(self, column: pa.ChunkedArray, faults: Faults | None = None) -> pa.Table:
+        """``faults`` are those of a column with one chunk."""
+        answers = [answer for _, _, answer in self._columns((None, chunk, faults or {}) for chunk in column.chunks)]
         return pa.Table.from_batches(answers, schema=_answer_schema())
 
     def _column(self, column: Any, module: str) -> Any:
+        faults: Faults = {}
         if module == "pandas":
-            texts = _pandas_texts(column)
+            texts, faults = _pandas_texts(column)
         elif module == "polars":
             texts = _chunked_array(column.to_arrow())
         else:
             texts = _chunked_array(column)
-        answer = self._chunked(texts)
+        answer = self._chunked(texts, faults)
         for row, error in enumerate(answer.column("error").to_pylist()):
             if error is not None:
-                raise TextError(f"the text of row {row} cannot be annotated: {error}", row)
+                raise _fault(row, error)
         found = answer.column("mentions")
         if module == "pandas":
             return _pandas_column(found, column.index, "mentions")
@@ -390,7 +419,7 @@ class Model:
     def _pandas(self, frame: Any, names: tuple[str, str, str]) -> Any:
         text, *added = names
         _check_names(list(frame.columns), names)
-        answer = self._chunked(_pandas_texts(frame[text]))
+        answer = self._chunked(*_pandas_texts(frame[text]))
         columns = {name: _pandas_column(column, frame.index, name) for name, column in zip(added, answer.columns)}
         return frame.assign(**columns)
 
@@ -444,8 +473,22 @@ MENTIONS_SCHEMA: pa.Schema = pa.schema(
 )
 
 
+def _fault(row: int, error: str) -> TextError:
+    return TextError(f"the text of row {row} cannot be annotated: {error}", row)
+
+
+def _with_faults(answer: pa.RecordBatch, faults: Faults, offset: int) -> pa.RecordBatch:
+    own = [faults.get(row) for row in range(offset, offset + answer.num_rows)] if faults else []
+    if not any(own):
+        return answer
+    mentions, errors = answer.columns
+    return pa.RecordBatch.from_arrays([mentions, pc.coalesce(pa.array(own, errors.type), errors)], schema=answer.schema)
+
+
 def _check_names(columns: Sequence[Any], names: tuple[str, str, str]) -> None:
     text, *added = names
+    if added[0] == added[1]:
+        raise ValueError("mentions and error name the same column")
     if list(columns).count(text) != 1:
         raise ValueError(
             f"the table has {'no' if text not in columns else 'more than one'} column {text!r}: name the column of texts "
@@ -460,16 +503,15 @@ def _chunked_array(column: Any) -> pa.ChunkedArray:
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 
 
-def _pandas_texts(series: Any) -> pa.ChunkedArray:
+def _pandas_texts(series: Any) -> tuple[pa.ChunkedArray, Faults]:
     """Without copies where pandas holds the strings as Arrow does."""
-    kind = str(series.dtype)
-    if kind == "object":
-        return _chunked_array(column_of(series))
-    try:
-        return _chunked_array(pa.array(series, from_pandas=True))
-    except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError):
-        # Says which row is at fault.
-        return _chunked_array(column_of(series))
+    if str(series.dtype) != "object" and len(series):
+        try:
+            return _chunked_array(pa.array(series, from_pandas=True)), {}
+        except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError):
+            pass
+    column, faults = column_of(series)
+    return _chunked_array(column), faults
 
 
 def _pandas_column(column: pa.ChunkedArray, index: Any, name: str) -> Any:
@@ -495,6 +537,7 @@ def load(
     link_threshold: float | None = None,
     categories: str | os.PathLike[str] | None = None,
     ensemble: bool = False,
+    exact: bool = False,
 ) -> Model:
     """Loads a model, or several that annotate together.
 
@@ -504,7 +547,7 @@ def load(
         device: ``auto``, ``cpu`` or ``cuda:N``.
         precision: ``auto``, ``fp32``, ``bf16``, ``int8`` or ``fp16``.
         threads: threads of the CPU; all cores by default.
-        runs: the folder of runs; ``experiments/runs`` of the checkout by default.
+        runs: the folder of runs; by default ``experiments/runs`` of the checkout, or of the current folder.
         threshold: the least confidence (0 to 1) of all types, or of each: ``{"Disease": 0.8}``.
         all_spans: keep mentions below the threshold, marked ``below_threshold``.
         assertion: whether mentions of problems and diseases get an assertion, and mentions a section.
@@ -516,6 +559,7 @@ def load(
         link_threshold: the least score (0 to 1) of a link.
         categories: a TOML file of categories by type.
         ensemble: use several models of the same types as one.
+        exact: let no digit depend on the texts beside it. ``precision="auto"`` then prefers int8.
 
     Raises:
         ModelError: if a model is missing or cannot be loaded.
@@ -548,8 +592,11 @@ def arguments_of(
     link_threshold: float | None,
     categories: str | os.PathLike[str] | None,
     ensemble: bool,
+    exact: bool,
 ) -> tuple[list[str], dict[str, str]]:
     """The worker's arguments and environment for the options of :func:`load`."""
+    if not isinstance(model, (str, os.PathLike, Sequence)):
+        raise TypeError(f"a model is named by a string or a path, not by {type(model).__name__}")
     wanted = [model] if isinstance(model, (str, os.PathLike)) else list(model)
     if not wanted:
         raise ValueError("name at least one model")
@@ -578,6 +625,7 @@ def arguments_of(
         (not assertion, "--no-assertion"),
         (not long_forms, "--no-long-forms"),
         (ensemble, "--ensemble"),
+        (exact, "--apart"),
     ]
     arguments += [flag for wanted_, flag in flags if wanted_]
     return arguments, {} if threads is None else environment_of(threads)

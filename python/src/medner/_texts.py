@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ._errors import TextError
+#: Why texts cannot be annotated, by row.
+Faults = dict[int, str]
 
 
 @dataclass
@@ -79,50 +80,77 @@ class Cutter:
         chunk.labels.append((label, start))
         chunk.rows += end - start
 
-    def strings(self, texts: Iterable[str | None]) -> Iterator[tuple[Chunk, list[str | None]]]:
-        """Chunks of strings, each with its strings. Takes no more of an iterator than a chunk at a time."""
-        taken: list[str | None] = []
-        size, first = 0, 0
+    def strings(self, texts: Iterable[object]) -> Iterator[tuple[Chunk, Taken]]:
+        """Chunks of strings, each with what it was made of. Takes no more of an iterator than a chunk at a time. If the
+        iterator fails, what it gave before comes first."""
+        taken = Taken(0)
+        size = 0
+        failure: Exception | None = None
+        source = iter(texts)
+        while True:
+            try:
+                text = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            size += taken.add(text)
+            if size >= self.bytes or len(taken.texts) >= self.rows:
+                yield taken.chunk(), taken
+                taken, size = Taken(taken.first + len(taken.texts)), 0
+        if taken.texts:
+            yield taken.chunk(), taken
+        if failure is not None:
+            raise failure
 
-        def chunk() -> tuple[Chunk, list[str | None]]:
-            return Chunk(first, [pa.array(taken, pa.large_string())], [None], len(taken)), taken
 
-        for row, text in enumerate(texts):
-            size += length_of(text, row)
-            taken.append(text)
-            if size >= self.bytes or len(taken) >= self.rows:
-                yield chunk()
-                first += len(taken)
-                taken, size = [], 0
-        if taken:
-            yield chunk()
+class Taken:
+    """Texts as they were given, those that can be sent, and why others cannot, by row from the first."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.texts: list[object] = []
+        self.sound: list[str | None] = []
+        self.faults: Faults = {}
+
+    def add(self, text: object) -> int:
+        """Its bytes in UTF-8."""
+        fault = fault_of(text)
+        if fault is not None:
+            self.faults[len(self.texts)] = fault
+        self.texts.append(text)
+        self.sound.append(text if isinstance(text, str) and fault is None else None)
+        return len(text) if isinstance(text, str) and text.isascii() else len((self.sound[-1] or "").encode())
+
+    def chunk(self) -> Chunk:
+        return Chunk(self.first, [pa.array(self.sound, pa.large_string())], [None], len(self.sound))
 
 
-def length_of(text: object, row: int) -> int:
-    """Bytes of a text in UTF-8.
+def is_missing(text: object) -> bool:
+    """Whether it is ``None``, NaN or pandas' NA. NaN is not equal to itself, and NA cannot be compared."""
+    return text is None or type(text).__name__ in ("NAType", "NaTType") or (isinstance(text, float) and text != text)
 
-    Raises:
-        TextError: if it has no UTF-8, or is no text.
-    """
-    if text is None:
-        return 0
+
+def fault_of(text: object) -> str | None:
+    """Why it cannot be annotated; a missing text can be."""
+    if is_missing(text):
+        return None
     if not isinstance(text, str):
-        raise TextError(f"row {row} is {type(text).__name__}, not a string or None", row)
-    if text.isascii():
-        return len(text)
+        return f"it is {type(text).__name__}, not a string or None"
     try:
-        return len(text.encode())
+        if not text.isascii():
+            text.encode()
     except UnicodeEncodeError as error:
-        raise TextError(
-            f"the text of row {row} has a lone surrogate at character {error.start}, which is no character: "
-            "it comes from a wrong decoding; repair it with "
-            "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')",
-            row,
-        ) from None
+        return (
+            f"it has a lone surrogate at character {error.start}, which is no character: it comes from a wrong decoding; "
+            "repair it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+        )
+    return None
 
 
 def strings(column: pa.Array) -> pa.Array:
-    """A column of strings as the worker takes it.
+    """A column of strings as the worker takes it. A column of missing values may have any type.
 
     Raises:
         TypeError: if it holds something else.
@@ -135,22 +163,37 @@ def strings(column: pa.Array) -> pa.Array:
         return column.cast(pa.large_string())
     if pa.types.is_dictionary(kind):
         return strings(column.dictionary_decode())
+    if 0 < len(column) == column.null_count:
+        return pa.nulls(len(column), pa.large_string())
     raise TypeError(f"the texts have the type {kind}, not string; name another column, or convert it")
 
 
-def column_of(values: Iterable[object]) -> pa.Array:
-    """Python objects, such as those of a pandas column, as a column. NaN and NA are missing.
+def sound(column: pa.Array) -> tuple[pa.Array, Faults]:
+    """The column with texts that are no UTF-8 as missing ones, and what is wrong with these."""
+    faults: Faults = {}
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = column.cast(pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary())
+        for row, value in enumerate(raw):
+            try:
+                str(value.as_buffer() if value.is_valid else b"", "utf-8")
+            except UnicodeDecodeError as error:
+                faults[row] = f"the text is no UTF-8 at byte {error.start}"
+    return without(column, faults), faults
 
-    Raises:
-        TextError: if one is no text.
-    """
-    checked: list[str | None] = []
-    for row, value in enumerate(values):
-        # NaN is not equal to itself, and pandas.NA cannot be compared.
-        if value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value):
-            checked.append(None)
-            continue
-        length_of(value, row)
-        assert isinstance(value, str)
-        checked.append(value)
-    return pa.array(checked, pa.large_string())
+
+def without(column: pa.Array, faults: Faults) -> pa.Array:
+    """The column with missing texts in place of those with faults."""
+    if not faults:
+        return column
+    # Their bytes are left out, too: the worker reads all.
+    return column.take(pa.array([None if row in faults else row for row in range(len(column))], pa.int64()))
+
+
+def column_of(values: Iterable[object]) -> tuple[pa.Array, Faults]:
+    """Python objects, such as those of a pandas column, as a column, and which of them cannot be annotated."""
+    taken = Taken(0)
+    for value in values:
+        taken.add(value)
+    return pa.array(taken.sound, pa.large_string()), taken.faults
