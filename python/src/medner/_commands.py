@@ -209,9 +209,9 @@ def score(
     - lists of documents, each a list of spans: ``(start, end, type)``, :class:`Mention`, or dicts with these keys
     - files or folders in any format
 
-    >>> scores = score([["B-X", "I-X", "O"], ["O"]], [["B-X", "O", "O"], ["O"]])  # doctest: +SKIP
-    >>> scores["overall"]["f1"]  # doctest: +SKIP
-    0.0
+    >>> scores = score([["B-X", "I-X", "O"], ["B-X"]], [["B-X", "O", "O"], ["B-X"]])
+    >>> scores["overall"]["f1"]
+    0.5
 
     Raises:
         ValueError: if the two do not belong together.

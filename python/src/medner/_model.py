@@ -163,9 +163,11 @@ class Model:
     def __call__(self, text: str) -> Mentions:
         """The mentions in one text.
 
-        >>> found = model("Aspirin relieved the fever.")  # doctest: +SKIP
-        >>> [(mention.text, mention.type) for mention in found]  # doctest: +SKIP
-        [('Aspirin', 'Chemical'), ('fever', 'Disease')]
+        >>> found = model("Naloxone reverses the effect of clonidine. No hypotension was seen.")
+        >>> [(mention.text, mention.type) for mention in found]
+        [('Naloxone', 'Chemical'), ('clonidine', 'Chemical'), ('hypotension', 'Disease')]
+        >>> found[-1].assertion.value
+        'absent'
 
         Raises:
             TextError: if the text cannot be annotated.
@@ -223,8 +225,8 @@ class Model:
         ``error``. A generator gives answers when a batch is full, so a slow source of short texts waits: some 3,000 texts
         or 400 KB are on their way. If the source fails, the answers to what it gave come first.
 
-        >>> model.annotate(["No fever.", None])  # doctest: +SKIP
-        [[Mention(start=3, end=8, text='fever', type='Disease', ...)], None]
+        >>> model.annotate(["No hypotension was seen.", None])
+        [[Mention(start=3, end=14, text='hypotension', type='Disease', ...)], None]
 
         Raises:
             TextError: if a text cannot be annotated; it names the row.
