@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 import medner
-from conftest import descendants
 from medner import _program
+from processes import descendants
 
 pytest.importorskip("ray.data", reason="SKIPPED: Ray is not tested, for it is not installed")
 import ray  # noqa: E402

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 
 import medner
-from conftest import descendants
 from medner import _program
+from processes import descendants
 
 pyspark = pytest.importorskip("pyspark", reason="SKIPPED: Spark is not tested, for PySpark is not installed")
 if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
