@@ -86,19 +86,14 @@ class Cutter:
         taken = Taken(0)
         size = 0
         failure: Exception | None = None
-        source = iter(texts)
-        while True:
-            try:
-                text = next(source)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error
-                break
-            size += taken.add(text)
-            if size >= self.bytes or len(taken.texts) >= self.rows:
-                yield taken.chunk(), taken
-                taken, size = Taken(taken.first + len(taken.texts)), 0
+        try:
+            for text in texts:
+                size += taken.add(text)
+                if size >= self.bytes or len(taken.texts) >= self.rows:
+                    yield taken.chunk(), taken
+                    taken, size = Taken(taken.first + len(taken.texts)), 0
+        except Exception as error:
+            failure = error
         if taken.texts:
             yield taken.chunk(), taken
         if failure is not None:
@@ -116,12 +111,12 @@ class Taken:
 
     def add(self, text: object) -> int:
         """Its bytes in UTF-8."""
-        fault = fault_of(text)
+        size, fault = size_of(text)
         if fault is not None:
             self.faults[len(self.texts)] = fault
         self.texts.append(text)
         self.sound.append(text if isinstance(text, str) and fault is None else None)
-        return len(text) if isinstance(text, str) and text.isascii() else len((self.sound[-1] or "").encode())
+        return size
 
     def chunk(self) -> Chunk:
         return Chunk(self.first, [pa.array(self.sound, pa.large_string())], [None], len(self.sound))
@@ -132,21 +127,21 @@ def is_missing(text: object) -> bool:
     return text is None or type(text).__name__ in ("NAType", "NaTType") or (isinstance(text, float) and text != text)
 
 
-def fault_of(text: object) -> str | None:
-    """Why it cannot be annotated; a missing text can be."""
+def size_of(text: object) -> tuple[int, str | None]:
+    """Its bytes in UTF-8, and why it cannot be annotated; a missing text can be."""
     if is_missing(text):
-        return None
+        return 0, None
     if not isinstance(text, str):
-        return f"it is {type(text).__name__}, not a string or None"
+        return 0, f"it is {type(text).__name__}, not a string or None"
+    if text.isascii():
+        return len(text), None
     try:
-        if not text.isascii():
-            text.encode()
+        return len(text.encode()), None
     except UnicodeEncodeError as error:
-        return (
+        return 0, (
             f"it has a lone surrogate at character {error.start}, which is no character: it comes from a wrong decoding; "
             "repair it with text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
         )
-    return None
 
 
 def strings(column: pa.Array) -> pa.Array:
