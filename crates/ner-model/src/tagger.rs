@@ -64,7 +64,11 @@ impl Tagger {
         kind: Kind,
     ) -> Result<Self, ModelError> {
         let fused = fused_layers(config, parameters, device, kind)?;
-        let parameters = no_grad(|| parameters.for_computing(device, tensor_kind(kind)).packed());
+        let tensors = no_grad(|| parameters.for_computing(device, tensor_kind(kind)).packed());
+        let parameters = match fused {
+            None if kind == Kind::QInt8 => tensors.with_int8(parameters, Cpu::current()?),
+            _ => tensors,
+        };
         let workers = Workers::for_prediction(device);
         let new_model = || -> Result<Classifier, ModelError> {
             let mut model = Classifier::new(config, &parameters, head)?;
@@ -373,7 +377,7 @@ impl Places<'_> {
     }
 }
 
-/// The kind of tensors beside fused layers: in int8, passes with dropout take the best that tensors can.
+/// The kind of tensors beside layers in int8: passes with dropout take the best that tensors can.
 fn tensor_kind(kind: Kind) -> Kind {
     match kind {
         Kind::QInt8 if cpu_has_bf16() => Kind::BFloat16,
@@ -395,8 +399,12 @@ fn fused_layers(
     }
     let cpu = Cpu::current()?;
     // libtorch's products are faster than plain loops.
-    let is_fast = device == Device::Cpu && kind == Kind::Float && cpu != Cpu::Portable && FusedLayers::supports(config);
-    Ok(if int8 || is_fast { Some(Arc::new(FusedLayers::new(config, parameters, cpu, int8)?)) } else { None })
+    let is_fast = int8 || device == Device::Cpu && kind == Kind::Float && cpu != Cpu::Portable;
+    Ok(if is_fast && FusedLayers::supports(config) {
+        Some(Arc::new(FusedLayers::new(config, parameters, cpu, int8)?))
+    } else {
+        None
+    })
 }
 
 /// A row of probabilities with `classes` labels: the likeliest of the further labels counts for outside, as if each were

@@ -135,10 +135,6 @@ impl Precision {
             Self::Int8 if device != Device::Cpu => {
                 fault("int8 needs the CPU; on CUDA use bf16, fp16, fp32 or auto".into())
             }
-            Self::Int8 if !supports => fault(format!(
-                "medner does not compute {:?} encoders in int8; use bf16, fp32 or auto",
-                config.model_type
-            )),
             Self::Int8 => Ok(Kind::QInt8),
             Self::Auto if device == Device::Cpu && supports && Cpu::current()?.prefers_int8() => Ok(Kind::QInt8),
             other => other.resolve(device),

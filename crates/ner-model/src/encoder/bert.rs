@@ -47,9 +47,18 @@ impl Layer {
 
     /// Whether it computes rows without padding in prediction, on a CPU that supports heads of this size.
     fn packs_rows(&self) -> bool {
+        let adds_nothing = match self {
+            Self::Bert(layer) => layer.disentangled.is_none() && layer.convolution.is_none(),
+            Self::Modern(_) => true,
+        };
+        adds_nothing && self.any_linear().is_packed() && !self.any_linear().is_int8()
+    }
+
+    /// One of the linear layers, which are all of a kind.
+    const fn any_linear(&self) -> &Linear {
         match self {
-            Self::Bert(layer) => layer.query.is_packed() && layer.disentangled.is_none() && layer.convolution.is_none(),
-            Self::Modern(layer) => layer.is_packed(),
+            Self::Bert(layer) => &layer.query,
+            Self::Modern(layer) => layer.any_linear(),
         }
     }
 
@@ -241,15 +250,16 @@ impl Bert {
         })
     }
 
-    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind` (fp32 with fused layers); values at
-    /// padding are undefined.
+    /// Computes the hidden states of the last layer, `[batch, tokens, hidden]` in `kind` (fp32 with fused layers and in int8);
+    /// values at padding are undefined.
     ///
     /// `dropout` is for training only. Panics if a row is longer than the encoder's positions: callers cut text into
     /// windows.
     pub fn forward(&self, batch: &Batch, kind: Kind, dropout: Option<&mut TrainingPass>) -> Tensor {
         let device = self.word_embeddings.device();
         let fused = self.fused.as_ref().filter(|_| dropout.is_none());
-        let kind = if fused.is_some() { Kind::Float } else { kind };
+        let is_int8 = dropout.is_none() && self.layers.first().is_some_and(|layer| layer.any_linear().is_int8());
+        let kind = if fused.is_some() || is_int8 { Kind::Float } else { kind };
         let layout = match dropout {
             None if fused.is_some() || self.packs_rows() => Layout::packed(batch),
             _ if self.concatenates_rows(device, kind) => Layout::concatenated(batch, device),
@@ -273,6 +283,7 @@ impl Bert {
         let ids = upload(&layout.numbers(batch, self.config.pad_token_id, |_, id| i64::from(id)), device);
         layout.positions = Positions::new(batch, &layout, &self.config, kind, device);
         if let Some(Layer::Bert(layer)) = self.layers.first()
+            && fused.is_none()
             && dropout.as_ref().is_none_or(|dropout| !dropout.gradient_checkpointing)
         {
             // With checkpointing each layer has a graph of its own.

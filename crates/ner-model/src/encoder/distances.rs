@@ -64,10 +64,13 @@ impl RelativeBias {
 
     /// The terms of a batch, with their graph.
     pub fn terms(&self, layout: &Layout, kind: Kind) -> Terms {
-        let buckets = upload(&buckets(layout.size[1]), self.table.device());
-        // [heads, distances]
-        let by_distance = Tensor::embedding(&self.table, &buckets, -1, false, false).tr();
-        terms(&by_distance, layout, kind, None)
+        terms(&self.by_distance(layout.size[1]), layout, kind, None)
+    }
+
+    /// `[heads, distances]`, of key minus query from `1 - width` to `width - 1`.
+    pub fn by_distance(&self, width: i64) -> Tensor {
+        let buckets = upload(&buckets(width), self.table.device());
+        Tensor::embedding(&self.table, &buckets, -1, false, false).tr()
     }
 }
 

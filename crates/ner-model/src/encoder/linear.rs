@@ -1,14 +1,18 @@
 //! Linear layers and layer normalisation.
 
+use super::fused::Int8Linear;
 use super::parameters::Parameters;
 use super::training_pass::TrainingPass;
 use crate::{ModelError, onednn};
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 #[derive(Debug)]
 pub(crate) struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    /// The same for fp32 inputs, if the model predicts in int8.
+    int8: Option<Arc<Int8Linear>>,
 }
 
 impl Linear {
@@ -19,7 +23,12 @@ impl Linear {
     /// `has_bias`: whether the kind of encoder has one.
     pub fn with(parameters: &Parameters, name: &str, has_bias: bool) -> Result<Self, ModelError> {
         let bias = has_bias.then(|| parameters.get(&format!("{name}.bias"))).transpose()?;
-        Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias })
+        Ok(Self { weight: parameters.get(&format!("{name}.weight"))?, bias, int8: parameters.int8(name) })
+    }
+
+    /// Whether it maps fp32 inputs in int8.
+    pub const fn is_int8(&self) -> bool {
+        self.int8.is_some()
     }
 
     /// Whether its weight is in oneDNN's blocks.
@@ -30,6 +39,9 @@ impl Linear {
     /// Computes in the kind of `input`. The fp32 weights are cast to it, and their gradients come back in fp32.
     pub fn forward(&self, input: &Tensor) -> Tensor {
         let kind = input.kind();
+        if let (Some(int8), Kind::Float) = (&self.int8, kind) {
+            return int8.forward(input);
+        }
         let bias = self.bias.as_ref().map(|bias| bias.to_kind(kind));
         if self.is_packed() {
             let bias = bias.unwrap_or_else(|| input.new_zeros([self.weight.size()[0]], (kind, input.device())));
@@ -62,7 +74,7 @@ impl LayerNorm {
 
     /// `has_bias`: whether the kind of encoder has one.
     pub fn with(parameters: &Parameters, name: &str, eps: f64, has_bias: bool) -> Result<Self, ModelError> {
-        let Linear { weight, bias } = Linear::with(parameters, name, has_bias)?;
+        let Linear { weight, bias, .. } = Linear::with(parameters, name, has_bias)?;
         Ok(Self { weight, bias, eps })
     }
 

@@ -108,8 +108,9 @@ impl ModernLayer {
         })
     }
 
-    pub fn is_packed(&self) -> bool {
-        self.query_key_value.is_packed()
+    /// One of the linear layers, which are all of a kind.
+    pub const fn any_linear(&self) -> &Linear {
+        &self.query_key_value
     }
 
     /// Maps `[places, hidden]` to `[places, hidden]`.

@@ -1,4 +1,8 @@
+use super::fused::Int8Linear;
+use crate::device::cpu::Cpu;
 use crate::{ModelError, onednn};
+use std::collections::HashMap;
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// Name of the bias of a head's labels or types.
@@ -6,17 +10,21 @@ pub(crate) const BIAS: &str = "classifier.bias";
 
 /// Named tensors of a model, in the order of the checkpoint.
 #[derive(Debug, Default)]
-pub struct Parameters(Vec<(String, Tensor)>);
+pub struct Parameters {
+    tensors: Vec<(String, Tensor)>,
+    /// Linear layers by their names, for predictions in int8.
+    int8: HashMap<String, Arc<Int8Linear>>,
+}
 
 impl Parameters {
     /// Wraps the tensors unchanged.
-    pub const fn new(tensors: Vec<(String, Tensor)>) -> Self {
-        Self(tensors)
+    pub fn new(tensors: Vec<(String, Tensor)>) -> Self {
+        Self { tensors, int8: HashMap::new() }
     }
 
     /// Names and tensors in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
-        self.0.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
     /// The tensor `name`; shares its storage.
@@ -24,13 +32,13 @@ impl Parameters {
     /// # Errors
     /// If there is no such tensor.
     pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
-        let entry = self.0.iter().find(|(known, _)| known == name);
+        let entry = self.tensors.iter().find(|(known, _)| known == name);
         entry.map(|(_, tensor)| tensor.shallow_clone()).ok_or_else(|| ModelError::MissingParameter(name.to_owned()))
     }
 
     /// Number of scalars in all tensors.
     pub fn count(&self) -> usize {
-        self.0.iter().map(|(_, tensor)| tensor.numel()).sum()
+        self.tensors.iter().map(|(_, tensor)| tensor.numel()).sum()
     }
 
     /// Copies on `device`, without gradients.
@@ -47,7 +55,7 @@ impl Parameters {
             let is_cast = is_linear(name, &tensor) || device.is_cuda() && name.starts_with(LAYERS);
             (name.clone(), if is_cast { tensor.to_kind(kind) } else { tensor })
         };
-        Self(self.0.iter().map(cast).collect())
+        Self::new(self.tensors.iter().map(cast).collect())
     }
 
     /// The same with the encoder's weight matrices packed in blocks, if the device supports that; for prediction only.
@@ -56,7 +64,22 @@ impl Parameters {
             let blocks = is_linear(name, tensor).then(|| onednn::pack(tensor)).flatten();
             (name.clone(), blocks.unwrap_or_else(|| tensor.shallow_clone()))
         };
-        Self(self.0.iter().map(pack).collect())
+        Self::new(self.tensors.iter().map(pack).collect())
+    }
+
+    /// Adds the encoder's linear layers in int8, made of `own` fp32 parameters on the CPU. Panics if `cpu` is not here.
+    pub(crate) fn with_int8(mut self, own: &Self, cpu: Cpu) -> Self {
+        for (name, weight) in own.iter().filter(|(name, tensor)| is_linear(name, tensor)) {
+            let layer = name.strip_suffix(".weight").unwrap_or(name);
+            let bias = own.get(&format!("{layer}.bias")).ok();
+            self.int8.insert(layer.to_owned(), Arc::new(Int8Linear::new(weight, bias.as_ref(), cpu)));
+        }
+        self
+    }
+
+    /// A linear layer in int8, if there are such.
+    pub(crate) fn int8(&self, layer: &str) -> Option<Arc<Int8Linear>> {
+        self.int8.get(layer).map(Arc::clone)
     }
 
     /// The same storage, without gradients.
@@ -80,7 +103,7 @@ impl Parameters {
             let tensor = if name == BIAS { shifted.shallow_clone() } else { tensor.shallow_clone() };
             (name.clone(), tensor)
         };
-        Ok(Self(self.0.iter().map(pick).collect()))
+        Ok(Self::new(self.tensors.iter().map(pick).collect()))
     }
 
     /// Makes the tensors that `trained` accepts by name into leaves with gradients.
@@ -89,11 +112,11 @@ impl Parameters {
             let leaf = tensor.detach().set_requires_grad(trained(&name));
             (name, leaf)
         };
-        Self(self.0.into_iter().map(leaf).collect())
+        Self::new(self.tensors.into_iter().map(leaf).collect())
     }
 
     fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {
-        Self(self.0.iter().map(|(name, tensor)| (name.clone(), change(&tensor.detach()))).collect())
+        Self::new(self.tensors.iter().map(|(name, tensor)| (name.clone(), change(&tensor.detach()))).collect())
     }
 }
 

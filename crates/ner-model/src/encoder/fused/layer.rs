@@ -34,12 +34,29 @@ pub(super) struct FusedLayer {
     pub function: Function,
 }
 
+/// Terms of attention scores by the distance of key minus query, `[heads, 2 * longest + 1]`, divided by the factor of the
+/// scores; the same in all layers.
+#[derive(Debug)]
+pub(super) struct Distances {
+    pub terms: Vec<f32>,
+    pub longest: usize,
+}
+
+impl Distances {
+    /// The terms of a head for the first keys of a row and the query at a place.
+    fn of(&self, head: usize, query: usize) -> &[f32] {
+        let all = 2 * self.longest + 1;
+        &self.terms[head * all..][..all][self.longest - query..]
+    }
+}
+
 /// Maps `states` `[places, hidden]` through a layer, in place.
 pub(super) struct Forward<'l> {
     pub layer: &'l FusedLayer,
     pub states: &'l mut [f32],
     /// See `FusedLayers::forward`.
     pub rows: &'l [ops::Range<usize>],
+    pub distances: Option<&'l Distances>,
     pub scratch: &'l mut Scratch,
 }
 
@@ -73,13 +90,13 @@ impl Task for Forward<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Self { layer, states, mut rows, scratch } = self;
+        let Self { layer, states, mut rows, distances, scratch } = self;
         let hidden = layer.hidden();
         while let [first, ..] = rows {
             let fitting = rows.iter().take_while(|row| row.end - first.start <= GROUP).count();
             let (group, rest) = rows.split_at(fitting.max(1));
             let end = group.last().map_or(first.end, |last| last.end);
-            layer.attend::<S>(&mut states[first.start * hidden..end * hidden], group, scratch);
+            layer.attend::<S>(&mut states[first.start * hidden..end * hidden], group, distances, scratch);
             rows = rest;
         }
         for states in states.chunks_mut(BLOCK * hidden) {
@@ -95,7 +112,13 @@ impl FusedLayer {
 
     /// Attention within each of `rows`, whose places are `states`.
     #[inline(always)]
-    fn attend<S: Simd>(&self, states: &mut [f32], rows: &[ops::Range<usize>], scratch: &mut Scratch) {
+    fn attend<S: Simd>(
+        &self,
+        states: &mut [f32],
+        rows: &[ops::Range<usize>],
+        distances: Option<&Distances>,
+        scratch: &mut Scratch,
+    ) {
         let Scratch { quantised, projections, context, narrow, head, .. } = scratch;
         let hidden = self.hidden();
         let count = states.len() / hidden;
@@ -108,8 +131,9 @@ impl FusedLayer {
             let row = row.start - rows[0].start..row.end - rows[0].start;
             let projections = &projections[row.start * stride..row.end * stride];
             let context = &mut context[row.start * hidden..row.end * hidden];
-            for first in (0..hidden).step_by(hidden / self.heads) {
-                head.attend::<S>(projections, stride, first..first + hidden / self.heads, context, hidden);
+            for (number, first) in (0..hidden).step_by(hidden / self.heads).enumerate() {
+                let terms = |query| distances.map(|distances| distances.of(number, query));
+                head.attend::<S>(projections, stride, first..first + hidden / self.heads, terms, context, hidden);
             }
         }
         let attended = room(narrow, count * self.attention_output.stride());
@@ -168,14 +192,15 @@ impl Quantised {
 }
 
 impl Head {
-    /// softmax(Q Kᵀ / √head) V of the head with these `columns`. `projections` `[tokens, stride]` has `hidden` columns of
-    /// queries, then of keys, then of values.
+    /// softmax((Q Kᵀ + terms) / √head) V of the head with these `columns`. `projections` `[tokens, stride]` has `hidden`
+    /// columns of queries, then of keys, then of values. `terms` are those of a query, for each key.
     #[inline(always)]
-    fn attend<S: Simd>(
+    fn attend<'t, S: Simd>(
         &mut self,
         projections: &[f32],
         stride: usize,
         columns: ops::Range<usize>,
+        terms: impl Fn(usize) -> Option<&'t [f32]>,
         context: &mut [f32],
         hidden: usize,
     ) {
@@ -197,8 +222,14 @@ impl Head {
                 }
             }
             let mut shares = [0.0; QUERIES];
-            for (share, scores) in shares[..count].iter_mut().zip(scores.chunks_exact_mut(length)) {
-                *share = 1.0 / softmax::<S>(&mut scores[..tokens], scale);
+            for (at, (share, scores)) in shares[..count].iter_mut().zip(scores.chunks_exact_mut(length)).enumerate() {
+                let scores = &mut scores[..tokens];
+                if let Some(terms) = terms(first + at) {
+                    for (score, term) in scores.iter_mut().zip(terms) {
+                        *score += term;
+                    }
+                }
+                *share = 1.0 / softmax::<S>(scores, scale);
             }
             for (start, values) in columns.clone().step_by(width).zip(values.chunks_exact(tokens * width)) {
                 tile.multiply::<S>(scores, length, 0..count, values);
