@@ -109,6 +109,9 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
         Subject::Gpu => work.gpu(check),
     }?;
     eprintln!("check {}: passed in {:.0} s", check.subject.name(), begin.elapsed().as_secs_f64());
+    if let Some(gap) = gap(check.subject) {
+        eprintln!("SKIPPED: {gap}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,20 +119,23 @@ pub fn run(repo: &Repo, check: &Check) -> Result<ExitCode> {
 pub fn obstacle(subject: Subject) -> Option<String> {
     let python = || python::version(&["--version"]).is_none().then(|| "Python 3 does not run: install it".to_owned());
     match subject {
-        Subject::Pages => {
-            let lacks_node =
-                ["node", "npm"].into_iter().find(|name| python::first_line(program(name).arg("--version")).is_none());
-            match lacks_node {
-                Some(name) => {
-                    Some(format!("{name} does not run: install Node.js with npm (Debian: apt-get install npm)"))
-                }
-                None => chromium().err().map(|error| error.to_string()),
-            }
-        }
+        Subject::Pages => lacks_node().or_else(|| chromium().err().map(|error| error.to_string())),
         Subject::Load | Subject::Hostile => python(),
         // The others make environments.
         _ => python::require_pip().err().map(|error| error.to_string()),
     }
+}
+
+/// The part of a check that it leaves out on this machine, and what to do; `None` if it runs as a whole.
+pub fn gap(subject: Subject) -> Option<String> {
+    let lacks_node = (subject == Subject::Stores).then(lacks_node).flatten();
+    lacks_node.map(|what| format!("az:// with Azurite: {what}"))
+}
+
+fn lacks_node() -> Option<String> {
+    let runs = |name: &&str| python::first_line(program(name).arg("--version")).is_some();
+    let name = ["node", "npm"].into_iter().find(|name| !runs(name))?;
+    Some(format!("{name} does not run: install Node.js with npm (Debian: apt-get install npm)"))
 }
 
 struct Work<'r> {
@@ -156,7 +162,7 @@ impl Work<'_> {
         }
         let chromium = chromium()?;
         let folder = self.folder.join("pages");
-        self.install_node_packages(&folder)?;
+        self.install_node_packages(&folder, "package.json")?;
         let model = self.model(check, "span")?;
 
         let mut serve = self.medner();
@@ -256,12 +262,18 @@ impl Work<'_> {
         step("`medner serve` under load", &mut command)
     }
 
-    /// Annotates from and to a store that speaks S3.
+    /// Annotates from and to stores of every kind. Without Node.js, Azure's is left out.
     fn stores(&self, check: &Check) -> Result<()> {
+        let folder = self.folder.join("stores");
         let requirements = self.repo.root.join("scripts/stores-requirements.txt");
-        let python = python::environment(&self.folder.join("stores"), &requirements, &[])?;
+        let python = python::environment(&folder, &requirements, &[])?;
         let mut command = self.script(&python, "check_stores.py");
         command.arg(self.repo.medner()).arg(self.model(check, "span")?).args(&check.arguments);
+        if gap(Subject::Stores).is_none() {
+            let azurite = folder.join("azurite");
+            self.install_node_packages(&azurite, "stores-package.json")?;
+            command.arg("--azurite").arg(azurite.join("node_modules/.bin/azurite-blob"));
+        }
         step("`medner annotate` on objects", &mut command)
     }
 
@@ -370,9 +382,10 @@ impl Work<'_> {
         python::environment(&self.folder.join("transformers"), &requirements, &[])
     }
 
-    fn install_node_packages(&self, folder: &Path) -> Result<()> {
+    /// Installs what a file in `scripts/` pins, unless it is there already.
+    fn install_node_packages(&self, folder: &Path, pins: &str) -> Result<()> {
         fs::create_dir_all(folder)?;
-        let wanted = fs::read_to_string(self.repo.root.join("scripts/package.json"))?;
+        let wanted = fs::read_to_string(self.repo.root.join("scripts").join(pins))?;
         let mark = folder.join("installed.json");
         if fs::read_to_string(&mark).ok().as_ref() == Some(&wanted) {
             return Ok(());
@@ -380,7 +393,7 @@ impl Work<'_> {
         fs::write(folder.join("package.json"), &wanted)?;
         let mut npm = program("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(folder);
-        step("playwright-core from npm", npm.stdout(Stdio::from(std::io::stderr())))?;
+        step(&format!("packages of scripts/{pins} from npm"), npm.stdout(Stdio::from(std::io::stderr())))?;
         Ok(fs::write(mark, wanted)?)
     }
 

@@ -77,6 +77,7 @@ pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
                     continue;
                 }
                 eprintln!("\n$ {name}");
+                skipped.extend(check::gap(*subject).map(|gap| format!("SKIPPED: {name}: {gap}")));
                 let arguments = arguments.iter().map(OsString::from).collect();
                 (name, check::run(repo, &Check { subject: *subject, model: None, arguments })?)
             }

@@ -71,7 +71,7 @@ Usage: cargo xtask test [ARGUMENTS FOR `cargo test`]
   6. cargo xtask check load, with 500 requests
   7. cargo xtask check hostile, with 60 connections for 5 seconds
   8. cargo xtask check pages, if Node.js and Chromium are installed
-  9. cargo xtask check stores, if Python has pip
+  9. cargo xtask check stores, if Python has pip; its az:// needs Node.js
  10. cargo xtask check python, if Python has pip
  11. cargo xtask check cluster, if Python has pip; its tests of Spark need Java
 

@@ -30,7 +30,7 @@ pub fn client(location: &Location) -> Result<Client> {
 
 /// Only prepares: the first request connects.
 fn connect(location: &Location) -> Result<Client> {
-    let fault = |error| Error::of(&location.to_string(), &error);
+    let fault = |error| Error::settings(&location.to_string(), &error);
     let bucket = location.bucket.as_str();
     let timeout = ClientConfigKey::Timeout;
     Ok(match location.scheme {
@@ -41,13 +41,9 @@ fn connect(location: &Location) -> Result<Client> {
             if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_S3") {
                 builder = builder.with_endpoint(endpoint);
             }
-            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint).unwrap_or_default();
+            let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
             let allows_http = builder.get_config_value(&key(ClientConfigKey::AllowHttp));
-            // Otherwise the crate would try in vain for a minute.
-            if endpoint.starts_with("http://") && allows_http.is_none_or(|value| value == "false") {
-                let what = "AWS_ENDPOINT_URL names plain HTTP: name https://, or set AWS_ALLOW_HTTP=true";
-                return Err(Error::invalid(&location.to_string(), what.into()));
-            }
+            refuse_http(location, ("AWS_ENDPOINT_URL", endpoint), ("AWS_ALLOW_HTTP", allows_http))?;
             if builder.get_config_value(&key(timeout)).is_none() {
                 builder = builder.with_config(key(timeout), TIMEOUT);
             }
@@ -64,12 +60,26 @@ fn connect(location: &Location) -> Result<Client> {
         Scheme::Azure => {
             let key = AzureConfigKey::Client;
             let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(bucket);
+            let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
+            let allows_http = builder.get_config_value(&key(ClientConfigKey::AllowHttp));
+            refuse_http(location, ("AZURE_STORAGE_ENDPOINT", endpoint), ("AZURE_ALLOW_HTTP", allows_http))?;
             if builder.get_config_value(&key(timeout)).is_none() {
                 builder = builder.with_config(key(timeout), TIMEOUT);
             }
             Arc::new(builder.build().map_err(fault)?)
         }
     })
+}
+
+/// Refuses plain HTTP that is not allowed; each setting is the name of its variable and its value. The crate would try
+/// for a minute, or say `builder error`.
+fn refuse_http(location: &Location, endpoint: (&str, Option<String>), allows: (&str, Option<String>)) -> Result<()> {
+    let is_plain = endpoint.1.is_some_and(|url| url.starts_with("http://"));
+    if is_plain && allows.1.is_none_or(|value| value == "false") {
+        let what = format!("{} names plain HTTP: name https://, or set {}=true", endpoint.0, allows.0);
+        return Err(Error::invalid(&location.to_string(), what));
+    }
+    Ok(())
 }
 
 /// Waits for a future, on any thread that is not one of the runtime's.

@@ -58,13 +58,20 @@ impl Error {
         }
     }
 
+    /// The environment's settings make no client.
+    pub(crate) fn settings(url: &str, error: &object_store::Error) -> Self {
+        let (answer, names) = (answer(&error.to_string()), Names::of(url));
+        let credentials = names.credentials;
+        Self::invalid(url, format!("settings in the environment are missing or wrong ({answer}): check {credentials}"))
+    }
+
     /// What the crate reports. It tells most faults apart only in its words, which hold the answer of the store.
     pub(crate) fn of(url: &str, error: &object_store::Error) -> Self {
         let words = error.to_string();
         let names = Names::of(url);
         let has = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
         let answer = answer(&words);
-        // A refused listing is a general error of the crate.
+        // A refused listing is a general error of the crate, whatever the status.
         let is_denied = matches!(error, object_store::Error::PermissionDenied { .. })
             || has(&["AccessDenied", "403 Forbidden", "AuthorizationPermissionMismatch"]);
         let (kind, what) = if matches!(error, object_store::Error::Precondition { .. }) {
@@ -83,6 +90,9 @@ impl Error {
             "ExpiredToken",
             "InvalidToken",
             "AuthenticationFailed",
+            "InvalidAuthenticationInfo",
+            "Server failed to authenticate the request",
+            "401 Unauthorized",
         ]) || matches!(error, object_store::Error::Unauthenticated { .. })
         {
             let what = format!("the store does not accept the credentials ({answer}): check {}", names.credentials);
@@ -118,18 +128,18 @@ const METADATA: [&str; 4] =
     ["/latest/api/token", "/latest/meta-data", "/computeMetadata/", "/metadata/identity/oauth2/token"];
 
 /// What a kind of store calls things.
-struct Names {
-    bucket: &'static str,
+pub(crate) struct Names {
+    pub(crate) bucket: &'static str,
     credentials: &'static str,
     endpoint: &'static str,
 }
 
 impl Names {
-    fn of(url: &str) -> Self {
+    pub(crate) fn of(url: &str) -> Self {
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("gs") => Self {
                 bucket: "bucket",
-                credentials: "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account",
+                credentials: "GOOGLE_APPLICATION_CREDENTIALS, which names the key file of a service account",
                 endpoint: "the project",
             },
             Some("az") => Self {
@@ -202,6 +212,8 @@ mod tests {
                 generic(token.replace("latest/api/token", "computeMetadata/v1")),
                 "GOOGLE_APPLICATION_CREDENTIALS",
             ),
+            ("gs://b/k", generic("status code: 401 Unauthorized: ".into()), "check GOOGLE_APPLICATION_CREDENTIALS"),
+            ("az://b/k", denied(xml("AuthenticationFailed")), "check AZURE_STORAGE_ACCOUNT_NAME"),
             ("s3://b/k", generic(connect.into()), "cannot be reached"),
             ("az://b/k", generic("500".into()), "the store failed (Generic S3 error: 500)"),
         ] {

@@ -39,8 +39,8 @@ pub fn put(file: &Path, url: &Path) -> Result<()> {
     upload(&client(&location)?, &location, file, PART)
 }
 
-/// Ends uploads in parts and removes their parts, which cost storage and are not listed. For the end of a process that
-/// was told to stop: later uploads fail.
+/// Ends uploads in parts and removes their parts, which cost storage and are not listed; Azure keeps them for a week. For
+/// the end of a process that was told to stop: uploads fail from now on, but not before the caller could end the process.
 pub fn abort_uploads() {
     STOPPED.send_replace(true);
     let begin = Instant::now();
@@ -61,8 +61,8 @@ fn upload(client: &Client, location: &Location, file: &Path, part: u64) -> Resul
     }
     let part = part.max(size.div_ceil(MOST_PARTS));
     // Counted before it begins, so that whoever stops it waits for it.
-    let _running = Running::begin();
-    wait(async {
+    let running = Running::begin();
+    let sent = wait(async {
         let mut upload = client.put_multipart(&location.key).await.map_err(|error| Error::of(&url, &error))?;
         let mut stop = STOPPED.subscribe();
         let sent = tokio::select! {
@@ -74,7 +74,13 @@ fn upload(client: &Client, location: &Location, file: &Path, part: u64) -> Resul
             return sent.map_err(|error| error.and("; parts of an unfinished upload remain there"));
         }
         sent
-    })?
+    })?;
+    if *STOPPED.borrow() {
+        drop(running);
+        // Who reports the error would end the process with another exit code than whoever stopped it.
+        thread::sleep(PATIENCE);
+    }
+    sent
 }
 
 struct Running;

@@ -1,3 +1,4 @@
+use crate::error::Names;
 use crate::{Error, Result};
 use object_store::path::Path as Key;
 use std::fmt;
@@ -38,7 +39,8 @@ impl Location {
         let (scheme, rest) = split.ok_or_else(|| invalid("no URL of an object store".into()))?;
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.is_empty() {
-            return Err(invalid("the URL names no bucket: write s3://BUCKET/KEY".into()));
+            let (prefix, bucket) = (url.strip_suffix(rest).unwrap_or_default(), Names::of(&url).bucket);
+            return Err(invalid(format!("the URL names no {bucket}: write {prefix}{}/KEY", bucket.to_uppercase())));
         }
         let is_prefix = key.is_empty() || key.ends_with('/');
         let key = Key::parse(key).map_err(|_| {
