@@ -122,6 +122,11 @@ fn has_amx() -> bool {
     }
 }
 
+/// Whether this CPU has instructions for bf16 products (AVX512-BF16).
+pub fn cpu_has_bf16() -> bool {
+    Cpu::current().is_ok_and(Cpu::has_bf16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ pub mod tensor_slice;
 mod threads;
 mod workers;
 
-pub use cpu::{CPU_VARIABLE, Cpu};
+pub use cpu::{CPU_VARIABLE, Cpu, cpu_has_bf16};
 pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 
@@ -140,9 +140,4 @@ impl Precision {
             other => other.resolve(device),
         }
     }
-}
-
-/// Whether this CPU has instructions for bf16 products (AVX512-BF16).
-pub fn cpu_has_bf16() -> bool {
-    Cpu::current().is_ok_and(Cpu::has_bf16)
 }
