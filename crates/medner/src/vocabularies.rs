@@ -48,12 +48,18 @@ pub struct LinkArgs {
 }
 
 /// Parses a vocabulary, and the type that it is for.
-#[allow(clippy::unnecessary_wraps, clippy::missing_errors_doc, reason = "clap's parsers can fail")]
+///
+/// # Errors
+/// If one is empty.
 pub fn vocabulary(text: &str) -> Result<(Option<String>, PathBuf), String> {
-    Ok(match text.split_once('=') {
-        Some((entity_type, path)) if !entity_type.contains('/') => (Some(entity_type.to_owned()), path.into()),
-        _ => (None, text.into()),
-    })
+    let (entity_type, path) = match text.split_once('=') {
+        Some((entity_type, path)) if !entity_type.contains('/') => (Some(entity_type), path),
+        _ => (None, text),
+    };
+    if path.is_empty() || entity_type.is_some_and(str::is_empty) {
+        return Err("name a file, or TYPE=FILE".to_owned());
+    }
+    Ok((entity_type.map(str::to_owned), path.into()))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "clap's parsers can fail")]

@@ -679,7 +679,7 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
     let with = |more: &[&'static str]| [&common[..], more].concat();
     let lines = bench.lines(&with(&[]));
     let system = "http://snomed.info/sct";
-    let concept = |id: &str, name: &str, score: f64, text: &str| json!({ "id": id, "name": name, "score": score, "vocabulary": "r1", "system": system, "text": text });
+    let concept = |id: &str, name: &str, score: f64, text: &str| json!({ "id": id, "name": name, "score": score, "vocabulary": "our r1", "system": system, "text": text });
     let concepts = |at: usize| lines[at]["mentions"][0]["concepts"].clone();
     assert_eq!(concepts(0), json!([concept("D2", "Gout", 0.95, "gouts")]));
     let parts = [("D3", "Breast Cancer", "breast cancer"), ("D4", "Ovarian Cancer", "ovarian cancer")];
@@ -709,7 +709,9 @@ fn mentions_get_the_concepts_of_a_vocabulary_in_every_output() {
             );
         }
     }
-    assert!(fs::read_to_string(bench.path("o.brat/1.ann")).unwrap().contains("N2\tReference T1 ID:D4\t\n"));
+    assert!(
+        fs::read_to_string(bench.path("o.brat/1.ann")).unwrap().contains("N2\tReference T1 ID:D4\tOvarian Cancer\n")
+    );
     let out = |format: &'static str| String::from_utf8(bench.run(&with(&["--to", format])).stdout).unwrap();
     assert!(out("csv").contains(",D3|D4,Breast Cancer|Ovarian Cancer,1,http://snomed.info/sct\n"), "{}", out("csv"));
     assert!(out("text").contains("D2)") && out("html").contains("D2 Gout"), "{}", out("text"));
@@ -827,19 +829,30 @@ fn an_encoder_is_trained_for_a_vocabulary_and_ranks_its_names() {
     for out in ["one", "two"] {
         let (is_well, said) = medner(&format!("{train} --steps 2 --out {out}"));
         assert!(is_well && said.contains("of 1 texts") && said.contains("no threshold chosen"), "{said}");
+        assert!(said.contains("fitted to 1 texts only"), "{said}");
     }
     let settings = |folder: &str| fs::read_to_string(bench.path(folder).join("reranker.json")).unwrap();
     assert_eq!(settings("one"), settings("two"), "the same seed has the same encoder and weights");
     let (is_well, said) = medner(&format!("{train} --steps 0 --out three"));
     assert!(is_well && settings("three") != settings("one"), "{said}");
 
+    // The encoder of one with the weights of another.
+    fs::create_dir(bench.path("changed")).unwrap();
+    for file in fs::read_dir(bench.path("one")).unwrap() {
+        let file = file.unwrap();
+        let from =
+            if file.file_name() == "model.safetensors" { bench.path("three/model.safetensors") } else { file.path() };
+        fs::copy(from, bench.path("changed").join(file.file_name())).unwrap();
+    }
+
     let link = "link gold.jsonl linked.jsonl --to jsonl --replace --threshold 0";
     let (is_well, said) = medner(&format!("{link} --vocabulary organs.voc --reranker one"));
     assert!(is_well && said.contains("1 mentions linked"), "{said}");
     for (arguments, says) in [
         (format!("{link} --vocabulary our.voc --reranker one"), "one was not trained for our.voc"),
-        (format!("{link} --vocabulary organs.voc --reranker encoder"), "reranker.json"),
-        (format!("{link} --vocabulary organs.voc --reranker nowhere"), "vocabulary train"),
+        (format!("{link} --vocabulary organs.voc --reranker encoder"), "encoder is no reranker"),
+        (format!("{link} --vocabulary organs.voc --reranker nowhere"), "nowhere is no reranker"),
+        (format!("{link} --vocabulary organs.voc --reranker changed"), "changed/model.safetensors is damaged"),
         (format!("{train} --steps 0 --out one"), "one already exists"),
         (train.replace("X=", "Y=") + " --steps 0 --out four", "no mention has an id of the vocabularies"),
         (train.replace("encoder encoder", "encoder nowhere") + " --steps 0 --out four", "nowhere"),

@@ -234,6 +234,8 @@ fn mentions_are_linked_to_a_vocabulary_of_ones_own() {
         "id\tname\tsynonyms\nD1\tHeart Failure\tCardiac failure\nD2\tGout\t\nD3\tBreast Cancer\t\nD4\tOvarian Cancer\t\n",
     )
     .unwrap();
+    let obo = "format-version: 1.4\ndata-version: 2026-01\n[Term]\nid: HP 1\nname: Redness\n";
+    fs::write(folder.join("hp.obo"), obo).unwrap();
     let (code, _, err) = medner("vocabulary build names.tsv --out our.voc --release 7");
     assert!(code == Some(0) && err.contains("4 concepts, 5 names"), "{err}");
     let (_, out, _) = medner("vocabulary show our.voc --verify --format json");
@@ -263,13 +265,40 @@ fn mentions_are_linked_to_a_vocabulary_of_ones_own() {
     );
     let (_, _, err) = medner("link b.jsonl c.jsonl --to jsonl --vocabulary our.voc");
     assert!(err.contains("3 mentions had ids"), "{err}");
+    // What has no link keeps its ids.
+    fs::write(folder.join("old.jsonl"), fs::read_to_string(folder.join("b.jsonl")).unwrap().replace("D2", "X9"))
+        .unwrap();
+    fs::write(folder.join("other.tsv"), "id\tname\nD1\tHeart Failure\n").unwrap();
+    medner("vocabulary build other.tsv --out other.voc");
+    let (_, _, err) = medner("link old.jsonl kept.jsonl --to jsonl --vocabulary other.voc --replace");
+    assert!(err.contains("2 mentions kept their old ids") && err.contains("1 mentions linked"), "{err}");
+    assert!(fs::read_to_string(folder.join("kept.jsonl")).unwrap().contains(r#""concept_ids":["X9"]"#));
+
+    fs::copy(folder.join("b.jsonl"), folder.join("d.jsonl")).unwrap();
     for (arguments, message) in [
         ("link a.jsonl d.jsonl --to jsonl --vocabulary Diseese=our.voc", "no mention has the type Diseese"),
         ("link a.jsonl d.jsonl --to jsonl --vocabulary names.tsv", "vocabulary build"),
         ("link a.jsonl d.jsonl --to jsonl --vocabulary our.voc --vocabulary our.voc", "two vocabularies"),
+        (
+            "link a.jsonl d.txt --to pubtator --vocabulary our.voc --candidates 2",
+            "--candidates has no effect on pubtator",
+        ),
+        ("link a.jsonl d.jsonl --to jsonl --vocabulary our.voc --concept-type X", "the vocabulary has no types"),
         ("vocabulary build names.tsv --out x.voc --name-column term", "names.tsv"),
+        ("vocabulary build names.tsv --out x.voc --language de", "--language has no effect"),
+        ("vocabulary build hp.obo --out x.voc --id-column code", "--id-column, --name-column"),
+        ("vocabulary build names.tsv --out names.tsv", "names.tsv exists and is no vocabulary"),
+        ("vocabulary build names.tsv --out .", ". is a folder"),
     ] {
         let (code, _, err) = medner(arguments);
         assert!(code == Some(1) && err.contains(message), "{arguments}: {err}");
     }
+    let unchanged = [("d.jsonl", "b.jsonl"), ("names.tsv", "names.tsv")];
+    let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
+    assert!(unchanged.iter().all(|(name, as_in)| bytes(name) == bytes(as_in)) && bytes("names.tsv").starts_with(b"id"));
+    assert!(!folder.join("x.voc").exists() && !folder.join("d.txt").exists());
+    // The release of a file, and one vocabulary in the place of another.
+    let (code, _, err) = medner("vocabulary build hp.obo --out our.voc");
+    assert!(code == Some(0) && err.contains("1 ids are -1"), "{err}");
+    assert!(medner("vocabulary show our.voc").1.contains("2026-01"), "the release");
 }

@@ -64,7 +64,10 @@ fn a_run_repeats_itself_resumes_and_is_scored_again() {
     assert_eq!(concepts["ceiling"]["mentions"], gold["matched"]);
     assert!(concepts["ceiling"]["held"].as_f64() > gold["matched"].as_f64().map(|matched| 0.9 * matched));
     assert!(concepts["predicted_mentions"]["documents"]["overall"]["support"].as_u64() > Some(0));
+    let count = || fs::read_dir(bench.path("runs/bc5cdr")).unwrap().count();
+    let known = count();
     let message = bench.fails(&["eval", "bc5cdr", "--vocabulary", &for_diseese]);
+    assert_eq!(count(), known, "it leaves no record");
     assert!(message.contains("no gold mention has the type Diseese"), "{message}");
 
     // Killed after its first epoch, then resumed: equal metrics and scores.

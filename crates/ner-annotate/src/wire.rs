@@ -73,7 +73,7 @@ pub struct WireConcept<'a> {
     pub name: &'a str,
     /// From 0 to 1.
     pub score: f32,
-    /// The release of the vocabulary, or the name of its file.
+    /// The name of the vocabulary's file, and its release if that is known.
     pub vocabulary: &'a str,
     /// URI of the code system; omitted if the vocabulary does not say it.
     #[serde(skip_serializing_if = "Option::is_none")]

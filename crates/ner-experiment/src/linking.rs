@@ -16,6 +16,8 @@ pub struct LinkScores {
     pub ceiling: Ceiling,
     /// Of predicted mentions. `documents` holds what BioCreative V measures.
     pub predicted_mentions: ConceptScores,
+    /// The least score of a link.
+    pub threshold: f64,
 }
 
 /// How many mentions could be linked at best.
@@ -44,56 +46,80 @@ impl Held {
     }
 }
 
-/// Links the predicted mentions, and scores the links of gold and predicted ones. A gold id that is another id of a concept
-/// (MEDIC's alternatives) counts as the id of that concept.
-///
-/// # Errors
-/// If a type with a vocabulary has no gold mention, or none of the gold ids is in the vocabularies.
-pub fn score_links(linkers: &Linkers, gold: &[Document], predicted: &mut [Document]) -> Result<LinkScores> {
-    let types: BTreeSet<&str> = mentions(gold).map(|mention| mention.entity_type.as_str()).collect();
-    for entity_type in linkers.entity_types() {
-        let known = || types.iter().copied().collect::<Vec<_>>().join(", ");
-        ensure!(types.contains(entity_type), "no gold mention has the type {entity_type}; the types are {}", known());
-    }
-    let usual = usual_ids(linkers, gold);
-    let mut ceiling = Ceiling { overall: Held::default(), per_type: BTreeMap::new() };
-    let mut expected = gold.to_vec();
-    for document in &mut expected {
-        document.mentions.retain(|mention| linkers.is_for(&mention.entity_type));
-        for mention in &mut document.mentions {
-            mention.concept_ids.retain(|id| !NO_CONCEPT.contains(&id.as_str()));
-            if mention.concept_ids.is_empty() {
-                continue;
-            }
-            let mut is_held = true;
-            for id in &mut mention.concept_ids {
-                match usual.get(&(mention.entity_type.clone(), id.clone())) {
-                    Some(usual) => id.clone_from(usual),
-                    None => is_held = false,
+/// Documents whose links can be scored.
+pub struct GoldLinks<'l> {
+    linkers: &'l Linkers,
+    documents: Vec<Document>,
+    ceiling: Ceiling,
+}
+
+impl<'l> GoldLinks<'l> {
+    /// Those of a corpus. A gold id that is another id of a concept (MEDIC's alternatives) counts as the id of that concept.
+    ///
+    /// # Errors
+    /// If a type with a vocabulary has no gold mention, or none of the gold ids is in the vocabularies.
+    pub fn new(linkers: &'l Linkers, gold: &[Document]) -> Result<Self> {
+        let types: BTreeSet<&str> = mentions(gold).map(|mention| mention.entity_type.as_str()).collect();
+        for entity_type in linkers.entity_types() {
+            let known = || types.iter().copied().collect::<Vec<_>>().join(", ");
+            ensure!(
+                types.contains(entity_type),
+                "no gold mention has the type {entity_type}; the types are {}",
+                known()
+            );
+        }
+        let usual = usual_ids(linkers, gold);
+        let mut ceiling = Ceiling { overall: Held::default(), per_type: BTreeMap::new() };
+        let mut expected = gold.to_vec();
+        for document in &mut expected {
+            document.mentions.retain(|mention| linkers.is_for(&mention.entity_type));
+            for mention in &mut document.mentions {
+                mention.concept_ids.retain(|id| !NO_CONCEPT.contains(&id.as_str()));
+                if mention.concept_ids.is_empty() {
+                    continue;
+                }
+                let mut is_held = true;
+                for id in &mut mention.concept_ids {
+                    match usual.get(&(mention.entity_type.clone(), id.clone())) {
+                        Some(usual) => id.clone_from(usual),
+                        None => is_held = false,
+                    }
+                }
+                let of_type = ceiling.per_type.entry(mention.entity_type.clone()).or_default();
+                for counts in [&mut ceiling.overall, of_type] {
+                    counts.mentions += 1;
+                    counts.held += u64::from(is_held);
                 }
             }
-            let of_type = ceiling.per_type.entry(mention.entity_type.clone()).or_default();
-            for counts in [&mut ceiling.overall, of_type] {
-                counts.mentions += 1;
-                counts.held += u64::from(is_held);
-            }
         }
-    }
-    ensure!(ceiling.overall.mentions > 0, "no gold mention of a type with a vocabulary has a concept id");
-    ensure!(
-        ceiling.overall.held > 0,
-        "the vocabularies hold none of the gold ids, which are compared as they are written; do both sides write them in \
+        ensure!(ceiling.overall.mentions > 0, "no gold mention of a type with a vocabulary has a concept id");
+        ensure!(
+            ceiling.overall.held > 0,
+            "the vocabularies hold none of the gold ids, which are compared as they are written; do both sides write them in \
          the same way (D003643, MESH:D003643)?"
-    );
-    let mut linked = expected.clone();
-    for document in linked.iter_mut().chain(predicted.iter_mut()) {
-        linkers.link_mentions(&document.text, &mut document.mentions, true);
+        );
+        Ok(Self { linkers, documents: expected, ceiling })
     }
-    let score = |documents: &[Document]| -> Result<ConceptScores> {
-        let paired = PairedDocuments::new(&expected, documents)?;
-        Ok(score_concepts(&paired.documents, &Resampling::default())?)
-    };
-    Ok(LinkScores { gold_mentions: score(&linked)?, predicted_mentions: score(predicted)?, ceiling })
+
+    /// Links the predicted mentions, and scores the links of gold and predicted ones.
+    ///
+    /// # Errors
+    /// If the documents are not the same.
+    pub fn score(self, predicted: &mut [Document]) -> Result<LinkScores> {
+        let Self { linkers, documents: expected, ceiling } = self;
+        let mut linked = expected.clone();
+        for document in linked.iter_mut().chain(predicted.iter_mut()) {
+            // A mention without a link would keep the ids that it has.
+            document.mentions.iter_mut().for_each(|mention| mention.concept_ids.clear());
+            linkers.link_mentions(&document.text, &mut document.mentions, true);
+        }
+        let score = |documents: &[Document]| -> Result<ConceptScores> {
+            let paired = PairedDocuments::new(&expected, documents)?;
+            Ok(score_concepts(&paired.documents, &Resampling::default())?)
+        };
+        let threshold = linkers.iter().map(|(_, linker, _)| linker.options().threshold).fold(0.0, f64::max);
+        Ok(LinkScores { gold_mentions: score(&linked)?, predicted_mentions: score(predicted)?, ceiling, threshold })
+    }
 }
 
 fn mentions(documents: &[Document]) -> impl Iterator<Item = &Mention> {

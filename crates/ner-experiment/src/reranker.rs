@@ -79,6 +79,8 @@ const MOST_EXAMPLES: usize = 2000;
 /// Links with a smaller score come from the search by grams; a threshold is chosen if there are enough of them.
 const RANKED_BELOW: f64 = 0.95;
 const FEWEST_RANKED: usize = 200;
+/// Weights that are fitted to fewer texts than these are no better than chance.
+const FEWEST_EXAMPLES: usize = 200;
 /// Names whose vectors are computed at once.
 const CHUNK: u32 = 4096;
 
@@ -144,6 +146,21 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
         "no text has a right and a wrong candidate to fit the weights to; give --mentions, or a vocabulary with synonyms",
     )?;
     let encoder_sha256 = ner_hub::sha256_file(&folder.draft().join("model.safetensors"))?;
+    let right = [fit::right(&examples, 0.0), fit::right(&examples, weights.cosine)];
+    if right[1] <= right[0] {
+        warn!(
+            "the encoder does not help: with it {} of {} texts are right, without it {}",
+            right[1],
+            examples.len(),
+            right[0]
+        );
+    }
+    if examples.len() < FEWEST_EXAMPLES {
+        warn!(
+            "the weights are fitted to {} texts only, where some hundreds are needed; give more --mentions",
+            examples.len()
+        );
+    }
     let mut settings =
         RerankerSettings { version: RERANKER_VERSION, weights, threshold: None, encoder_sha256, vocabularies: stored };
     let mut facts = TrainingFacts {
@@ -154,7 +171,7 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
         loss: [before, after],
         fitted_to: examples.len(),
         right_among_candidates: examples.iter().filter(|example| example.iter().any(|one| one.is_right)).count(),
-        right: [fit::right(&examples, 0.0), fit::right(&examples, weights.cosine)],
+        right,
         mentions: labelled.count,
         f1: None,
     };
@@ -166,7 +183,7 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
     };
     write(&settings, &facts)?;
     if labelled.count > 0 {
-        let reranker = Reranker::open(folder.draft(), encoder)?;
+        let reranker = Reranker::new(folder.draft(), settings.clone(), encoder);
         let linkers = plan.linkers(|linker| Ok(linker.reranked_by(&reranker)?))?;
         let links = labelled.linked(&linkers, plan.mentions);
         let ranked = links.iter().filter(|(score, _)| *score < RANKED_BELOW).count();
@@ -182,18 +199,28 @@ pub fn train(plan: &RerankerPlan<'_>, out: &Path) -> Result<TrainingFacts> {
                  take mentions whose names the vocabulary was not built from"
             );
         }
+    } else {
+        let usual = LinkOptions::default().threshold;
+        warn!("no threshold chosen: without --mentions it stays {usual}");
     }
     folder.finish()?;
     Ok(facts)
 }
 
-/// Opens a reranker. It computes on the CPU, in bf16 where the CPU has it.
+/// Opens a reranker. It computes on the CPU.
 ///
 /// # Errors
-/// If its files cannot be read.
+/// If its files cannot be read, or are not those that were written.
 pub fn open(folder: &Path) -> Result<Reranker> {
-    let vectors = Vectors::load(folder).context("train a reranker with `medner vocabulary train`")?;
-    Ok(Reranker::open(folder, Arc::new(vectors))?)
+    let settings = RerankerSettings::read(folder)?;
+    let weights = folder.join("model.safetensors");
+    ensure!(
+        ner_hub::sha256_file(&weights)? == settings.encoder_sha256,
+        "{} is damaged, or not the one that the weights were fitted to; train the reranker again with `medner vocabulary \
+         train`",
+        weights.display()
+    );
+    Ok(Reranker::new(folder, settings, Arc::new(Vectors::load(folder)?)))
 }
 
 /// An encoder of names.
@@ -263,10 +290,10 @@ fn store(
             }
         }
         flush(&mut names)?;
-        file.finish()?;
+        let vectors_sha256 = file.finish()?;
         bar.finish_and_clear();
         let (sha256, release) = (vocabulary.sha256().to_owned(), vocabulary.release().to_owned());
-        stored.push(TrainedFor { sha256, release, vectors });
+        stored.push(TrainedFor { sha256, release, vectors, vectors_sha256 });
     }
     Ok(stored)
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::layout::{Header, MAGIC, Section, VERSION, put_text, put_varint};
+use crate::layout::{Header, MAGIC, Section, VERSION, hexadecimal, put_text, put_varint};
 use crate::ngrams::{GramIndex, Lists};
 use crate::normalise::{key_of, meanings_of, stem_of, variant_of};
 use crate::record::Record;
@@ -44,6 +44,8 @@ pub struct BuildReport {
     pub unnamed_concepts: u64,
     /// Concepts that a record calls inactive. They are left out.
     pub inactive_concepts: u64,
+    /// Ids that outputs cannot tell from a list, or from no id: how many, and the first.
+    pub odd_ids: Option<(u64, String)>,
     /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 of the content, in hexadecimal.
@@ -208,6 +210,9 @@ impl Builder {
             return Err(BuildError::Empty);
         }
         ids.par_sort_unstable();
+        let is_odd = |id: &str| id == "-1" || id.contains(|char: char| "|,".contains(char) || char.is_whitespace());
+        let mut odd = ids.iter().map(|(id, _)| id).filter(|id| is_odd(id));
+        report.odd_ids = odd.next().map(|first| (1 + odd.count() as u64, first.clone()));
         let mut new_number = vec![u32::MAX; is_named.len()];
         for (new, (_, old)) in ids.iter().enumerate() {
             new_number[*old as usize] = new as u32;
@@ -273,7 +278,7 @@ impl Builder {
             length += bytes.len() as u64;
             hash.update(bytes);
         }
-        report.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        report.sha256 = hexadecimal(&hash.finalize());
         let header = Header {
             release: release.to_owned(),
             system,
@@ -293,6 +298,7 @@ impl Builder {
         file.write_all(&MAGIC)?;
         file.write_all(&VERSION.to_le_bytes())?;
         file.write_all(&(header.len() as u32).to_le_bytes())?;
+        file.write_all(&Sha256::digest(&header))?;
         file.write_all(&header)?;
         for bytes in sections.0.values() {
             file.write_all(bytes)?;

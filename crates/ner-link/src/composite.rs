@@ -8,7 +8,7 @@ pub fn readings(text: &str) -> Vec<Vec<String>> {
     let items = items(text);
     let [first, middle @ .., last] = items.as_slice() else { return Vec::new() };
     let mut readings = Vec::new();
-    for shared in 1..last.len() {
+    for shared in (1..last.len()).rev() {
         let head = &last[last.len() - shared..];
         let fronts = std::iter::once(first).chain(middle).map(|words| [words, head].concat().join(" "));
         readings.push(fronts.chain([last.join(" ")]).collect());

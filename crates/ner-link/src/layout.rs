@@ -4,6 +4,7 @@
 //! 8 bytes   magic
 //! u32       version
 //! u32       length of the header in bytes
+//! 32 bytes  SHA-256 of the header
 //! header    JSON: release, counts, places of the sections, SHA-256 of all that follows
 //! content   the sections, one after the other
 //! ```
@@ -17,17 +18,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub const MAGIC: [u8; 8] = *b"\x89NERVOC\n";
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Bytes before the header.
-pub const PRELUDE: usize = 16;
+pub const PRELUDE: usize = 48;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
     /// What the user says that this vocabulary is.
     pub release: String,
-    /// URI of the code system that the ids belong to, as FHIR names it; empty if unknown. Files of the time before it lack
-    /// it, and readers of that time pass it over: the version stayed.
-    #[serde(default)]
+    /// URI of the code system that the ids belong to, as FHIR names it; empty if unknown.
     pub system: String,
     /// Of the content, in hexadecimal.
     pub sha256: String,
@@ -147,6 +146,10 @@ pub const SECTIONS: [Section; 34] = [
     Section::Norms,
     Section::ConceptRepeats,
 ];
+
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Seven bits a byte, the lowest first; the high bit says that more follow.
 pub fn put_varint(bytes: &mut Vec<u8>, mut number: u64) {

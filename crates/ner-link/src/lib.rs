@@ -43,4 +43,4 @@ pub use rerank::{
     StoredVectors, TrainedFor, VectorWriter,
 };
 pub use typed::{Linkable, Linked, LinkedConcept, Linkers, LinkersError, Other};
-pub use vocabulary::{Concept, OpenError, Vocabulary};
+pub use vocabulary::{Concept, OpenError, Vocabulary, is_vocabulary};

@@ -29,7 +29,7 @@ pub struct Query<'q> {
 pub struct LinkOptions {
     /// Number of candidates of a mention.
     pub k: usize,
-    /// Smallest score of a candidate. A mention without a candidate is NIL.
+    /// Smallest score of the best candidate. A mention without one is NIL.
     pub threshold: f64,
 }
 
@@ -192,7 +192,7 @@ impl Linker {
             let is_undecided = |text: &str| {
                 let key = key_of(text);
                 let mut found = Found::new(self, query.types);
-                found.by_name(&key);
+                found.by_name(text, &key);
                 !key.is_empty() && !found.is_full()
             };
             let text = query.long_form.filter(|text| !key_of(text).is_empty()).unwrap_or(query.text);
@@ -213,18 +213,18 @@ impl Linker {
         let Some((text, key)) = keys.first() else {
             return vec![Answer { text: texts[0].to_owned(), candidates: Vec::new() }];
         };
-        found.by_name(key);
+        found.by_name(text, key);
         // An abbreviation resembles many names, its long form those that it means.
         let mut near = None;
-        for (_, short) in &keys[1..] {
+        for (abbreviation, short) in &keys[1..] {
             if !found.candidates.is_empty() {
-                found.by_name(short);
+                found.by_name(abbreviation, short);
                 continue;
             }
-            found.by_name(short);
+            found.by_name(abbreviation, short);
             // The same letters may abbreviate something else.
             if let Some(first) = found.candidates.first() {
-                let names = near.insert(self.resembling(text, key, types));
+                let names = near.insert(self.resembling(text, key, types, 1));
                 let is_other = names.iter().all(|named| named.concept != first.concept);
                 if is_other && names.first().is_some_and(|best| best.probability >= SURE) {
                     found = Found::new(self, types);
@@ -236,15 +236,13 @@ impl Linker {
         {
             return parts;
         }
-        if !found.is_full() {
-            let names = near.unwrap_or_else(|| self.resembling(text, key, types));
-            found.by_grams(key, &names);
-        }
+        found.by_grams(text, key, near);
         // Parts that are more probable than the whole.
-        if let Some(best) = found.candidates.first()
-            && best.stage == Stage::Ngrams
-            && let Some(parts) = self.parts(texts[0], types, best.score)
-        {
+        let least = match found.candidates.first() {
+            None => Some(self.options.threshold),
+            Some(best) => (best.stage == Stage::Ngrams).then_some(best.score),
+        };
+        if let Some(parts) = least.and_then(|least| self.parts(texts[0], types, least)) {
             return parts;
         }
         vec![Answer { text: texts[0].to_owned(), candidates: found.candidates }]
@@ -261,10 +259,10 @@ impl Linker {
                     let mut found = Found::new(self, types);
                     let key = key_of(&text);
                     if !key.is_empty() {
-                        found.by_name(&key);
+                        found.by_name(&text, &key);
                     }
                     if found.candidates.is_empty() && least < VARIANT {
-                        found.by_grams(&key, &self.resembling(&text, &key, types));
+                        found.by_grams(&text, &key, None);
                     }
                     found.candidates
                 });
@@ -278,6 +276,19 @@ impl Linker {
             answers.iter().any(|answer| answer.candidates[0].concept != first).then_some(answers)
         })
     }
+}
+
+/// Whether only the case differs, but for that of the first letters of words, which headings have large.
+fn is_other_case(name: &str, text: &str) -> bool {
+    let without_capitals = |text: &str| -> String {
+        let mut before = ' ';
+        let char = |char: char| match std::mem::replace(&mut before, char).is_alphanumeric() {
+            true => char,
+            false => char.to_lowercase().next().unwrap_or(char),
+        };
+        text.chars().map(char).collect()
+    };
+    name.to_lowercase() == text.to_lowercase() && without_capitals(name) != without_capitals(text)
 }
 
 /// The candidates so far.
@@ -304,13 +315,13 @@ impl<'l> Found<'l> {
     fn push(&mut self, name: u32, score: f64, stage: Stage) {
         let vocabulary = &self.linker.vocabulary;
         let concept = vocabulary.concept_of(name);
-        if self.is_full()
-            || score < self.linker.options.threshold
-            || self.seen.contains(&concept)
-            || !self.admits(concept)
-        {
+        // The threshold is that of the link; further candidates may be below it.
+        let is_below = self.candidates.is_empty() && score < self.linker.options.threshold;
+        if self.is_full() || is_below || self.seen.contains(&concept) || !self.admits(concept) {
             return;
         }
+        // Among more names than those that the best was chosen from, another one may seem likelier.
+        let score = self.candidates.last().map_or(score, |last| score.min(last.score));
         self.seen.insert(concept);
         self.candidates.push(Candidate {
             concept,
@@ -322,9 +333,12 @@ impl<'l> Found<'l> {
         });
     }
 
-    fn by_name(&mut self, key: &str) {
+    fn by_name(&mut self, text: &str, key: &str) {
         let vocabulary = Arc::clone(&self.linker.vocabulary);
-        for name in vocabulary.by_key(key) {
+        let mut names: Vec<u32> = vocabulary.by_key(key).collect();
+        // "aids" is not "AIDS". Stable: of others the most usual comes first.
+        names.sort_by_key(|name| is_other_case(vocabulary.name(*name), text));
+        for name in names {
             self.push(name, EXACT, Stage::Exact);
         }
         if !self.is_full() {
@@ -348,9 +362,23 @@ impl<'l> Found<'l> {
         names
     }
 
-    fn by_grams(&mut self, key: &str, named: &[Named]) {
+    /// The names that resemble a text; `near` are those of one candidate, if they are known. The best is chosen from these,
+    /// so that it does not depend on the number of candidates.
+    fn by_grams(&mut self, text: &str, key: &str, near: Option<Vec<Named>>) {
+        let (linker, types, k) = (self.linker, self.types, self.linker.options.k);
+        if self.candidates.is_empty() {
+            let near = near.unwrap_or_else(|| linker.resembling(text, key, types, 1));
+            self.take(key, &near, 1);
+        }
+        if !self.candidates.is_empty() && !self.is_full() {
+            self.take(key, &linker.resembling(text, key, types, k), k);
+        }
+    }
+
+    /// Takes names until there are `most` candidates.
+    fn take(&mut self, key: &str, named: &[Named], most: usize) {
         for equals in named.chunk_by(|one, other| one.score.total_cmp(&other.score) == Ordering::Equal) {
-            if self.is_full() {
+            if self.candidates.len() >= most {
                 break;
             }
             let names = equals.iter().map(|named| named.name).collect();
@@ -388,13 +416,13 @@ pub struct Compared {
 }
 
 impl Linker {
-    /// Names that share grams with the mention, the likeliest first.
-    fn resembling(&self, text: &str, key: &str, types: &[String]) -> Vec<Named> {
-        let Self { vocabulary, options, reranking, .. } = self;
+    /// Names that share grams with the mention, as many as `k` candidates need, the likeliest first.
+    fn resembling(&self, text: &str, key: &str, types: &[String], k: usize) -> Vec<Named> {
+        let Self { vocabulary, reranking, .. } = self;
         let mut scratch = locked(&self.scratch).pop().unwrap_or_default();
         let stem = stem_of(key);
         let is_admitted = |name: u32| types.is_empty() || vocabulary.has_type(vocabulary.concept_of(name), types);
-        let count = NEAR + NEAR_EACH * options.k + if reranking.is_some() { NEAR_RERANKED } else { 0 };
+        let count = NEAR + NEAR_EACH * k + if reranking.is_some() { NEAR_RERANKED } else { 0 };
         let near = vocabulary
             .grams()
             .nearest(&stem, count, FLOOR, &mut scratch, |near| vocabulary.of_stem(near).any(is_admitted));
@@ -443,13 +471,13 @@ impl Linker {
             logit,
             cosine,
         };
-        self.resembling(text, &key_of(text), types).into_iter().map(compared).collect()
+        self.resembling(text, &key_of(text), types, self.options.k).into_iter().map(compared).collect()
     }
 
     /// The candidates of a search by grams: id, name and features. `scripts/link_ranker.py` fits the ranker to them.
     #[doc(hidden)]
     pub fn features(&self, text: &str) -> Vec<(String, String, Features)> {
-        let named = self.resembling(text, &key_of(text), &[]);
+        let named = self.resembling(text, &key_of(text), &[], self.options.k);
         let id = |concept| self.vocabulary.id(concept).unwrap_or_default();
         let row = |named: Named| (id(named.concept), self.vocabulary.name(named.name).to_owned(), named.features);
         named.into_iter().map(row).collect()

@@ -13,10 +13,12 @@ use std::sync::{Arc, Mutex};
 use memmap2::Mmap;
 use ner_files::NewFile;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::layout::hexadecimal;
 use crate::lock::locked;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{CHECKED, Vocabulary};
 
 /// Turns names into vectors.
 pub trait NameVectors: Send + Sync {
@@ -61,6 +63,9 @@ pub struct TrainedFor {
     pub release: String,
     /// Name of the file of its vectors, in the reranker's folder.
     pub vectors: String,
+    /// SHA-256 of that file; empty in rerankers of earlier versions.
+    #[serde(default)]
+    pub vectors_sha256: String,
 }
 
 /// What [`SETTINGS_FILE`] holds, but for how the reranker was trained.
@@ -89,6 +94,9 @@ pub enum RerankError {
         /// The error of the operating system.
         error: io::Error,
     },
+    /// The folder lacks [`SETTINGS_FILE`].
+    #[error("{} is no reranker: it has no {SETTINGS_FILE}; make one with `medner vocabulary train`", .0.display())]
+    None(PathBuf),
     /// The file is no description of a reranker.
     #[error("{path}: {message}; train it again with `medner vocabulary train`")]
     Settings {
@@ -121,22 +129,31 @@ pub struct Reranker {
     encoder: Arc<RememberingEncoder>,
 }
 
-impl Reranker {
-    /// A reranker from the folder that `medner vocabulary train` wrote, with its encoder.
+impl RerankerSettings {
+    /// Those of the folder that `medner vocabulary train` wrote.
     ///
     /// # Errors
-    /// If its settings cannot be read or are of another version.
-    pub fn open(folder: &Path, encoder: Arc<dyn NameVectors>) -> Result<Self, RerankError> {
+    /// If they cannot be read or are of another version.
+    pub fn read(folder: &Path) -> Result<Self, RerankError> {
         let path = folder.join(SETTINGS_FILE);
-        let text = ner_files::read_text(&path).map_err(|error| RerankError::Io { path: path.clone(), error })?;
-        let settings: RerankerSettings = serde_json::from_str(&text)
+        let text = ner_files::read_text(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RerankError::None(folder.to_owned()),
+            _ => RerankError::Io { path: path.clone(), error },
+        })?;
+        let settings: Self = serde_json::from_str(&text)
             .map_err(|error| RerankError::Settings { path: path.clone(), message: error.to_string() })?;
         if settings.version != RERANKER_VERSION {
             let message = format!("version {}, but this program reads {RERANKER_VERSION}", settings.version);
             return Err(RerankError::Settings { path, message });
         }
-        let encoder = Arc::new(RememberingEncoder::new(encoder));
-        Ok(Self { folder: folder.to_owned(), settings, encoder })
+        Ok(settings)
+    }
+}
+
+impl Reranker {
+    /// A reranker with these settings and encoder, whose vectors are in `folder`.
+    pub fn new(folder: &Path, settings: RerankerSettings, encoder: Arc<dyn NameVectors>) -> Self {
+        Self { folder: folder.to_owned(), settings, encoder: Arc::new(RememberingEncoder::new(encoder)) }
     }
 
     /// Its settings.
@@ -157,7 +174,14 @@ impl Reranker {
                 known: known.join(", "),
             });
         };
-        let vectors = StoredVectors::open(&self.folder.join(&known.vectors), vocabulary.names())?;
+        let path = self.folder.join(&known.vectors);
+        let vectors = StoredVectors::open(&path, vocabulary.names())?;
+        if !known.vectors_sha256.is_empty() && vectors.map.len() as u64 <= CHECKED {
+            let sha256 = hexadecimal(&Sha256::digest(&vectors.map));
+            if sha256 != known.vectors_sha256 {
+                return Err(RerankError::Settings { path, message: format!("damaged: its SHA-256 is {sha256}") });
+            }
+        }
         Ok(Reranking { weights: self.settings.weights, vectors, encoder: Arc::clone(&self.encoder) })
     }
 }
@@ -271,6 +295,7 @@ const FACTOR: usize = 4;
 /// Writes the vectors of names, in the order of their numbers.
 pub struct VectorWriter {
     file: NewFile,
+    hash: Sha256,
 }
 
 impl VectorWriter {
@@ -279,7 +304,7 @@ impl VectorWriter {
     /// # Errors
     /// If it cannot be created.
     pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: NewFile::create(path)? })
+        Ok(Self { file: NewFile::create(path)?, hash: Sha256::new() })
     }
 
     /// Adds a vector.
@@ -291,14 +316,16 @@ impl VectorWriter {
         let factor = largest / 127.0;
         let numbers = vector.iter().map(|number| (number / factor).round() as i8 as u8);
         let row: Vec<u8> = factor.to_le_bytes().into_iter().chain(numbers).collect();
+        self.hash.update(&row);
         self.file.write_all(&row)
     }
 
-    /// Closes the file.
+    /// Closes the file and returns its SHA-256, in hexadecimal.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn finish(self) -> io::Result<()> {
-        self.file.finish()
+    pub fn finish(self) -> io::Result<String> {
+        self.file.finish()?;
+        Ok(hexadecimal(&self.hash.finalize()))
     }
 }

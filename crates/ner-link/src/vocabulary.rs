@@ -9,7 +9,9 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::layout::{Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, take_text, take_varint, u32_at, u64_at};
+use crate::layout::{
+    Header, MAGIC, PRELUDE, SECTIONS, Section, VERSION, hexadecimal, take_text, take_varint, u32_at, u64_at,
+};
 use crate::ngrams::{Dictionary, Grams, Part as Lists};
 use crate::normalise::SAME_WORDS;
 
@@ -36,7 +38,7 @@ pub enum OpenFault {
     #[error("a vocabulary of version {0}, but this program reads version {VERSION}; build it again")]
     Version(u32),
     /// Shorter or longer than it says.
-    #[error("incomplete: the file should have {expected} bytes, but has {actual}; copy or build it again")]
+    #[error("the file should have {expected} bytes, but has {actual}; copy or build it again")]
     Length {
         /// What the header says.
         expected: u64,
@@ -76,7 +78,7 @@ pub struct Vocabulary {
     variants: Fst<Part>,
     words: Fst<Part>,
     dictionary: Dictionary,
-    /// Words and those that stand for them; looked up by the first search, because a damaged file must open.
+    /// Words and those that stand for them; looked up by the first search.
     meanings: OnceLock<Vec<(u32, u32)>>,
 }
 
@@ -96,9 +98,9 @@ pub struct Concept {
 }
 
 impl Vocabulary {
-    /// Opens the file at `path`, which [`Builder::write`](crate::Builder::write) made. Checks the header and the places
-    /// and sizes of its parts; [`verify`](Self::verify) also checks every byte. A search in a file that was damaged
-    /// elsewhere may panic or find something else.
+    /// Opens the file at `path`, which [`Builder::write`](crate::Builder::write) made. Compares the checksums, but for the
+    /// content of a file of more than 256 MiB, which [`verify`](Self::verify) compares: it would be read for that. A search
+    /// in a large file that is damaged may panic or find something else.
     ///
     /// # Errors
     /// If it cannot be read, or is no complete vocabulary of this version.
@@ -106,18 +108,13 @@ impl Vocabulary {
         open(path).map_err(|fault| OpenError { path: path.to_owned(), fault })
     }
 
-    /// Reads the whole file and compares it with the checksum in its header.
+    /// Reads the whole content and compares it with its checksum.
     ///
     /// # Errors
     /// If they differ.
     pub fn verify(&self) -> Result<(), OpenError> {
         let content = &self.map[self.map.len() - self.header.length as usize..];
-        let sha256: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
-        if sha256 == self.header.sha256 {
-            return Ok(());
-        }
-        let what = format!("its SHA-256 is {sha256}, its header says {}", self.header.sha256);
-        Err(OpenError { path: self.path.clone(), fault: OpenFault::Damaged(what) })
+        check(content, &self.header).map_err(|fault| OpenError { path: self.path.clone(), fault })
     }
 
     /// What the builder was told that this vocabulary is.
@@ -303,6 +300,16 @@ impl Vocabulary {
     }
 }
 
+/// Whether the file at `path` begins as a vocabulary, of any version.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn is_vocabulary(path: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    ner_files::open_regular(path)?.take(MAGIC.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == MAGIC)
+}
+
 /// Whether one of the filters admits a type.
 pub(crate) fn admits(filters: &[String], name: &str) -> bool {
     filters.iter().any(|filter| match filter.strip_suffix('*') {
@@ -311,11 +318,23 @@ pub(crate) fn admits(filters: &[String], name: &str) -> bool {
     })
 }
 
+/// Content of at most so many bytes is read when a file is opened, which takes a fraction of a second.
+pub(crate) const CHECKED: u64 = 1 << 28;
+
+fn check(content: &[u8], header: &Header) -> Result<(), OpenFault> {
+    let sha256 = hexadecimal(&Sha256::digest(content));
+    if sha256 == header.sha256 {
+        return Ok(());
+    }
+    Err(OpenFault::Damaged(format!("its SHA-256 is {sha256}, its header says {}", header.sha256)))
+}
+
 fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
     let mut file = ner_files::open_regular(path)?;
     let mut prelude = Vec::new();
     (&mut file).take(PRELUDE as u64).read_to_end(&mut prelude)?;
-    if prelude.len() < PRELUDE || prelude[..8] != MAGIC {
+    // A file of another version may be shorter.
+    if prelude.len() < 16 || prelude[..8] != MAGIC {
         return Err(OpenFault::Foreign);
     }
     let number = |at| u32_at(&prelude, at).unwrap_or_default();
@@ -333,6 +352,9 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
     let Some(header) = map.get(PRELUDE..start) else {
         return Err(OpenFault::Length { expected: start as u64, actual });
     };
+    if Sha256::digest(header)[..] != prelude[16..] {
+        return Err(OpenFault::Damaged("header".to_owned()));
+    }
     let header: Header =
         serde_json::from_slice(header).map_err(|error| OpenFault::Damaged(format!("header: {error}")))?;
     let expected = header.length.saturating_add(start as u64);
@@ -340,7 +362,10 @@ fn open(path: &Path) -> Result<Vocabulary, OpenFault> {
         return Err(OpenFault::Length { expected, actual });
     }
 
-    // Beside one another, as they were written: only the content has a checksum.
+    if header.length <= CHECKED {
+        check(&map[start..], &header)?;
+    }
+    // Beside one another, as they were written.
     let mut places: Vec<(u64, u64)> = header.sections.values().copied().collect();
     places.sort_unstable();
     let end = places.iter().try_fold(0, |end, (from, length)| (*from == end).then(|| end.saturating_add(*length)));

@@ -135,6 +135,8 @@ fn tables() {
     let (records, _) = read_bytes("v.tsv", "\u{feff}code\tlabel\n1\tRedness\n".as_bytes(), &options).unwrap();
     assert_eq!(records.iter().map(line).collect::<Vec<_>>(), ["1: Redness [] ()"]);
     check_bad("v.tsv", b"code\tname\n1\tRedness\n", ":1: no column \"id\" among \"code\", \"name\"");
+    check_bad("v.tsv", b"id\tname\tid\n1\tRedness\t2\n", ":1: two columns \"id\"");
+    check_bad("v.tsv", b"id\tname\ttypes\ttypes\n1\tRedness\t\t\n", ":1: two columns \"types\"");
     check_bad("v.tsv", b"id\tname\n1\tRedness\n2\n", ":3: 1 columns, but the header has 2");
     check_bad("v.csv", b"id,name\n1,\"Red\nness\"\n2\n", ":4: 1 columns, but the header has 2");
     check_bad("v.tsv", b"id\tname\n1\tR\xf8dme\n", ":2: not UTF-8: byte 4 of the line");
@@ -161,12 +163,21 @@ fn medic_and_ctd() {
     );
     check_bad("medic.txt", b"D1||Redness\nD2|Heat\n", ":2: no \"||\"");
     check_bad("medic.txt", b"D1||Redness\nD2||\n", ":2: no name after");
+    check_bad("medic.txt", b"D1||Redness\nD2||Heat||0|N|\n", ":2: a second \"||\"");
+    check_bad("relations.txt", b"C1|A1|AUI|RB||C2|A2|AUI||R1||MSH|MSH|||N||\n", ": neither its name nor");
     let header = "# Report\n#\n# Fields:\n# ChemicalName\tChemicalID\tCasRN\tTreeNumbers\tSynonyms\n#\n";
     check(
         "CTD_chemicals.tsv",
         &format!("{header}Rubrum\tMESH:C1\t50-00-0\tD02.1|D02.2\tRed|Rouge\n"),
         Format::Ctd,
         &["MESH:C1: Rubrum; Red; Rouge [D02.1 D02.2] (CAS:50-00-0)"],
+        &[],
+    );
+    check(
+        "CTD_genes.csv",
+        "# Fields:\n# GeneSymbol,GeneName,GeneID,AltGeneIDs,Synonyms\nRED1,redness factor,7,8|9,RF|RED-1\n",
+        Format::Ctd,
+        &["7+8+9: redness factor; RED1; RF; RED-1 [] ()"],
         &[],
     );
     check_bad("CTD_chemicals.tsv", format!("{header}Rubrum\tMESH:C1\n").as_bytes(), ":6: 2 columns");
@@ -213,10 +224,16 @@ fn rich_release_format() {
     assert_eq!(records.iter().map(line).collect::<Vec<_>>(), all);
     let bad = MRCONSO.replace("|Red skin|", "|Red|skin|");
     check_bad("MRCONSO.RRF", bad.as_bytes(), ":2: 19 columns, but the format has 18");
+    // Under other names, and the one for the other.
+    check("conso.txt", MRCONSO, Format::Mrconso, &["C0000001: Redness; Red skin [] ()"], &skipped);
+    check("types.txt", "C0000001|T184|A2.2.2|Sign|AT1||\n", Format::Mrsty, &["C0000001: - [T184] ()"], &[]);
+    let as_umls = ReadOptions { format: Some(Format::Mrconso), ..Default::default() };
+    let error = read_bytes("x", b"1|ENG||||||A1||1||RXNORM|IN|1|rubrumol||N||\n", &as_umls).unwrap_err().to_string();
+    assert!(error.contains("x:1: the concept id is not C and a number"), "{error}");
     check("MRSTY.RRF", "C0000001|T184|A2.2.2|Sign|AT1||\n", Format::Mrsty, &["C0000001: - [T184] ()"], &[]);
     check_bad("MRSTY.RRF", b"C0000001|T184\n", ":1: 2 columns");
     check(
-        "RXNCONSO.RRF",
+        "rx.txt",
         "1|ENG||||||A1||1||RXNORM|IN|1|rubrumol||N||\n1|ENG||||||A2||1||RXNORM|SY|1|rubrum||N||\n",
         Format::Rxnconso,
         &["1: rubrumol; rubrum [IN] ()"],
@@ -233,6 +250,8 @@ fn snomed() {
         &["100: Redness (of skin) [finding] ()", "100: -; Erythema [] ()"],
         &[("definitions", 1, 6), ("inactive descriptions", 1, 4), ("names in other languages", 1, 5)],
     );
+    // A full release has several rows of a description.
+    check_bad("sct2.txt", RF2.replace("\n2\t", "\n1\t").as_bytes(), ":3: a second row with the same id");
     check_bad("sct2.txt", RF2.replace("\tErythema\t0", "\tErythema").as_bytes(), ":3: 8 columns");
     check_bad("sct2.txt", RF2.replace("900000000000013009\tErythema", "7\tErythema").as_bytes(), ":3: typeId is");
 }
@@ -308,7 +327,8 @@ fn standard_concepts_of_omop() {
 }
 
 #[test]
-fn a_file_tells_its_code_system() {
+fn a_file_tells_its_code_system_and_release() {
+    assert_eq!(read_bytes("hp.obo", OBO.as_bytes(), &ReadOptions::default()).unwrap().1.release, "2026-01-01");
     for (name, text, system) in [
         ("hp.obo", format!("ontology: hp\n{OBO}"), Some("http://purl.obolibrary.org/obo/hp.owl")),
         ("x.obo", format!("ontology: http://example.org/x\n{OBO}"), Some("http://example.org/x")),
@@ -339,7 +359,7 @@ fn every_reader_says_the_file_the_line_and_the_reason() {
             "1,\"Red",
             ":3: the file ends within quotation marks that line 2 opens",
         ),
-        ("medic.txt", "D1||Red\n", "||Red", "|Red||", ":1: no name after"),
+        ("medic.txt", "D1||Red\n", "||Red", "|Red||", ": neither its name nor"),
         ("medic.txt", "D1||Red\nD2||Hot\n", "D2", "", ":2: no id before"),
         ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "Red\tD1", "Red", ":3: 1 columns"),
         ("ctd.tsv", "# Fields:\n# AName\tAID\nRed\tD1\n", "AID", "Aid", ":2: no column that ends with \"ID\""),
@@ -353,14 +373,14 @@ fn every_reader_says_the_file_the_line_and_the_reason() {
             ":20: XML: the file ends before its last element is closed",
         ),
         ("desc.xml", DESCRIPTORS, "<DescriptorName>", "<DescriptorName", ":6: XML: "),
-        ("MRCONSO.RRF", MRCONSO, "C0000001|ENG|S|L2", "|ENG|S|L2", ":2: an empty concept id"),
+        ("MRCONSO.RRF", MRCONSO, "C0000001|ENG|S|L2", "|ENG|S|L2", ":2: the concept id is not C and a number"),
         ("MRSTY.RRF", "C1|T184|A2|Sign|AT1||\n", "T184", "", ":1: an empty concept id or type"),
         ("RXNCONSO.RRF", rxnconso, "|IN|1|", "|IN|", ":1: 17 columns, but the format has 18"),
         ("sct2.txt", RF2, "typeId", "typeID", ":1: the columns are not id, effectiveTime"),
         ("sct2.txt", RF2, "2\t20200101\t1", "2\t20200101\t2", ":3: active is neither 0 nor 1"),
         ("sct2.txt", RF2, "\tErythema\t", "\t\t", ":3: an empty conceptId or term"),
         ("sct2c.txt", RF2_CONCEPTS, "200\t20200101\t0", "200\t20200101\t", ":3: active is neither 0 nor 1"),
-        ("sct2c.txt", RF2_CONCEPTS, "200\t20200101", "\t20200101", ":3: an empty id"),
+        ("sct2c.txt", RF2_CONCEPTS, "200\t20200101", "\t20200101", ":3: the id is not a number"),
         ("sct2c.txt", RF2_CONCEPTS, "200\t20200101", "20020200101", ":3: 4 columns, but the header has 5"),
         ("CONCEPT.csv", CONCEPT, "8\tEry", "x\tEry", ":3: concept_id is not an integer of 32 bits"),
         ("CONCEPT.csv", CONCEPT, "Disorder\tS", "Disorder\tX", ":2: standard_concept is neither"),
@@ -407,7 +427,7 @@ fn icd_10_cm() {
         "icd10cm_order_2026.txt",
         &lines,
         Format::Icd10cm,
-        &["R23: Redness of other places; Redness oth [header] ()", "R231: Redness oth [code] ()"],
+        &["R23: Redness of other places; Redness oth [header] ()", "R23.1: Redness oth [code] ()"],
         &[],
     );
     check_bad("icd10cm_order_2026.txt", lines.replace("R231    1", "R231    7").as_bytes(), ":2: column 15 is neither");
@@ -424,7 +444,9 @@ fn gzip_is_read_and_a_cut_file_is_an_error() {
     let (records, _) = read_bytes("medic.txt.gz", &packed, &ReadOptions::default()).unwrap();
     assert_eq!(records.len(), 1000);
     let error = read_bytes("medic.txt.gz", &packed[..packed.len() / 2], &ReadOptions::default()).unwrap_err();
-    assert!(error.line > 0, "{error}");
+    assert!(error.line > 0 && error.to_string().contains("download it again"), "{error}");
+    check_bad("v.tsv.zip", b"PK\x03\x04...", ": a ZIP archive; unpack it");
+    check_bad("v.tsv", b"\xff\xfei\0d\0", ": UTF-16; save it as UTF-8");
     let missing = read(&PathBuf::from("no/such.tsv"), &ReadOptions::default(), &mut |_| {}).unwrap_err();
     assert!(missing.to_string().starts_with("no/such.tsv: "), "{missing}");
 }

@@ -2,17 +2,20 @@
 
 use crate::pretrained::weights_of;
 use crate::recognizer::NOT_FINITE;
-use crate::{Batch, Bert, BertConfig, Head, ModelError, Parameters, Pretrained, TrainingPass, Workers, load_encoder};
+use crate::{
+    Batch, Bert, BertConfig, Cpu, FusedLayers, Head, ModelError, Parameters, Pretrained, TrainingPass, Workers,
+    load_encoder,
+};
 use ner_document::{Document, LabelSet, TagScheme};
 use ner_text::{DocumentTokenizer, WindowSize, batches_by_length, caught};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Word pieces of a name; further ones are not read.
 const MOST_PIECES: usize = 32;
-/// oneDNN compiles a product for each size of a batch, so that there should be few.
+/// Tokens of a batch, if rows of a batch never meet, or on a card.
 const BATCH_TOKENS: usize = 256;
 
 /// An encoder that turns names into vectors.
@@ -23,6 +26,8 @@ pub struct NameEncoder {
     workers: Workers,
     tokenizer: DocumentTokenizer,
     kind: Kind,
+    /// Tokens of a batch.
+    batch_tokens: usize,
     hidden_size: usize,
 }
 
@@ -69,7 +74,8 @@ impl NameEncoder {
         caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
     }
 
-    /// An encoder with these parameters on a device.
+    /// An encoder with these parameters on a device. On the CPU it computes in fp32 with [`FusedLayers`], in which rows never
+    /// meet, or else, in `kind`, row by row: a name has the same vector beside any others.
     ///
     /// # Errors
     /// If a parameter is missing.
@@ -80,11 +86,24 @@ impl NameEncoder {
         device: Device,
         kind: Kind,
     ) -> Result<Self, ModelError> {
-        let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
+        let fused = (device == Device::Cpu && FusedLayers::supports(config))
+            .then(|| FusedLayers::new(config, parameters, Cpu::current()?, false).map(Arc::new))
+            .transpose()?;
+        let parameters = no_grad(|| {
+            let kind = if fused.is_some() { Kind::Float } else { kind };
+            parameters.for_computing(device, kind).packed()
+        });
         let workers = Workers::new(device);
-        let model = |_| Ok(Mutex::new(Bert::new(config, &parameters)?));
+        let model = |_| {
+            let mut model = Bert::new(config, &parameters)?;
+            if let Some(layers) = &fused {
+                model.predict_with(Arc::clone(layers));
+            }
+            Ok(Mutex::new(model))
+        };
         let models = (0..workers.count()).map(model).collect::<Result<_, ModelError>>()?;
-        Ok(Self { models, workers, tokenizer, kind, hidden_size: config.hidden_size as usize })
+        let batch_tokens = if device == Device::Cpu && fused.is_none() { 1 } else { BATCH_TOKENS };
+        Ok(Self { models, workers, tokenizer, kind, batch_tokens, hidden_size: config.hidden_size as usize })
     }
 
     /// Length of a vector.
@@ -105,15 +124,14 @@ impl NameEncoder {
         vectors
     }
 
-    /// The vectors of names, `[names, hidden]`, each of length one. With packed rows (bf16 on the CPU) a name has the same
-    /// vector beside any others. Panics if the model computes a number that is not finite.
+    /// The vectors of names, `[names, hidden]`, each of length one. Panics if the model computes a number that is not finite.
     ///
     /// # Errors
     /// If the tokenizer fails on a name.
     pub fn vectors(&self, names: &[impl AsRef<str>]) -> Result<Vec<f32>, ModelError> {
         let rows = rows_of_names(&self.tokenizer, names)?;
         let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let batches = batches_by_length(&lengths, BATCH_TOKENS, BATCH_TOKENS / 8);
+        let batches = batches_by_length(&lengths, self.batch_tokens, self.batch_tokens / 8);
         let next = AtomicUsize::new(0);
         let found = self.workers.map(self.models.iter().collect(), |model| {
             let model = model.lock().unwrap_or_else(PoisonError::into_inner);

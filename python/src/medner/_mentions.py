@@ -52,8 +52,8 @@ class Candidate:
 class Concept:
     """A concept of a vocabulary: its id, its preferred name and the score of the link (0 to 1).
 
-    ``vocabulary`` is its release or file name, ``system`` the URI of its code system. ``text`` is what was looked up: the
-    mention, its long form, or a part of either. ``others`` holds further candidates, the best first.
+    ``vocabulary`` is the name of its file with its release, ``system`` the URI of its code system. ``text`` is what was
+    looked up: the mention, its long form, or a part of either. ``others`` holds further candidates, the best first.
     """
 
     id: str

@@ -1,7 +1,7 @@
 //! `medner assert`: what the text says of mentions, whoever found them.
 
 use super::convert;
-use crate::args::{RuleArgs, check_seen};
+use crate::args::RuleArgs;
 use anyhow::Result;
 use ner_context::{ASSERTION, AssertionValue, SectionKind, SectionName};
 use ner_data::{Document, Span};
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
     let load = |wanted: &String| AssertionModel::load(wanted, &runs_folder(args.runs.as_deref())?, &args.device);
     let model = args.model.as_ref().map(load).transpose()?;
     let wanted: BTreeSet<&str> = args.types.iter().map(String::as_str).collect();
-    let (mut seen, mut replaced) = (BTreeSet::new(), 0usize);
+    let mut replaced = 0usize;
     let mut counts: BTreeMap<AssertionValue, usize> = BTreeMap::new();
     let mut change = |document: &mut Document| {
         let spans: Vec<Span> = document.mentions.iter().map(|mention| mention.span()).collect();
@@ -68,9 +68,6 @@ pub fn run(args: &Args) -> Result<()> {
         let found: Vec<_> =
             contexts.iter().map(|context| (context.assertion, context.section.map(SectionKind::name))).collect();
         for (mention, (assertion, section)) in document.mentions.iter_mut().zip(found) {
-            if !seen.contains(&mention.entity_type) {
-                seen.insert(mention.entity_type.clone());
-            }
             SectionName::set(section.as_ref(), mention);
             if wanted.is_empty() || wanted.contains(mention.entity_type.as_str()) {
                 replaced += usize::from(mention.attributes.contains_key(ASSERTION));
@@ -80,8 +77,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Ok(())
     };
-    convert::run_with(&args.conversion, &mut change)?;
-    check_seen(wanted, &seen)?;
+    convert::run_with(&args.conversion, &wanted, &mut change)?;
     if replaced > 0 {
         warn!("{replaced} mentions had an assertion, which was replaced");
     }

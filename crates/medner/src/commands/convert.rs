@@ -43,7 +43,7 @@ pub struct Args {
     from: Option<Format>,
     /// Format of OUT
     #[arg(long, value_name = "FORMAT", value_parser = format_name())]
-    to: Format,
+    pub(super) to: Format,
     #[command(flatten)]
     columns: Columns,
     #[command(flatten)]
@@ -118,14 +118,18 @@ struct Report<'a> {
 /// # Errors
 /// If something cannot be read or written, the input is faulty, or `--strict` finds a loss.
 pub fn run(args: &Args) -> Result<()> {
-    run_with(args, &mut |_| Ok(()))
+    run_with(args, &BTreeSet::new(), &mut |_| Ok(()))
 }
 
 /// Likewise, and changes each document on its way.
 ///
 /// # Errors
-/// As [`run`], and if a change fails: nothing is written then.
-pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document) -> Result<()>) -> Result<()> {
+/// As [`run`], and if a change fails or no mention has one of the `types`: no file is written then.
+pub fn run_with(
+    args: &Args,
+    types: &BTreeSet<&str>,
+    change: &mut dyn FnMut(&mut Document) -> Result<()>,
+) -> Result<()> {
     let mut plan = Plan::new(args)?;
     interrupt::end_cleanly()?;
     let options = args.format_options(plan.from)?;
@@ -153,6 +157,7 @@ pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document) -> Result<()>
     let mut faults = FaultCount::default();
     let mut report = ConversionReport::default();
     let mut unfinished = None;
+    let mut seen = BTreeSet::new();
     for at in 0..plan.steps.len() {
         let mut documents = plan.open(at, &options, &bar)?;
         let step = &plan.steps[at];
@@ -164,6 +169,11 @@ pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document) -> Result<()>
         };
         let unreadable = || format!("cannot read {}", step.input.display());
         while let Some(mut document) = documents.next_document().with_context(unreadable)? {
+            for mention in &document.mentions {
+                if !seen.contains(&mention.entity_type) {
+                    seen.insert(mention.entity_type.clone());
+                }
+            }
             change(&mut document)?;
             faults.add(&documents.take_diagnostics());
             let changes = writer.write(&document)?;
@@ -183,6 +193,7 @@ pub fn run_with(args: &Args, change: &mut dyn FnMut(&mut Document) -> Result<()>
     }
     bar.finish_and_clear();
     faults.check(args.faults.lenient)?;
+    args::check_seen(types.iter().copied(), &seen)?;
 
     let lossless = report.is_lossless() && faults.left_out() == 0;
     if lossless || !args.strict {

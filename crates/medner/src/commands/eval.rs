@@ -10,7 +10,7 @@ use ner_data::{Document, DocumentTokenizer, Split, WindowSize};
 use ner_eval::{Intervals, PairedDocuments, Resampling, Scores, bootstrap_intervals};
 use ner_experiment::assertion::{Systems, assertions_as_types};
 use ner_experiment::corpus::{self, Corpus};
-use ner_experiment::linking::{LinkScores, score_links};
+use ner_experiment::linking::{GoldLinks, LinkScores};
 use ner_experiment::plan::TrainOn;
 use ner_experiment::predict::{EncodedSplit, TextForm, keep_predictions, predict, predict_together};
 use ner_experiment::record::{CodeRecord, EvalPlan, EvalRecord, HardwareRecord, RunRecord, now, runs_folder};
@@ -109,6 +109,7 @@ pub fn run(args: Args) -> Result<()> {
     if members.folders.len() > 1 {
         annotator = annotator.into_ensemble().map_err(anyhow::Error::msg)?;
     }
+    let gold_links = linkers.as_ref().map(|linkers| GoldLinks::new(linkers, split.documents)).transpose()?;
     let combination = annotator.combination().map(Combination::name);
     let kept = Kept::begin(&runs, &corpus, &members, combination, tokenizer.window(), &args);
     let mut predicted = match annotator.combination() {
@@ -118,7 +119,7 @@ pub fn run(args: Args) -> Result<()> {
             predict_together(&annotator, &split, args.split.name())?
         }
     };
-    let concepts = linkers.map(|linkers| score_links(&linkers, split.documents, &mut predicted)).transpose()?;
+    let concepts = gold_links.map(|links| links.score(&mut predicted)).transpose()?;
     if let Some(path) = &args.out {
         corpus.origin.format.write(path, &predicted, &corpus.description.format_options)?;
     }

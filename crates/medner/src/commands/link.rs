@@ -1,13 +1,11 @@
 //! `medner link`: concepts of a vocabulary for mentions of any origin.
 
 use super::convert;
-use crate::args::check_seen;
 use crate::vocabularies::VocabularyArgs;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ArgGroup;
-use ner_data::Document;
+use ner_data::{Document, Format};
 use ner_link::Linked;
-use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 /// Add concept ids of your vocabulary to mentions of any origin
@@ -16,9 +14,11 @@ use tracing::{info, warn};
 /// (plural, order of words). Otherwise the names that share most of its character 3-grams are ranked by their words and
 /// 3-grams, and with --reranker also by an encoder. An abbreviation that the document defines is looked up by its long form
 /// first. A composite mention ("breast and ovarian cancer") gets the concepts of its parts if all are names, or more
-/// probable than the whole. Below the threshold a mention gets none. The attribute `link_score` is 1 for an equal name, 0.95
-/// for a variant, and otherwise 0.9 times the probability that the link is right; `concept_name` is the preferred name; with --candidates, `link_candidates` holds them all
-/// with their scores. Ids that a mention has stay, and it is not linked, unless --replace is given.
+/// probable than the whole. A mention in brackets behind a name ("cisplatin (CDDP)") gets the concept of that. Below the
+/// threshold a mention gets none. The attribute `link_score` is 1 for an equal name, 0.95 for a variant, 0.8 in brackets, and
+/// otherwise 0.9 times the probability that the link is right; `concept_name` is the preferred name; with --candidates,
+/// `link_candidates` holds them all with their scores. Ids that a mention has stay, and it is not linked, unless --replace is
+/// given. Then it keeps them if it has no link.
 #[derive(clap::Args)]
 #[command(group = ArgGroup::new("at_least_one").args(["vocabularies"]).required(true).multiple(true))]
 #[command(after_help = "\
@@ -37,7 +37,7 @@ pub struct Args {
     /// Smallest score of a link, from 0 to 1 [default: the reranker's, or 0.5]
     #[arg(long, value_name = "MIN")]
     threshold: Option<f64>,
-    /// Replace the ids that mentions have
+    /// Replace the ids that mentions have, where a link is found
     #[arg(long)]
     replace: bool,
 }
@@ -47,27 +47,30 @@ pub struct Args {
 /// # Errors
 /// If a vocabulary cannot be opened, a type is named twice or does not occur, or as for `convert`.
 pub fn run(args: &Args) -> Result<()> {
+    let to = args.conversion.to;
+    ensure!(
+        !args.vocabularies.has_candidates() || !matches!(to, Format::Pubtator | Format::Conll | Format::I2b2),
+        "--candidates has no effect on {to} output: it is for jsonl, bioc-xml, bioc-json and brat"
+    );
     let linkers = args.vocabularies.open(args.threshold)?;
-    let mut seen = BTreeSet::new();
+    let types = linkers.entity_types().collect();
     let mut done = Linked::default();
     let mut change = |document: &mut Document| {
-        for mention in &document.mentions {
-            if !seen.contains(&mention.entity_type) {
-                seen.insert(mention.entity_type.clone());
-            }
-        }
-        let Linked { linked, unlinked, kept } =
+        let Linked { linked, unlinked, unreplaced, kept } =
             linkers.link_mentions(&document.text, &mut document.mentions, args.replace);
         done.linked += linked;
         done.unlinked += unlinked;
+        done.unreplaced += unreplaced;
         done.kept += kept;
         Ok(())
     };
-    convert::run_with(&args.conversion, &mut change)?;
-    check_seen(linkers.entity_types(), &seen)?;
-    let Linked { linked, unlinked, kept } = done;
+    convert::run_with(&args.conversion, &types, &mut change)?;
+    let Linked { linked, unlinked, unreplaced, kept } = done;
     if kept > 0 {
         warn!("{kept} mentions had ids and were not linked; --replace links them again");
+    }
+    if unreplaced > 0 {
+        warn!("{unreplaced} mentions kept their old ids, because they have no concept in the vocabulary");
     }
     info!("{linked} mentions linked, {unlinked} without a concept");
     Ok(())

@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     predicted: PathBuf,
     /// Mentions of another system, to test which one is better
-    #[arg(long, value_name = "PATH", conflicts_with = "attribute")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["attribute", "concepts"])]
     compare: Option<PathBuf>,
     /// Format of all files [default: detected for each]
     #[arg(long, value_name = "FORMAT", value_parser = format_name())]

@@ -9,13 +9,13 @@ use ner_data::FormatOptions;
 use ner_experiment::corpus::check_faults;
 use ner_experiment::record::runs_folder;
 use ner_experiment::reranker::{self, RerankerPlan};
-use ner_link::{BuildReport, Builder, Format, ReadOptions, ReadReport, Vocabulary, read};
+use ner_link::{BuildReport, Builder, Format, ReadOptions, ReadReport, Vocabulary, is_vocabulary, read};
 use ner_model::Precision;
 use ner_train::NameRecipe;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tracing::{info, warn};
 
@@ -57,33 +57,33 @@ struct BuildArgs {
     /// Files of the vocabulary
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
-    /// File to write
+    /// File to write; it may replace a vocabulary, but no other file
     #[arg(long, value_name = "NAME.voc")]
     out: PathBuf,
     /// Format of all inputs [default: detected for each]
     #[arg(long, value_name = "FORMAT", value_parser = vocabulary_format())]
     format: Option<Format>,
-    /// Release of the vocabulary, kept in its header
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    release: String,
+    /// Release of the vocabulary, kept in its header [default: that of the file, if it tells one (OBO)]
+    #[arg(long, value_name = "TEXT")]
+    release: Option<String>,
     /// URI of the code system that the ids belong to, for FHIR, kept in its header [default: that of the format or file, if
     /// it tells one]
     #[arg(long, value_name = "URI")]
     system: Option<String>,
-    /// Column of the ids (TSV, CSV)
-    #[arg(long, value_name = "NAME", default_value = "id")]
-    id_column: String,
-    /// Column of the preferred names (TSV, CSV)
-    #[arg(long, value_name = "NAME", default_value = "name")]
-    name_column: String,
-    /// Column of the synonyms, separated by | (TSV, CSV); it need not be there
-    #[arg(long, value_name = "NAME", default_value = "synonyms")]
-    synonyms_column: String,
-    /// Column of the types, separated by | (TSV, CSV); it need not be there
-    #[arg(long, value_name = "NAME", default_value = "types")]
-    types_column: String,
-    /// Language of names, by what its code begins with (UMLS, SNOMED CT); repeatable
-    #[arg(long = "language", value_name = "CODE", default_value = "en")]
+    /// Column of the ids (TSV, CSV) [default: id]
+    #[arg(long, value_name = "NAME")]
+    id_column: Option<String>,
+    /// Column of the preferred names (TSV, CSV) [default: name]
+    #[arg(long, value_name = "NAME")]
+    name_column: Option<String>,
+    /// Column of the synonyms, separated by | (TSV, CSV) [default: synonyms, if it is there]
+    #[arg(long, value_name = "NAME")]
+    synonyms_column: Option<String>,
+    /// Column of the types, separated by | (TSV, CSV) [default: types, if it is there]
+    #[arg(long, value_name = "NAME")]
+    types_column: Option<String>,
+    /// Language of names, by what its code begins with (UMLS, RxNorm, SNOMED CT, OMOP); repeatable [default: en]
+    #[arg(long = "language", value_name = "CODE")]
     languages: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ struct ShowArgs {
     /// The vocabulary
     #[arg(value_name = "NAME.voc")]
     vocabulary: PathBuf,
-    /// Also read every byte and compare the checksum
+    /// Also compare the checksum of the content of a file of more than 256 MiB, which takes long
     #[arg(long)]
     verify: bool,
     /// Output format
@@ -169,13 +169,18 @@ pub fn run(args: Args) -> Result<()> {
 }
 
 fn build(args: BuildArgs) -> Result<()> {
+    check_out(&args.out)?;
+    let default = ReadOptions::default();
+    let columns = [&args.id_column, &args.name_column, &args.synonyms_column, &args.types_column];
+    let has_columns = columns.iter().any(|column| column.is_some());
+    let has_languages = !args.languages.is_empty();
     let options = ReadOptions {
         format: args.format,
-        id_column: args.id_column,
-        name_column: args.name_column,
-        synonyms_column: args.synonyms_column,
-        types_column: args.types_column,
-        languages: args.languages,
+        id_column: args.id_column.unwrap_or(default.id_column),
+        name_column: args.name_column.unwrap_or(default.name_column),
+        synonyms_column: args.synonyms_column.unwrap_or(default.synonyms_column),
+        types_column: args.types_column.unwrap_or(default.types_column),
+        languages: if has_languages { args.languages } else { default.languages },
         ..ReadOptions::default()
     };
     if let Some(system) = &args.system {
@@ -183,11 +188,12 @@ fn build(args: BuildArgs) -> Result<()> {
         ensure!(is_uri, "--system is a URI, as in http://snomed.info/sct or urn:oid:1.2.3");
     }
     let mut builder = Builder::new();
-    let (mut systems, mut formats) = (BTreeSet::new(), Vec::new());
+    let (mut systems, mut releases, mut formats) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for path in &args.inputs {
-        let ReadReport { format, records, skipped, system, .. } =
+        let ReadReport { format, records, skipped, system, release, .. } =
             read(path, &options, &mut |record| builder.add(record))?;
         systems.insert(system);
+        releases.insert(release);
         formats.extend(format);
         let format = format.map(|format| format.to_string()).unwrap_or_default();
         info!("{}: {records} records ({format})", path.display());
@@ -196,6 +202,17 @@ fn build(args: BuildArgs) -> Result<()> {
             warn!("{}: left out {}: {why} (first at line {at})", path.display(), left_out.count);
         }
     }
+    let is_read = |of: &[Format]| formats.iter().any(|format| of.contains(format));
+    ensure!(
+        !has_columns || is_read(&[Format::Tsv, Format::Csv]),
+        "--id-column, --name-column, --synonyms-column and --types-column have no effect: no input is TSV or CSV"
+    );
+    ensure!(
+        !has_languages || is_read(&[Format::Mrconso, Format::Rxnconso, Format::Snomed, Format::OmopSynonym]),
+        "--language has no effect: no input says the languages of its names (UMLS, RxNorm, SNOMED CT, OMOP)"
+    );
+    let told = if releases.len() == 1 { releases.pop_first() } else { None };
+    let release = args.release.or(told).unwrap_or_default();
     match (&args.system, systems.into_iter().collect::<Vec<_>>().as_slice()) {
         (Some(system), _) | (None, [Some(system)]) => builder.set_system(system),
         (None, [None]) => info!("without a code system; FHIR needs one: --system URI"),
@@ -204,8 +221,14 @@ fn build(args: BuildArgs) -> Result<()> {
     if formats.contains(&Format::Snomed) && !formats.contains(&Format::SnomedConcepts) {
         warn!("inactive concepts are not left out: add the release's file of concepts (sct2_Concept_Snapshot…)");
     }
-    let BuildReport { concepts, names, empty_names, unnamed_concepts, inactive_concepts, bytes, sha256, .. } =
-        builder.write(&args.out, &args.release)?;
+    let BuildReport {
+        concepts, names, empty_names, unnamed_concepts, inactive_concepts, odd_ids, bytes, sha256, ..
+    } = builder.write(&args.out, &release)?;
+    if let Some((count, first)) = odd_ids {
+        warn!(
+            "{count} ids are -1 or have a bar, a comma or white space, which outputs take for a list or no id: \"{first}\""
+        );
+    }
     for (count, what) in [
         (empty_names, "names without letters and digits, which nothing could find"),
         (unnamed_concepts, "ids without a name"),
@@ -216,6 +239,14 @@ fn build(args: BuildArgs) -> Result<()> {
         }
     }
     info!("{}: {concepts} concepts, {names} names, {bytes} bytes, SHA-256 {sha256}", args.out.display());
+    Ok(())
+}
+
+/// A file that is no vocabulary would be lost.
+fn check_out(out: &Path) -> Result<()> {
+    ensure!(!out.is_dir(), "{} is a folder; name a file, as in --out names.voc", out.display());
+    let is_replaced = !out.exists() || matches!(is_vocabulary(out), Ok(true));
+    ensure!(is_replaced, "{} exists and is no vocabulary of medner; name another file", out.display());
     Ok(())
 }
 

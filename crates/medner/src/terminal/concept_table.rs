@@ -22,7 +22,8 @@ pub fn print(concepts: &ConceptScores, out: &mut impl Write) -> io::Result<()> {
 pub fn print_links(scores: &LinkScores, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nConcepts of gold mentions: the share whose ids are right, in percent\n")?;
     print_accuracies(&scores.gold_mentions, Some(&scores.ceiling), out)?;
-    writeln!(out, "ceiling: mentions whose ids the vocabulary holds")?;
+    let LinkScores { threshold, .. } = scores;
+    writeln!(out, "ceiling: mentions whose ids the vocabulary holds; links have a score of at least {threshold}")?;
     print_documents(&scores.predicted_mentions, out)
 }
 

@@ -51,6 +51,9 @@ const FLAG: &str = "true";
 /// Kind of a note by a person.
 const NOTES: &str = "AnnotatorNotes";
 
+/// The attribute with the preferred names of the concepts, joined by `|`.
+const CONCEPT_NAMES: &str = "concept_name";
+
 /// The resource of a concept id without one: brat requires a resource.
 const ANY_RESOURCE: &str = "ID:";
 
@@ -333,7 +336,7 @@ fn not_read(message: &str) -> Fault {
 fn read_annotation(document: &mut Document, files: &mut [Lines<impl io::BufRead>], unit: OffsetUnit) -> io::Result<()> {
     let locator = Locator::new(&document.text, unit);
     let mut mentions = Mentions::default();
-    let mut names = 0;
+    let mut names = Vec::new();
     // A line may refer to a mention further down, or in another file.
     let mut others = Vec::new();
     for (file, lines) in files.iter_mut().enumerate() {
@@ -357,10 +360,11 @@ fn read_annotation(document: &mut Document, files: &mut [Lines<impl io::BufRead>
         };
         let result = match name.chars().next() {
             Some('A' | 'M') => read_attribute(document, &mentions, body),
-            Some('N') => {
-                names += usize::from(!tail.is_empty());
-                read_concept(document, &mentions, body)
-            }
+            Some('N') => read_concept(document, &mentions, body).map(|at| {
+                if !tail.is_empty() {
+                    names.push((at, tail.to_owned()));
+                }
+            }),
             Some('#') => read_note(document, &mentions, body, tail),
             Some('R') => read_relation(document, &mentions, body),
             Some('E') => Err(not_read("an event")),
@@ -371,8 +375,13 @@ fn read_annotation(document: &mut Document, files: &mut [Lines<impl io::BufRead>
             files[file].report_at(number, kind, Some(&document.id), message);
         }
     }
-    if let (1.., Some(lines)) = (names, files.first_mut()) {
-        let message = format!("{names} concept names beside their ids");
+    // Names that an attribute of the mention holds are read.
+    names.retain(|(at, name)| {
+        let known = document.mentions[*at].attributes.get(CONCEPT_NAMES);
+        !known.is_some_and(|known| known.split('|').any(|known| known == name))
+    });
+    if let (1.., Some(lines)) = (names.len(), files.first_mut()) {
+        let message = format!("{} concept names beside their ids", names.len());
         lines.report_at(1, DiagnosticKind::NotRead, Some(&document.id), message);
     }
     Ok(())
@@ -440,13 +449,14 @@ fn read_note(document: &mut Document, mentions: &Mentions, body: &str, text: &st
     set(&mut document.mentions[mentions.place(name)?], kind, text)
 }
 
-fn read_concept(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
+/// The index of its mention.
+fn read_concept(document: &mut Document, mentions: &Mentions, body: &str) -> Result<usize, Fault> {
     let Some((_, name, id)) = body.split_whitespace().collect_tuple() else {
         return Err(malformed("a normalisation must be `ID⇥Reference MENTION RESOURCE:CONCEPT⇥NAME`"));
     };
-    let mention = &mut document.mentions[mentions.place(name)?];
-    mention.concept_ids.push(id.strip_prefix(ANY_RESOURCE).unwrap_or(id).into());
-    Ok(())
+    let at = mentions.place(name)?;
+    document.mentions[at].concept_ids.push(id.strip_prefix(ANY_RESOURCE).unwrap_or(id).into());
+    Ok(at)
 }
 
 fn read_relation(document: &mut Document, mentions: &Mentions, body: &str) -> Result<(), Fault> {
@@ -605,12 +615,17 @@ fn write_annotation(out: &mut impl Write, document: &Document) -> io::Result<()>
                 value => writeln!(out, "A{attributes}\t{key} T{number} {value}")?,
             }
         }
-        for id in &mention.concept_ids {
+        // The preferred names, where linking gave them.
+        let names: Vec<&str> =
+            mention.attributes.get(CONCEPT_NAMES).map(|names| names.split('|').collect()).unwrap_or_default();
+        let is_named = names.len() == mention.concept_ids.len();
+        for (at, id) in mention.concept_ids.iter().enumerate() {
             concepts += 1;
+            let name = if is_named { names[at] } else { "" };
             let names_resource =
                 id.split_once(':').is_some_and(|(resource, id)| !resource.is_empty() && !id.is_empty());
             let resource = if names_resource && !id.starts_with(ANY_RESOURCE) { "" } else { ANY_RESOURCE };
-            writeln!(out, "N{concepts}\tReference T{number} {resource}{id}\t")?;
+            writeln!(out, "N{concepts}\tReference T{number} {resource}{id}\t{name}")?;
         }
     }
     for (relation, number) in document.relations.iter().zip(1..) {

@@ -13,10 +13,18 @@ fn split(field: &str, separator: char) -> impl Iterator<Item = String> {
 }
 
 /// The place of a column, or what the columns are.
-fn place_of(header: &[String], name: &str) -> Result<usize, ReadFault> {
-    header.iter().position(|column| column == name).ok_or_else(|| {
-        ReadFault::of(format!("no column \"{name}\" among \"{}\"; say which columns to read", header.join("\", \"")))
-    })
+fn place_of(header: &[String], name: &str, is_csv: bool) -> Result<usize, ReadFault> {
+    let mut places = header.iter().enumerate().filter(|(_, column)| *column == name).map(|(at, _)| at);
+    match (places.next(), places.next()) {
+        (Some(at), None) => Ok(at),
+        (Some(_), Some(_)) => Err(ReadFault::of(format!("two columns \"{name}\"; rename one"))),
+        (None, _) => Err(ReadFault::of(format!(
+            "no column \"{name}\" among \"{}\"; name the columns with --id-column, --name-column, --synonyms-column and \
+             --types-column; {} separate columns",
+            header.join("\", \""),
+            if is_csv { "commas" } else { "tabs" }
+        ))),
+    }
 }
 
 /// Rows of fields.
@@ -102,7 +110,9 @@ fn commas(reader: &mut Reader, input: &mut Input) -> Result<Option<Vec<String>>,
                 let fields = ends[..ended].iter().map(|end| {
                     let field = std::str::from_utf8(&bytes[start..*end]);
                     start = *end;
-                    field.map(|field| field.trim().to_owned()).map_err(|_| ReadFault::of("not UTF-8"))
+                    field
+                        .map(|field| field.trim().to_owned())
+                        .map_err(|_| ReadFault::of("not UTF-8; save the file as UTF-8"))
                 });
                 return fields.collect::<Result<_, _>>().map(Some);
             }
@@ -113,13 +123,13 @@ fn commas(reader: &mut Reader, input: &mut Input) -> Result<Option<Vec<String>>,
 pub fn table(input: &mut Input, is_csv: bool, options: &ReadOptions, output: &mut Output) -> Result<(), ReadFault> {
     let mut rows = Rows::of(is_csv);
     let Some(header) = rows.next(input)? else { return Ok(()) };
-    let id = place_of(&header, &options.id_column)?;
-    let name = place_of(&header, &options.name_column)?;
+    let id = place_of(&header, &options.id_column, is_csv)?;
+    let name = place_of(&header, &options.name_column, is_csv)?;
     // A column that was asked for must be there.
     let default = ReadOptions::default();
-    let optional = |column: &str, default: &str| match place_of(&header, column) {
-        Err(error) if column != default => Err(error),
-        place => Ok(place.ok()),
+    let optional = |column: &str, default: &str| {
+        let is_there = header.iter().any(|other| other == column) || column != default;
+        is_there.then(|| place_of(&header, column, is_csv)).transpose()
     };
     let synonyms = optional(&options.synonyms_column, &default.synonyms_column)?;
     let types = optional(&options.types_column, &default.types_column)?;
@@ -166,6 +176,9 @@ pub fn medic(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
         let mut ids = split(ids, '|');
         let Some(id) = ids.next() else { return Err(ReadFault::of("no id before \"||\"")) };
         let other_ids = ids.collect();
+        if names.contains("||") {
+            return Err(ReadFault::of("a second \"||\", which MEDIC does not have"));
+        }
         let mut names = split(names, '|');
         let Some(name) = names.next() else { return Err(ReadFault::of("no name after \"||\"")) };
         let record = Record { id, name: Some(name), synonyms: names.collect(), other_ids, ..Default::default() };
@@ -195,8 +208,11 @@ pub fn ctd(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     };
     let (name, id) = (with_ending("Name")?, with_ending("ID")?);
     let other = |name: &str| header.iter().position(|column| column == name);
-    let (synonyms, types) = (other("Synonyms"), other("TreeNumbers"));
-    let (other_ids, cas) = (other("AltDiseaseIDs"), other("CasRN"));
+    // Chemicals have synonyms of MeSH and of CTD, genes are known by their symbols.
+    let is_synonym = |column: &String| column.ends_with("Synonyms") || column == "GeneSymbol";
+    let synonyms: Vec<usize> = (0..header.len()).filter(|at| is_synonym(&header[*at])).collect();
+    let other_ids = header.iter().position(|column| column.starts_with("Alt") && column.ends_with("IDs"));
+    let (types, cas) = (other("TreeNumbers"), other("CasRN"));
     let mut rows = Rows::of(is_csv);
     while let Some(row) = rows.next(input)? {
         if row[0].starts_with('#') {
@@ -212,7 +228,7 @@ pub fn ctd(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
         output.give(Record {
             id: row[id].clone(),
             name: Some(row[name].clone()),
-            synonyms: list(synonyms),
+            synonyms: synonyms.iter().flat_map(|at| split(&row[*at], '|')).collect(),
             types: list(types),
             other_ids: list(other_ids),
             xrefs: cas.map(|at| split(&row[at], '|').map(|id| format!("CAS:{id}")).collect()).unwrap_or_default(),

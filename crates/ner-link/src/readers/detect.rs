@@ -17,7 +17,13 @@ pub fn format_of(path: &Path, first: &[u8]) -> Result<Format, String> {
         (number.bytes().all(|byte| byte.is_ascii_digit()) && rest.starts_with(' ') && matches!(flag, "0" | "1"))
             .then_some(())
     };
-    let format = if name.contains("rxnconso") {
+    let is_medic = match line.split("||").collect::<Vec<_>>().as_slice() {
+        [ids, names] => !ids.is_empty() && !names.is_empty() && !names.starts_with('|'),
+        _ => false,
+    };
+    let format = if let Some(format) = rich_release_format(line) {
+        format
+    } else if name.contains("rxnconso") {
         Format::Rxnconso
     } else if name.contains("mrconso") {
         Format::Mrconso
@@ -37,7 +43,7 @@ pub fn format_of(path: &Path, first: &[u8]) -> Result<Format, String> {
         Format::OmopConcept
     } else if line.starts_with("concept_id\tconcept_synonym_name\t") {
         Format::OmopSynonym
-    } else if line.contains("||") {
+    } else if is_medic {
         Format::Medic
     } else if is_ordered().is_some() {
         Format::Icd10cm
@@ -50,4 +56,17 @@ pub fn format_of(path: &Path, first: &[u8]) -> Result<Format, String> {
         return Err(format!("neither its name nor its first lines tell the format; name it: {}", names.join(", ")));
     };
     Ok(format)
+}
+
+/// Tables of UMLS and RxNorm: the second of 18 columns is a language, the second of 6 a semantic type.
+fn rich_release_format(line: &str) -> Option<Format> {
+    let columns: Vec<&str> = line.strip_suffix('|').unwrap_or(line).split('|').collect();
+    let (id, code) = (columns[0], columns.get(1)?);
+    let is_language = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_type = code.strip_prefix('T').is_some_and(|number| number.len() == 3 && number.parse::<u16>().is_ok());
+    match columns.len() {
+        18 if is_language => Some(if id.starts_with('C') { Format::Mrconso } else { Format::Rxnconso }),
+        6 if is_type => Some(Format::Mrsty),
+        _ => None,
+    }
 }

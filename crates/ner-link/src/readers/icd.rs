@@ -35,8 +35,12 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
         let mut names = [long, short].into_iter().filter(|name| !name.is_empty());
         let Some(name) = names.next() else { return Err(ReadFault::of("no name from column 17 on")) };
         let synonyms = names.filter(|short| *short != name).collect();
-        let record =
-            Record { id: code, name: Some(name), synonyms, types: vec![kind.to_owned()], ..Default::default() };
+        // The file leaves out the dot.
+        let id = match code.split_at_checked(3) {
+            Some((category, rest)) if !rest.is_empty() => format!("{category}.{rest}"),
+            _ => code,
+        };
+        let record = Record { id, name: Some(name), synonyms, types: vec![kind.to_owned()], ..Default::default() };
         output.give(record);
     }
     Ok(())

@@ -9,6 +9,13 @@ use flate2::read::MultiGzDecoder;
 use super::{Output, ReadFault};
 
 const GZIP: &[u8] = b"\x1f\x8b";
+/// Beginnings of files that are not read, and what they are.
+const FOREIGN: [(&[u8], &str); 4] = [
+    (b"PK\x03\x04", "a ZIP archive; unpack it"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard; unpack it, or compress it by gzip"),
+    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "UTF-16; save it as UTF-8"),
+];
 
 /// A file as it is read.
 pub struct Input {
@@ -28,7 +35,11 @@ impl Input {
         } else {
             Box::new(file)
         };
-        if file.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        let first = file.fill_buf()?;
+        if let Some((_, what)) = FOREIGN.iter().find(|(begin, _)| first.starts_with(begin)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, *what));
+        }
+        if first.starts_with(b"\xef\xbb\xbf") {
             file.consume(3);
         }
         Ok(Self { file, bytes: Vec::new(), line: 0, row: None })
@@ -59,7 +70,10 @@ impl Input {
         }
         match std::str::from_utf8(&self.bytes) {
             Ok(line) => Ok(Some(line)),
-            Err(error) => Err(ReadFault::of(format!("not UTF-8: byte {} of the line", error.valid_up_to() + 1))),
+            Err(error) => Err(ReadFault::of(format!(
+                "not UTF-8: byte {} of the line; save the file as UTF-8",
+                error.valid_up_to() + 1
+            ))),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! MeSH in XML: descriptor records (`desc2026.xml`) and supplementary concept records (`supp2026.xml`), after NLM's DTDs.
 
+use std::io;
+
 use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
@@ -21,7 +23,10 @@ pub fn read(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     let mut depth = 0_u64;
     loop {
         bytes.clear();
-        let event = reader.read_event_into(&mut bytes).map_err(|error| ReadFault::of(format!("XML: {error}")))?;
+        let event = reader.read_event_into(&mut bytes).map_err(|error| match error {
+            quick_xml::Error::Io(error) => ReadFault::Io(io::Error::new(error.kind(), error)),
+            error => ReadFault::of(format!("XML: {error}")),
+        })?;
         match event {
             Event::Start(element) => {
                 depth += 1;

@@ -165,6 +165,8 @@ pub struct ReadReport {
     pub records: u64,
     /// URI of the code system, if the format or the file tells it.
     pub system: Option<String>,
+    /// Release of the vocabulary, as the file tells it; empty if it does not.
+    pub release: String,
     /// What was left out and why: a number, and the first line.
     pub skipped: BTreeMap<&'static str, Skipped>,
 }
@@ -259,7 +261,12 @@ pub fn read(path: &Path, options: &ReadOptions, sink: &mut dyn FnMut(Record)) ->
         Format::Icd10cm => icd::read(&mut input, &mut output),
     };
     let line = input.place();
-    result.map_err(|fault| at(line, fault))?;
+    result.map_err(|fault| match fault {
+        ReadFault::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            at(line, ReadFault::of("the compressed file ends too early; download it again"))
+        }
+        fault => at(line, fault),
+    })?;
     if output.report.records == 0 {
         let skipped: Vec<String> =
             output.report.skipped.iter().map(|(why, skipped)| format!("{} {why}", skipped.count)).collect();

@@ -42,6 +42,10 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
             output.report.system = is_name.then(purl).or_else(|| value.contains("://").then(|| value.clone()));
             continue;
         }
+        if tag.trim_end() == "data-version" && term.is_none() && output.report.entries == 0 {
+            output.report.release = plain(value);
+            continue;
+        }
         let Some(Term { record, is_obsolete, .. }) = &mut term else { continue };
         match tag.trim_end() {
             "id" if !record.id.is_empty() => return Err(ReadFault::of("a second id in a [Term]")),

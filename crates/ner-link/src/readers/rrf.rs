@@ -44,8 +44,14 @@ pub fn concepts(
     let mut record = Record::default();
     each_line(input, output, |number, line, output| {
         let fields = fields(line, COLUMNS)?;
-        if fields[ID].is_empty() {
-            return Err(ReadFault::of("an empty concept id"));
+        let digits = if dialect.is_rxnorm { Some(fields[ID]) } else { fields[ID].strip_prefix('C') };
+        if digits.is_none_or(|digits| digits.parse::<u32>().is_err()) {
+            let (ids, other) = if dialect.is_rxnorm {
+                ("a number, as in RxNorm", "mrconso")
+            } else {
+                ("C and a number, as in UMLS", "rxnconso")
+            };
+            return Err(ReadFault::of(format!("the concept id is not {ids}; for the other table: --format {other}")));
         }
         if fields[ID] != record.id {
             give(std::mem::take(&mut record), output);

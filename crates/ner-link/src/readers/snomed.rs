@@ -1,7 +1,10 @@
 //! SNOMED CT, Release Format 2, snapshot: descriptions (`sct2_Description_Snapshot-en_….txt`) and concepts
 //! (`sct2_Concept_Snapshot_….txt`).
 //!
-//! Descriptions stay active after their concept: only the file of concepts says which are inactive.
+//! Descriptions stay active after their concept: only the file of concepts says which are inactive. A full release, which has
+//! all earlier rows of a description, is refused.
+
+use std::collections::HashSet;
 
 use super::lines::{Input, columns, each_line};
 use super::{Output, ReadFault, ReadOptions};
@@ -16,8 +19,10 @@ const DEFINITION: &str = "900000000000550004";
 
 pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &COLUMNS)?;
+    let mut ids = HashSet::new();
     each_line(input, output, |number, line, output| {
-        let [_, _, active, _, concept, language, kind, term, _]: [&str; COLUMNS.len()] = columns(line)?;
+        let [id, _, active, _, concept, language, kind, term, _]: [&str; COLUMNS.len()] = columns(line)?;
+        check_id(id, &mut ids)?;
         let term = term.trim();
         if concept.is_empty() || term.is_empty() {
             return Err(ReadFault::of("an empty conceptId or term"));
@@ -55,11 +60,10 @@ pub fn read(input: &mut Input, options: &ReadOptions, output: &mut Output) -> Re
 /// The file of concepts: a record without names for each, which says whether it is inactive.
 pub fn concepts(input: &mut Input, output: &mut Output) -> Result<(), ReadFault> {
     check_header(input, &CONCEPT_COLUMNS)?;
+    let mut ids = HashSet::new();
     each_line(input, output, |_, line, output| {
         let [id, _, active, _, _]: [&str; CONCEPT_COLUMNS.len()] = columns(line)?;
-        if id.is_empty() {
-            return Err(ReadFault::of("an empty id"));
-        }
+        check_id(id, &mut ids)?;
         output.give(Record { id: id.to_owned(), is_inactive: !is_active(active)?, ..Default::default() });
         Ok(())
     })
@@ -71,6 +75,15 @@ fn check_header(input: &mut Input, expected: &[&str]) -> Result<(), ReadFault> {
         return Ok(());
     }
     Err(ReadFault::of(format!("the columns are not {}", expected.join(", "))))
+}
+
+/// A snapshot has one row for each id.
+fn check_id(id: &str, seen: &mut HashSet<u64>) -> Result<(), ReadFault> {
+    let number = id.parse::<u64>().map_err(|_| ReadFault::of("the id is not a number"))?;
+    if seen.insert(number) {
+        return Ok(());
+    }
+    Err(ReadFault::of("a second row with the same id, as in a full release; take the snapshot (sct2_…_Snapshot…)"))
 }
 
 fn is_active(field: &str) -> Result<bool, ReadFault> {

@@ -770,7 +770,7 @@ fn visible(text: &str) -> String {
 pub fn check_candidates(to: To, vocabularies: &VocabularyArgs) -> Result<()> {
     ensure!(
         !vocabularies.has_candidates() || matches!(to, To::Jsonl | To::BiocXml | To::BiocJson | To::Brat),
-        "--candidates has no effect on {} output, which holds the best one: it is for jsonl, bioc-xml, bioc-json and brat",
+        "--candidates has no effect on {} output: it is for jsonl, bioc-xml, bioc-json and brat",
         super::name_of(to)
     );
     Ok(())
