@@ -76,9 +76,17 @@ impl VocabularyArgs {
         !self.vocabularies.is_empty()
     }
 
-    /// Whether mentions may have several candidates.
-    pub fn has_candidates(&self) -> bool {
-        self.candidates.is_some_and(|count| count > 1)
+    /// Refuses several candidates for an output that holds none.
+    ///
+    /// # Errors
+    /// If there are several, and `to` is the name of such a format.
+    pub fn check_candidates(&self, to: &str) -> Result<()> {
+        let holds_candidates = matches!(to, "jsonl" | "bioc-xml" | "bioc-json" | "brat");
+        ensure!(
+            holds_candidates || self.candidates.is_none_or(|count| count == 1),
+            "--candidates has no effect on {to} output: it is for jsonl, bioc-xml, bioc-json and brat"
+        );
+        Ok(())
     }
 
     /// Opens the vocabularies, and the reranker if there is one. Without a threshold, that of the reranker holds.

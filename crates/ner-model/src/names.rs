@@ -89,10 +89,8 @@ impl NameEncoder {
         let fused = (device == Device::Cpu && FusedLayers::supports(config))
             .then(|| FusedLayers::new(config, parameters, Cpu::current()?, false).map(Arc::new))
             .transpose()?;
-        let parameters = no_grad(|| {
-            let kind = if fused.is_some() { Kind::Float } else { kind };
-            parameters.for_computing(device, kind).packed()
-        });
+        let kind = if fused.is_some() { Kind::Float } else { kind };
+        let parameters = no_grad(|| parameters.for_computing(device, kind).packed());
         let workers = Workers::new(device);
         let model = |_| {
             let mut model = Bert::new(config, &parameters)?;

@@ -2,9 +2,9 @@
 
 use super::convert;
 use crate::vocabularies::VocabularyArgs;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::ArgGroup;
-use ner_data::{Document, Format};
+use ner_data::Document;
 use ner_link::Linked;
 use tracing::{info, warn};
 
@@ -47,11 +47,7 @@ pub struct Args {
 /// # Errors
 /// If a vocabulary cannot be opened, a type is named twice or does not occur, or as for `convert`.
 pub fn run(args: &Args) -> Result<()> {
-    let to = args.conversion.to;
-    ensure!(
-        !args.vocabularies.has_candidates() || !matches!(to, Format::Pubtator | Format::Conll | Format::I2b2),
-        "--candidates has no effect on {to} output: it is for jsonl, bioc-xml, bioc-json and brat"
-    );
+    args.vocabularies.check_candidates(args.conversion.to.name())?;
     let linkers = args.vocabularies.open(args.threshold)?;
     let types = linkers.entity_types().collect();
     let mut done = Linked::default();

@@ -129,14 +129,15 @@ impl Precision {
     /// # Errors
     /// If the device or the encoder does not support it, or [`CPU_VARIABLE`] is invalid.
     pub fn for_prediction(self, device: Device, config: &BertConfig) -> Result<Kind, ModelError> {
-        let supports = FusedLayers::supports(config);
         let fault = |message: String| Err(ModelError::Device { wanted: "int8".into(), message });
         match self {
             Self::Int8 if device != Device::Cpu => {
                 fault("int8 needs the CPU; on CUDA use bf16, fp16, fp32 or auto".into())
             }
             Self::Int8 => Ok(Kind::QInt8),
-            Self::Auto if device == Device::Cpu && supports && Cpu::current()?.prefers_int8() => Ok(Kind::QInt8),
+            Self::Auto if device == Device::Cpu && FusedLayers::supports(config) && Cpu::current()?.prefers_int8() => {
+                Ok(Kind::QInt8)
+            }
             other => other.resolve(device),
         }
     }

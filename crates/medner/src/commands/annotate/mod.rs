@@ -160,7 +160,7 @@ pub fn run(mut args: Args) -> Result<()> {
         );
     }
     output::check(&options)?;
-    output::check_candidates(args.to, args.annotator.linking.vocabularies())?;
+    args.annotator.linking.vocabularies().check_candidates(&name_of(args.to))?;
     let input_options = args.text_columns.options(args.columns);
     let Inputs { mut inputs, is_tree, mut bad } = input::find(&wanted, args.from, &input_options)?;
     // The batches of a shard are not those of another number of shards.

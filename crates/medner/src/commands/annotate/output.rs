@@ -1,7 +1,6 @@
 //! Output formats of `medner annotate`.
 
 use crate::terminal::stdout;
-use crate::vocabularies::VocabularyArgs;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use ner_annotate::{MergedMention, Model, Offsets, WireMention, wire_mentions};
@@ -761,19 +760,6 @@ impl Text {
 fn visible(text: &str) -> String {
     let is_steering = |character: char| character.is_control() && !"\n\t".contains(character);
     text.replace("\r\n", "\n").replace(is_steering, "\u{fffd}")
-}
-
-/// Rejects several candidates for formats that hold one concept of a mention.
-///
-/// # Errors
-/// If there are several.
-pub fn check_candidates(to: To, vocabularies: &VocabularyArgs) -> Result<()> {
-    ensure!(
-        !vocabularies.has_candidates() || matches!(to, To::Jsonl | To::BiocXml | To::BiocJson | To::Brat),
-        "--candidates has no effect on {} output: it is for jsonl, bioc-xml, bioc-json and brat",
-        super::name_of(to)
-    );
-    Ok(())
 }
 
 /// Rejects options that the format does not support.

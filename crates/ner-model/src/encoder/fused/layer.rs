@@ -8,7 +8,7 @@ use std::ops;
 /// Whole rows of about this many places go through the attention part together, and this many places through the
 /// feed-forward part: the states between the products then stay in the cache.
 const GROUP: usize = 96;
-const BLOCK: usize = 48;
+pub(super) const BLOCK: usize = 48;
 
 /// Most queries of a head that are computed together.
 const QUERIES: usize = 12;
@@ -71,8 +71,9 @@ pub(super) struct Scratch {
     head: Head,
 }
 
+/// Rows of activations in the precision of a matrix, and room for them.
 #[derive(Debug, Default)]
-struct Quantised {
+pub(super) struct Quantised {
     numbers: Vec<u8>,
     ranges: Vec<Range>,
 }
@@ -171,7 +172,7 @@ impl Norm {
 impl Quantised {
     /// Rows of `numbers`, `stride` apart, in the precision of `matrix`.
     #[inline(always)]
-    fn rows_for<'r, S: Simd>(
+    pub fn rows_for<'r, S: Simd>(
         &'r mut self,
         matrix: &Matrix,
         numbers: &'r [f32],

@@ -1,14 +1,12 @@
 //! A linear layer in int8 between tensors.
 
-use super::elementwise::{Function, Range, quantise};
-use super::matrix::{Matrix, Packing, Rows};
+use super::elementwise::Function;
+use super::layer::{BLOCK, Quantised};
+use super::matrix::{Matrix, Packing};
 use super::simd::{self, Simd, Task};
 use crate::device::cpu::Cpu;
 use crate::tensor_slice::{floats, floats_mut};
 use tch::{Kind, Tensor};
-
-/// Rows of activations that are quantised together: they then stay in the cache.
-const BLOCK: usize = 48;
 
 /// The weights of a linear layer in int8.
 #[derive(Debug)]
@@ -56,16 +54,12 @@ impl Task for Product<'_> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { matrix, input, out } = self;
-        let (inputs, stride) = (matrix.inputs(), matrix.inputs().next_multiple_of(4));
-        let mut numbers = vec![0; BLOCK * stride];
-        let mut ranges = [Range::default(); BLOCK];
+        let inputs = matrix.inputs();
+        let mut quantised = Quantised::default();
         for (input, out) in input.chunks(BLOCK * inputs).zip(out.chunks_mut(BLOCK * matrix.stride())) {
-            let rows = input.chunks_exact(inputs).zip(numbers.chunks_exact_mut(stride));
-            for ((row, numbers), range) in rows.zip(&mut ranges) {
-                *range = quantise::<S>(row, &mut numbers[..inputs]);
-            }
-            let rows = Rows::Int8 { numbers: &numbers, stride, ranges: &ranges };
-            matrix.product::<S>(&rows, input.len() / inputs, Function::None, out);
+            let count = input.len() / inputs;
+            let rows = quantised.rows_for::<S>(matrix, input, inputs, count);
+            matrix.product::<S>(&rows, count, Function::None, out);
         }
     }
 }
