@@ -126,6 +126,15 @@ pub fn obstacle(subject: Subject) -> Option<String> {
     }
 }
 
+/// Makes the Python environment of a check if it has one, so that the check finds it.
+pub fn prepare(repo: &Repo, subject: Subject) -> Result<()> {
+    let work = Work { repo, folder: repo.state().join("checks") };
+    if work.requirements(subject).is_file() {
+        work.python_for(subject)?;
+    }
+    Ok(())
+}
+
 /// The part of a check that it leaves out on this machine, and what to do; `None` if it runs as a whole.
 pub fn gap(subject: Subject) -> Option<String> {
     let lacks_node = (subject == Subject::Stores).then(lacks_node).flatten();
@@ -197,7 +206,7 @@ impl Work<'_> {
 
     /// Compares with transformers' pipeline.
     fn pipeline(&self, check: &Check) -> Result<()> {
-        let python = self.transformers_python()?;
+        let python = self.python_for(check.subject)?;
         let model = self.model(check, "token")?;
         let mut command = self.script(&python, "check_pipeline.py");
         command.arg(self.repo.medner()).arg(model).arg(self.sample()).args(&check.arguments);
@@ -209,7 +218,7 @@ impl Work<'_> {
 
     /// Compares a run's predictions with transformers.
     fn transformers(&self, check: &Check) -> Result<()> {
-        let python = self.transformers_python()?;
+        let python = self.python_for(check.subject)?;
         let run = self.run_folder(check, "token")?;
         ensure!(run.join("run.json").is_file(), "{} is not a run: this check needs a run's folder", run.display());
         let dataset = run.parent().and_then(Path::file_name).context("a run lies in the folder of its corpus")?;
@@ -224,8 +233,7 @@ impl Work<'_> {
 
     /// Reads bundles with fhir.resources: those of a model on the sample, and the golden one, which has every resource.
     fn fhir(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/fhir-requirements.txt");
-        let python = python::environment(&self.folder.join("fhir"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let found = self.folder.join("found.ndjson");
         let mut annotate = self.medner();
         annotate.args(["annotate", "--quiet", "--no-run", "--to", "fhir", "--model"]).arg(self.model(check, "span")?);
@@ -238,8 +246,7 @@ impl Work<'_> {
 
     /// Kills servers and trainings, and reads back what MLflow and TensorBoard got.
     fn trackers(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/trackers-requirements.txt");
-        let python = python::environment(&self.folder.join("trackers"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let mut command = self.script(&python, "check_trackers.py");
         command.arg("--medner").arg(self.repo.medner()).arg("--work").arg(self.folder.join("trackers-work"));
         // Two programs compute at once; with all threads each, they would wait for one another.
@@ -265,8 +272,7 @@ impl Work<'_> {
     /// Annotates from and to stores of every kind. Without Node.js, Azure's is left out.
     fn stores(&self, check: &Check) -> Result<()> {
         let folder = self.folder.join("stores");
-        let requirements = self.repo.root.join("scripts/stores-requirements.txt");
-        let python = python::environment(&folder, &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let mut command = self.script(&python, "check_stores.py");
         command.arg(self.repo.medner()).arg(self.model(check, "span")?).args(&check.arguments);
         if gap(Subject::Stores).is_none() {
@@ -279,8 +285,7 @@ impl Work<'_> {
 
     /// Tests the Python package, with its types.
     fn python(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/python-requirements.txt");
-        let python = python::environment(&self.folder.join("python"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         for tool in ["mypy", "pyright"] {
             let mut command = self.package(&python);
             step(&format!("the types of the package, by {tool}"), command.args(["-m", tool]))?;
@@ -292,8 +297,7 @@ impl Work<'_> {
 
     /// Tests the component for spaCy, with negspacy and medspaCy behind it.
     fn spacy(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/spacy-requirements.txt");
-        let python = python::environment(&self.folder.join("spacy"), &requirements, &MEDSPACY)?;
+        let python = self.python_for(check.subject)?;
         let mut install = program(&python);
         install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable"]);
         install.arg(self.repo.root.join("python"));
@@ -305,8 +309,7 @@ impl Work<'_> {
 
     /// Tests Spark and Ray. Without Java, the tests of Spark say that they are skipped.
     fn cluster(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/cluster-requirements.txt");
-        let python = python::environment(&self.folder.join("cluster"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let model = self.model(check, "span")?;
         // Two processes, so that neither engine can end the tests of the other.
         for (engine, tests) in [("Spark", "tests/test_spark.py"), ("Ray", "tests/test_ray.py")] {
@@ -327,8 +330,7 @@ impl Work<'_> {
 
     /// Generates a client from the server's description, and asks it what `medner annotate` is asked.
     fn client(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/client-requirements.txt");
-        let python = python::environment(&self.folder.join("client"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let mut command = self.script(&python, "check_client.py");
         command.arg(self.repo.medner()).arg(self.model(check, "span")?).arg(self.sample()).args(&check.arguments);
         step("a generated client", &mut command)
@@ -336,8 +338,7 @@ impl Work<'_> {
 
     /// Executes the notebooks.
     fn notebooks(&self, check: &Check) -> Result<()> {
-        let requirements = self.repo.root.join("scripts/notebooks-requirements.txt");
-        let python = python::environment(&self.folder.join("notebooks"), &requirements, &[])?;
+        let python = self.python_for(check.subject)?;
         let mut command = self.script(&python, "run_notebooks.py");
         command.env("MEDNER_PROGRAM", self.repo.medner()).env("PYTHONPATH", self.repo.root.join("python/src"));
         step("the notebooks", command.arg(self.repo.root.join("notebooks")).args(&check.arguments))
@@ -377,9 +378,17 @@ impl Work<'_> {
         self.folder.join("runs").join(head)
     }
 
-    fn transformers_python(&self) -> Result<PathBuf> {
-        let requirements = self.repo.root.join("scripts/transformers-requirements.txt");
-        python::environment(&self.folder.join("transformers"), &requirements, &[])
+    /// What pins the packages of a check in Python.
+    fn requirements(&self, subject: Subject) -> PathBuf {
+        self.repo.root.join(format!("scripts/{}-requirements.txt", subject.name()))
+    }
+
+    /// The Python environment of a check.
+    fn python_for(&self, subject: Subject) -> Result<PathBuf> {
+        // The pipeline needs what the comparison with transformers needs.
+        let subject = if subject == Subject::Pipeline { Subject::Transformers } else { subject };
+        let alone: &[&str] = if subject == Subject::Spacy { &MEDSPACY } else { &[] };
+        python::environment(&self.folder.join(subject.name()), &self.requirements(subject), alone)
     }
 
     /// Installs what a file in `scripts/` pins, unless it is there already.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -60,6 +61,26 @@ pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
         eprintln!("note: tests on real corpora are skipped: set MEDNER_CORPORA");
     }
     libtorch::ensure(repo)?;
+    std::thread::scope(|scope| {
+        let environments = scope.spawn(|| make_environments(repo));
+        run_steps(repo, arguments, environments)
+    })
+}
+
+/// Makes the environments of the checks, which mostly waits for the network, while cargo compiles.
+fn make_environments(repo: &Repo) {
+    for step in &STEPS {
+        if let Step::Check(subject, _) = step
+            && check::obstacle(*subject).is_none()
+        {
+            // The check says why it cannot be made.
+            let _ = check::prepare(repo, *subject);
+        }
+    }
+}
+
+fn run_steps(repo: &Repo, arguments: &[OsString], environments: ScopedJoinHandle<'_, ()>) -> Result<ExitCode> {
+    let mut environments = Some(environments);
     let mut skipped = Vec::new();
     for step in &STEPS {
         let begin = Instant::now();
@@ -77,6 +98,9 @@ pub fn run(repo: &Repo, arguments: &[OsString]) -> Result<ExitCode> {
                     continue;
                 }
                 eprintln!("\n$ {name}");
+                if let Some(environments) = environments.take() {
+                    environments.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                }
                 skipped.extend(check::gap(*subject).map(|gap| format!("SKIPPED: {name}: {gap}")));
                 let arguments = arguments.iter().map(OsString::from).collect();
                 (name, check::run(repo, &Check { subject: *subject, model: None, arguments })?)
