@@ -3,12 +3,11 @@ use crate::{Combination, LongForm, MergedMention, merge};
 use ner_context::{ContextRules, SectionKind};
 use ner_document::{CharIndex, Document, Span};
 use ner_link::{Linkable, Linkers, long_forms};
-use ner_model::Progress;
+use ner_model::{Progress, caught_on_device};
 use ner_text::{
-    DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, caught, decode_mentions,
+    DocumentTokenizer, ElectedMention, EncodedDocument, ModelOutput, TokenizeError, decode_mentions, in_parallel,
     mean_output, vote,
 };
-use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -200,9 +199,9 @@ impl Annotator {
             None => self.find_merged(documents, progress),
         };
         if let Some(rules) = self.context.as_ref().filter(|_| self.has_context()) {
-            for (prepared, mentions) in documents.iter().zip(&mut found) {
+            in_parallel(documents.iter().zip(&mut found), |(prepared, mentions)| {
                 self.add_context(rules, &prepared.document, mentions);
-            }
+            });
         }
         if self.has_long_forms || self.linkers.is_some() {
             let texts: Vec<&str> = documents.iter().map(|prepared| prepared.document.text.as_str()).collect();
@@ -240,18 +239,18 @@ impl Annotator {
                 found[place].push((model.name.as_str(), mentions, &model.categories));
             }
         }
-        found.into_iter().map(merge).collect()
+        in_parallel(found, merge)
     }
 
     /// The mentions in each document, or why its computation failed: a panic of a library, or numbers that are not
     /// finite. If one document of a batch fails, each is computed alone, so that the others keep their mentions; the
     /// last digits of their confidences may then differ.
     pub fn find_each(&self, documents: &[Prepared]) -> Vec<Result<Vec<MergedMention>, String>> {
-        if let Ok(found) = caught(|| self.find(documents, |_| {})) {
+        if let Ok(found) = caught_on_device(|| self.find(documents, |_| {})) {
             return found.into_iter().map(Ok).collect();
         }
         let alone = |document: &Prepared| {
-            let found = caught(|| self.find(std::slice::from_ref(document), |_| {}));
+            let found = caught_on_device(|| self.find(std::slice::from_ref(document), |_| {}));
             found.map(|found| found.into_iter().next().unwrap_or_default())
         };
         documents.iter().map(alone).collect()
@@ -349,14 +348,15 @@ fn finish(texts: &[&str], found: &mut [Vec<MergedMention>], has_long_forms: bool
         }
         mentions.iter().map(|mention| slice(mention.span)).collect()
     };
-    let own: Vec<Vec<String>> = texts.par_iter().zip(&mut *found).map(add_long_forms).collect();
+    let own: Vec<Vec<String>> = in_parallel(texts.iter().zip(&mut *found), add_long_forms);
     let Some(linkers) = linkers else { return };
     fn linkable<'m>((mention, text): (&'m MergedMention, &'m String)) -> Linkable<'m> {
         let long_form = mention.long_form.as_ref().map(|long_form| long_form.text.as_str());
         Linkable { entity_type: &mention.entity_type, span: mention.span, text, long_form }
     }
     linkers.prepare(found.iter().zip(&own).flat_map(|(mentions, texts)| mentions.iter().zip(texts)).map(linkable));
-    texts.par_iter().zip(found).zip(&own).filter(|(_, own)| !own.is_empty()).for_each(|((text, mentions), own)| {
+    let having_mentions = texts.iter().zip(found).zip(&own).filter(|(_, own)| !own.is_empty());
+    in_parallel(having_mentions, |((text, mentions), own)| {
         let linkables: Vec<Linkable> = mentions.iter().zip(own).map(linkable).collect();
         let linked = linkers.link_all(text, &CharIndex::new(text), &linkables);
         for (mention, concepts) in mentions.iter_mut().zip(linked) {

@@ -43,9 +43,11 @@ pub struct BatchSize {
 }
 
 impl Default for BatchSize {
-    /// Large enough to fill the model's own batches with rows of similar length.
+    /// Large enough to fill the model's own batches with rows of similar length, and to keep all threads of rayon's pool
+    /// (the workers of a model are as many) busy: they wait for each other once a batch.
     fn default() -> Self {
-        Self { bytes: 1 << 17, events: 1024 }
+        let threads = rayon::current_num_threads().max(4);
+        Self { bytes: threads << 15, events: threads << 8 }
     }
 }
 

@@ -32,8 +32,8 @@ mod tagger;
 
 pub use assertion::AssertionClassifier;
 pub use device::{
-    CPU_VARIABLE, Cpu, Precision, ThreadSource, Workers, cpu_has_bf16, cuda, cuda_devices, device_name, find_device,
-    onednn, precision_name, set_threads, tensor_slice,
+    CPU_VARIABLE, Cpu, Precision, ThreadSource, Workers, caught_on_device, cpu_has_bf16, cuda, cuda_devices,
+    device_name, find_device, onednn, precision_name, set_threads, tensor_slice,
 };
 pub use encoder::{
     Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, FusedLayers, ModelType, ModernConfig, Parameters,
@@ -58,9 +58,8 @@ pub use tagger::{Progress, Tagger};
 /// The libtorch release that this crate is built against; torch-sys refuses to build with another.
 pub const LIBTORCH_VERSION: &str = "2.11.0";
 
-/// Seeds libtorch's generator for a test. All threads share it, so tests that draw from it take turns: each keeps the
-/// guard until it has drawn, and gets the same numbers in every run.
-#[cfg(test)]
+/// Seeds libtorch's generator. All threads share it, so they take turns: each keeps the guard until it has drawn, and gets
+/// the same numbers in every run.
 fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

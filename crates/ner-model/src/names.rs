@@ -4,10 +4,10 @@ use crate::pretrained::weights_of;
 use crate::recognizer::NOT_FINITE;
 use crate::{
     Batch, Bert, BertConfig, Cpu, FusedLayers, Head, ModelError, Parameters, Pretrained, TrainingPass, Workers,
-    load_encoder,
+    caught_on_device, load_encoder,
 };
 use ner_document::{Document, LabelSet, TagScheme};
-use ner_text::{DocumentTokenizer, WindowSize, batches_by_length, caught};
+use ner_text::{DocumentTokenizer, WindowSize, batches_by_length};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,8 +70,7 @@ impl NameEncoder {
             let (model, tokenizer) = load_name_encoder(folder)?;
             Self::new(&model.config, &model.parameters, tokenizer, device, kind)
         };
-        // libtorch throws where memory is not enough.
-        caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
+        caught_on_device(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
     }
 
     /// An encoder with these parameters on a device. On the CPU it computes in fp32 with [`FusedLayers`], in which rows never

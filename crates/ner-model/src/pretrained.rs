@@ -481,7 +481,7 @@ fn new_head(name: &str, shape: &[i64], head: Head, seed: u64) -> Tensor {
         let against_outside = name == BIAS && matches!(head, Head::Span { .. } | Head::Multilabel { .. });
         return Tensor::full(shape, if against_outside { PRIOR } else { 0.0 }, options);
     }
-    tch::manual_seed(seed as i64);
+    let _turn = crate::seeded(seed as i64);
     Tensor::randn(shape, options) * INITIALIZER_RANGE
 }
 

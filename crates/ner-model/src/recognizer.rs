@@ -1,10 +1,10 @@
 use crate::pretrained::load_for_prediction;
 use crate::{
     BertConfig, Cpu, FusedLayers, Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger,
-    TrainingPass, find_device,
+    TrainingPass, caught_on_device, find_device,
 };
 use ner_document::{Document, LabelSet, Mention};
-use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, caught, decode_mentions};
+use ner_text::{DocumentTokenizer, EncodedDocument, ModelOutput, decode_mentions, in_parallel};
 use std::borrow::Borrow;
 use std::path::Path;
 use tch::{Device, Kind};
@@ -65,7 +65,7 @@ impl Recognizer {
     /// As [`open_in`](Self::open_in).
     pub fn open_apart(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let supports_int8 = device == Device::Cpu && FusedLayers::supports(&BertConfig::of_folder(folder)?);
-        let prefers_int8 = precision == Precision::Auto && supports_int8 && Cpu::current()?.has_vnni();
+        let prefers_int8 = precision == Precision::Auto && supports_int8 && Cpu::current()?.has_int8();
         let mut opened = Self::open_in(folder, device, if prefers_int8 { Precision::Int8 } else { precision })?;
         opened.tagger.compute_apart();
         Ok(opened)
@@ -132,10 +132,10 @@ impl Recognizer {
     {
         let outputs = self.outputs(documents, progress);
         let none = vec![0.0; self.labels().types.len()];
-        let decide = |(document, output): (&D, &ModelOutput)| {
-            decode_mentions(&document.borrow().words, output, self.labels(), &none, self.inference.decode_options())
+        let decide = |(document, output): (&EncodedDocument, &ModelOutput)| {
+            decode_mentions(&document.words, output, self.labels(), &none, self.inference.decode_options())
         };
-        documents.iter().zip(&outputs).map(decide).collect()
+        in_parallel(references(documents).into_iter().zip(&outputs), decide)
     }
 
     /// The model's outputs for each document, before decoding. Panics if it computes a number that is not finite.
@@ -179,8 +179,7 @@ pub(crate) fn load_parts(
         let tagger = Tagger::new(&config, &labels, inference.head, &parameters, device, kind)?;
         Ok((tagger, tokenizer, inference))
     };
-    // libtorch throws where memory is not enough.
-    caught(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
+    caught_on_device(load).unwrap_or_else(|message| Err(ModelError::Config { path: folder.into(), message }))
 }
 
 pub(crate) fn references<D: Borrow<EncodedDocument>>(documents: &[D]) -> Vec<&EncodedDocument> {

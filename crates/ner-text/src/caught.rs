@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
-use std::sync::Once;
+use std::sync::{LazyLock, Once};
+
+use rayon::prelude::*;
 
 thread_local! {
     static IS_CAUGHT: Cell<bool> = const { Cell::new(false) };
@@ -37,16 +39,34 @@ pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Whether panics of this thread are caught by [`caught`]. A thread that works for another asks it before, and uses
-/// [`noted`] if so.
-pub fn is_caught() -> bool {
-    IS_CAUGHT.get()
+/// `work` for other threads that work for this one: if this one's panics are caught, [`caught`] returns the message of
+/// theirs.
+pub fn carried<T, R>(work: impl Fn(T) -> R) -> impl Fn(T) -> R {
+    let is_caught = IS_CAUGHT.get();
+    move |item| match is_caught {
+        true => caught(|| work(item)).unwrap_or_else(|message| resume_unwind(Box::new(Noted(message)))),
+        false => work(item),
+    }
 }
 
-/// Runs `work` on a thread that works for one whose panics are caught: a panic goes on with its message, so that
-/// [`caught`] returns it there.
-pub fn noted<T>(work: impl FnOnce() -> T) -> T {
-    caught(work).unwrap_or_else(|message| resume_unwind(Box::new(Noted(message))))
+/// Whether rayon's threads could be created. On a machine at its limit of threads they cannot, and rayon would panic.
+static HAS_THREADS: LazyLock<bool> = LazyLock::new(|| {
+    let created = rayon::ThreadPoolBuilder::new().build_global();
+    // The error without a source is that the program has created them already.
+    created.as_ref().err().and_then(std::error::Error::source).is_none()
+});
+
+/// Applies `work` to items on rayon's threads, and on this one where there are none. Results have the order of the items.
+/// If this thread's panics are caught, so are those of the others, as by [`carried`].
+pub fn in_parallel<T: Send, R: Send>(
+    items: impl IntoIterator<Item = T>,
+    work: impl Fn(T) -> R + Send + Sync,
+) -> Vec<R> {
+    let items = items.into_iter();
+    match *HAS_THREADS {
+        true => items.collect::<Vec<T>>().into_par_iter().map(carried(work)).collect(),
+        false => items.map(work).collect(),
+    }
 }
 
 /// A panic whose message was noted.
@@ -83,9 +103,9 @@ mod tests {
         let message =
             caught(|| panic!("called `Result::unwrap()`: Torch(\"index out of range\\nframe #0\")")).unwrap_err();
         assert!(message.ends_with(": index out of range"), "{message}");
-        let worker = || std::thread::scope(|scope| scope.spawn(|| noted(|| panic!("text"))).join());
-        let message = caught(|| worker().unwrap_or_else(|panic| resume_unwind(panic))).unwrap_err();
+        let message = caught(|| in_parallel(1..9, |item| assert!(item < 3, "text"))).unwrap_err();
         assert!(message.starts_with("a library failed at "), "{message}");
-        assert!(!is_caught());
+        assert!(!IS_CAUGHT.get());
+        assert_eq!(in_parallel(1..4, |item| 2 * item), [2, 4, 6]);
     }
 }

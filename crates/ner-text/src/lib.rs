@@ -12,7 +12,7 @@
 //! - `sentences.rs`: where a text may be cut. `windows.rs`: windows of whole sentences, or overlapping ones.
 //! - `batches.rs`: batches of rows of similar length.
 //! - `breaks.rs`: characters that separate words and pages.
-//! - `caught.rs`: panics of libraries as errors.
+//! - `caught.rs`: panics of libraries as errors, on other threads, too.
 //! - [`decode`]: `tokens.rs` for heads that label tokens, `chain.rs` for the best sequence of tags that a scheme allows
 //!   and the probability of its mentions, `ensemble.rs` for averages and votes of several models, `mod.rs` for spans
 //!   and for any head's output.
@@ -32,7 +32,7 @@ mod tokenizer_files;
 mod windows;
 
 pub use batches::{batches_by_length, shuffled_batches};
-pub use caught::{caught, is_caught, noted};
+pub use caught::{carried, caught, in_parallel};
 pub use decode::{
     Aggregation, DecodeOptions, ElectedMention, ModelOutput, ScoredEntity, Transitions, WordScores, decode_mentions,
     mean_output, mentions_from_probabilities, vote,

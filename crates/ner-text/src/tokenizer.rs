@@ -1,17 +1,15 @@
 //! Splits text into windows of word pieces with exact offsets.
 
 use crate::breaks::without_page_breaks;
-use crate::caught::caught;
+use crate::caught::{caught, in_parallel};
 use crate::encoded::{WordCuts, tokens_of};
 use crate::error::TokenizeError;
 use crate::piece_cache::WordPieces;
 use crate::windows::{packed, sentence_starts, windows_of};
 use crate::{EncodedDocument, Window, WindowSize, sentences, tokenizer_files};
 use ner_document::Document;
-use rayon::prelude::*;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::LazyLock;
 use tokenizers::Tokenizer;
 use tracing::warn;
 
@@ -26,13 +24,6 @@ pub struct DocumentTokenizer {
     /// Number of pieces that the encoder has embeddings for, if known.
     embeddings: Option<u32>,
 }
-
-/// Whether rayon's threads could be created. On a machine at its limit of threads they cannot, and rayon would panic.
-static HAS_THREADS: LazyLock<bool> = LazyLock::new(|| {
-    let created = rayon::ThreadPoolBuilder::new().build_global();
-    // The error without a source is that the program has created them already.
-    created.as_ref().err().and_then(std::error::Error::source).is_none()
-});
 
 impl DocumentTokenizer {
     /// Wraps a tokenizer. Truncation and padding set by its file are switched off.
@@ -185,10 +176,7 @@ impl DocumentTokenizer {
             let fault = |message| TokenizeError::Document { document: document.id.clone(), message };
             caught(|| self.encode_one(at, document)).unwrap_or_else(|message| Err(fault(message)))
         };
-        match *HAS_THREADS {
-            true => documents.par_iter().enumerate().map(encode).collect(),
-            false => documents.iter().enumerate().map(encode).collect(),
-        }
+        in_parallel(documents.iter().enumerate(), encode).into_iter().collect()
     }
 
     /// Encodes the document with index `at`.

@@ -102,10 +102,15 @@ impl Cpu {
         matches!(self, Self::Avx512Bf16 | Self::Avx512Vnni | Self::AvxVnni)
     }
 
+    /// Whether there are products of int8 that are faster than those of fp32.
+    pub fn has_int8(self) -> bool {
+        self != Self::Portable
+    }
+
     /// Whether prediction is fastest in int8. Units for tiles of bf16 (AMX, Sapphire Rapids and later), which oneDNN uses,
     /// are faster than VNNI; other products of bf16 are slower.
     pub fn prefers_int8(self) -> bool {
-        self.has_vnni() && !(self.has_bf16() && has_amx())
+        self.has_int8() && !(self.has_bf16() && has_amx())
     }
 }
 

@@ -12,6 +12,7 @@ pub use threads::{ThreadSource, set_threads};
 pub use workers::Workers;
 
 use crate::{BertConfig, FusedLayers, ModelError};
+use ner_text::caught;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use tch::{Cuda, Device, Kind};
@@ -36,6 +37,17 @@ pub fn find_device(wanted: &str) -> Result<Device, ModelError> {
         Ok(count) if number >= count => Err(fault(format!("this machine has {count} CUDA devices, numbered from 0"))),
         Ok(_) => Ok(Device::Cuda(number)),
     }
+}
+
+/// Runs `work`. A panic of libtorch is an error, as in [`caught`]; where a card's memory is full, it says what to do.
+///
+/// # Errors
+/// The message, if `work` panics.
+pub fn caught_on_device<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    caught(work).map_err(|message| match message.contains("CUDA out of memory") {
+        true => format!("{message}; the card's memory is full: end what else runs on the card, or use --device cpu"),
+        false => message,
+    })
 }
 
 /// Number of CUDA devices, at least one.
@@ -140,5 +152,20 @@ impl Precision {
             }
             other => other.resolve(device),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_memory_comes_with_what_to_do() {
+        let full =
+            r#"called `Result::unwrap()` on an `Err` value: Torch("CUDA out of memory. Tried to allocate 2 GiB\nE")"#;
+        let message = caught_on_device(|| panic!("{full}")).expect_err("a panic");
+        assert!(message.contains("Tried to allocate 2 GiB; ") && message.contains("--device cpu"), "{message}");
+        let message = caught_on_device(|| panic!("Torch(\"no kernel\")")).expect_err("a panic");
+        assert!(!message.contains("--device"), "{message}");
     }
 }

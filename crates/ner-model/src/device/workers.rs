@@ -1,3 +1,4 @@
+use ner_text::carried;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::Device;
@@ -55,10 +56,9 @@ impl Workers {
     }
 
     /// Applies `work` to the items in parallel. Results have the order of the items. If the caller catches panics, it
-    /// catches those of the workers, too ([`caught`](ner_text::caught)).
+    /// catches those of the workers, too ([`carried`]).
     pub fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
-        let is_caught = ner_text::is_caught();
-        let work = |item| if is_caught { ner_text::noted(|| work(item)) } else { work(item) };
+        let work = carried(work);
         match &self.pool {
             Some(pool) => pool.install(|| items.into_par_iter().map(work).collect()),
             None => items.into_iter().map(work).collect(),
