@@ -184,6 +184,8 @@ def ray(options, notes, out, watch):
 
     variables = {"PYTHONPATH": str(SOURCE), "MEDNER_PROGRAM": options.medner}
     ray.init(num_cpus=3, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": variables})
+    # Ray's newer reader starts a process for every few files, each of which takes two seconds of CPU time.
+    ray.data.DataContext.get_current().use_datasource_v2 = False
     watch.begin()
     # Ray reads small files as one block, which one actor would take.
     dataset = ray.data.read_parquet(str(notes)).repartition(options.files)

@@ -12,7 +12,7 @@ Every round runs each side once, in a process of its own; a ratio is of two runs
 median with the least and the greatest. Peak memory is that of the whole process. medner's seconds of training are those of
 its steps; those of annotating are the whole process, its start too, where the peers' are of their loops alone.
 
-Every peer computes in the precision that is fastest on this CPU. --cpu NAME limits medner, libtorch and oneDNN to the
+Every peer computes in the precision that is fastest on this CPU. --cpu NAME limits medner, libtorch, oneDNN and MKL to the
 instructions of an older CPU (a value of MEDNER_CPU); ONNX Runtime and OpenVINO have no such limit.
 
 --by-cpu-time counts seconds of the CPU instead of those of the clock, for a machine that others use meanwhile: start it on
@@ -41,13 +41,14 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 COPIES = 4
-# The same limits for libtorch (ATen) and oneDNN as for medner.
-LIMITS = {"avx512_vnni": ("avx512", "AVX512_CORE_VNNI"), "avx512": ("avx512", "AVX512_CORE"), "avx_vnni": ("avx2", "AVX2_VNNI"),
-          "avx2": ("avx2", "AVX2")}
+# The same limits for libtorch (ATen), oneDNN and MKL as for medner.
+LIMITS = {"avx512_vnni": ("avx512", "AVX512_CORE_VNNI", "AVX512"), "avx512": ("avx512", "AVX512_CORE", "AVX512"),
+          "avx_vnni": ("avx2", "AVX2_VNNI", "AVX2"), "avx2": ("avx2", "AVX2", "AVX2")}
+LIMITED_BY = ("MEDNER_CPU", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 FEATURES = ["avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8"]
 BY_CPU_TIME = "--by-cpu-time" in sys.argv
 SENTENCE = "Aspirin relieved the fever of a patient with hepatitis."
-TRAINING_DOCUMENTS = 500
+TRAINING_DOCUMENTS = TEST_DOCUMENTS = 500
 
 
 def run(command, where=None):
@@ -117,9 +118,9 @@ class Bench:
         return {**found, "f1": find(json.loads(scores), "f1"), "prepared": TRAINING_DOCUMENTS}
 
     def medner_kernels(self):
-        """The CPU instructions that medner uses, by its own word."""
+        """The CPU instructions that medner uses, by its own word; `None` if the CPU lacks those that it is limited to."""
         findings = json.loads(self.medner("doctor", "--format", "json")[0])["findings"]
-        return next(finding["note"] for finding in findings if finding["what"] == "CPU kernels").split(",")[0]
+        return next((found["note"].split(",")[0] for found in findings if found["what"] == "CPU kernels" and found["found"]), None)
 
     def medner_annotate(self, precision):
         out = self.work / "found.jsonl"
@@ -128,13 +129,14 @@ class Bench:
         return {"seconds": seconds, "documents": len(documents), "peak_gb": peak,
                 "mentions": sum(len(document["mentions"]) for document in documents)}
 
-    def annotations_score(self, precision):
-        """F1 on the test split of medner's own mentions in these numbers."""
+    def annotate_test(self, model, precision):
+        """medner's own mentions of the test split in a precision: their F1, seconds and memory of the process."""
         out = self.work / f"{precision}.PubTator.txt"
         gold = self.args.corpus / "CDR_TestSet.PubTator.txt"
-        self.medner("annotate", gold, "--model", self.model, "--precision", precision, "--to", "pubtator", "--out", out)
+        command = ["annotate", gold, "--model", model, "--precision", precision, "--to", "pubtator", "--out", out]
+        _, seconds, peak = self.medner(*command)
         scores, _, _ = self.medner("score", "--gold", gold, "--predicted", out, "--format", "json")
-        return find(json.loads(scores), "f1")
+        return {"f1": find(json.loads(scores), "f1"), "seconds": seconds, "peak_gb": peak}
 
     def texts(self):
         """One sentence and a note of 2,000 words, as a file of documents."""
@@ -207,45 +209,49 @@ def latency_table(latencies):
     return "\n".join(lines)
 
 
+def head_of(folder):
+    """The name of a model's head."""
+    head = json.loads((folder / "config.json").read_text(encoding="utf-8"))["medner"]["head"]
+    return head if isinstance(head, str) else next(iter(head))
+
+
 def precisions_table(bench, args):
-    """Speed, memory and F1 of medner's precisions, on this CPU and as on older ones."""
+    """Speed, memory and F1 of medner's precisions, on this CPU and as on older ones. The first model decides speed."""
     kinds = [None, *LIMITS] if args.cpu is None else [args.cpu]
-    models = {folder.name if folder.name != "model" else folder.parent.name: folder for folder in args.model} or {"trained": bench.model}
-    rounds = {}
+    models = args.model or [bench.model]
+    rows = {}
     for number in range(args.repeats):
         for kind in kinds:
             limit(kind)
-            try:
-                name = bench.medner_kernels()
-            except StopIteration:
-                continue
-            if kind is not None and name != kind:
+            name = bench.medner_kernels()
+            if name is None:
                 print(f"this CPU has no {kind}", file=sys.stderr)
                 continue
             if kind is None and name in LIMITS:
+                # Its turn comes.
                 continue
             for precision in ["fp32", "int8"] + ["bf16"] * (name == "avx512_bf16"):
-                for model, folder in models.items():
-                    bench.model = folder
-                    found = rounds.setdefault((name, precision, model), [])
-                    found.append(bench.medner_annotate(precision))
-                    if number == 0:
-                        found[0]["f1"] = bench.annotations_score(precision)
-                    print(f"round {number + 1}, {name}, {precision}, {model}: {json.dumps(found[-1])}", file=sys.stderr, flush=True)
+                for model in models[: 1 if number else None]:
+                    found = bench.annotate_test(model, precision)
+                    rows.setdefault((name, precision), []).append(found)
+                    print(f"round {number + 1}, {name}, {precision}, {model}: {json.dumps(found)}", file=sys.stderr, flush=True)
     limit(args.cpu)
-    lines = ["| instructions | precision | model | documents/s | peak memory | F1 |", "|---|---|---|---|---|---|"]
-    for (name, precision, model), found in rounds.items():
-        speed = statistics.median(one["documents"] / one["seconds"] for one in found)
-        lines.append(f"| {name} | {precision} | {model} | {speed:,.1f} | {found[0]['peak_gb']:.2f} GB | {100 * found[0]['f1']:.2f} |")
+    lines = [f"| instructions | precision | documents/s | peak memory | {' | '.join(f'F1, {head_of(model)}' for model in models)} |",
+             "|---|---|---|---|" + "---|" * len(models)]
+    for (name, precision), found in rows.items():
+        first, later = found[: len(models)], found[len(models):]
+        speed = statistics.median(TEST_DOCUMENTS / one["seconds"] for one in [first[0], *later])
+        scores = " | ".join(f"{100 * one['f1']:.2f}" for one in first)
+        lines.append(f"| {name} | {precision} | {speed:,.1f} | {first[0]['peak_gb']:.2f} GB | {scores} |")
     return "\n".join(lines)
 
 
 def limit(cpu):
     """Limits the processes started from now on to the instructions of this kind of CPU."""
-    for variable, value in zip(("MEDNER_CPU", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"), (cpu, *LIMITS.get(cpu, (None, None)))):
+    for variable in LIMITED_BY:
         os.environ.pop(variable, None)
-        if value:
-            os.environ[variable] = value
+    if cpu:
+        os.environ.update(zip(LIMITED_BY, (cpu, *LIMITS[cpu])))
 
 
 def processor_name():
@@ -377,7 +383,7 @@ def main():
             for found in rounds["transformers start"]:
                 found["seconds"] = found["process_seconds"]
             row("from start to the first sentence's mentions", "medner start", "transformers start", lambda found: 1 / found["seconds"], "1/s")
-            checks = {f"annotation F1, {name}": bench.annotations_score(name) for name in ["fp32", "auto"]}
+            checks = {f"annotation F1, {name}": bench.annotate_test(bench.model, name)["f1"] for name in ["fp32", "auto"]}
         if args.only is None:
             checks["training tokens, medner"] = rounds["medner training"][0]["tokens"]
             checks["training tokens, transformers"] = rounds["transformers training"][0]["tokens"]
