@@ -30,7 +30,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--shards-per-worker", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plot", metavar="FILE.png", help="also draw hours by workers; needs matplotlib")
-    return parser.parse_args()
+    options = parser.parse_args()
+    numbers = [options.notes, options.tokens, options.tokens_per_second, options.bandwidth, options.unit]
+    if min(*numbers, *options.workers, *options.shards_per_worker) <= 0:
+        parser.error("notes, tokens, rates, units, workers and shards must be greater than 0")
+    return options
 
 
 def seconds_of_units(options: argparse.Namespace, random_: random.Random) -> list[float]:
@@ -45,11 +49,13 @@ def seconds_of_units(options: argparse.Namespace, random_: random.Random) -> lis
     return of_notes
 
 
-def simulate(units: list[float], workers: int, shards: int, options: argparse.Namespace, random_: random.Random):
+def simulate(units: list[float], workers: int, shards: int, options: argparse.Namespace):
     """Hours until the last shard has finished, and hours of workers at work."""
     work = [0.0 if options.keeps else options.start] * shards
     for at, seconds in enumerate(units):
         work[at % shards] += seconds
+    # Of as many workers, the same are slow, whatever the number of shards.
+    random_ = random.Random(options.seed)
     speeds = [0.5 if random_.random() < options.slow else 1.0 for _ in range(workers)]
     free = [(options.start if options.keeps else 0.0, worker) for worker in range(workers)]
     busy = 0.0
@@ -80,15 +86,14 @@ def plot(hours: dict[int, list[float]], ideal: float, options: argparse.Namespac
 
 def main() -> None:
     options = arguments()
-    random_ = random.Random(options.seed)
-    units = seconds_of_units(options, random_)
+    units = seconds_of_units(options, random.Random(options.seed))
     ideal = sum(units) / 3600
     print(f"{options.notes:,} notes, {ideal:,.0f} worker-hours without starts and slow workers")
     print("| workers | shards | hours | worker-hours paid | of the ideal |\n|---|---|---|---|---|")
     by_shards: dict[int, list[float]] = {}
     for workers in options.workers:
         for per_worker in options.shards_per_worker:
-            hours, _ = simulate(units, workers, workers * per_worker, options, random_)
+            hours, _ = simulate(units, workers, workers * per_worker, options)
             by_shards.setdefault(per_worker, []).append(hours)
             share = ideal / workers / hours
             print(f"| {workers} | {workers * per_worker:,} | {hours:.2f} | {hours * workers:,.0f} | {share:.0%} |")

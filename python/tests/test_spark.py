@@ -62,12 +62,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def test_the_mentions_are_those_of_one_process(spark: Any, folder: str, apart: medner.Model) -> None:
     texts = [f"{TEXT} Naloxone {number}." for number in range(100)]
     given = [(f"n{at}", text, at % 3) for at, text in enumerate(texts)]
-    notes = spark.createDataFrame(given, "id string, note string, n int")
-    found = medner.spark.annotate(notes.repartition(5), folder, text="note", id="id")
-    assert found.columns == ["id", "note", "n", "mentions", "error"]
+    notes = spark.createDataFrame(given, "id string, `the.note` string, n int")
+    found = medner.spark.annotate(notes.repartition(5), folder, text="the.note", id="id")
+    assert found.columns == ["id", "the.note", "n", "mentions", "error"]
     assert [field.dataType for field in found.schema.fields[:3]] == [field.dataType for field in notes.schema.fields]
     rows = sorted(found.collect(), key=lambda row: int(row.id[1:]))
-    assert [(row.note, row.n, row.error) for row in rows] == [(text, at % 3, None) for at, text in enumerate(texts)]
+    assert [(row["the.note"], row.n, row.error) for row in rows] == [(text, at % 3, None) for at, text in enumerate(texts)]
     mentions = [[mention.asDict(recursive=True) for mention in row.mentions] for row in rows]
     assert mentions == [[mention.to_dict() for mention in found] for found in apart.annotate(texts)]
     flat = found.selectExpr("id", "inline(mentions)").where("type = 'Disease' AND assertion.value = 'absent'")

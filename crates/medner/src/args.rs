@@ -98,8 +98,8 @@ pub struct AnnotatorArgs {
     /// Use the models as one: average their probabilities, or vote
     #[arg(long)]
     pub ensemble: bool,
-    /// Let no document affect another, to the last digit: in int8 and fp32 none does; bf16 then takes longer, and
-    /// `--precision auto` prefers int8
+    /// Let no document affect another, to the last digit: in int8 and fp32 none does (except with ModernBERT and
+    /// DeBERTa); bf16 then takes longer, and `--precision auto` prefers int8
     #[arg(long)]
     pub apart: bool,
 }
@@ -348,6 +348,17 @@ impl TextColumns {
     pub fn options(&self, columns: Columns) -> InputOptions {
         let Self { text_column, id_column } = self.clone();
         InputOptions { columns: columns.options(), text_column, id_column }
+    }
+
+    /// The options that are given, these and those of CoNLL, with their names in settings.
+    pub fn settings(&self, columns: Columns) -> impl Iterator<Item = (&'static str, Value)> {
+        let all: [(&'static str, Option<Value>); 4] = [
+            ("text_column", self.text_column.clone().map(Value::from)),
+            ("id_column", self.id_column.clone().map(Value::from)),
+            ("word_column", columns.word_column.map(Value::from)),
+            ("tag_column", columns.tag_column.map(Value::from)),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
 }
 

@@ -20,12 +20,18 @@ use crate::commands::{
 use crate::terminal::stdout;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use ner_data::shown_lines;
+use ner_model::MOST_THREADS;
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZero;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
+
+fn threads(text: &str) -> Result<NonZero<usize>, String> {
+    let number = text.parse::<NonZero<usize>>().ok().filter(|number| number.get() <= MOST_THREADS);
+    number.ok_or_else(|| format!("it must be a number from 1 to {MOST_THREADS}"))
+}
 
 #[derive(Parser)]
 #[command(version, about = "Fine-tunes BERT to find medical entities", long_about = None, arg_required_else_help = true)]
@@ -56,7 +62,7 @@ struct Cli {
     quiet: bool,
     /// Number of threads [default: OMP_NUM_THREADS, else what the cgroup and the affinity mask grant; at most 16 if they
     /// grant all cores]
-    #[arg(long, global = true, display_order = 902, value_name = "N")]
+    #[arg(long, global = true, display_order = 902, value_name = "N", value_parser = threads)]
     threads: Option<NonZero<usize>>,
     #[command(subcommand)]
     command: Command,

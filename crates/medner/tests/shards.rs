@@ -100,6 +100,33 @@ fn shards_in_any_order_are_one_annotation() {
     let (is_whole, said) = check(folder);
     assert!(!is_whole && said.contains("part-00000-of-00005.jsonl was changed"), "{said}");
     assert!(said.contains("part-00002-of-00007.jsonl belongs to no shard"), "{said}");
+
+    // What is damaged is written again by its shard.
+    fs::remove_file(folder.join("found/part-00002-of-00007.jsonl")).unwrap();
+    fs::write(folder.join("found/part-00001-of-00005.manifest.json"), "").unwrap();
+    let (is_whole, said) = check(folder);
+    assert!(!is_whole && said.contains("start again: 0-1"), "{said}");
+    assert!(shard(folder, 0).status.success() && shard(folder, 1).status.success());
+    assert!(check(folder).0);
+    assert_eq!(fs::read(&parts(folder)[1]).unwrap(), before);
+}
+
+#[test]
+fn what_cannot_be_read_now_leaves_its_shard_unfinished() {
+    let bench = bench();
+    let folder = bench.path();
+    assert!(annotate(folder, &["--to", "parquet", "--out", "notes/found.parquet"]).status.success());
+    let output = annotate(folder, &["--out", "found", "--shard", "0/5", "--text-column", "note"]);
+    let said = stderr(&output);
+    assert!(!output.status.success() && said.contains("no column \"note\"; the table has"), "{said}");
+    assert!(said.contains("shard 0/5 has not finished"), "{said}");
+    assert!(check(folder).1.contains("no shard has finished"));
+    fs::remove_file(folder.join("notes/found.parquet")).unwrap();
+    assert!(shard(folder, 0).status.success());
+
+    std::os::unix::fs::symlink("nowhere", folder.join("notes/link.txt")).unwrap();
+    let said = stderr(&shard(folder, 1));
+    assert!(said.contains("cannot be dealt out to shards: it cannot be read"), "{said}");
 }
 
 #[test]
@@ -117,9 +144,13 @@ fn shards_of_different_annotations_are_refused() {
     refused(annotate(folder, &[&out[..], &["5/5"]].concat()), "numbers 0 to 4");
     refused(annotate(folder, &["--shard", "1/5"]), "--out");
     refused(annotate(folder, &[&out[..], &["1/5", "--to", "brat"]].concat()), "formats of one file");
+    refused(annotate(folder, &[&out[..], &["1/5", "--id-column", "id"]].concat()), "these settings differ: id_column");
+    refused(annotate(folder, &["--out", "notes/found", "--shard", "1/5"]), "lies in the input notes");
+    fs::write(folder.join("notes/table.csv"), "id,text\nrow 1,Fever.\n").unwrap();
+    refused(shard(folder, 0), "table.csv was another file then; remove found/part-00000-of-00005.manifest.json");
     fs::write(folder.join("notes/new.txt"), "A new note.").unwrap();
     refused(shard(folder, 1), "the inputs differ (12 files and row groups in one, 13 in the other)");
-    refused(medner(folder, &["--check", "notes"]), "no manifest");
+    refused(medner(folder, &["--check", "notes"]), "no readable manifest");
 }
 
 /// The precision that computes, whatever `auto` takes on this machine.

@@ -6,7 +6,7 @@ use ner_annotate::Event;
 use ner_data::format::conll::ConllOptions;
 use ner_data::format::jsonl::JsonKeys;
 use ner_data::format::{Look, MAX_RATIO, buffered, detect, extension_of, look_at, refused_encoding, without_packing};
-use ner_data::frames::{RowGroup, Texts, row_groups, row_groups_of};
+use ner_data::frames::{FrameError, RowGroup, Texts, row_groups, row_groups_of};
 use ner_data::table::TableTexts;
 use ner_data::{Diagnostic, DiagnosticKind, Document, Documents, Format, FormatOptions, caught};
 use ner_files::Scratch;
@@ -206,6 +206,17 @@ impl Input {
         (self.kind != Kind::Parquet).then_some(size)
     }
 
+    /// What tells a file or object from another one under its name: its size, and the version of an object.
+    ///
+    /// # Errors
+    /// If a file is not there.
+    pub fn version(&self) -> Result<String> {
+        Ok(match &self.bytes {
+            Bytes::Object(object) => format!("{} {}", object.size(), object.version()),
+            _ => fs_err::metadata(&self.path)?.len().to_string(),
+        })
+    }
+
     /// The row groups of a Parquet table.
     ///
     /// # Errors
@@ -282,6 +293,25 @@ pub struct Inputs {
     pub is_tree: bool,
     /// What cannot be read at all, as messages that name the file and the reason.
     pub bad: Vec<String>,
+    /// Whether some of it may be read later ([`is_outage`]).
+    pub has_outage: bool,
+}
+
+/// Whether the system or a store failed, or a named column is missing, so that the same input may be read another time;
+/// else something is wrong with the input.
+pub fn is_outage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let frame = cause.downcast_ref::<FrameError>();
+        let io = match frame {
+            Some(FrameError::Io(io)) => Some(io),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        matches!(frame, Some(FrameError::Column { .. }))
+            || cause.is::<ner_stores::Error>()
+            || io.is_some_and(|io| {
+                io.raw_os_error().is_some() || io.get_ref().is_some_and(|own| own.is::<ner_stores::Error>())
+            })
+    })
 }
 
 /// Lists the inputs named on the command line.
@@ -293,11 +323,16 @@ pub fn find(wanted: &[PathBuf], from: Option<Kind>, options: &InputOptions) -> R
     ensure!(wanted.iter().filter(|path| is_stdin(path)).count() < 2, "stdin (-) can be read only once");
     for path in wanted {
         if !is_stdin(path) && !is_url(path) {
-            fs_err::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let is_other = path.to_string_lossy().contains("://");
+            let hint = if is_other { " (URLs of objects begin with s3://, gs:// or az://)" } else { "" };
+            fs_err::metadata(path).with_context(|| format!("cannot open {}{hint}", path.display()))?;
         }
         match found.add(path, from, options) {
             // One that cannot be read does not stop the others.
-            Err(error) if wanted.len() > 1 => found.bad.push(format!("{error:#}")),
+            Err(error) if wanted.len() > 1 => {
+                found.has_outage |= is_outage(&error);
+                found.bad.push(format!("{error:#}"));
+            }
             added => added?,
         }
     }
@@ -482,6 +517,7 @@ impl Inputs {
                     continue;
                 }
                 Err(error) => {
+                    self.has_outage = true;
                     self.bad.push(format!("it cannot be read: {error}"));
                     continue;
                 }
@@ -647,7 +683,10 @@ impl Inputs {
                 others.refused.push(format!("{} {}", input.path.display(), refusal.what))
             }
             Ok(Err(refusal)) => self.bad.push(format!("{} {}", input.path.display(), refusal.what)),
-            Err(error) => self.bad.push(format!("{}: it cannot be read to the end: {error:#}", input.path.display())),
+            Err(error) => {
+                self.has_outage |= is_outage(&error);
+                self.bad.push(format!("{}: it cannot be read to the end: {error:#}", input.path.display()));
+            }
         }
     }
 }
@@ -789,6 +828,8 @@ pub enum Mark {
     Bad(String),
     /// The input cannot be read to its end, so its documents are not all there; the message says why.
     Cut(String),
+    /// The same, but it may be read another time ([`is_outage`]).
+    Lost(String),
 }
 
 /// Documents that are finished already.
@@ -863,7 +904,7 @@ impl Source {
             }
             if let Err(error) = read {
                 let message = format!("{}: it cannot be read to the end: {error:#}", input.path.display());
-                is_wanted = push(Event::Mark(Mark::Cut(message)));
+                is_wanted = push(Event::Mark(if is_outage(&error) { Mark::Lost(message) } else { Mark::Cut(message) }));
             }
             if !is_wanted || !push(Event::Mark(Mark::End(number))) {
                 return;

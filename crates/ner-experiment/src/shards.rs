@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use tracing::warn;
 
 /// One of several equal shares of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,17 @@ pub struct Unit {
     pub rows: Option<Range<usize>>,
 }
 
+/// A unit as a shard read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadUnit {
+    /// Which one.
+    #[serde(flatten)]
+    pub unit: Unit,
+    /// Bytes of its file, and of an object also its version: another file of the same name differs in them.
+    #[serde(default)]
+    pub version: String,
+}
+
 /// All units, whoever gets them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collection {
@@ -81,7 +93,7 @@ pub struct Share {
     /// Its inputs, in their order in the collection.
     pub inputs: Vec<Input>,
     /// The same by name.
-    pub units: Vec<Unit>,
+    pub units: Vec<ReadUnit>,
     /// The whole collection.
     pub collection: Collection,
 }
@@ -118,7 +130,8 @@ pub fn deal(inputs: &[Input], shard: Shard) -> Result<Share> {
     }
     let collection = Collection { units: all.len(), sha256: format!("{:x}", names.finalize()) };
     let mine = all.into_iter().skip(shard.number).step_by(shard.of);
-    let (inputs, units) = mine.unzip();
+    let mine = mine.map(|(input, unit)| Ok((ReadUnit { unit, version: input.version()? }, input)));
+    let (units, inputs) = mine.collect::<Result<Vec<_>>>()?.into_iter().unzip();
     Ok(Share { inputs, units, collection })
 }
 
@@ -136,7 +149,7 @@ pub struct Manifest {
     /// The collection that was dealt out.
     pub collection: Collection,
     /// What this shard read of it.
-    pub inputs: Vec<Unit>,
+    pub inputs: Vec<ReadUnit>,
     /// Number of annotated documents.
     pub documents: usize,
     /// Number of their tokens.
@@ -209,25 +222,47 @@ impl Manifest {
     }
 }
 
-/// Whether the shard has finished already.
+/// Whether the shard has finished already. If its part or its manifest is damaged, it has not.
 ///
 /// # Errors
-/// If the folder has parts of other shards, inputs, models or settings.
-pub fn is_finished(folder: &Path, shard: Shard, settings: &Value, collection: &Collection) -> Result<bool> {
+/// If the folder has parts of other shards, inputs, models or settings, or the shard's own inputs were replaced.
+pub fn is_finished(folder: &Path, shard: Shard, settings: &Value, share: &Share) -> Result<bool> {
     if !is_url(folder) {
         fs_err::create_dir_all(folder)?;
     }
     let own = shard.manifest(folder);
-    let any = if contains(&own)? { Some(own.clone()) } else { manifests(folder)?.into_iter().next() };
-    let Some(path) = any else { return Ok(false) };
-    let there = Manifest::read(&path)?;
-    if let Some(difference) = there.differs(shard.of, settings, collection) {
+    let mut paths = if contains(&own)? { vec![own.clone()] } else { Vec::new() };
+    paths.extend(manifests(folder)?.into_iter().filter(|path| *path != own));
+    let readable = paths.into_iter().find_map(|path| match Manifest::read(&path) {
+        Ok(manifest) => Some((path, manifest)),
+        Err(error) => {
+            warn!("{error:#}");
+            None
+        }
+    });
+    let Some((path, there)) = readable else { return Ok(false) };
+    if let Some(difference) = there.differs(shard.of, settings, &share.collection) {
         bail!(
             "{} was written by another annotation: {difference}; name another --out, or repeat what the other shards did",
             path.display()
         );
     }
-    Ok(path == own && contains(&folder.join(&there.part.file))?)
+    let part = folder.join(&there.part.file);
+    if path != own || !contains(&part)? {
+        return Ok(false);
+    }
+    if let Some((old, _)) = there.inputs.iter().zip(&share.units).find(|(old, new)| old != new) {
+        bail!(
+            "shard {shard} has finished, but {} was another file then; remove {} to annotate the shard again",
+            old.unit.file,
+            own.display()
+        );
+    }
+    let is_whole = Part::of(&part)? == there.part;
+    if !is_whole {
+        warn!("{} was changed after its shard had finished; it is written again", part.display());
+    }
+    Ok(is_whole)
 }
 
 /// The manifests of a folder, by name.
@@ -279,10 +314,12 @@ impl Checked {
 /// If the folder cannot be read or has no manifest.
 pub fn check(folder: &Path, ids: impl Fn(&Path, &mut dyn FnMut(&str)) -> Result<()>) -> Result<Checked> {
     let paths = manifests(folder)?;
-    let first = paths.first().with_context(|| {
-        format!("{} has no manifest of a shard; `annotate --shard 0/N --out` writes there", folder.display())
+    let first = paths.iter().find_map(|path| Manifest::read(path).ok()).with_context(|| {
+        format!(
+            "{} has no readable manifest of a shard: no shard has finished; `annotate --shard 0/N --out` writes there",
+            folder.display()
+        )
     })?;
-    let first = Manifest::read(first)?;
     let mut checked = Checked { of: first.of, missing: (0..first.of).collect(), ..Checked::default() };
     let (mut seen, mut repeated) = (Ids::default(), 0);
     let mut files = BTreeSet::new();
@@ -290,7 +327,7 @@ pub fn check(folder: &Path, ids: impl Fn(&Path, &mut dyn FnMut(&str)) -> Result<
         let manifest = match Manifest::read(&path) {
             Ok(manifest) => manifest,
             Err(error) => {
-                checked.faults.push(format!("{error:#}; remove it and start the shard again"));
+                checked.faults.push(format!("{error:#}; start the shard again"));
                 continue;
             }
         };
@@ -313,7 +350,7 @@ pub fn check(folder: &Path, ids: impl Fn(&Path, &mut dyn FnMut(&str)) -> Result<
         checked.documents += manifest.documents;
         checked.mentions += manifest.mentions.values().sum::<usize>();
         checked.skipped += manifest.skipped;
-        checked.faults.extend(manifest.faults);
+        checked.faults.extend(manifest.faults.into_iter().map(|fault| format!("shard {}: {fault}", manifest.shard)));
     }
     if repeated > 0 {
         checked.faults.push(format!("{repeated} documents have the id of another document"));

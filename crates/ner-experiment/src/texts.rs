@@ -82,7 +82,7 @@ impl TextInputs<'_> {
                         None => waiting.push(document),
                     }
                 }
-                Event::Mark(Mark::Bad(message) | Mark::Cut(message)) => {
+                Event::Mark(Mark::Bad(message) | Mark::Cut(message) | Mark::Lost(message)) => {
                     unreadable += 1;
                     if unreadable <= WARNINGS {
                         warn!("not read: {message}");

@@ -1,4 +1,5 @@
-use crate::recognizer::{NOT_FINITE, load_parts, references};
+use crate::error::NOT_FINITE;
+use crate::recognizer::{load_parts, references};
 use crate::{Head, InferenceConfig, ModelError, Tagger};
 use ner_document::{LabelSet, Span};
 use ner_text::{DocumentTokenizer, EncodedDocument};

@@ -1,6 +1,9 @@
 use crate::checkpoint::CheckpointError;
 use std::path::PathBuf;
 
+/// Without a panic, such a document would have no mentions in silence.
+pub(crate) const NOT_FINITE: &str = "the model computes numbers that are not finite";
+
 /// Why a model cannot be loaded, built or saved.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {

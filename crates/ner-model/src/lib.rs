@@ -32,8 +32,8 @@ mod tagger;
 
 pub use assertion::AssertionClassifier;
 pub use device::{
-    CPU_VARIABLE, Cpu, Precision, ThreadSource, Workers, caught_on_device, cpu_has_bf16, cuda, cuda_devices,
-    device_name, find_device, onednn, precision_name, set_threads, tensor_slice,
+    CPU_VARIABLE, Cpu, MOST_THREADS, Precision, ThreadSource, Workers, caught_on_device, cpu_has_bf16, cuda,
+    cuda_devices, device_name, find_device, onednn, precision_name, set_threads, tensor_slice,
 };
 pub use encoder::{
     Activation, Batch, Bert, BertConfig, DebertaConfig, Extras, FusedLayers, ModelType, ModernConfig, Parameters,

@@ -1,7 +1,7 @@
 //! Vectors of names: the mean of the encoder's last hidden states, of length one.
 
+use crate::error::NOT_FINITE;
 use crate::pretrained::weights_of;
-use crate::recognizer::NOT_FINITE;
 use crate::{
     Batch, Bert, BertConfig, Cpu, FusedLayers, Head, ModelError, Parameters, Pretrained, TrainingPass, Workers,
     caught_on_device, load_encoder,

@@ -1,3 +1,4 @@
+use crate::error::NOT_FINITE;
 use crate::pretrained::load_for_prediction;
 use crate::{
     BertConfig, Cpu, FusedLayers, Head, InferenceConfig, ModelError, Precision, Pretrained, Progress, Tagger,
@@ -35,9 +36,6 @@ pub struct Recognizer {
     tokenizer: DocumentTokenizer,
     inference: InferenceConfig,
 }
-
-/// Without a panic, such a document would have no mentions in silence.
-pub(crate) const NOT_FINITE: &str = "the model computes numbers that are not finite";
 
 impl Recognizer {
     /// Opens a model folder (a run's `model`, or any with a token-classification head) on the best available device, in

@@ -3,10 +3,11 @@ use crate::{Error, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-use object_store::{ClientConfigKey, ObjectStore};
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
 /// The client of a bucket.
@@ -14,6 +15,12 @@ pub type Client = Arc<dyn ObjectStore>;
 
 /// Seconds that a request may take. The crate's own limit of 30 fails for [`PART`](crate::upload::PART) on a slow line.
 const TIMEOUT: &str = "300 seconds";
+
+/// A request is repeated for half a minute, however often. The crate's own limit of ten times is reached within seconds, while a
+/// store that asks for patience means longer.
+fn patience() -> RetryConfig {
+    RetryConfig { max_retries: usize::MAX, retry_timeout: Duration::from_secs(30), ..RetryConfig::default() }
+}
 
 /// The client of the location's bucket: one for the whole process, so that connections and credentials are shared.
 pub fn client(location: &Location) -> Result<Client> {
@@ -47,7 +54,7 @@ fn connect(location: &Location) -> Result<Client> {
             if builder.get_config_value(&key(timeout)).is_none() {
                 builder = builder.with_config(key(timeout), TIMEOUT);
             }
-            Arc::new(builder.build().map_err(fault)?)
+            Arc::new(builder.with_retry(patience()).build().map_err(fault)?)
         }
         Scheme::Google => {
             let key = GoogleConfigKey::Client;
@@ -55,7 +62,7 @@ fn connect(location: &Location) -> Result<Client> {
             if builder.get_config_value(&key(timeout)).is_none() {
                 builder = builder.with_config(key(timeout), TIMEOUT);
             }
-            Arc::new(builder.build().map_err(fault)?)
+            Arc::new(builder.with_retry(patience()).build().map_err(fault)?)
         }
         Scheme::Azure => {
             let key = AzureConfigKey::Client;
@@ -66,7 +73,7 @@ fn connect(location: &Location) -> Result<Client> {
             if builder.get_config_value(&key(timeout)).is_none() {
                 builder = builder.with_config(key(timeout), TIMEOUT);
             }
-            Arc::new(builder.build().map_err(fault)?)
+            Arc::new(builder.with_retry(patience()).build().map_err(fault)?)
         }
     })
 }

@@ -109,7 +109,7 @@ impl Error {
                 }
                 object_store::Error::InvalidPath { .. } => {
                     let what = "a key there has an empty part between two slashes, or control characters; rename it";
-                    (io::ErrorKind::InvalidData, what.into())
+                    (io::ErrorKind::InvalidData, format!("{what} ({answer})"))
                 }
                 _ if has(&["error sending request", "Connect", "dns error"]) => {
                     let what =

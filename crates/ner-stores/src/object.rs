@@ -112,6 +112,11 @@ impl Object {
         self.size
     }
 
+    /// Its version, which changes with the contents; empty if the store names none.
+    pub fn version(&self) -> &str {
+        self.e_tag.as_deref().unwrap_or_default()
+    }
+
     /// Reads it from its beginning.
     pub fn reader(&self) -> Reader {
         Reader { object: self.clone(), at: 0, block: Bytes::new(), start: 0, next: FIRST }

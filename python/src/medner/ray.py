@@ -122,8 +122,17 @@ def annotate(
         batch_size=batch_size,
         num_cpus=num_cpus,
         num_gpus=num_gpus or None,
-        concurrency=concurrency,
+        compute=_actors(concurrency),
     )
+
+
+def _actors(concurrency: int | tuple[int, int]) -> Any:
+    """So many actors, or as many as Ray finds useful between two numbers."""
+    strategy = _require().data.ActorPoolStrategy
+    if isinstance(concurrency, int):
+        return strategy(size=concurrency)
+    least, most = concurrency
+    return strategy(min_size=least, max_size=most)
 
 
 def _require() -> Any:

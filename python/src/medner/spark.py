@@ -65,10 +65,14 @@ def annotate(
     added = [field.with_name(name) for field, name in zip(MENTIONS_SCHEMA, (mentions, error))]
     schema = types.StructType([*df.schema.fields, *map(_field, added)])
 
-    def annotate_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return _in_task(settings, batches, columns)
+    names = df.columns
 
-    return df.mapInArrow(annotate_partition, schema)
+    def annotate_partition(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return _in_task(settings, (batch.rename_columns(names) for batch in batches), columns)
+
+    # mapInArrow takes a dot in a name for a field of a struct.
+    plain = df.toDF(*(f"column{at}" for at in range(len(names))))
+    return plain.mapInArrow(annotate_partition, schema)
 
 
 def register(

@@ -64,8 +64,7 @@ fn machine((threads, source): (usize, ThreadSource)) -> Vec<Check> {
         Err(reason) => (false, reason),
     };
     let bf16 = ner_model::cpu_has_bf16();
-    let bf16_note =
-        if bf16 { "this CPU has bf16 instructions" } else { "this CPU has no bf16 instructions and computes in fp32" };
+    let bf16_note = if bf16 { "this CPU has bf16 instructions" } else { "no bf16 instructions: auto never means bf16" };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let source = match source {
         ThreadSource::Asked => "from --threads",
@@ -95,7 +94,7 @@ fn kernels() -> (bool, String) {
     let (prediction, reason) = match (cpu.prefers_int8(), cpu.has_bf16()) {
         (true, _) => ("int8", "its products of int8 are the fastest"),
         (false, true) => ("bf16", "its products of bf16 are the fastest"),
-        (false, false) => ("fp32", "it has no products of int8 or bf16; --precision int8 works, too"),
+        (false, false) => ("fp32", "it has no products of int8 or bf16"),
     };
     let name = cpu.name();
     (true, format!("{name}, {limit}; auto predicts in {prediction} ({reason}) and trains in {training}"))

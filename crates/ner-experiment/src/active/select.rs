@@ -120,7 +120,7 @@ impl Request<'_> {
                         failed = Some(error);
                     }
                 }
-                Event::Mark(Mark::Bad(message) | Mark::Cut(message)) => {
+                Event::Mark(Mark::Bad(message) | Mark::Cut(message) | Mark::Lost(message)) => {
                     bad += 1;
                     warn!("skipped: {message}");
                 }

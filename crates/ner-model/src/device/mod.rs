@@ -8,7 +8,7 @@ mod threads;
 mod workers;
 
 pub use cpu::{CPU_VARIABLE, Cpu, cpu_has_bf16};
-pub use threads::{ThreadSource, set_threads};
+pub use threads::{MOST_THREADS, ThreadSource, set_threads};
 pub use workers::Workers;
 
 use crate::{BertConfig, FusedLayers, ModelError};

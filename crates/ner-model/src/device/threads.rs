@@ -3,6 +3,9 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+/// Threads at most, asked or not: starting more takes minutes and helps nowhere.
+pub const MOST_THREADS: usize = 512;
+
 /// Without a limit from outside, the machine may be shared: then no more threads than this, unless asked.
 const MOST_UNASKED: usize = 16;
 
@@ -20,8 +23,8 @@ pub enum ThreadSource {
 }
 
 /// Sets the number of threads that libtorch, [`Workers`](crate::Workers) and tokenizers use, and returns it: `asked`, else
-/// `OMP_NUM_THREADS`, else the quota of the cgroup and the affinity mask. If those allow all cores, at most 16. Call it
-/// before anything else computes.
+/// `OMP_NUM_THREADS` (from 1 to [`MOST_THREADS`]), else the quota of the cgroup and the affinity mask. If those allow all
+/// cores, at most 16. Call it before anything else computes.
 pub fn set_threads(asked: Option<NonZero<usize>>) -> (usize, ThreadSource) {
     // The standard library asks for the mask and for quotas of cgroups, versions 1 and 2.
     let allowed = available_parallelism().map_or(1, usize::from);
@@ -35,8 +38,9 @@ pub fn set_threads(asked: Option<NonZero<usize>>) -> (usize, ThreadSource) {
 
 fn choose(asked: Option<usize>, variable: Option<&str>, allowed: usize, cores: usize) -> (usize, ThreadSource) {
     // Of a list, OpenMP's first level counts.
-    let variable =
-        variable.and_then(|value| value.split(',').next()?.trim().parse().ok()).filter(|&threads| threads > 0);
+    let variable = variable
+        .and_then(|value| value.split(',').next()?.trim().parse().ok())
+        .filter(|threads| (1..=MOST_THREADS).contains(threads));
     match (asked, variable) {
         (Some(threads), _) => (threads, ThreadSource::Asked),
         (None, Some(threads)) => (threads, ThreadSource::OmpNumThreads),
@@ -72,6 +76,7 @@ mod tests {
         check(Some(64), Some("2"), 8, 64, (64, Asked));
         check(None, Some("2,4"), 8, 64, (2, OmpNumThreads));
         check(None, Some("0"), 8, 64, (8, Granted));
+        check(None, Some("100000"), 8, 64, (8, Granted));
         check(None, Some("many"), 40, 64, (40, Granted));
         check(None, None, 64, 64, (16, Cores));
         check(None, None, 2, 2, (2, Cores));

@@ -1,6 +1,7 @@
 use super::loss_options::LossOptions;
 use super::words::{RowWords, count, word_states};
 use crate::device::cuda::upload;
+use crate::error::NOT_FINITE;
 use crate::{Batch, Bert, BertConfig, ModelError, Parameters, TrainingPass};
 use ner_document::TaggedEntity;
 use ner_text::ScoredEntity;
@@ -222,13 +223,16 @@ pub fn span_divergence(scores: &Tensor, words: &[RowWords]) -> Tensor {
     apart.sum(Kind::Float) / (2.0 * count(&words[..words.len() / 2]))
 }
 
-/// The spans of each row with a probability above the floor, in words of the row.
+/// The spans of each row with a probability above the floor, in words of the row. Panics if a score is not finite.
 pub fn found_spans(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<ScoredEntity>> {
     let (_, width, types, longest) = scores.size4().expect("four dimensions");
     let probabilities = scores.sigmoid() * real_spans(words, scores);
     let flat = probabilities.contiguous().view(-1);
-    // Chosen on the device: of a card only what is found is copied.
-    let places = flat.gt(FLOOR).nonzero().view(-1);
+    let scores = scores.contiguous().view(-1);
+    // Chosen on the device: of a card only what is found is copied, and what is wrong.
+    let places = flat.gt(FLOOR).logical_or(&scores.isfinite().logical_not()).nonzero().view(-1);
+    let of_places = Vec::<f32>::try_from(scores.index_select(0, &places).to_device(Device::Cpu));
+    assert!(of_places.expect("a flat tensor of fp32").iter().all(|score| score.is_finite()), "{NOT_FINITE}");
     let values = flat.index_select(0, &places).to_device(Device::Cpu);
     let places = places.to_device(Device::Cpu);
     let values = Vec::<f32>::try_from(values).expect("a flat tensor of fp32");
@@ -241,4 +245,20 @@ pub fn found_spans(scores: &Tensor, words: &[RowWords]) -> Vec<Vec<ScoredEntity>
         found[row].push(ScoredEntity { words: start..start + 1 + length as usize, entity_type, probability });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_not_finite_are_not_taken_for_no_mentions() {
+        for score in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let scores = Tensor::full([1, 2, 1, 2], -9.0, (Kind::Float, Device::Cpu));
+            assert!(found_spans(&scores, &[vec![0..1, 1..2]])[0].is_empty());
+            let _ = scores.get(0).get(1).get(0).get(1).fill_(score);
+            let found = ner_text::caught(|| found_spans(&scores, &[vec![0..1, 1..2]]));
+            assert_eq!(found.expect_err("a panic"), NOT_FINITE);
+        }
+    }
 }

@@ -162,9 +162,13 @@ pub fn run(mut args: Args) -> Result<()> {
     output::check(&options)?;
     args.annotator.linking.vocabularies().check_candidates(&name_of(args.to))?;
     let input_options = args.text_columns.options(args.columns);
-    let Inputs { mut inputs, is_tree, mut bad } = input::find(&wanted, args.from, &input_options)?;
+    let Inputs { mut inputs, is_tree, mut bad, has_outage } = input::find(&wanted, args.from, &input_options)?;
     // The batches of a shard are not those of another number of shards.
     args.annotator.apart |= args.shard.is_some();
+    if let (Some(_), Some(message)) = (&args.shard, bad.first()) {
+        // The list of inputs decides what each shard gets.
+        ensure!(!has_outage && !inputs.is_empty(), "the inputs cannot be dealt out to shards: {message}");
+    }
     let shard = args.shard.map(|shard| ShardRun::new(&args, shard, &inputs)).transpose()?;
     let layout = match &shard {
         Some(shard) => Layout::Part(shard.part()),
@@ -328,6 +332,9 @@ impl Args {
         }
         if self.escape_formulas {
             settings["escape_formulas"] = true.into();
+        }
+        for (key, value) in self.text_columns.settings(self.columns) {
+            settings[key] = value;
         }
         self.annotator.add_settings(annotator, &mut settings)?;
         if let Some(handover) = self.handover.settings() {
@@ -670,6 +677,8 @@ struct Tally {
     bad: usize,
     /// Inputs that could not be read to the end.
     cut: usize,
+    /// Whether one of them may be read another time.
+    has_outage: bool,
     /// The first messages about both.
     faults: Vec<String>,
 }
@@ -764,8 +773,10 @@ impl Writing<'_> {
                 self.bad(&message);
                 Ok(())
             }
-            Outcome::Mark(Mark::Cut(message)) => {
+            Outcome::Mark(mark @ (Mark::Cut(_) | Mark::Lost(_))) => {
+                let (Mark::Cut(message) | Mark::Lost(message)) = &mark else { unreachable!("one of these") };
                 self.tally.cut += 1;
+                self.tally.has_outage |= matches!(mark, Mark::Lost(_));
                 self.tally.note(&message);
                 self.faults.is_cut = true;
                 self.bar.suspend(|| warn!("{message}"));

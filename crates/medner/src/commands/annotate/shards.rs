@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use ner_annotate::Summary;
 use ner_experiment::input::Input;
 use ner_experiment::shards::{self, Checked, Manifest, Part, Shard, Share};
+use ner_stores::is_url;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,24 @@ impl ShardRun {
             "--shard works with formats of one file, not with {}, which is a folder",
             name_of(args.to)
         );
+        for input in &args.inputs {
+            ensure!(
+                !lies_in(&folder, input),
+                "--out {} lies in the input {}, so that each shard would find the parts of the others: name another folder",
+                folder.display(),
+                input.display()
+            );
+        }
         let part = folder.join(format!("{}.{}", shard.part(), args.to.extension()));
-        Ok(Self { shard, share: shards::deal(inputs, shard)?, folder, part })
+        let share = shards::deal(inputs, shard)?;
+        if share.units.is_empty() {
+            warn!(
+                "nothing to do for shard {shard}: there are {} files and row groups, and a file is not divided; make files \
+                 of a few hundred documents, or a Parquet file with row groups",
+                share.collection.units
+            );
+        }
+        Ok(Self { shard, share, folder, part })
     }
 
     /// Its inputs.
@@ -53,7 +70,7 @@ impl ShardRun {
     /// # Errors
     /// If the folder holds another annotation.
     pub fn is_finished(&self, settings: &Value) -> Result<bool> {
-        let is_finished = shards::is_finished(&self.folder, self.shard, settings, &self.share.collection)?;
+        let is_finished = shards::is_finished(&self.folder, self.shard, settings, &self.share)?;
         if is_finished {
             info!("shard {} has finished already: {}", self.shard, self.part.display());
         }
@@ -65,6 +82,12 @@ impl ShardRun {
     /// # Errors
     /// If it cannot be written.
     pub fn finish(self, settings: Value, summary: &Summary, tally: Tally) -> Result<()> {
+        // Nothing is wrong with the inputs that failed, so they are not left out for good.
+        ensure!(
+            !tally.has_outage,
+            "shard {} has not finished: inputs could not be read (see the warnings above); start it again when they can be",
+            self.shard
+        );
         let skipped = tally.bad + tally.cut;
         let manifest = Manifest {
             shard: self.shard.number,
@@ -88,6 +111,12 @@ impl ShardRun {
         }
         Ok(())
     }
+}
+
+/// Whether a folder or prefix is, or lies in, another.
+fn lies_in(folder: &Path, input: &Path) -> bool {
+    let absolute = |path: &Path| if is_url(path) { Ok(path.into()) } else { std::path::absolute(path) };
+    matches!((absolute(folder), absolute(input)), (Ok(folder), Ok(input)) if folder.starts_with(&input))
 }
 
 /// Checks the parts in a folder and prints what is missing.
