@@ -773,13 +773,13 @@ impl Writing<'_> {
                 self.bad(&message);
                 Ok(())
             }
-            Outcome::Mark(mark @ (Mark::Cut(_) | Mark::Lost(_))) => {
-                let (Mark::Cut(message) | Mark::Lost(message)) = &mark else { unreachable!("one of these") };
-                self.tally.cut += 1;
-                self.tally.has_outage |= matches!(mark, Mark::Lost(_));
-                self.tally.note(&message);
-                self.faults.is_cut = true;
-                self.bar.suspend(|| warn!("{message}"));
+            Outcome::Mark(Mark::Cut(message)) => {
+                self.cut(&message);
+                Ok(())
+            }
+            Outcome::Mark(Mark::Lost(message)) => {
+                self.tally.has_outage = true;
+                self.cut(&message);
                 Ok(())
             }
             Outcome::Mark(Mark::Begin(input)) => {
@@ -789,6 +789,13 @@ impl Writing<'_> {
             Outcome::Mark(Mark::End(input)) if self.is_done[input] => Ok(()),
             Outcome::Mark(Mark::End(_)) => self.end_input(),
         }
+    }
+
+    fn cut(&mut self, message: &str) {
+        self.tally.cut += 1;
+        self.tally.note(message);
+        self.faults.is_cut = true;
+        self.bar.suspend(|| warn!("{message}"));
     }
 
     fn bad(&mut self, message: &str) {
